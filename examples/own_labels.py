@@ -1,0 +1,19 @@
+"""Build a label set of one's own: synonyms, and prompts that say what kind of picture it is."""
+
+from pathlib import Path
+
+import zeroshot
+
+PHOTOS = Path(__file__).parent / "photos"
+
+labels = {
+    "pet": ["cat", "dog", "rabbit"],  # a label may have several names
+    "vehicle": ["rocket", "boat", "car"],
+    "building": ["temple", "bridge", "church"],
+    "plant": ["flower", "citrus fruit", "tree"],
+}
+prompts = ["a photo of a {}.", "a postcard of a {}.", "a {} seen from afar."]
+
+classifier = zeroshot.load("mini").classifier(labels, prompts)
+for found in classifier.stream(sorted(PHOTOS.glob("*.*g"))):
+    print(f"{Path(found.source).name:14} {found.label:10} {found.probability:.0%}")

@@ -1,0 +1,319 @@
+"""A bounded interpreter of the pickle opcodes torch writes, which builds data and calls nothing.
+
+A pickle is a small program that may name any function and call it. Here names stay names: a call
+becomes a `Call` value, an object a `Record`, a reference to stored bytes a `Reference`, and
+the caller picks out the few that describe tensors. What the program says beyond that is ignored,
+so a hostile file can at worst describe nonsense.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from zeroshot.errors import UnsafeWeightsError
+
+MAX_OPCODES = 1_000_000  # a checkpoint of 10,000 tensors needs about 400,000
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A name that the pickle wants imported; it is not."""
+
+    module: str
+    name: str
+
+
+@dataclass(slots=True)
+class Call:
+    """A call that the pickle wants made; it is not."""
+
+    function: Any
+    arguments: Any
+    state: Any = None
+    items: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Record:
+    """An object of some class: its attributes, and nothing of its behaviour."""
+
+    kind: Any
+    state: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A persistent id: how torch refers to a storage outside the pickle."""
+
+    value: Any
+
+
+class _Mark:
+    """Where a variable number of arguments begins on the stack."""
+
+
+MARK = _Mark()
+
+
+class Interpreter:
+    """Run one pickle found at `position` in `data`; afterwards `position` is just behind it."""
+
+    def __init__(self, data: memoryview, position: int, source: str) -> None:
+        self.data = data
+        self.position = position
+        self.source = source
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """Return the value the pickle describes, or raise UnsafeWeightsError."""
+        for _ in range(MAX_OPCODES):
+            code = self.take(1)[0]
+            if code == ord("."):
+                return self.pop()
+            operation = OPERATIONS.get(code)
+            if operation is None:
+                raise self.refusal(f"unknown pickle opcode {code:#04x}")
+            operation(self)
+        raise self.refusal(f"more than {MAX_OPCODES} pickle opcodes")
+
+    def refusal(self, what: str) -> UnsafeWeightsError:
+        """Make the error that says why this pickle is not read further."""
+        return UnsafeWeightsError(
+            f"{self.source}: {what} at byte {self.position} of its pickle; the file is damaged or "
+            "hostile, get it again from its publisher",
+            source=self.source,
+        )
+
+    def take(self, count: int) -> memoryview:
+        """Consume so many bytes."""
+        end = self.position + count
+        if count < 0 or end > len(self.data):
+            raise self.refusal(f"{count} bytes announced that are not there")
+        piece = self.data[self.position : end]
+        self.position = end
+        return piece
+
+    def number(self, layout: str) -> Any:
+        """Consume one packed number."""
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
+
+    def line(self) -> str:
+        """Consume text up to the end of the line."""
+        for end in range(self.position, min(self.position + 4096, len(self.data))):
+            if self.data[end] == 0x0A:
+                text = self.take(end - self.position)
+                self.take(1)
+                return self.text(text)
+        raise self.refusal("unterminated line")
+
+    def text(self, raw: memoryview) -> str:
+        """Decode UTF-8."""
+        try:
+            return bytes(raw).decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise self.refusal("text that is not UTF-8") from error
+
+    def push(self, value: Any) -> None:
+        """Put a value on the stack."""
+        self.stack.append(value)
+
+    def pop(self) -> Any:
+        """Take the top of the stack."""
+        if not self.stack or self.stack[-1] is MARK:
+            raise self.refusal("empty stack")
+        return self.stack.pop()
+
+    def top(self) -> Any:
+        """Look at the top of the stack."""
+        if not self.stack or self.stack[-1] is MARK:
+            raise self.refusal("empty stack")
+        return self.stack[-1]
+
+    def pop_to_mark(self) -> list[Any]:
+        """Take everything above the last mark, and the mark."""
+        for place in range(len(self.stack) - 1, -1, -1):
+            if self.stack[place] is MARK:
+                values = self.stack[place + 1 :]
+                del self.stack[place:]
+                return values
+        raise self.refusal("no mark on the stack")
+
+    def remember(self, key: int) -> None:
+        """Store the top of the stack in the memo."""
+        self.memo[key] = self.top()
+
+    def recall(self, key: int) -> None:
+        """Push what the memo holds."""
+        if key not in self.memo:
+            raise self.refusal(f"memo entry {key} does not exist")
+        self.push(self.memo[key])
+
+    def set_items(self, values: list[Any]) -> None:
+        """Add key, value, key, value ... to the dict on top of the stack."""
+        target = self.top()
+        items = target.items if isinstance(target, Call) else target
+        if not isinstance(items, dict) or len(values) % 2:
+            raise self.refusal("items set on something that is not a dict")
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            if not isinstance(key, str | int | float | bool | bytes | type(None)):
+                continue  # optimiser states and the like have keys of their own kind: not tensors
+            items[key] = value
+
+    def append(self, values: list[Any]) -> None:
+        """Add to the list (or set) on top of the stack."""
+        target = self.top()
+        if isinstance(target, list):
+            target.extend(values)
+        elif not isinstance(target, Call | Record):
+            raise self.refusal("values appended to something that is not a list")
+
+    def call(self) -> None:
+        """Note a call: arguments and function from the stack, a Call back onto it."""
+        arguments = self.pop()
+        self.push(Call(self.pop(), arguments))
+
+    def make(self) -> None:
+        """Note an object: class and arguments from the stack, a Record back onto it."""
+        self.pop()
+        self.push(Record(self.pop()))
+
+    def build(self) -> None:
+        """Attach a state to the object on top of the stack."""
+        state = self.pop()
+        target = self.top()
+        if isinstance(target, Call | Record):
+            target.state = state
+
+    def global_from_lines(self) -> None:
+        """Push a name written as two lines."""
+        module = self.line()
+        self.push(Global(module, self.line()))
+
+    def global_from_stack(self) -> None:
+        """Push a name whose two parts are on the stack."""
+        name, module = self.pop(), self.pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise self.refusal("a name that is not text")
+        self.push(Global(module, name))
+
+    def long(self, size: int) -> None:
+        """Push a little-endian integer of so many bytes."""
+        if size > 64:
+            raise self.refusal(f"an integer of {size} bytes")
+        self.push(int.from_bytes(self.take(size), "little", signed=True))
+
+    def tuple_of(self, count: int) -> None:
+        """Push a tuple of the last so many values."""
+        values = [self.pop() for _ in range(count)]
+        self.push(tuple(reversed(values)))
+
+    def decimal(self, convert: Callable[[str], Any]) -> Any:
+        """Consume a number written as text."""
+        text = self.line()
+        try:
+            return convert(text[:64])
+        except ValueError as error:
+            raise self.refusal("a malformed number") from error
+
+    def dict_from_mark(self) -> None:
+        """Push a dict of the keys and values above the mark."""
+        values = self.pop_to_mark()
+        self.push({})
+        self.set_items(values)
+
+    def set_item(self) -> None:
+        """Add the key and value on top of the stack to the dict below them."""
+        value = self.pop()
+        self.set_items([self.pop(), value])
+
+    def make_with_keywords(self) -> None:
+        """Note an object made with keyword arguments."""
+        self.pop()
+        self.make()
+
+    def instance_from_lines(self) -> None:
+        """Note an object whose class is written as two lines."""
+        self.pop_to_mark()
+        module = self.line()
+        self.push(Record(Global(module, self.line())))
+
+    def instance(self) -> None:
+        """Note an object made from a class and the values above the mark."""
+        values = self.pop_to_mark()
+        self.push(Record(values[0] if values else None))
+
+
+def _int(text: str) -> int | bool:
+    return {"00": False, "01": True}[text] if text in ("00", "01") else int(text)
+
+
+# fmt: off
+OPERATIONS: dict[int, Callable[[Interpreter], Any]] = {ord(code): operation for code, operation in {
+    "\x80": lambda i: i.take(1),                      # PROTO
+    "\x95": lambda i: i.take(8),                      # FRAME
+    "(": lambda i: i.push(MARK),
+    "0": lambda i: i.stack.pop() if i.stack else i.pop(),  # POP, also of a mark
+    "1": lambda i: i.pop_to_mark(),
+    "2": lambda i: i.push(i.top()),                   # DUP
+    "N": lambda i: i.push(None),
+    "\x88": lambda i: i.push(True),
+    "\x89": lambda i: i.push(False),
+    "I": lambda i: i.push(i.decimal(_int)),
+    "L": lambda i: i.push(i.decimal(lambda text: int(text.rstrip("L")))),
+    "F": lambda i: i.push(i.decimal(float)),
+    "K": lambda i: i.push(i.number("<B")),
+    "M": lambda i: i.push(i.number("<H")),
+    "J": lambda i: i.push(i.number("<i")),
+    "G": lambda i: i.push(i.number(">d")),
+    "\x8a": lambda i: i.long(i.number("<B")),
+    "\x8b": lambda i: i.long(i.number("<i")),
+    "S": lambda i: i.push(i.line().strip("'\"")),
+    "V": lambda i: i.push(i.line()),
+    "U": lambda i: i.push(i.text(i.take(i.number("<B")))),
+    "T": lambda i: i.push(i.text(i.take(i.number("<i")))),
+    "X": lambda i: i.push(i.text(i.take(i.number("<I")))),
+    "\x8c": lambda i: i.push(i.text(i.take(i.number("<B")))),
+    "\x8d": lambda i: i.push(i.text(i.take(i.number("<Q")))),
+    "C": lambda i: i.push(bytes(i.take(i.number("<B")))),
+    "B": lambda i: i.push(bytes(i.take(i.number("<I")))),
+    "\x8e": lambda i: i.push(bytes(i.take(i.number("<Q")))),
+    "\x96": lambda i: i.push(bytes(i.take(i.number("<Q")))),  # BYTEARRAY8
+    ")": lambda i: i.push(()),
+    "]": lambda i: i.push([]),
+    "}": lambda i: i.push({}),
+    "\x8f": lambda i: i.push([]),                     # EMPTY_SET
+    "t": lambda i: i.push(tuple(i.pop_to_mark())),
+    "l": lambda i: i.push(i.pop_to_mark()),
+    "\x91": lambda i: i.push(i.pop_to_mark()),        # FROZENSET
+    "\x85": lambda i: i.tuple_of(1),
+    "\x86": lambda i: i.tuple_of(2),
+    "\x87": lambda i: i.tuple_of(3),
+    "d": Interpreter.dict_from_mark,
+    "s": Interpreter.set_item,
+    "u": lambda i: i.set_items(i.pop_to_mark()),
+    "a": lambda i: i.append([i.pop()]),
+    "e": lambda i: i.append(i.pop_to_mark()),
+    "\x90": lambda i: i.append(i.pop_to_mark()),      # ADDITEMS
+    "p": lambda i: i.remember(i.decimal(int)),
+    "q": lambda i: i.remember(i.number("<B")),
+    "r": lambda i: i.remember(i.number("<I")),
+    "\x94": lambda i: i.remember(len(i.memo)),        # MEMOIZE
+    "g": lambda i: i.recall(i.decimal(int)),
+    "h": lambda i: i.recall(i.number("<B")),
+    "j": lambda i: i.recall(i.number("<I")),
+    "c": Interpreter.global_from_lines,
+    "\x93": Interpreter.global_from_stack,
+    "R": Interpreter.call,
+    "\x81": Interpreter.make,
+    "\x92": Interpreter.make_with_keywords,           # NEWOBJ_EX
+    "o": Interpreter.instance,
+    "i": Interpreter.instance_from_lines,
+    "b": Interpreter.build,
+    "P": lambda i: i.push(Reference(i.line())),
+    "Q": lambda i: i.push(Reference(i.pop())),
+}.items()}
+# fmt: on

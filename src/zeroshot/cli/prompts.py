@@ -1,0 +1,28 @@
+"""`zeroshot prompts`: the prompt sets and label sets that ship with the package."""
+
+from __future__ import annotations
+
+import click
+
+from zeroshot import prompts as prompt_sets
+from zeroshot.errors import PromptError
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--labels", is_flag=True, help="Print the set's labels instead of its templates.")
+def prompts(name: str | None, labels: bool) -> None:
+    """List the prompt sets, or print the templates or labels of one."""
+    if name is None:
+        for each in prompt_sets.available():
+            try:
+                count = f"{len(prompt_sets.labels(each))} labels"
+            except PromptError:
+                count = "templates only"
+            click.echo(f"{each:<16} {len(prompt_sets.get(each)):>3} templates  {count}")
+    elif labels:
+        for names in prompt_sets.labels(name).values():
+            click.echo(" | ".join(names))
+    else:
+        for template in prompt_sets.get(name).templates:
+            click.echo(template)

@@ -1,0 +1,223 @@
+"""One unit vector a label, and where it came from: build, save, load, select, join.
+
+A head is the text side of a zero-shot classifier, computed once. It remembers the identity of the
+model that made it and refuses to work with another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from zeroshot import prompts as prompt_sets
+from zeroshot.errors import HeadMismatch, LabelError
+from zeroshot.prompts import Labels, Prompts
+
+METADATA_KEY = "zeroshot.head/1"
+MAX_HEADER = 16 * 2**20  # bytes of JSON a head file may begin with
+SENTENCES = 16_384  # rendered and embedded at a time; 32 MB of embeddings at 512 dimensions
+
+
+class TextEncoder(Protocol):
+    """What a head needs of a model."""
+
+    @property
+    def identity(self) -> str: ...
+    @property
+    def logit_scale(self) -> float: ...
+    @property
+    def logit_bias(self) -> float | None: ...
+    def encode_text(self, texts: Sequence[str]) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """Labels as directions in a model's embedding space.
+
+    `weight` is float32 [L, d], one unit row a label; `names` are the synonyms each label was
+    built from, `templates` the sentences they were put into, `model` the identity of the model.
+    """
+
+    labels: tuple[str, ...]
+    weight: Tensor
+    logit_scale: float
+    logit_bias: float | None
+    model: str
+    names: tuple[tuple[str, ...], ...]
+    templates: tuple[str, ...]
+    prompts: str  # name of the prompt set
+
+    @classmethod
+    def build(
+        cls, encoder: TextEncoder, labels: Labels, prompts: Prompts = prompt_sets.DEFAULT
+    ) -> Head:
+        """Embed every label in every template and average: normalise, mean, normalise.
+
+        A label with several names is the average over all its sentences.
+        Raises LabelError, PromptError, and TokenLimitError naming the sentence that is too long.
+        Source: Radford et al. 2021, section 3.1.4.
+        """
+        prompt_set = prompt_sets.get(prompts)
+        named = prompt_sets.named(labels)
+        weight: Tensor | None = None
+        for first in range(0, len(named), chunk := max(1, SENTENCES // len(prompt_set))):
+            part = list(named.values())[first : first + chunk]
+            sentences: list[str] = []
+            owners: list[int] = []
+            for row, names in enumerate(part, first):
+                for name in names:
+                    sentences += prompt_set.render(name)
+                owners += [row] * (len(sentences) - len(owners))
+            embeddings = encoder.encode_text(sentences)  # [sentences, d], unit rows
+            if weight is None:
+                weight = embeddings.new_zeros(len(named), embeddings.shape[1])
+            weight.index_add_(0, torch.tensor(owners, device=embeddings.device), embeddings)
+        assert weight is not None  # `named` refuses an empty label set
+        return cls(
+            labels=tuple(named),
+            weight=F.normalize(weight, dim=1),
+            logit_scale=encoder.logit_scale,
+            logit_bias=encoder.logit_bias,
+            model=encoder.identity,
+            names=tuple(map(tuple, named.values())),
+            templates=prompt_set.templates,
+            prompts=prompt_set.name,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"<Head of {len(self)} labels, prompts {self.prompts!r}, {self.weight.shape[1]}-d>"
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Score unit image embeddings [n, d] (or [d]) against every label: [n, L] (or [L])."""
+        scores = self.logit_scale * embeddings.float() @ self.weight.to(embeddings.device).T
+        return scores if self.logit_bias is None else scores + self.logit_bias
+
+    def select(self, labels: Iterable[str]) -> Head:
+        """Keep these labels only, in this order, at no cost.
+
+        Raises LabelError for a label the head does not have.
+        """
+        if isinstance(labels, str):
+            raise LabelError(f"labels is a bare str {labels!r}; pass a list: [{labels!r}]")
+        wanted = list(prompt_sets.named(list(labels)))
+        rows = {label: row for row, label in enumerate(self.labels)}
+        if missing := [label for label in wanted if label not in rows]:
+            raise LabelError(f"the head has no label {missing[0]!r}; it has {_some(self.labels)}")
+        chosen = [rows[label] for label in wanted]
+        return replace(
+            self,
+            labels=tuple(wanted),
+            weight=self.weight[chosen],
+            names=tuple(self.names[row] for row in chosen),
+        )
+
+    def __add__(self, other: Head) -> Head:
+        """Join the labels of two heads of one model.
+
+        Raises HeadMismatch for heads of different models, LabelError for a label in both.
+        """
+        self.check(other.model)
+        if both := [label for label in other.labels if label in set(self.labels)]:
+            raise LabelError(f"label {both[0]!r} is in both heads; drop it from one with select()")
+        same = self.templates == other.templates
+        return replace(
+            self,
+            labels=self.labels + other.labels,
+            weight=torch.cat([self.weight, other.weight.to(self.weight.device)]),
+            names=self.names + other.names,
+            templates=self.templates if same else self.templates + other.templates,
+            prompts=self.prompts if same else f"{self.prompts}|{other.prompts}",
+        )
+
+    def check(self, identity: str, source: str = "this head") -> None:
+        """Raise HeadMismatch unless the head was built for the model of this identity."""
+        if self.model != identity:
+            raise HeadMismatch(
+                f"{source}: built for model {self.model!r}, this one is {identity!r}; rebuild it "
+                "with model.head(labels)"
+            )
+
+    def to(self, device: torch.device | str) -> Head:
+        """Move the weight to a device."""
+        return replace(self, weight=self.weight.to(device))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the head as one safetensors file; it appears whole or not at all."""
+        path = Path(path)
+        facts = {
+            "labels": self.labels,
+            "names": self.names,
+            "templates": self.templates,
+            "prompts": self.prompts,
+            "logit_scale": self.logit_scale,
+            "logit_bias": self.logit_bias,
+            "model": self.model,
+        }
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            metadata = {METADATA_KEY: json.dumps(facts, ensure_ascii=False)}
+            save_file({"weight": self.weight.cpu().contiguous()}, temporary, metadata)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Head:
+        """Read a head that `save` wrote.
+
+        Raises HeadMismatch when the file is none, or is damaged.
+        """
+        path = Path(path)
+        try:
+            with path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+            if length > MAX_HEADER:
+                raise ValueError(f"a header of {length} bytes")
+            with safe_open(path, framework="pt") as opened:
+                metadata = opened.metadata() or {}
+                facts = json.loads(metadata[METADATA_KEY])
+                weight = opened.get_tensor("weight").clone()
+            head = cls(
+                labels=tuple(prompt_sets.named(facts["labels"])),
+                weight=weight,
+                logit_scale=float(facts["logit_scale"]),
+                logit_bias=None if facts["logit_bias"] is None else float(facts["logit_bias"]),
+                model=str(facts["model"]),
+                names=tuple(tuple(map(str, names)) for names in facts["names"]),
+                templates=tuple(map(str, facts["templates"])),
+                prompts=str(facts["prompts"]),
+            )
+        except FileNotFoundError:
+            raise
+        except KeyError as error:
+            raise HeadMismatch(
+                f"{path}: not a head ({error} is missing); make one with model.head(labels).save()"
+            ) from error
+        except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
+            raise HeadMismatch(f"{path}: not a head, or damaged ({error}); rebuild it") from error
+        if weight.ndim != 2 or not len(weight) == len(head.labels) == len(head.names):
+            raise HeadMismatch(
+                f"{path}: {len(head.labels)} labels but weights of shape {tuple(weight.shape)}; "
+                "the file is damaged, rebuild it"
+            )
+        if weight.dtype != torch.float32 or not torch.isfinite(weight).all():
+            raise HeadMismatch(f"{path}: weights are not finite float32; rebuild it")
+        return head
+
+
+def _some(labels: Sequence[str]) -> str:
+    listed = ", ".join(map(repr, labels[:5]))
+    return f"{listed} and {len(labels) - 5} more" if len(labels) > 5 else listed

@@ -1,0 +1,102 @@
+"""What both towers are made of: activations, attention, and the pre-norm residual block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zeroshot.nn.config import Activation
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """Approximate GELU as OpenAI's checkpoints were trained with: x * sigmoid(1.702 x)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU in its tanh approximation."""
+    return F.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "quick_gelu": quick_gelu,
+    "gelu": F.gelu,
+    "gelu_tanh": gelu_tanh,
+}
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused projection for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+        b, t, w = x.shape
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [b, t, 3w]
+        q, k, v = qkv.view(b, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # [b, h, t, w/h]
+        x = self.out_proj(x.transpose(1, 2).reshape(b, t, w))
+        return x
+
+
+class MLP(nn.Module):
+    """Two linear maps with the checkpoint's activation between them."""
+
+    def __init__(self, width: int, hidden: int, activation: Activation) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(width, hidden)
+        self.c_proj = nn.Linear(hidden, width)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.c_proj(self.activation(self.c_fc(x)))
+        return x
+
+
+class Block(nn.Module):
+    """One pre-norm residual layer: attention, then the MLP."""
+
+    def __init__(
+        self, width: int, heads: int, mlp_width: int, activation: Activation, eps: float
+    ) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width, eps=eps)
+        self.attn = Attention(width, heads)
+        self.ln_2 = nn.LayerNorm(width, eps=eps)
+        self.mlp = MLP(width, mlp_width, activation)
+
+    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+        x = x + self.attn(self.ln_1(x), causal=causal)
+        x = x + self.mlp(self.ln_2(x))
+        return x
+
+
+class Transformer(nn.Module):
+    """A stack of blocks."""
+
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        heads: int,
+        mlp_width: int,
+        activation: Activation,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList(
+            Block(width, heads, mlp_width, activation, eps) for _ in range(layers)
+        )
+
+    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+        for block in self.resblocks:
+            x = block(x, causal=causal)
+        return x

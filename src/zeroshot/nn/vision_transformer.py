@@ -1,0 +1,35 @@
+"""The vision transformer: patches, a class token, pre-norm blocks, the class token projected."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zeroshot.nn.config import ViTConfig
+from zeroshot.nn.layers import Transformer
+
+
+class VisionTransformer(nn.Module):
+    """Pixels [b, 3, s, s] become embeddings [b, d], not normalised."""
+
+    def __init__(self, config: ViTConfig, embed_dim: int) -> None:
+        super().__init__()
+        width, patch = config.width, config.patch_size
+        places = (config.image_size // patch) ** 2
+        self.conv1 = nn.Conv2d(3, width, kernel_size=patch, stride=patch, bias=False)
+        self.class_embedding = nn.Parameter(torch.empty(width))
+        self.positional_embedding = nn.Parameter(torch.empty(places + 1, width))
+        self.ln_pre = nn.LayerNorm(width, eps=config.eps)
+        self.transformer = Transformer(
+            width, config.layers, config.heads, config.mlp_width, config.activation, config.eps
+        )
+        self.ln_post = nn.LayerNorm(width, eps=config.eps)
+        self.proj = nn.Parameter(torch.empty(width, embed_dim))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.conv1(pixels).flatten(2).transpose(1, 2)  # [b, p, w]
+        first = self.class_embedding.expand(x.shape[0], 1, -1)
+        x = torch.cat([first, x], dim=1) + self.positional_embedding  # [b, 1 + p, w]
+        x = self.transformer(self.ln_pre(x))
+        x = self.ln_post(x[:, 0]) @ self.proj  # [b, d]
+        return x

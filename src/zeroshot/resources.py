@@ -1,0 +1,23 @@
+"""Finds prompts/ and weights/, in an installed wheel or in a checkout.
+
+Wheels carry both folders as `zeroshot/_data/<kind>`; an editable install does not, so there the
+checkout's own top-level folders answer.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+PACKAGE = Path(__file__).parent
+
+
+@cache
+def folder(kind: Literal["prompts", "weights"]) -> Path:
+    """Return the folder of shipped data of this kind."""
+    checkout = PACKAGE.parent.parent
+    # The checkout wins where there is one: an editable install may leave a stale copy in _data.
+    if PACKAGE.parent.name == "src" and (checkout / "pyproject.toml").is_file():
+        return checkout / kind
+    return PACKAGE / "_data" / kind

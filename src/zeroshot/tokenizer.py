@@ -1,0 +1,243 @@
+"""Text becomes the ids CLIP was trained on: lower-cased byte-pair encoding, start and end added.
+
+Equal, id for id, to `clip/simple_tokenizer.py` of openai/CLIP (a test compares thousands of texts).
+Different inside: words are encoded once and remembered, and plain ASCII skips the repair of
+broken Unicode that would leave it unchanged.
+"""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import html
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zeroshot.errors import InputError, TokenLimitError
+from zeroshot.resources import PACKAGE
+
+if TYPE_CHECKING:
+    import regex
+    from numpy.typing import NDArray
+
+MERGES = 48_894  # byte-pair merges in CLIP's vocabulary; any prefix of them is a vocabulary too
+CONTEXT_LENGTH = 77  # tokens, with start and end; paper, section 2.4
+START, END = "<|startoftext|>", "<|endoftext|>"
+WORD_CACHE = 65_536  # distinct words remembered per tokenizer, about 10 MB
+WORD_PATTERN = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"
+    r"|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
+
+
+class Tokenizer:
+    """CLIP's tokenizer.
+
+    Call it with sentences to get rows of ids, or use `encode` and `decode` for bare ids.
+    `merges` shortens the vocabulary to the first so many merges (for small models); ids are
+    then dense: 256 bytes, 256 word-final bytes, the merges, start, end.
+    """
+
+    def __init__(self, *, context_length: int = CONTEXT_LENGTH, merges: int = MERGES) -> None:
+        if not 0 <= merges <= MERGES:
+            raise InputError(f"merges={merges!r} must lie between 0 and {MERGES}")
+        if context_length < 3:
+            raise InputError(
+                f"context_length={context_length!r} leaves no room for text between start and end"
+            )
+        self.context_length = context_length
+        self.merges = merges
+        self._words: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids: bytes, word-final bytes, merges, start and end."""
+        return 512 + self.merges + 2
+
+    @property
+    def start(self) -> int:
+        """Id of the start-of-text token."""
+        return self.vocab_size - 2
+
+    @property
+    def end(self) -> int:
+        """Id of the end-of-text token: the largest one, which is how the text tower finds it."""
+        return self.vocab_size - 1
+
+    def __repr__(self) -> str:
+        return f"Tokenizer(context_length={self.context_length}, merges={self.merges})"
+
+    def encode(self, text: str) -> list[int]:
+        """Encode one text, without start, end or padding.
+
+        >>> Tokenizer().encode("a photo of a cat.")
+        [320, 1125, 539, 320, 2368, 269]
+        """
+        if not isinstance(text, str):
+            raise InputError(f"expected text, got {type(text).__name__} {text!r}; pass a str")
+        ids: list[int] = []
+        words = self._words
+        for word in clean(text).split(" "):
+            known = words.get(word)
+            ids.extend(self._encode_word(word) if known is None else known)
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Turn ids back into text; start and end are written out, padding after the end dropped."""
+        symbols = _vocabulary(self.merges)[0]
+        text: list[str] = []
+        for i in ids:
+            if not 0 <= i < self.vocab_size:
+                raise InputError(f"id {i} is outside the vocabulary of {self.vocab_size} ids")
+            text.append(symbols[i])
+            if i == self.end:
+                break
+        letters = _letter_of_byte()[1]
+        raw = bytearray()
+        for symbol in text:
+            word_final = symbol.endswith("</w>")
+            raw += bytes(letters[c] for c in symbol.removesuffix("</w>"))
+            if word_final or symbol in (START, END):
+                raw += b" "
+        return raw.decode("utf-8", errors="replace").strip()
+
+    def __call__(self, texts: str | Sequence[str], *, truncate: bool = False) -> NDArray[np.int64]:
+        """Encode sentences as the text tower reads them.
+
+        Returns int64 [n, context_length]: start, the text, end, then zeros as OpenAI pads.
+        Raises TokenLimitError for a text that does not fit; with `truncate` it is cut instead and
+        the end token kept in the last place.
+        """
+        rows = self.rows([texts] if isinstance(texts, str) else texts, truncate=truncate)
+        ids = np.zeros((len(rows), self.context_length), dtype=np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+        return ids
+
+    def rows(self, texts: Sequence[str], *, truncate: bool = False) -> list[list[int]]:
+        """Encode sentences as lists of their true length, start and end included."""
+        limit = self.context_length
+        start, end = self.start, self.end
+        rows: list[list[int]] = []
+        for text in texts:
+            row = [start, *self.encode(text), end]
+            if len(row) > limit:
+                if not truncate:
+                    raise TokenLimitError(
+                        f"{text!r} has {len(row)} tokens with start and end, the model reads "
+                        f"{limit}; shorten it, or pass truncate=True to cut its end off",
+                        text=text,
+                        tokens=len(row),
+                    )
+                row[limit - 1 :] = [end]
+            rows.append(row)
+        return rows
+
+    def _encode_word(self, word: str) -> tuple[int, ...]:
+        """Encode what stands between two spaces; remember it, up to WORD_CACHE words."""
+        ids: list[int] = []
+        letters = _letter_of_byte()[0]
+        for piece in _word_pattern().findall(word):
+            if piece in (START, END):
+                ids.append(self.start if piece == START else self.end)
+                continue
+            ids.extend(self._merge([letters[b] for b in piece.encode("utf-8")]))
+        if len(self._words) >= WORD_CACHE:
+            self._words.clear()
+        self._words[word] = tuple(ids)
+        return self._words[word]
+
+    def _merge(self, symbols: list[str]) -> list[int]:
+        """Join the best-ranked neighbours until none is left; n log n, also for very long words.
+
+        A merge can only create pairs that rank after it, so a heap ordered by rank, then place,
+        joins in the same order as repeated passes over the word would.
+        """
+        ranks, ids = _vocabulary(self.merges)[1:]
+        symbols[-1] += "</w>"
+        after = [*range(1, len(symbols)), -1]  # linked list over places: next and previous
+        before = list(range(-1, len(symbols) - 1))
+        heap: list[tuple[int, int, str, str]] = []
+
+        def offer(left: int) -> None:
+            if left >= 0 and (right := after[left]) >= 0:
+                rank = ranks.get((symbols[left], symbols[right]))
+                if rank is not None:
+                    heapq.heappush(heap, (rank, left, symbols[left], symbols[right]))
+
+        for place in range(len(symbols)):
+            offer(place)
+        while heap:
+            _, left, first, second = heapq.heappop(heap)
+            right = after[left]
+            if right < 0 or symbols[left] != first or symbols[right] != second:
+                continue  # one of the two was joined to another neighbour meanwhile
+            symbols[left] = first + second
+            symbols[right] = ""
+            after[left] = after[right]
+            if after[right] >= 0:
+                before[after[right]] = left
+            offer(before[left])
+            offer(left)
+        return [ids[symbol] for symbol in symbols if symbol]
+
+
+def clean(text: str) -> str:
+    """Repair broken Unicode, resolve HTML entities, collapse white space, lower the case."""
+    if not (text.isascii() and text.isprintable() and "&" not in text):
+        import ftfy  # 60 ms to import, and most labels never need it
+
+        # ftfy, twice unescaped: as the reference does, for pages that were escaped twice
+        text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    collapsed: str = _space_pattern().sub(" ", text.strip())
+    return collapsed.strip().lower()
+
+
+@cache
+def _space_pattern() -> regex.Pattern[str]:
+    import regex
+
+    return regex.compile(r"\s+")
+
+
+@cache
+def _word_pattern() -> regex.Pattern[str]:
+    # `regex`, not `re`: only it knows \p{L}
+    import regex
+
+    return regex.compile(WORD_PATTERN, regex.IGNORECASE)
+
+
+@cache
+def _letter_of_byte() -> tuple[dict[int, str], dict[str, int]]:
+    """Give each byte a printable letter, as the vocabulary file writes it, and the way back.
+
+    Printable Latin-1 bytes stand for themselves, the other 68 for the letters from U+0100 on.
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
+    printable += range(ord("®"), ord("ÿ") + 1)
+    letters = {byte: chr(byte) for byte in printable}
+    others = (byte for byte in range(256) if byte not in letters)
+    letters |= {byte: chr(256 + n) for n, byte in enumerate(others)}
+    return letters, {letter: byte for byte, letter in letters.items()}
+
+
+@cache
+def _merges() -> tuple[tuple[str, str], ...]:
+    lines = gzip.decompress((PACKAGE / "merges.txt.gz").read_bytes()).decode("utf-8").split("\n")
+    return tuple((first, second) for first, second in (line.split() for line in lines))
+
+
+@cache
+def _vocabulary(merges: int) -> tuple[list[str], dict[tuple[str, str], int], dict[str, int]]:
+    """Return symbols by id, merge ranks by pair, and ids by symbol."""
+    letters = list(_letter_of_byte()[0].values())
+    pairs = _merges()[:merges]
+    symbols = [*letters, *(letter + "</w>" for letter in letters)]
+    symbols += [first + second for first, second in pairs]
+    symbols += [START, END]
+    ranks = {pair: rank for rank, pair in enumerate(pairs)}
+    return symbols, ranks, {symbol: i for i, symbol in enumerate(symbols)}

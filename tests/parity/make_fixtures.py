@@ -1,0 +1,369 @@
+"""Write tests/fixtures: tiny checkpoints, tokens and pixels, with the peers' own answers.
+
+    tests/parity/environment.sh && .parity-venv/bin/python tests/parity/make_fixtures.py
+
+The weights are seeded and random. tests/test_golden.py holds zeroshot to the answers.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import checkpoints
+import numpy as np
+import pictures
+import torch
+from checkpoints import MODULE, Peer
+from numpy.typing import NDArray
+from peers import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    OpenAIClip,
+    SimpleTokenizer,
+    clip,
+    grey_levels,
+    open_clip,
+    open_clip_transform,
+    openai_transform,
+    release,
+    rgb_first,
+)
+from PIL import Image
+from sentences import sentences
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+SPREAD = 0.95  # cosine that no two inputs of a fixture may exceed
+VOCABULARY = 49408
+HALF = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """One golden checkpoint: what to load below its folder, who writes it, who reads it."""
+
+    name: str
+    entry: str  # path to hand to zeroshot.load, relative to the unpacked folder
+    write: Callable[[Path], None]
+    read: Callable[[Path], Peer]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    FIXTURES.mkdir(exist_ok=True)
+    for old in FIXTURES.glob("*.xz"):
+        old.unlink()
+    for tiny in TINY:
+        write_checkpoint(tiny)
+    write_tokens()
+    write_pixels()
+    sizes = {path.name: path.stat().st_size for path in sorted(FIXTURES.glob("*.xz"))}
+    for name, size in sizes.items():
+        print(f"{size:9,d}  {name}")
+    print(f"{sum(sizes.values()):9,d}  in all")
+
+
+# ---- checkpoints
+
+
+def write_checkpoint(tiny: Tiny) -> None:
+    """Pack a checkpoint with the answers of the peer that reads it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        tiny.write(folder / tiny.entry)
+        answers = ask(tiny.read(folder / tiny.entry))
+        for kind in ("image_unit", "text_unit"):
+            cosines = answers[kind] @ answers[kind].T - 2 * np.eye(len(answers[kind]))
+            assert cosines.max() < SPREAD, f"{tiny.name}: {kind} too much alike, {cosines.max()}"
+        np.savez(folder / "answers.npz", **answers)
+        (folder / "entry.txt").write_text(tiny.entry)
+        pack(folder, FIXTURES / f"{tiny.name}.tar.xz")
+
+
+@torch.no_grad()
+def ask(peer: Peer) -> dict[str, NDArray[np.generic]]:
+    """What a peer answers for the pictures and sentences that every checkpoint is asked about."""
+    photographs = [Image.fromarray(array) for array in pictures.some_photographs()]
+    pixels = torch.stack([peer.transform(photograph) for photograph in photographs])
+    ids = peer.tokenize(pictures.SOME_SENTENCES)
+    image, text = peer.image_tower(pixels), peer.text_tower(ids)
+    assert image.dtype == text.dtype == torch.float32
+    logits = peer.logits(pixels, ids)
+    answers = {
+        "pixels": torch.from_numpy(
+            np.stack([grey_levels(p, peer.mean, peer.std) for p in pixels])
+        ),
+        "mean": torch.tensor(peer.mean, dtype=torch.float64),
+        "std": torch.tensor(peer.std, dtype=torch.float64),
+        "ids": ids.to(torch.int32),
+        "image": image,
+        "image_unit": image / image.norm(dim=-1, keepdim=True),
+        "text": text,
+        "text_unit": text / text.norm(dim=-1, keepdim=True),
+        "logits": logits,
+        "probabilities": logits.softmax(dim=-1),
+        "logit_scale": torch.tensor(peer.logit_scale, dtype=torch.float64),
+    }
+    return {name: value.numpy() for name, value in answers.items()}
+
+
+def write_openai_vit(path: Path) -> None:
+    """Two heads of 64 in the image tower, one in the text tower: OpenAI's rule."""
+    model = OpenAIClip(
+        embed_dim=48, image_resolution=32, vision_layers=2, vision_width=128, vision_patch_size=8,
+        context_length=77, vocab_size=VOCABULARY,
+        transformer_width=64, transformer_heads=1, transformer_layers=2,
+    )  # fmt: skip
+    checkpoints.randomise(model, seed=1, logit_scale=23.7)
+    checkpoints.write_openai_archive(model, path)
+
+
+def write_openai_resnet(path: Path) -> None:
+    model = OpenAIClip(
+        embed_dim=40, image_resolution=64, vision_layers=(2, 1, 1, 1), vision_width=6,
+        vision_patch_size=None, context_length=77, vocab_size=VOCABULARY,
+        transformer_width=64, transformer_heads=1, transformer_layers=1,
+    )  # fmt: skip
+    checkpoints.randomise(model, seed=2, logit_scale=31.0)
+    checkpoints.settle_batch_norm(model, pixels_of_photographs(64))
+    checkpoints.write_openai_archive(model, path)
+
+
+def write_bare_state_dict(path: Path) -> None:
+    """What open_clip's training leaves behind, in torch.save's format of before 2020."""
+    model = OpenAIClip(
+        embed_dim=32, image_resolution=32, vision_layers=1, vision_width=64, vision_patch_size=16,
+        context_length=77, vocab_size=VOCABULARY,
+        transformer_width=64, transformer_heads=1, transformer_layers=2,
+    )  # fmt: skip
+    checkpoints.randomise(model, seed=6, logit_scale=17.0)
+    key, prefix = MODULE
+    state = {prefix + name: value for name, value in model.state_dict().items()}
+    document = {"epoch": 32, "name": "tiny", key: state}
+    torch.save(document, path, _use_new_zipfile_serialization=False)
+
+
+def write_open_clip_gelu(folder: Path) -> None:
+    """Shapes that no rule of thumb gets right: head width 16, MLP ratio 2.5, a context of 32."""
+    checkpoints.write_open_clip_folder(
+        folder,
+        {
+            "embed_dim": 40,
+            "vision_cfg": {
+                "image_size": 40, "layers": 3, "width": 48, "head_width": 16, "mlp_ratio": 2.5,
+                "patch_size": 8,
+            },
+            "text_cfg": {
+                "context_length": 32, "vocab_size": VOCABULARY, "width": 40, "heads": 5,
+                "layers": 2,
+            },
+        },
+        {"mean": list(OPENAI_MEAN), "std": list(OPENAI_STD)},
+        seed=3,
+        logit_scale=12.5,
+    )  # fmt: skip
+
+
+def write_open_clip_custom_text(folder: Path) -> None:
+    """The `text.` layout, QuickGELU, the logit scale as a row of one, torch.save's zip format."""
+    checkpoints.write_open_clip_folder(
+        folder,
+        {
+            "embed_dim": 32,
+            "quick_gelu": True,
+            "custom_text": True,
+            "nonscalar_logit_scale": True,
+            "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8},
+            "text_cfg": {
+                "context_length": 77, "vocab_size": VOCABULARY, "width": 32, "heads": 4,
+                "layers": 2,
+            },
+        },
+        {
+            "mean": list(OPENAI_MEAN), "std": list(OPENAI_STD), "interpolation": "bicubic",
+            "resize_mode": "shortest",
+        },
+        seed=4,
+        logit_scale=44.0,
+        form="zip",
+    )  # fmt: skip
+
+
+def write_open_clip_squash(folder: Path) -> None:
+    """Preprocessing other than OpenAI's in every field."""
+    checkpoints.write_open_clip_folder(
+        folder,
+        {
+            "embed_dim": 24,
+            "vision_cfg": {
+                "image_size": 48, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16,
+            },
+            "text_cfg": {
+                "context_length": 77, "vocab_size": VOCABULARY, "width": 32, "heads": 2,
+                "layers": 1,
+            },
+        },
+        {
+            "size": 48, "mode": "RGB", "mean": list(HALF), "std": [0.25, 0.5, 0.75],
+            "interpolation": "bilinear", "resize_mode": "squash", "fill_color": 0,
+        },
+        seed=7,
+        logit_scale=9.0,
+    )  # fmt: skip
+
+
+def write_hf_quick_gelu(folder: Path) -> None:
+    """As OpenAI's own hub repositories: the old end-of-text id 2, defaults left out."""
+    checkpoints.write_hf_folder(
+        folder,
+        text={
+            "hidden_size": 40, "intermediate_size": 100, "num_hidden_layers": 2,
+            "num_attention_heads": 5, "hidden_act": "quick_gelu", "eos_token_id": 2,
+            "bos_token_id": 0, "pad_token_id": 1,
+        },
+        vision={
+            "hidden_size": 48, "intermediate_size": 192, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "hidden_act": "quick_gelu", "image_size": 32,
+            "patch_size": 8,
+        },
+        embed_dim=36,
+        seed=5,
+        logit_scale=28.0,
+        terse=True,
+    )  # fmt: skip
+
+
+def write_hf_gelu(folder: Path) -> None:
+    """As LAION's repositories: GELU, today's end-of-text id, every field written out."""
+    checkpoints.write_hf_folder(
+        folder,
+        text={
+            "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "hidden_act": "gelu", "bos_token_id": 49406,
+            "eos_token_id": 49407,
+        },
+        vision={
+            "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 3,
+            "num_attention_heads": 2, "hidden_act": "gelu", "image_size": 28, "patch_size": 7,
+        },
+        embed_dim=24,
+        seed=8,
+        logit_scale=50.0,
+    )  # fmt: skip
+
+
+TINY = (
+    Tiny("openai-vit", "ViT.pt", write_openai_vit, checkpoints.read_openai_archive),
+    Tiny("openai-resnet", "RN.pt", write_openai_resnet, checkpoints.read_openai_archive),
+    Tiny("state-dict", "epoch_32.pt", write_bare_state_dict, checkpoints.read_openai_state_dict),
+    Tiny("open_clip-gelu", "tiny", write_open_clip_gelu, checkpoints.read_open_clip_folder),
+    Tiny(
+        "open_clip-custom-text",
+        "tiny",
+        write_open_clip_custom_text,
+        checkpoints.read_open_clip_folder,
+    ),
+    Tiny("open_clip-squash", "tiny", write_open_clip_squash, checkpoints.read_open_clip_folder),
+    Tiny("hf-quick-gelu", "tiny", write_hf_quick_gelu, checkpoints.read_hf_folder),
+    Tiny("hf-gelu", "tiny", write_hf_gelu, checkpoints.read_hf_folder),
+)
+
+
+def pixels_of_photographs(size: int) -> torch.Tensor:
+    photographs = [Image.fromarray(array) for array in pictures.some_photographs()]
+    return torch.stack([openai_transform(size)(photograph) for photograph in photographs])
+
+
+# ---- tokens
+
+
+def write_tokens() -> None:
+    """Ids by OpenAI's SimpleTokenizer, and rows by clip.tokenize where it has to cut."""
+    texts = sentences()
+    assert len(texts) >= 2000
+    tokenizer = SimpleTokenizer()
+    ids = [tokenizer.encode(text) for text in texts]
+    long = [i for i, row in enumerate(ids) if len(row) > 75][::4]
+    cut = clip.tokenize([texts[i] for i in long], truncate=True)
+    document = {
+        "by": release("clip-anytorch") + ", " + release("ftfy"),
+        "texts": texts,
+        "ids": ids,
+        "cut": {"texts": long, "context_length": 77, "rows": cut.tolist()},
+    }
+    compact = json.dumps(document, separators=(",", ":")).encode()
+    (FIXTURES / "tokens.json.xz").write_bytes(lzma.compress(compact, preset=9))
+
+
+# ---- pixels
+
+
+def write_pixels() -> None:
+    """Grey levels by the peers' transforms, for every kind of picture, in two orders.
+
+    `resized-first` is how OpenAI and open_clip do it: resized in the picture's own mode, orientation
+    ignored. `rgb-first` is the same transform on the picture turned upright and converted to RGB,
+    stored only where it differs.
+    """
+    drawn = {kind.name: (kind.draw(), 64) for kind in pictures.KINDS}
+    drawn |= {f"{kind.name}@224": (kind.draw(), 224) for kind in pictures.LARGE_KINDS}
+    files = pictures.encoded_files()
+    drawn |= {name: (Image.open(io.BytesIO(content)), 64) for name, content in files.items()}
+    assert len(drawn) >= 30
+    levels: dict[str, NDArray[np.uint8]] = {}
+    for name, (image, size) in drawn.items():
+        transform = openai_transform(size)
+        resized_first = grey_levels(transform(image))
+        other = grey_levels(open_clip_transform(size)(image))
+        assert np.array_equal(resized_first, other), f"the peers disagree on {name}"
+        levels[f"{name}|resized-first"] = resized_first
+        converted = grey_levels(rgb_first(transform, image))
+        if not np.array_equal(resized_first, converted):
+            levels[f"{name}|rgb-first"] = converted
+    for interpolation, resize_mode in (("bicubic", "squash"), ("bilinear", "squash"),
+                                       ("bilinear", "shortest")):  # fmt: skip
+        transform = open_clip_transform(
+            48, mean=HALF, std=HALF, interpolation=interpolation, resize_mode=resize_mode
+        )
+        for kind in pictures.KINDS[4:20:3]:
+            name = f"{kind.name}|{interpolation}-{resize_mode}"
+            levels[name] = grey_levels(transform(kind.draw()), HALF, HALF)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        np.savez(folder / "levels.npz", **levels)
+        (folder / "by.txt").write_text(f"{release('clip-anytorch')}, {release('open_clip_torch')}, "
+                                       f"{release('torchvision')}, {release('pillow')}\n")  # fmt: skip
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        pack(folder, FIXTURES / "pixels.tar.xz")
+
+
+def pack(folder: Path, target: Path) -> None:
+    """Pack a folder so that the same content gives the same bytes."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for path in sorted(folder.rglob("*")):
+            entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            if path.is_file():
+                content = path.read_bytes()
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+    # lc, lp, pb: bytes are predicted by their place in a 4-byte float
+    float_filter = {
+        "id": lzma.FILTER_LZMA2,
+        "preset": 9 | lzma.PRESET_EXTREME,
+        "lc": 0,
+        "lp": 2,
+        "pb": 2,
+    }
+    target.write_bytes(lzma.compress(stream.getvalue(), filters=[float_filter]))
+
+
+if __name__ == "__main__":
+    main()
