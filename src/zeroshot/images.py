@@ -7,18 +7,23 @@ tried, and the size is checked before pixels are decoded.
 
 from __future__ import annotations
 
+import http.client
 import io
 import os
 import stat
+import struct
+import sys
+import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from zeroshot.errors import ImageError, ImageNotFound, ImageProblem
 
@@ -37,14 +42,27 @@ MAX_PIXELS = 64_000_000  # width x height; an RGB picture of that size takes 192
 MAX_DOWNLOAD = 20_000_000  # bytes of an image fetched from a URL
 DOWNLOAD_SECONDS = 15.0
 GREY_16_BIT = 257  # 65535 / 255
+UPRIGHT = {  # EXIF orientation: what turns the stored picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Pillow decodes a picture when it is first used, and files have one position: neither may happen
+# on two threads at once, as it would for [picture, picture]. Locks are shared by address.
+_LOCKS = [threading.Lock() for _ in range(64)]
 
 
 def open_image(source: ImageLike, *, parity: bool = False) -> Image.Image:
     """Open one image: upright, RGB, fully decoded.
 
     What may come, and how it is read:
-    - a path, an http(s) URL, bytes, or a file opened in binary mode: any format of FORMATS; the
-      first frame of an animation; turned upright by its EXIF orientation;
+    - a path, an http(s) URL, bytes, or a file opened in binary mode (read from its start, as
+      Pillow does): any format of FORMATS; the first frame of an animation; turned upright by its
+      EXIF orientation;
     - a PIL image: the same rules;
     - a numpy array: [h, w, 3], [h, w, 4], [h, w, 1] or [h, w], either uint8 (0..255) or float
       (0..1);
@@ -54,27 +72,30 @@ def open_image(source: ImageLike, *, parity: bool = False) -> Image.Image:
     clipped) to 8 bits, transparency is dropped as OpenAI's preprocessing drops it. With `parity`
     the picture comes back in its own mode and orientation, as OpenAI's code would resample it.
 
+    A file that ends too early is an error, also where another library has set Pillow's
+    LOAD_TRUNCATED_IMAGES, which would fill the missing part with grey.
+
     Raises ImageError; its `kind` says what was wrong and `source` with which image.
     """
     picture, name = _decoded(source)
     if parity:
         return picture
     try:
-        return _rgb(ImageOps.exif_transpose(picture), name)
+        return _rgb(_upright(picture), name)
     except ImageError:
         raise
-    except (OSError, ValueError, SyntaxError, MemoryError, TypeError, ZeroDivisionError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         raise _fail("decode_failed", name, f"its pixels cannot be converted ({error})") from error
 
 
 def is_single(images: object) -> bool:
     """Tell one image from a collection of images."""
-    if isinstance(images, str | os.PathLike | bytes | bytearray | Image.Image):
+    if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         return True
     if hasattr(images, "read"):
         return True
-    dimensions = getattr(images, "ndim", None)
-    return isinstance(dimensions, int) and dimensions <= 3
+    # one dimension is a column of paths, as of a data frame; four are a stack of images
+    return getattr(images, "ndim", None) in (2, 3)
 
 
 def each(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
@@ -91,7 +112,7 @@ def each(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
 def describe(source: ImageLike) -> str | None:
     """Name an image for messages and results: its path or URL, or None when it has none."""
     if isinstance(source, str | os.PathLike):
-        return str(os.fspath(source))
+        return os.fsdecode(source)
     name = getattr(source, "filename", None) or getattr(source, "name", None)
     return name if isinstance(name, str) and name else None
 
@@ -100,21 +121,20 @@ def _decoded(source: ImageLike) -> tuple[Image.Image, str]:
     """Return the picture with its pixels loaded, and a name for messages."""
     name = describe(source) or f"<{type(source).__name__}>"
     if isinstance(source, Image.Image):
-        return _load(source, name), name
+        with _LOCKS[id(source) // 64 % len(_LOCKS)]:
+            return _load(source, name), name
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         return _open(io.BytesIO(_fetch(source)), name), name
     if isinstance(source, str | os.PathLike):
         return _open_path(source, name), name
     if isinstance(source, bytes | bytearray | memoryview):
-        return _open(io.BytesIO(source), name), name
+        return _open(io.BytesIO(bytes(source)), name), name
     if hasattr(source, "read"):
-        content = source.read()
-        if not isinstance(content, bytes):
-            raise _fail("bad_type", name, "the file is opened as text; open it with mode 'rb'")
-        return _open(io.BytesIO(content), name), name
+        return _open(io.BytesIO(_content(cast(BinaryIO, source), name)), name), name
     if isinstance(source, np.ndarray):
         return _from_array(source, name), name
-    if type(source).__module__.split(".")[0] == "torch":
+    torch = sys.modules.get("torch")  # where there is a tensor, torch is imported already
+    if torch is not None and isinstance(source, torch.Tensor):
         return _from_tensor(source, name), name
     raise _fail(
         "bad_type",
@@ -123,8 +143,22 @@ def _decoded(source: ImageLike) -> tuple[Image.Image, str]:
     )
 
 
+def _content(file: BinaryIO, name: str) -> bytes:
+    """Read a file from its start, wherever it stands."""
+    try:
+        with _LOCKS[id(file) // 64 % len(_LOCKS)]:
+            if hasattr(file, "seekable") and file.seekable():
+                file.seek(0)
+            content: object = file.read()
+    except (OSError, ValueError) as error:  # closed, or not opened for reading
+        raise _fail("decode_failed", name, f"the file cannot be read ({error})") from error
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise _fail("bad_type", name, "the file is opened as text; open it with mode 'rb'")
+    return bytes(content)
+
+
 def _open_path(source: str | os.PathLike[str], name: str) -> Image.Image:
-    path = Path(source)
+    path = Path(os.fsdecode(source))
     try:
         # A FIFO or device would block for ever, so look before opening.
         mode = path.stat().st_mode
@@ -176,11 +210,46 @@ def _load(picture: Image.Image, name: str) -> Image.Image:
     if not width or not height:
         raise _fail("bad_shape", name, f"its size is {width}x{height}")
     try:
+        if ImageFile.LOAD_TRUNCATED_IMAGES:
+            _refuse_early_end(picture)
         picture.load()
     except Exception as error:  # codecs raise OSError, SyntaxError, struct.error, EOFError ...
         kind: ImageProblem = "truncated" if "truncated" in str(error) else "decode_failed"
         raise _fail(kind, name, f"its pixels cannot be decoded ({error})") from error
     return picture
+
+
+def _refuse_early_end(picture: Image.Image) -> None:
+    """Make `load` fail where the file ends too early, whatever LOAD_TRUNCATED_IMAGES says.
+
+    That switch belongs to the process, and other libraries set it: it is read here, never set.
+    """
+    if not isinstance(picture, ImageFile.ImageFile) or picture.fp is None:
+        return
+    read = getattr(picture, "load_read", None)
+    if picture.format in ("JPEG", "MPO"):  # their own load_read makes up an end of image
+        read = None
+
+    def strict(size: int) -> bytes:
+        try:
+            content: bytes = (read or cast(BinaryIO, picture.fp).read)(size)
+        except (IndexError, struct.error) as error:
+            raise OSError("image file is truncated") from error
+        if not content:  # a decoder only reads on while it lacks something
+            raise OSError("image file is truncated")
+        return content
+
+    cast(Any, picture).load_read = strict  # where `load` looks for a reader before the file's
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF or XMP orientation says; a damaged one says nothing."""
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # the parser raises (or warns of) anything at all; the pixels are good
+        return picture
+    method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return picture if method is None else picture.transpose(method)
 
 
 def _rgb(picture: Image.Image, name: str) -> Image.Image:
@@ -211,7 +280,6 @@ def _grey(values: NDArray[np.floating[Any]]) -> Image.Image:
 
 
 def _unit_range(values: NDArray[Any], name: str) -> NDArray[np.float32]:
-    values = values.astype(np.float32)
     if not np.isfinite(values).all():
         raise _fail("bad_values", name, "it holds NaN or infinity")
     low, high = float(values.min()), float(values.max())
@@ -222,7 +290,7 @@ def _unit_range(values: NDArray[Any], name: str) -> NDArray[np.float32]:
             f"float values {low:.3g}..{high:.3g}, wanted 0..1; divide by 255, or give pixels that "
             "are normalised already to model.encode_pixels",
         )
-    return values
+    return values.astype(np.float32)
 
 
 def _from_array(array: NDArray[Any], name: str) -> Image.Image:
@@ -231,7 +299,7 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
-        fix = "transpose it with array.transpose(1, 2, 0)" if first else "give one image a time"
+        fix = "transpose it with array.transpose(1, 2, 0)" if first else "give one image at a time"
         raise _fail("bad_shape", name, f"array of {shape}, wanted h x w x 3 or h x w; {fix}")
     if array.size == 0:
         raise _fail("bad_shape", name, f"array of {shape} holds no pixels")
@@ -253,21 +321,26 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
 def _from_tensor(tensor: Any, name: str) -> Image.Image:
     shape = "x".join(map(str, tensor.shape))
     if tensor.ndim == 3 and tensor.shape[0] not in (1, 3, 4):
-        fix = "permute(2, 0, 1) it" if tensor.shape[2] in (1, 3, 4) else "give one image a time"
+        fix = "permute(2, 0, 1) it" if tensor.shape[2] in (1, 3, 4) else "give one image at a time"
         raise _fail("bad_shape", name, f"tensor of {shape}, wanted 3 x h x w; {fix}")
-    tensor = tensor.detach().cpu()
-    if tensor.is_floating_point():
-        tensor = tensor.float()  # numpy has no bfloat16
-    array = tensor.numpy()
+    try:
+        tensor = tensor.detach().cpu()
+        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()  # no bfloat16
+    except (RuntimeError, TypeError) as error:  # on no device, sparse, quantised
+        raise _fail("bad_values", name, f"the tensor's values cannot be had ({error})") from error
     return _from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, name)
 
 
 def _fetch(url: str) -> bytes:
     """Download an image: at most MAX_DOWNLOAD bytes within DOWNLOAD_SECONDS."""
     deadline = time.monotonic() + DOWNLOAD_SECONDS
-    request = urllib.request.Request(url, headers={"User-Agent": "zeroshot", "Accept": "image/*"})
+    # people write spaces and accents in URLs; what is escaped already stays
+    plain = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")
     content = bytearray()
     try:
+        request = urllib.request.Request(
+            plain, headers={"User-Agent": "zeroshot", "Accept": "image/*"}
+        )
         with urllib.request.urlopen(request, timeout=DOWNLOAD_SECONDS) as response:
             while piece := response.read1(65_536):
                 content += piece
@@ -276,11 +349,12 @@ def _fetch(url: str) -> bytes:
                 if time.monotonic() > deadline:
                     raise _fail("timeout", url, f"not there after {DOWNLOAD_SECONDS:.0f} s")
     except urllib.error.HTTPError as error:
+        error.close()
         kind: ImageProblem = "not_found" if error.code in (404, 410) else "url_refused"
         raise _fail(kind, url, f"the server answers {error.code} {error.reason}") from error
     except TimeoutError as error:
         raise _fail("timeout", url, f"no answer within {DOWNLOAD_SECONDS:.0f} s") from error
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (http.client.HTTPException, OSError, ValueError) as error:
         if isinstance(error, ImageError):
             raise
         raise _fail("url_refused", url, f"it cannot be fetched ({error})") from error

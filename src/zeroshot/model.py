@@ -118,7 +118,7 @@ class Model:
         self.tokenizer = Tokenizer(
             context_length=spec.network.text.context_length, merges=spec.merges
         )
-        self._engine = Engine(network, device, dtype)
+        self._engine = Engine(network, spec.network, device, dtype)
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")

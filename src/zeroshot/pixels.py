@@ -7,12 +7,14 @@ crop, RGB, 0..1, minus mean, over standard deviation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
 
-from zeroshot.images import ImageLike, open_image
+from zeroshot.errors import ImageError
+from zeroshot.images import ImageLike, describe, open_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,10 +47,17 @@ class Preprocess:
         Raises ImageError for what cannot be read.
         """
         picture = open_image(image, parity=self.parity)
-        grey = np.asarray(self.resize(picture), dtype=np.float32)  # [size, size, 3], 0..255
-        scale = 1 / (255 * np.asarray(self.std, dtype=np.float32))
-        shift = np.asarray(self.mean, dtype=np.float32) / np.asarray(self.std, dtype=np.float32)
-        return np.ascontiguousarray((grey * scale - shift).transpose(2, 0, 1))
+        try:
+            square = self.resize(picture)
+        except (ValueError, OSError) as error:  # modes that Pillow resamples or converts not
+            raise ImageError(
+                f"mode {picture.mode} cannot be resampled ({error}); convert it to RGB first",
+                kind="decode_failed",
+                source=describe(image),
+            ) from error
+        levels = np.asarray(square)  # uint8 [size, size, 3]
+        values = _normalised_levels(self.mean, self.std)
+        return np.stack([values[c].take(levels[:, :, c]) for c in range(3)])
 
     def resize(self, picture: Image.Image) -> Image.Image:
         """Resample to the square RGB picture that the network will see."""
@@ -76,3 +85,16 @@ class Preprocess:
         right, bottom = min((left + size) * across, width), min((top + size) * down, height)
         box = (left * across, top * down, right, bottom)
         return picture.resize((size, size), resampling, box=box)
+
+
+@cache
+def _normalised_levels(
+    mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """Return what each grey level becomes in each channel: [3, 256].
+
+    In the reference's order of float32 operations, so that pixels are equal to the last bit.
+    """
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    channels = zip(mean, std, strict=True)
+    return np.stack([(levels - np.float32(m)) / np.float32(s) for m, s in channels])

@@ -27,6 +27,7 @@ MERGES = 48_894  # byte-pair merges in CLIP's vocabulary; any prefix of them is 
 CONTEXT_LENGTH = 77  # tokens, with start and end; paper, section 2.4
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_CACHE = 65_536  # distinct words remembered per tokenizer, about 10 MB
+LONGEST_REMEMBERED = 64  # characters; longer words are encoded anew, so memory stays bounded
 WORD_PATTERN = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"
     r"|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -145,10 +146,12 @@ class Tokenizer:
                 ids.append(self.start if piece == START else self.end)
                 continue
             ids.extend(self._merge([letters[b] for b in piece.encode("utf-8")]))
-        if len(self._words) >= WORD_CACHE:
-            self._words.clear()
-        self._words[word] = tuple(ids)
-        return self._words[word]
+        encoded = tuple(ids)
+        if len(word) <= LONGEST_REMEMBERED:
+            if len(self._words) >= WORD_CACHE:
+                self._words.clear()
+            self._words[word] = encoded
+        return encoded  # not looked up again: another thread may have cleared the words
 
     def _merge(self, symbols: list[str]) -> list[int]:
         """Join the best-ranked neighbours until none is left; n log n, also for very long words.

@@ -1,0 +1,99 @@
+"""Linear maps with packed weights and what follows them fused in.
+
+oneDNN multiplies faster when the weight lies in its own layout, and can apply an activation or add
+the residual while the result is still in registers. torch offers both as private operators, so
+they are probed first, and `F.linear` does the same work where they are missing or wrong.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Fused = Literal["none", "silu", "gelu", "gelu_tanh", "relu"]
+# how torch's operators spell them: attribute, algorithm
+POST_OPERATIONS: dict[Fused, tuple[str, str]] = {
+    "none": ("none", ""),
+    "silu": ("swish", ""),
+    "gelu": ("gelu", "none"),
+    "gelu_tanh": ("gelu", "tanh"),
+    "relu": ("relu", ""),
+}
+ROWS = 400  # of a typical micro-batch; the packed layout suits other counts as well
+
+
+def activate(x: Tensor, fused: Fused) -> Tensor:
+    """Apply an activation the plain way."""
+    match fused:
+        case "none":
+            return x
+        case "silu":
+            return F.silu(x)
+        case "gelu":
+            return F.gelu(x)
+        case "gelu_tanh":
+            return F.gelu(x, approximate="tanh")
+        case "relu":
+            return F.relu(x)
+
+
+class Linear:
+    """x @ weight.T + bias, then an activation or a residual; rows in, rows out."""
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, fused: Fused = "none"
+    ) -> None:
+        weight = weight.to(dtype).contiguous()
+        self.bias = None if bias is None else bias.to(dtype)
+        self.fused = fused
+        self.packed = can_pack(dtype)
+        self.weight = (
+            torch.ops.mkldnn._reorder_linear_weight(weight, ROWS) if self.packed else weight
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map [..., in] to [..., out]."""
+        if not self.packed:
+            return activate(F.linear(x, self.weight, self.bias), self.fused)
+        attribute, algorithm = POST_OPERATIONS[self.fused]
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self.weight, self.bias, attribute, [], algorithm
+        )
+        return y
+
+    def add_to(self, residual: Tensor, x: Tensor) -> Tensor:
+        """Return residual + self(x)."""
+        if not self.packed:
+            return residual + F.linear(x, self.weight, self.bias)
+        y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+            x, residual, self.weight, self.bias, "add"
+        )
+        return y
+
+
+@cache
+def can_pack(dtype: torch.dtype) -> bool:
+    """Say whether this torch has the private operators and they compute what they should."""
+    if dtype not in (torch.float32, torch.bfloat16):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(8, 64, generator=generator).to(dtype) for _ in range(2))
+    bias = torch.randn(8, generator=generator).to(dtype)
+    residual = torch.randn(8, 8, generator=generator).to(dtype)
+    tolerance = 0.1 if dtype == torch.bfloat16 else 1e-4
+    try:
+        operators = torch.ops.mkldnn
+        packed = operators._reorder_linear_weight(weight, ROWS)
+        plain = F.linear(x, weight, bias)
+        for fused, (attribute, algorithm) in POST_OPERATIONS.items():
+            y = operators._linear_pointwise(x, packed, bias, attribute, [], algorithm)
+            if not torch.allclose(y, activate(plain, fused), atol=tolerance, rtol=tolerance):
+                return False
+        y = operators._linear_pointwise.binary(x, residual, packed, bias, "add")
+        return torch.allclose(y, plain + residual, atol=tolerance, rtol=tolerance)
+    except (AttributeError, RuntimeError, TypeError, NotImplementedError):
+        return False

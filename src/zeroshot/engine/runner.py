@@ -1,0 +1,154 @@
+"""The Engine: a network on a device, fed in batches of a good size."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zeroshot.engine import workers
+from zeroshot.engine.resnet import FastResNet
+from zeroshot.engine.text import Batch, FastTextTransformer, plan
+from zeroshot.engine.vision import FastVisionTransformer
+from zeroshot.errors import NonFiniteError
+from zeroshot.nn.config import NetworkConfig, ViTConfig
+from zeroshot.nn.network import Network
+from zeroshot.nn.resnet import ModifiedResNet
+from zeroshot.nn.vision_transformer import VisionTransformer
+
+CPU_IMAGES = 8  # of a micro-batch: beyond it activations leave a core's cache
+ACCELERATOR_BATCH = 256
+
+Vision = Callable[[Tensor], Tensor]
+
+
+class Engine:
+    """Runs a network's two towers; each is made ready when it is first used.
+
+    `network` stays as given, float32 on the CPU. With `plain` the modules themselves are run, which
+    is what the fast towers are compared with.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        config: NetworkConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        plain: bool = False,
+    ) -> None:
+        self.device = device
+        self.dtype = dtype
+        self._network = network
+        self._config = config
+        self._plain = plain or device.type != "cpu"
+
+    @cached_property
+    def _vision(self) -> Vision:
+        tower, config = self._network.visual, self._config.vision
+        with torch.inference_mode():
+            if not self._plain and isinstance(tower, VisionTransformer):
+                assert isinstance(config, ViTConfig)
+                return FastVisionTransformer(tower, config, self.dtype)
+            if not self._plain and isinstance(tower, ModifiedResNet):
+                return FastResNet(tower, self.dtype)
+            return self._moved(tower)
+
+    @cached_property
+    def _fast_text(self) -> FastTextTransformer:
+        with torch.inference_mode():
+            return FastTextTransformer(self._network.text, self._config.text, self.dtype)
+
+    @cached_property
+    def _plain_text(self) -> nn.Module:
+        return self._moved(self._network.text)
+
+    def _moved(self, tower: nn.Module) -> nn.Module:
+        if self.device.type == "cpu" and self.dtype == torch.float32:
+            return tower
+        return copy.deepcopy(tower).to(self.device, self.dtype)
+
+    @torch.inference_mode()
+    def encode_pixels(
+        self, pixels: Tensor, *, batch_size: int | None = None, normalize: bool = True
+    ) -> Tensor:
+        """Embed normalised pixels [n, 3, s, s] as float32 [n, d].
+
+        `batch_size` bounds what is run at once; by default it is chosen for the device.
+        """
+        if self.device.type == "cpu":
+            # Also a few images are worth a worker each.
+            share = -(-len(pixels) // workers.count())
+            size = min(batch_size or CPU_IMAGES, max(share, 1))
+        else:
+            size = batch_size or ACCELERATOR_BATCH
+        vision = self._vision
+
+        @torch.inference_mode()  # which holds for one thread only
+        def embed(batch: Tensor) -> Tensor:
+            return vision(batch.to(self.device, self.dtype)).float()
+
+        return _finished(torch.cat(workers.run(embed, pixels.split(size))), normalize)
+
+    @torch.inference_mode()
+    def encode_ids(
+        self,
+        rows: Sequence[Sequence[int]],
+        *,
+        batch_size: int | None = None,
+        normalize: bool = True,
+    ) -> Tensor:
+        """Embed token rows (start and end included, no padding) as float32 [n, d]."""
+        distinct = list(dict.fromkeys(map(tuple, rows)))
+        if self._plain:
+            embeddings = self._encode_plain(distinct, batch_size or ACCELERATOR_BATCH)
+        else:
+            embeddings = self._encode_planned(distinct)
+        if len(distinct) < len(rows):
+            place = {row: i for i, row in enumerate(distinct)}
+            embeddings = embeddings[[place[tuple(row)] for row in rows]]
+        return _finished(embeddings, normalize)
+
+    def _encode_planned(self, rows: list[tuple[int, ...]]) -> Tensor:
+        tower = self._fast_text
+        batches = plan(rows)
+        kept = {prefix: tower.prefix(prefix) for prefix in {batch.prefix for batch in batches}}
+
+        @torch.inference_mode()
+        def embed(batch: Batch) -> Tensor:
+            return tower.run(batch.rows, len(batch.prefix), kept[batch.prefix]).float()
+
+        embeddings = torch.empty(len(rows), self._config.embed_dim)
+        for batch, part in zip(batches, workers.run(embed, batches), strict=True):
+            embeddings[batch.places] = part
+        return embeddings
+
+    def _encode_plain(self, rows: list[tuple[int, ...]], size: int) -> Tensor:
+        """Run rows sorted by length, each batch cut to its longest: exact, being causal."""
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        embeddings = torch.empty(len(rows), self._config.embed_dim, device=self.device)
+        for first in range(0, len(rows), size):
+            places = order[first : first + size]
+            length = len(rows[places[-1]])
+            padded = [rows[i] + (0,) * (length - len(rows[i])) for i in places]
+            ids = torch.tensor(padded, device=self.device)
+            embeddings[places] = self._plain_text(ids).float()
+        return embeddings
+
+
+def _finished(embeddings: Tensor, normalize: bool) -> Tensor:
+    """Check for numbers that are none, and scale rows to unit length."""
+    finite = torch.isfinite(embeddings).all(dim=1)
+    if not finite.all():
+        rows = (~finite).nonzero().flatten().tolist()
+        raise NonFiniteError(
+            f"the network gave NaN or infinity for inputs {rows[:10]}; if they are finite "
+            "themselves, try dtype='float32'",
+            rows=rows,
+        )
+    return F.normalize(embeddings, dim=-1) if normalize else embeddings

@@ -1,0 +1,133 @@
+"""The text transformer for a CPU: nothing is computed twice, and nothing that is not read.
+
+Attention is causal, so a token sees only what stands before it. That makes four savings exact:
+texts run at their true length, equal texts once, the beginning that many texts share once (its
+keys and values are kept), and the last layer for the end-of-text place only.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zeroshot.engine.blocks import Norm, fast_blocks
+from zeroshot.engine.linear import Linear
+from zeroshot.nn.config import TextConfig
+from zeroshot.nn.text_transformer import TextTransformer
+
+SHARED_BY = 128  # texts that must begin alike for their beginning to be worth computing apart
+TOKENS = 2048  # of a micro-batch, padding included
+FEW = 64  # texts that a micro-batch should have before it ends because the next text is longer
+
+KeysValues = tuple[Tensor, Tensor]  # of one layer: each [1, h, p, w/h]
+Row = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts that begin with one prefix, to be run together."""
+
+    prefix: Row
+    places: list[int]  # of the texts among all
+    rows: list[Row]  # what follows the prefix, sorted by length
+
+
+class FastTextTransformer:
+    """Token rows become embeddings [b, d]; equal to the plain tower but for rounding."""
+
+    def __init__(self, tower: TextTransformer, config: TextConfig, dtype: torch.dtype) -> None:
+        self.tokens = tower.token_embedding.weight
+        self.positions = tower.positional_embedding.to(dtype)
+        self.dtype = dtype
+        *blocks, self.last = fast_blocks(tower.transformer, config.activation, dtype)
+        self.layers = [(block, block.project(0, 3)) for block in blocks]
+        self.query, self.keys = self.last.project(0, 1), self.last.project(1, 3)
+        self.ln_final = Norm(tower.ln_final, dtype)
+        self.proj = Linear(tower.text_projection.T, None, dtype)
+
+    def embed(self, rows: Sequence[Row], start: int) -> Tensor:
+        """Look up tokens that stand at positions from `start` on: [b, t, w]."""
+        length = max(map(len, rows))
+        ids = torch.tensor([row + (0,) * (length - len(row)) for row in rows])
+        # looked up in the precision of the file, so that the table is never copied
+        x = F.embedding(ids, self.tokens).to(self.dtype)
+        return x + self.positions[start : start + length]
+
+    def prefix(self, row: Row) -> list[KeysValues]:
+        """Compute the keys and values of a shared beginning, for every layer."""
+        x = self.embed([row], 0)
+        kept: list[KeysValues] = []
+        for block, qkv in self.layers:
+            q, k, v = block.heads_first(qkv(block.ln_1(x)), 3)
+            kept.append((k, v))
+            x = block.finish(x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        k, v = self.last.heads_first(self.keys(self.last.ln_1(x)), 2)
+        return [*kept, (k, v)]
+
+    def run(self, rows: Sequence[Row], start: int, kept: list[KeysValues]) -> Tensor:
+        """Embed rows that follow a prefix `start` tokens long: [b, d]."""
+        x = self.embed(rows, start)  # [b, t, w]
+        b, t, _ = x.shape
+        # row i of the mask: the prefix, and own tokens up to i
+        mask = torch.ones(t, start + t, dtype=torch.bool).tril(start)
+        for (block, qkv), before in zip(self.layers, kept, strict=False):  # kept: the last's too
+            q, k, v = block.heads_first(qkv(block.ln_1(x)), 3)
+            k, v = _after(before, k, v)
+            x = block.finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+        ends = torch.tensor([len(row) - 1 for row in rows])
+        normed = self.last.ln_1(x)
+        k, v = self.last.heads_first(self.keys(normed), 2)
+        k, v = _after(kept[-1], k, v)
+        one = torch.arange(b)
+        q = self.last.heads_first(self.query(normed[one, ends].unsqueeze(1)), 1)[0]
+        seen = mask[ends].view(b, 1, 1, start + t)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        x = self.last.finish(x[one, ends].unsqueeze(1), attended)[:, 0]
+        return self.proj(self.ln_final(x))
+
+
+def _after(before: KeysValues, k: Tensor, v: Tensor) -> KeysValues:
+    """Put the prefix's keys and values before each row's own."""
+    rows = len(k)
+    first, second = (part.expand(rows, -1, -1, -1) for part in before)
+    return torch.cat([first, k], dim=2), torch.cat([second, v], dim=2)
+
+
+def plan(rows: Sequence[Row]) -> list[Batch]:
+    """Arrange texts in micro-batches by shared beginning and length."""
+    batches: list[Batch] = []
+    for prefix, places in _groups(rows, list(range(len(rows))), 1):
+        places.sort(key=lambda place: len(rows[place]))
+        own = [rows[place][len(prefix) :] for place in places]
+        first = 0
+        for last in range(1, len(own) + 1):
+            longer = last < len(own) and len(own[last]) > len(own[last - 1])
+            full = last < len(own) and (last - first + 1) * len(own[last]) > TOKENS
+            if last == len(own) or full or (longer and last - first >= FEW):
+                batches.append(Batch(prefix, places[first:last], own[first:last]))
+                first = last
+    return batches
+
+
+def _groups(rows: Sequence[Row], places: list[int], depth: int) -> Iterator[tuple[Row, list[int]]]:
+    """Yield (shared beginning, the texts that have it); every text once, none left empty.
+
+    All `places` share their first `depth` tokens.
+    """
+    following: defaultdict[int, list[int]] = defaultdict(list)
+    for place in places:
+        if len(rows[place]) > depth + 1:  # the end token itself is never shared
+            following[rows[place][depth]].append(place)
+    moved: set[int] = set()
+    for shared in following.values():
+        if len(shared) >= SHARED_BY:
+            moved.update(shared)
+            yield from _groups(rows, shared, depth + 1)
+    rest = [place for place in places if place not in moved]
+    if rest:
+        yield rows[rest[0]][:depth], rest

@@ -1,0 +1,287 @@
+"""Every fast path against the plain modules, and the engine's manners towards its caller."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zeroshot.engine import Engine, choose_dtype, device, linear, text, workers
+from zeroshot.errors import InputError, NonFiniteError
+from zeroshot.nn.config import Activation, NetworkConfig, ResNetConfig, TextConfig, ViTConfig
+from zeroshot.nn.network import Network
+
+CPU = torch.device("cpu")
+EXACT = 2e-6  # of a unit embedding's length, float32
+CLOSE = 2e-2  # the same in bfloat16, whose numbers have 8 bits, for these wild random weights
+
+
+def network_of(config: NetworkConfig, seed: int = 0) -> Network:
+    """Build a network whose embeddings differ clearly from input to input."""
+    random = torch.Generator().manual_seed(seed)
+    network = Network(config)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if not tensor.is_floating_point():
+                continue
+            values = torch.randn(tensor.shape, generator=random)
+            if ("attnpool" in name and tensor.ndim == 1) or "attnpool.positional" in name:
+                values *= 0.02  # lest what every image shares outweighs what it shows
+            elif tensor.ndim >= 2 and "embedding" not in name:
+                values /= tensor[0].numel() ** 0.5
+            elif name.endswith("running_var"):
+                values = values.abs() + 0.5
+            elif "ln_" in name or "bn" in name or "downsample" in name:
+                values = 0.1 * values + name.endswith("weight")
+            tensor.copy_(values)
+    return network.eval().requires_grad_(False)
+
+
+def vit(activation: Activation = "quick_gelu", heads: int = 2, layers: int = 3) -> NetworkConfig:
+    return NetworkConfig(
+        20,
+        ViTConfig(40, 8, 48, layers, heads, 192, activation),
+        TextConfig(77, 600, 32, layers, heads, 128, activation),
+    )
+
+
+RESNET = NetworkConfig(
+    24, ResNetConfig(64, 16, (1, 2, 1, 1), 8), TextConfig(77, 600, 32, 2, 2, 128, "quick_gelu")
+)
+CONFIGS = {
+    "quick_gelu": vit(),
+    "gelu": vit("gelu"),
+    "gelu_tanh": vit("gelu_tanh"),
+    "heads of 12": vit(heads=4),
+    "one layer": vit(layers=1),
+    "resnet": RESNET,
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def config(request: pytest.FixtureRequest) -> NetworkConfig:
+    return CONFIGS[request.param]
+
+
+@pytest.fixture(scope="module")
+def network(config: NetworkConfig) -> Network:
+    return network_of(config)
+
+
+@pytest.fixture(params=["packed", "plain operators"])
+def operators(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run with torch's private operators, and as on a torch that lacks them."""
+    if request.param == "packed":
+        assert linear.can_pack(torch.float32) or not torch.backends.mkldnn.is_available()
+    else:
+        monkeypatch.setattr(linear, "can_pack", lambda dtype: False)
+
+
+def pixels(config: NetworkConfig, count: int) -> torch.Tensor:
+    """Draw images that differ in colour, not in noise only."""
+    size = config.vision.image_size
+    random = torch.Generator().manual_seed(count)
+    colours = 2 * torch.randn(count, 3, 1, 1, generator=random)
+    return colours + torch.randn(count, 3, size, size, generator=random)
+
+
+def rows(config: NetworkConfig, lengths: list[int], seed: int = 0) -> list[list[int]]:
+    """Draw token rows of these lengths, start and end included."""
+    random = torch.Generator().manual_seed(seed)
+    end = config.text.vocab_size - 1
+    return [
+        [end - 1, *torch.randint(0, end - 1, (n - 2,), generator=random).tolist(), end]
+        for n in lengths
+    ]
+
+
+def worst(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((found - wanted).norm(dim=1).max())
+
+
+@pytest.mark.parametrize("count", [1, 3, 257])
+def test_fast_image_towers_equal_the_plain_ones(
+    network: Network, config: NetworkConfig, operators: None, count: int
+) -> None:
+    batch = pixels(config, count)
+    plain = Engine(network, config, CPU, torch.float32, plain=True).encode_pixels(batch)
+
+    found = Engine(network, config, CPU, torch.float32).encode_pixels(batch)
+
+    assert worst(plain, plain.roll(1, 0)) > 0.1 or count == 1  # the inputs do differ
+    assert worst(found, plain) < EXACT
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [[3], [77], [2, 77, 3], [5] * 257, list(range(2, 78))],
+    ids=["one token", "full context", "mixed", "257 alike", "every length"],
+)
+def test_the_fast_text_tower_equals_the_plain_one(
+    network: Network, config: NetworkConfig, operators: None, lengths: list[int]
+) -> None:
+    texts = rows(config, lengths)
+    plain = Engine(network, config, CPU, torch.float32, plain=True).encode_ids(texts)
+
+    found = Engine(network, config, CPU, torch.float32).encode_ids(texts)
+
+    assert worst(found, plain) < EXACT
+
+
+def test_a_shared_beginning_changes_nothing(network: Network, config: NetworkConfig) -> None:
+    end = config.text.vocab_size - 1
+    beginnings = [[end - 1, 7, 8], [end - 1, 7, 8, 9, 4], [end - 1, 3]]
+    labels = rows(config, [3 + n % 5 for n in range(300)])
+    texts = [begin + label[1:] for begin in beginnings for label in labels]
+    plain = Engine(network, config, CPU, torch.float32, plain=True).encode_ids(texts)
+
+    found = Engine(network, config, CPU, torch.float32).encode_ids(texts)
+
+    assert len({batch.prefix for batch in text.plan(list(map(tuple, texts)))}) >= 3
+    assert worst(found, plain) < EXACT
+
+
+@pytest.mark.skipif(not linear.can_pack(torch.bfloat16), reason="no bfloat16 on this CPU")
+def test_bfloat16_is_close_to_float32(network: Network, config: NetworkConfig) -> None:
+    batch, texts = pixels(config, 11), rows(config, [3, 9, 30, 77])
+    plain = Engine(network, config, CPU, torch.float32, plain=True)
+    engine = Engine(network, config, CPU, torch.bfloat16)
+
+    assert worst(engine.encode_ids(texts), plain.encode_ids(texts)) < 5 * CLOSE
+    assert worst(engine.encode_pixels(batch), plain.encode_pixels(batch)) < 5 * CLOSE
+
+
+def test_results_do_not_depend_on_the_batch(network: Network, config: NetworkConfig) -> None:
+    engine = Engine(network, config, CPU, torch.float32)
+    batch = pixels(config, 19)
+    together = engine.encode_pixels(batch)
+
+    assert worst(torch.cat([engine.encode_pixels(one[None]) for one in batch]), together) < EXACT
+    assert worst(engine.encode_pixels(batch, batch_size=5), together) < EXACT
+
+
+def test_unnormalised_embeddings_have_the_length_of_the_plain_ones(
+    network: Network, config: NetworkConfig
+) -> None:
+    batch = pixels(config, 3)
+    plain = Engine(network, config, CPU, torch.float32, plain=True)
+    wanted = plain.encode_pixels(batch, normalize=False)
+
+    found = Engine(network, config, CPU, torch.float32).encode_pixels(batch, normalize=False)
+
+    assert float(((found - wanted).norm(dim=1) / wanted.norm(dim=1)).max()) < 1e-5
+
+
+def test_equal_texts_are_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = CONFIGS["quick_gelu"]
+    engine = Engine(network_of(config), config, CPU, torch.float32)
+    one, other = rows(config, [5, 6])
+    run: list[int] = []
+    real = text.FastTextTransformer.run
+    monkeypatch.setattr(
+        text.FastTextTransformer,
+        "run",
+        lambda self, batch, *rest: run.append(len(batch)) or real(self, batch, *rest),
+    )
+
+    found = engine.encode_ids([one, other, one, one])
+
+    assert sum(run) == 2
+    assert torch.equal(found[0], found[2])
+    assert not torch.allclose(found[0], found[1], atol=1e-2)
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(0, 2), max_size=5).map(lambda ids: (8, *ids, 9)),
+        min_size=1,
+        max_size=400,
+        unique=True,
+    )
+)
+def test_a_plan_runs_every_text_once_and_whole(texts: list[tuple[int, ...]]) -> None:
+    batches = text.plan(texts)
+
+    seen = [
+        (place, batch.prefix + row)
+        for batch in batches
+        for place, row in zip(batch.places, batch.rows, strict=True)
+    ]
+    assert sorted(seen) == list(enumerate(texts))
+    assert all(row for batch in batches for row in batch.rows)
+
+
+def test_non_finite_embeddings_are_an_error_that_names_the_rows() -> None:
+    config = CONFIGS["quick_gelu"]
+    engine = Engine(network_of(config), config, CPU, torch.float32)
+    batch = pixels(config, 3)
+    batch[1] = torch.inf
+
+    with pytest.raises(NonFiniteError) as caught:
+        engine.encode_pixels(batch)
+
+    assert caught.value.rows == [1]
+
+
+def test_the_callers_torch_settings_stay(network: Network, config: NetworkConfig) -> None:
+    def seen_by_a_new_thread() -> int:
+        seen: list[int] = []
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return seen[0]
+
+    before = torch.get_num_threads(), seen_by_a_new_thread(), torch.is_grad_enabled()
+
+    Engine(network, config, CPU, torch.float32).encode_pixels(pixels(config, 40))
+
+    assert (torch.get_num_threads(), seen_by_a_new_thread(), torch.is_grad_enabled()) == before
+
+
+def test_workers_keep_order_and_pass_errors_on() -> None:
+    def work(n: int) -> int:
+        if n == 70:
+            raise KeyError(n)
+        return n * n
+
+    assert workers.run(work, range(50)) == [n * n for n in range(50)]
+    with pytest.raises(KeyError, match="70"):
+        workers.run(work, range(100))
+
+
+def test_operators_that_compute_wrongly_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong:
+        def __getattr__(self, name: str) -> object:
+            return lambda x, *rest: torch.zeros(8, 8)
+
+    monkeypatch.setattr(torch.ops, "mkldnn", Wrong())
+
+    assert not linear.can_pack.__wrapped__(torch.float32)
+
+
+def test_operators_that_are_missing_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+
+    assert not linear.can_pack.__wrapped__(torch.float32)
+
+
+def test_a_cpu_without_bfloat16_gets_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: False)
+
+    assert choose_dtype(None, CPU) is torch.float32
+
+
+def test_a_cpu_with_bfloat16_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: True)
+
+    assert choose_dtype(None, CPU) is torch.bfloat16
+
+
+def test_an_unknown_precision_or_device_is_an_error_that_lists_the_known() -> None:
+    with pytest.raises(InputError, match="float32, bfloat16, float16"):
+        choose_dtype("int3", CPU)
+    with pytest.raises(InputError, match="try 'cpu'"):
+        device.choose_device("toaster")
