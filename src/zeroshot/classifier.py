@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol, overload
 
@@ -20,7 +21,6 @@ from zeroshot.predictions import Failure, Prediction
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BATCH = 32  # images embedded at a time
 TOP = 5  # labels in a prediction
 
 
@@ -29,6 +29,8 @@ class ImageEncoder(Protocol):
 
     @property
     def identity(self) -> str: ...
+    @property
+    def pool(self) -> Executor | None: ...  # threads to prepare and encode in, or None
     def prepare(self, image: ImageLike) -> NDArray[np.float32]: ...
     def encode_pixels(self, pixels: NDArray[np.float32] | Tensor) -> Tensor: ...
 
@@ -71,7 +73,9 @@ class Classifier:
 
         Raises ImageError for the first image that cannot be read.
         """
-        found = [p for p in self.stream(each(images), top=top) if isinstance(p, Prediction)]
+        alone = 0 if is_single(images) else None  # a single image is worth every core
+        stream = self.stream(each(images), top=top, workers=alone)
+        found = [result for result in stream if isinstance(result, Prediction)]
         return found[0] if is_single(images) else found
 
     def predict(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.str_]:
@@ -86,7 +90,7 @@ class Classifier:
 
     def decision_function(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
         """Return the logits, scaled cosine similarities: float32 [n, L]."""
-        parts = [logits for _, logits in self._scored(each(images), BATCH, None, "raise")]
+        parts = [logits for _, logits in self._scored(each(images), None, None, "raise")]
         if not parts:
             return np.zeros((0, len(self.head)), dtype=np.float32)
         return np.asarray(torch.cat([part for part in parts if part is not None]).cpu().numpy())
@@ -97,7 +101,9 @@ class Classifier:
         Raises InputError when a truth is not among the labels, or the counts differ.
         """
         if unknown := set(truth) - set(self.head.labels):
-            raise InputError(f"truth {min(unknown)!r} is not among the classifier's labels")
+            raise InputError(
+                f"truth {min(unknown, key=str)!r} is not among the classifier's labels"
+            )
         found = self.predict(images)
         if len(found) != len(truth):
             raise InputError(f"{len(found)} images but {len(truth)} truths; give one each")
@@ -114,7 +120,8 @@ class Classifier:
     ) -> Iterator[Prediction | Failure]:
         """Classify images one after another without holding them all.
 
-        Images are decoded ahead on `workers` threads (one a core); results keep their order.
+        Images are decoded ahead, and results keep their order. On a CPU each core decodes and
+        embeds batches of its own, unless `workers` says how many threads shall decode.
         With on_error="yield" an image that cannot be read becomes a Failure in its place.
         """
         if top < 1:
@@ -123,13 +130,15 @@ class Classifier:
             raise InputError(f"on_error={on_error!r} must be 'raise' or 'yield'")
         if is_single(images):
             raise InputError(f"stream wants many images; for one, call the classifier: {images!r}")
-        return self._ranked(images, top, batch_size or BATCH, workers, on_error)
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size={batch_size!r} must be at least 1")
+        return self._ranked(each(images), top, batch_size, workers, on_error)
 
     def _ranked(
         self,
         images: Iterable[ImageLike],
         top: int,
-        size: int,
+        size: int | None,
         workers: int | None,
         on_error: str,
     ) -> Iterator[Prediction | Failure]:
@@ -155,7 +164,7 @@ class Classifier:
     def _scored(
         self,
         images: Iterable[ImageLike],
-        size: int,
+        size: int | None,
         workers: int | None,
         on_error: str,
     ) -> Iterator[tuple[list[str | Failure | None], Tensor | None]]:
@@ -163,15 +172,23 @@ class Classifier:
 
         The logits have rows for the images that could be read only, and are None without any.
         """
-        threads = pipeline.cores() if workers is None else workers
-        work = partial(self._prepare, on_error=on_error)
-        prepared = pipeline.ahead(work, images, workers=threads, limit=2 * size)
-        for batch in pipeline.batches(prepared, size):
-            pixels = [p for _, p in batch if p is not None]
-            logits = None
-            if pixels:
-                logits = self.head.logits(self.encoder.encode_pixels(np.stack(pixels)))
-            yield [source for source, _ in batch], logits
+        return pipeline.embedded(
+            partial(self._prepare, on_error=on_error),
+            self._encode,
+            images,
+            batch_size=size,
+            workers=workers,
+            pool=self.encoder.pool,
+        )
+
+    def _encode(
+        self, batch: list[tuple[str | Failure | None, NDArray[np.float32] | None]]
+    ) -> tuple[list[str | Failure | None], Tensor | None]:
+        pixels = [each for _, each in batch if each is not None]
+        logits = None
+        if pixels:
+            logits = self.head.logits(self.encoder.encode_pixels(np.stack(pixels)))
+        return [source for source, _ in batch], logits
 
     def _prepare(
         self, image: ImageLike, *, on_error: str

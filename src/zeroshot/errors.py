@@ -25,7 +25,7 @@ what to do, and keeps the offending fact as an attribute.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 ImageProblem = Literal[
     "not_found",
@@ -46,6 +46,19 @@ ImageProblem = Literal[
 
 class ZeroshotError(Exception):
     """Base of everything raised on purpose; catch it to catch them all."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with the message alone, which loses the facts: an error
+        # that crosses a process border would become a TypeError.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[ZeroshotError], args: tuple[Any, ...], facts: dict[str, Any]) -> Any:
+    """Make an error anew from its message and facts."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 class InputError(ZeroshotError, ValueError):

@@ -7,6 +7,7 @@ model that made it and refuses to work with another.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +16,19 @@ from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
 from zeroshot.errors import HeadMismatch, LabelError
-from zeroshot.prompts import Labels, Prompts
+from zeroshot.label_store import LabelStore, Names
+from zeroshot.prompts import Labels, Prompts, PromptSet
 
 METADATA_KEY = "zeroshot.head/1"
 MAX_HEADER = 16 * 2**20  # bytes of JSON a head file may begin with
+MAX_SCALE = 1000  # as `checkpoint.read` demands of a model's
+UNIT = 1e-3  # how far from 1 the length of a row may lie
 SENTENCES = 16_384  # rendered and embedded at a time; 32 MB of embeddings at 512 dimensions
 
 
@@ -59,37 +63,37 @@ class Head:
 
     @classmethod
     def build(
-        cls, encoder: TextEncoder, labels: Labels, prompts: Prompts = prompt_sets.DEFAULT
+        cls,
+        encoder: TextEncoder,
+        labels: Labels,
+        prompts: Prompts = prompt_sets.DEFAULT,
+        *,
+        store: LabelStore | None = None,
     ) -> Head:
         """Embed every label in every template and average: normalise, mean, normalise.
 
-        A label with several names is the average over all its sentences.
+        A label with several names is the average over all its sentences. Labels found in `store`
+        are not embedded again, new ones are put there.
         Raises LabelError, PromptError, and TokenLimitError naming the sentence that is too long.
         Source: Radford et al. 2021, section 3.1.4.
         """
         prompt_set = prompt_sets.get(prompts)
-        named = prompt_sets.named(labels)
-        weight: Tensor | None = None
-        for first in range(0, len(named), chunk := max(1, SENTENCES // len(prompt_set))):
-            part = list(named.values())[first : first + chunk]
-            sentences: list[str] = []
-            owners: list[int] = []
-            for row, names in enumerate(part, first):
-                for name in names:
-                    sentences += prompt_set.render(name)
-                owners += [row] * (len(sentences) - len(owners))
-            embeddings = encoder.encode_text(sentences)  # [sentences, d], unit rows
-            if weight is None:
-                weight = embeddings.new_zeros(len(named), embeddings.shape[1])
-            weight.index_add_(0, torch.tensor(owners, device=embeddings.device), embeddings)
-        assert weight is not None  # `named` refuses an empty label set
+        named = {label: tuple(names) for label, names in prompt_sets.named(labels).items()}
+        wanted = set(named.values())
+        vectors = store.read(prompt_set.templates, wanted) if store else {}
+        if new := [names for names in dict.fromkeys(named.values()) if names not in vectors]:
+            found = dict(zip(new, _embed(encoder, new, prompt_set).unbind(0), strict=True))
+            vectors |= found
+            if store:
+                store.write(prompt_set.templates, found)
+        rows = [vectors[names] for names in named.values()]
         return cls(
             labels=tuple(named),
-            weight=F.normalize(weight, dim=1),
+            weight=torch.stack(rows),
             logit_scale=encoder.logit_scale,
             logit_bias=encoder.logit_bias,
             model=encoder.identity,
-            names=tuple(map(tuple, named.values())),
+            names=tuple(named.values()),
             templates=prompt_set.templates,
             prompts=prompt_set.name,
         )
@@ -130,8 +134,10 @@ class Head:
         Raises HeadMismatch for heads of different models, LabelError for a label in both.
         """
         self.check(other.model)
-        if both := [label for label in other.labels if label in set(self.labels)]:
-            raise LabelError(f"label {both[0]!r} is in both heads; drop it from one with select()")
+        try:
+            prompt_sets.named(self.labels + other.labels)
+        except LabelError as error:
+            raise LabelError(f"{error}; or leave it out of one head with select()") from error
         same = self.templates == other.templates
         return replace(
             self,
@@ -169,7 +175,7 @@ class Head:
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             metadata = {METADATA_KEY: json.dumps(facts, ensure_ascii=False)}
-            save_file({"weight": self.weight.cpu().contiguous()}, temporary, metadata)
+            temporary.write_bytes(save({"weight": self.weight.cpu().contiguous()}, metadata))
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -215,7 +221,33 @@ class Head:
             )
         if weight.dtype != torch.float32 or not torch.isfinite(weight).all():
             raise HeadMismatch(f"{path}: weights are not finite float32; rebuild it")
+        if not torch.allclose(weight.norm(dim=1), torch.ones(len(weight)), atol=UNIT):
+            raise HeadMismatch(f"{path}: its rows are not of unit length; damaged, rebuild it")
+        if not 0 < head.logit_scale <= MAX_SCALE or not math.isfinite(head.logit_bias or 0.0):
+            raise HeadMismatch(
+                f"{path}: logits of scale {head.logit_scale} and bias {head.logit_bias}, wanted "
+                f"numbers, the scale within 0..{MAX_SCALE}; damaged, rebuild it"
+            )
         return head
+
+
+def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet) -> Tensor:
+    """Embed labels, each the unit mean of its names in every template: [labels, d]."""
+    parts = []
+    chunk = max(1, SENTENCES // len(prompt_set))
+    for first in range(0, len(labels), chunk):
+        sentences: list[str] = []
+        owners: list[int] = []
+        part = labels[first : first + chunk]
+        for row, names in enumerate(part):
+            for name in names:
+                sentences += prompt_set.render(name)
+            owners += [row] * (len(sentences) - len(owners))
+        embeddings = encoder.encode_text(sentences)  # [sentences, d], unit rows
+        sums = embeddings.new_zeros(len(part), embeddings.shape[1])
+        sums.index_add_(0, torch.tensor(owners, device=embeddings.device), embeddings)
+        parts.append(F.normalize(sums, dim=1))
+    return torch.cat(parts).cpu()
 
 
 def _some(labels: Sequence[str]) -> str:

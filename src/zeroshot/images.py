@@ -56,7 +56,9 @@ UPRIGHT = {  # EXIF orientation: what turns the stored picture upright
 _LOCKS = [threading.Lock() for _ in range(64)]
 
 
-def open_image(source: ImageLike, *, parity: bool = False) -> Image.Image:
+def open_image(
+    source: ImageLike, *, parity: bool = False, at_least: int | None = None
+) -> Image.Image:
     """Open one image: upright, RGB, fully decoded.
 
     What may come, and how it is read:
@@ -71,13 +73,15 @@ def open_image(source: ImageLike, *, parity: bool = False) -> Image.Image:
     Palette and 1-bit pictures become RGB before anything is resampled, 16-bit grey is scaled (not
     clipped) to 8 bits, transparency is dropped as OpenAI's preprocessing drops it. With `parity`
     the picture comes back in its own mode and orientation, as OpenAI's code would resample it.
+    With `at_least` a JPEG may be decoded at a half, quarter or eighth, whichever still leaves
+    that many pixels on its short side.
 
     A file that ends too early is an error, also where another library has set Pillow's
     LOAD_TRUNCATED_IMAGES, which would fill the missing part with grey.
 
     Raises ImageError; its `kind` says what was wrong and `source` with which image.
     """
-    picture, name = _decoded(source)
+    picture, name = _decoded(source, at_least)
     if parity:
         return picture
     try:
@@ -117,20 +121,21 @@ def describe(source: ImageLike) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def _decoded(source: ImageLike) -> tuple[Image.Image, str]:
+def _decoded(source: ImageLike, at_least: int | None) -> tuple[Image.Image, str]:
     """Return the picture with its pixels loaded, and a name for messages."""
     name = describe(source) or f"<{type(source).__name__}>"
     if isinstance(source, Image.Image):
         with _LOCKS[id(source) // 64 % len(_LOCKS)]:
             return _load(source, name), name
     if isinstance(source, str) and source.startswith(("http://", "https://")):
-        return _open(io.BytesIO(_fetch(source)), name), name
+        return _open(io.BytesIO(_fetch(source)), name, at_least), name
     if isinstance(source, str | os.PathLike):
-        return _open_path(source, name), name
+        return _open_path(source, name, at_least), name
     if isinstance(source, bytes | bytearray | memoryview):
-        return _open(io.BytesIO(bytes(source)), name), name
+        return _open(io.BytesIO(bytes(source)), name, at_least), name
     if hasattr(source, "read"):
-        return _open(io.BytesIO(_content(cast(BinaryIO, source), name)), name), name
+        content = _content(cast(BinaryIO, source), name)
+        return _open(io.BytesIO(content), name, at_least), name
     if isinstance(source, np.ndarray):
         return _from_array(source, name), name
     torch = sys.modules.get("torch")  # where there is a tensor, torch is imported already
@@ -157,7 +162,7 @@ def _content(file: BinaryIO, name: str) -> bytes:
     return bytes(content)
 
 
-def _open_path(source: str | os.PathLike[str], name: str) -> Image.Image:
+def _open_path(source: str | os.PathLike[str], name: str, at_least: int | None) -> Image.Image:
     path = Path(os.fsdecode(source))
     try:
         # A FIFO or device would block for ever, so look before opening.
@@ -166,7 +171,7 @@ def _open_path(source: str | os.PathLike[str], name: str) -> Image.Image:
             what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
             raise _fail("not_image", name, f"it is {what}; pass the path of an image file")
         with path.open("rb") as file:
-            return _open(file, name)
+            return _open(file, name, at_least)
     except FileNotFoundError as error:
         message = f"{name}: no such image file (working folder {Path.cwd()})"
         raise ImageNotFound(message, kind="not_found", source=name) from error
@@ -178,17 +183,30 @@ def _open_path(source: str | os.PathLike[str], name: str) -> Image.Image:
         raise _fail("not_found", name, f"it cannot be opened ({error})") from error
 
 
-def _open(file: Any, name: str) -> Image.Image:
-    Image.init()  # registers every codec of Pillow and its plugins once
+def _open(file: Any, name: str, at_least: int | None) -> Image.Image:
     try:
-        picture = Image.open(file, formats=[f for f in FORMATS if f in Image.OPEN])
+        picture = _identified(file)
     except UnidentifiedImageError as error:
         raise _fail("not_image", name, _unidentified(file)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _fail("too_many_pixels", name, f"it exceeds {MAX_PIXELS} pixels") from error
     except Exception as error:  # codecs raise anything at all on damaged headers
         raise _fail("decode_failed", name, f"its header is damaged ({error})") from error
+    if at_least is not None and picture.format == "JPEG":
+        picture.draft(None, (at_least, at_least))
     return _load(picture, name)
+
+
+def _identified(file: Any) -> Image.Image:
+    """Open a file with the codecs of FORMATS; the rarer ones are imported when they are needed."""
+    Image.preinit()
+    try:
+        return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+    except UnidentifiedImageError:
+        if not Image.init():  # nothing new
+            raise
+        file.seek(0)
+        return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def _unidentified(file: Any) -> str:

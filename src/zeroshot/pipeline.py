@@ -10,12 +10,16 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
+
+SMALL_BATCH = 8  # items that one worker prepares and encodes at a time
+LARGE_BATCH = 32  # items encoded at a time when threads prepare them ahead
 
 
 def cores() -> int:
@@ -26,28 +30,76 @@ def cores() -> int:
 
 
 def ahead(
-    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int, limit: int
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    limit: int,
+    pool: Executor | None = None,
 ) -> Iterator[Result]:
     """Yield work(item) in the order of items, at most `limit` of them in flight or waiting.
 
-    An exception that work raises is raised here, in its turn.
+    The work is done in `pool`, or on `workers` threads that end with the generator. An exception
+    that work, or the iterator of items, raises is raised here in its turn.
     """
-    if workers <= 0:
+    if workers <= 0 and pool is None:
         yield from map(work, items)
         return
     remaining = iter(items)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="zeroshot-decode")
+    threads = pool or ThreadPoolExecutor(workers, thread_name_prefix="zeroshot-decode")
     waiting: deque[Future[Result]] = deque()
+
+    def submit(count: int) -> None:
+        try:
+            for item in islice(remaining, count):
+                waiting.append(threads.submit(work, item))
+        except Exception as error:
+            failed: Future[Result] = Future()
+            failed.set_exception(error)
+            waiting.append(failed)
+
     try:
-        for item in islice(remaining, limit):
-            waiting.append(pool.submit(work, item))
+        submit(limit)
         while waiting:
             result = waiting.popleft().result()
-            for item in islice(remaining, 1):
-                waiting.append(pool.submit(work, item))
+            submit(1)
             yield result
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for future in waiting:
+            future.cancel()
+        wait(waiting)
+        if threads is not pool:
+            threads.shutdown()
+
+
+def embedded(
+    prepare: Callable[[Item], Pixels],
+    encode: Callable[[list[Pixels]], Result],
+    items: Iterable[Item],
+    *,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    pool: Executor | None = None,
+) -> Iterator[Result]:
+    """Prepare items one by one and encode them a batch at a time, in order.
+
+    With a `pool` (of an encoder that runs on the CPU) a batch is prepared and encoded by the same
+    worker, so every core is busy all the time. Without one, or where `workers` says how many
+    threads to use, items are prepared ahead on threads and encoded by the consumer's own.
+    """
+    if pool is not None and workers is None:
+        yield from ahead(
+            lambda batch: encode([prepare(item) for item in batch]),
+            batches(items, batch_size or SMALL_BATCH),
+            workers=0,
+            limit=2 * cores(),
+            pool=pool,
+        )
+        return
+    size = batch_size or LARGE_BATCH
+    threads = cores() if workers is None else workers
+    for batch in batches(ahead(prepare, items, workers=threads, limit=2 * size), size):
+        yield encode(batch)
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -27,6 +27,7 @@ RESAMPLING: dict[Interpolation, Image.Resampling] = {
     "bilinear": Image.Resampling.BILINEAR,
 }
 
+FAST_DECODE = 2  # times `size`: the least short side that a JPEG is decoded to when it must be fast
 LONGEST = 100  # times the short side that the long side may have, and still be resampled whole
 
 
@@ -40,13 +41,14 @@ class Preprocess:
     interpolation: Interpolation = "bicubic"
     resize_mode: Literal["shortest", "squash"] = "shortest"  # squash: both sides, no crop
     parity: bool = False  # OpenAI's order: resize before converting to RGB, ignore orientation
+    decode: Literal["exact", "fast"] = "exact"  # fast: large JPEGs decoded at a half or less
 
     def __call__(self, image: ImageLike) -> NDArray[np.float32]:
         """Return float32 [3, size, size].
 
         Raises ImageError for what cannot be read.
         """
-        picture = open_image(image, parity=self.parity)
+        picture = self.open(image)
         try:
             square = self.resize(picture)
         except (ValueError, OSError) as error:  # modes that Pillow resamples or converts not
@@ -55,36 +57,47 @@ class Preprocess:
                 kind="decode_failed",
                 source=describe(image),
             ) from error
-        levels = np.asarray(square)  # uint8 [size, size, 3]
-        values = _normalised_levels(self.mean, self.std)
-        return np.stack([values[c].take(levels[:, :, c]) for c in range(3)])
+        return self.normalise(np.asarray(square))
+
+    def open(self, image: ImageLike) -> Image.Image:
+        """Decode an image as far as this preprocessing needs."""
+        at_least = FAST_DECODE * self.size if self.decode == "fast" else None
+        return open_image(image, parity=self.parity, at_least=at_least)
 
     def resize(self, picture: Image.Image) -> Image.Image:
         """Resample to the square RGB picture that the network will see."""
         resampling, size = RESAMPLING[self.interpolation], self.size
-        if self.resize_mode == "squash":
-            square = picture.resize((size, size), resampling)
+        short, long = sorted(picture.size)
+        width, height, left, top = self.geometry(*picture.size)
+        if self.resize_mode == "squash" or long <= LONGEST * short:
+            resized = picture.resize((width, height), resampling)
+            square = resized.crop((left, top, left + size, top + size))
         else:
-            square = self._crop(picture, resampling)
+            # A one-pixel line would grow to gigabytes: resample only what the crop keeps. This
+            # rounds a little differently, by two grey levels at most.
+            across, down = picture.width / width, picture.height / height
+            right = min((left + size) * across, picture.width)
+            bottom = min((top + size) * down, picture.height)
+            box = (left * across, top * down, right, bottom)
+            square = picture.resize((size, size), resampling, box=box)
         return square if square.mode == "RGB" else square.convert("RGB")
 
-    def _crop(self, picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
-        """Bring the short side to `size` and cut the middle out of the long one."""
-        size, (width, height) = self.size, picture.size
-        short = min(width, height)
-        # As torchvision computes them: the long side cut to whole pixels, the offset rounded
-        # half to even.
+    def geometry(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return the size to resample a picture to, and where its crop begins: w, h, left, top.
+
+        As torchvision computes them: the long side cut to whole pixels, the offset rounded half
+        to even.
+        """
+        size, short = self.size, min(width, height)
+        if self.resize_mode == "squash":
+            return size, size, 0, 0
         new_width, new_height = int(size * width / short), int(size * height / short)
-        left, top = round((new_width - size) / 2.0), round((new_height - size) / 2.0)
-        if max(width, height) <= LONGEST * short:
-            resized = picture.resize((new_width, new_height), resampling)
-            return resized.crop((left, top, left + size, top + size))
-        # A one-pixel line would grow to gigabytes: resample only what the crop keeps. This
-        # rounds a little differently, by two grey levels at most.
-        across, down = width / new_width, height / new_height
-        right, bottom = min((left + size) * across, width), min((top + size) * down, height)
-        box = (left * across, top * down, right, bottom)
-        return picture.resize((size, size), resampling, box=box)
+        return new_width, new_height, round((new_width - size) / 2), round((new_height - size) / 2)
+
+    def normalise(self, levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Turn grey levels [size, size, 3] into float32 [3, size, size]."""
+        values = _normalised_levels(self.mean, self.std)
+        return np.stack([values[c].take(levels[:, :, c]) for c in range(3)])
 
 
 @cache

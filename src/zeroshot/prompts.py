@@ -94,13 +94,19 @@ def get(prompts: Prompts) -> PromptSet:
     if isinstance(prompts, os.PathLike):
         return PromptSet.read(prompts)
     if not isinstance(prompts, str):
-        return PromptSet(tuple(prompts))
+        try:
+            return PromptSet(tuple(prompts))
+        except TypeError as error:
+            raise PromptError(
+                f"prompts is {type(prompts).__name__}; pass the name of a set, a file, a template "
+                "or a list of templates"
+            ) from error
     if SLOT in prompts:
         return PromptSet((prompts,))
     if prompts in available():
         content = _shipped(prompts)
         return PromptSet(tuple(content["templates"]), prompts, content["source"])
-    if Path(prompts).is_file():
+    if is_file(prompts):
         return PromptSet.read(prompts)
     raise PromptError(_unknown(prompts))
 
@@ -120,13 +126,21 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
             raise PromptError(
                 f"prompt set {name!r} has templates only; sets with labels are {', '.join(sets)}"
             )
-    elif Path(name).is_file():
+    elif is_file(name):
         content = _read(Path(name), key="labels")
         if not isinstance(content.get("labels"), list | dict):
             raise PromptError(f"{name}: no list named 'labels' in it")
     else:
         raise PromptError(_unknown(str(name)))
     return named(_mapping(content["labels"]))
+
+
+def is_file(name: str | os.PathLike[str]) -> bool:
+    """Tell whether a file has this name; text too long for a file name is none."""
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def named(labels: Labels) -> dict[str, list[str]]:
@@ -155,10 +169,14 @@ def named(labels: Labels) -> dict[str, list[str]]:
     result: dict[str, list[str]] = {}
     seen: dict[str, str] = {}
     for label, names in pairs:
-        listed = [names] if isinstance(names, str) else list(names or [])
+        _check(label)
+        try:
+            listed = [names] if isinstance(names, str) else list(names or [])
+        except TypeError as error:
+            raise LabelError(f"label {label!r} has names {names!r}, wanted a list") from error
         if not listed:
             raise LabelError(f"label {label!r} has no names; give it at least one")
-        for text in (label, *listed):
+        for text in listed:
             _check(text)
         plain = " ".join(unicodedata.normalize("NFC", label).split())
         if plain in seen:
@@ -208,7 +226,7 @@ def _read(path: Path, key: str = "templates") -> dict[str, Any]:
             return content if isinstance(content, dict) else {key: content}
     except OSError as error:
         raise PromptError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PromptError(f"{path}: malformed ({error})") from error
     lines = (line.strip() for line in text.splitlines())
     return {key: [line for line in lines if line and not line.startswith("#")]}
@@ -216,7 +234,7 @@ def _read(path: Path, key: str = "templates") -> dict[str, Any]:
 
 def _unknown(name: str) -> str:
     names = available()
-    near = get_close_matches(name, names, n=1)
+    near = get_close_matches(name.lower(), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     return (
         f"no prompt set or file named {name!r}{hint} shipped sets: {', '.join(names)}; a template "

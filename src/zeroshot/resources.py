@@ -6,7 +6,9 @@ checkout's own top-level folders answer.
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -21,3 +23,22 @@ def folder(kind: Literal["prompts", "weights"]) -> Path:
     if PACKAGE.parent.name == "src" and (checkout / "pyproject.toml").is_file():
         return checkout / kind
     return PACKAGE / "_data" / kind
+
+
+@cache
+def warn_of_namesake() -> None:
+    """Warn, once, when the other distribution that installs a folder `zeroshot` is present.
+
+    PyPI's `zeroshot` (Moonshine Labs) writes its files over this package's, whose distribution is
+    called `zeroshot-clip`.
+    """
+    try:
+        version = metadata.version("zeroshot")
+    except metadata.PackageNotFoundError:
+        return
+    warnings.warn(
+        f"another package, zeroshot {version}, is installed into the same folder {PACKAGE}, and "
+        "either may overwrite the other's files; run: pip uninstall zeroshot zeroshot-clip, then "
+        "pip install zeroshot-clip",
+        stacklevel=3,
+    )

@@ -10,8 +10,9 @@ from __future__ import annotations
 import gzip
 import heapq
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,7 +52,7 @@ class Tokenizer:
             )
         self.context_length = context_length
         self.merges = merges
-        self._words: dict[str, tuple[int, ...]] = {}
+        self._words = _Words(self._encode_word)
 
     @property
     def vocab_size(self) -> int:
@@ -79,12 +80,8 @@ class Tokenizer:
         """
         if not isinstance(text, str):
             raise InputError(f"expected text, got {type(text).__name__} {text!r}; pass a str")
-        ids: list[int] = []
-        words = self._words
-        for word in clean(text).split(" "):
-            known = words.get(word)
-            ids.extend(self._encode_word(word) if known is None else known)
-        return ids
+        words = text.lower().split() if is_plain(text) else clean(text).split(" ")
+        return list(chain.from_iterable(map(self._words.__getitem__, words)))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids back into text; start and end are written out, padding after the end dropped."""
@@ -138,7 +135,7 @@ class Tokenizer:
         return rows
 
     def _encode_word(self, word: str) -> tuple[int, ...]:
-        """Encode what stands between two spaces; remember it, up to WORD_CACHE words."""
+        """Encode what stands between two spaces."""
         ids: list[int] = []
         letters = _letter_of_byte()[0]
         for piece in _word_pattern().findall(word):
@@ -146,12 +143,7 @@ class Tokenizer:
                 ids.append(self.start if piece == START else self.end)
                 continue
             ids.extend(self._merge([letters[b] for b in piece.encode("utf-8")]))
-        encoded = tuple(ids)
-        if len(word) <= LONGEST_REMEMBERED:
-            if len(self._words) >= WORD_CACHE:
-                self._words.clear()
-            self._words[word] = encoded
-        return encoded  # not looked up again: another thread may have cleared the words
+        return tuple(ids)
 
     def _merge(self, symbols: list[str]) -> list[int]:
         """Join the best-ranked neighbours until none is left; n log n, also for very long words.
@@ -188,9 +180,33 @@ class Tokenizer:
         return [ids[symbol] for symbol in symbols if symbol]
 
 
+class _Words(dict[str, tuple[int, ...]]):
+    """Ids by word, encoded on first sight and remembered, up to WORD_CACHE words.
+
+    A dict with `__missing__`, so that looking up a known word runs no Python.
+    """
+
+    def __init__(self, encode: Callable[[str], tuple[int, ...]]) -> None:
+        super().__init__()
+        self._encode = encode
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        encoded = self._encode(word)
+        if len(word) <= LONGEST_REMEMBERED:
+            if len(self) >= WORD_CACHE:
+                self.clear()
+            self[word] = encoded
+        return encoded  # not looked up again: another thread may have cleared the words
+
+
+def is_plain(text: str) -> bool:
+    """Say whether cleaning a text means no more than lower case and single spaces."""
+    return text.isascii() and text.isprintable() and "&" not in text
+
+
 def clean(text: str) -> str:
     """Repair broken Unicode, resolve HTML entities, collapse white space, lower the case."""
-    if not (text.isascii() and text.isprintable() and "&" not in text):
+    if not is_plain(text):
         import ftfy  # 60 ms to import, and most labels never need it
 
         # ftfy, twice unescaped: as the reference does, for pages that were escaped twice

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroshot.engine import Engine, choose_dtype, device, linear, text, workers
+from zeroshot.engine import Engine, choose_dtype, convolution, device, linear, text, workers
 from zeroshot.errors import InputError, NonFiniteError
 from zeroshot.nn.config import Activation, NetworkConfig, ResNetConfig, TextConfig, ViTConfig
 from zeroshot.nn.network import Network
@@ -78,6 +78,7 @@ def operators(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         assert linear.can_pack(torch.float32) or not torch.backends.mkldnn.is_available()
     else:
         monkeypatch.setattr(linear, "can_pack", lambda dtype: False)
+        monkeypatch.setattr(convolution, "can_pack", lambda dtype: False)
 
 
 def pixels(config: NetworkConfig, count: int) -> torch.Tensor:
@@ -255,17 +256,19 @@ def test_workers_keep_order_and_pass_errors_on() -> None:
 def test_operators_that_compute_wrongly_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong:
         def __getattr__(self, name: str) -> object:
-            return lambda x, *rest: torch.zeros(8, 8)
+            return lambda x, *rest: torch.zeros_like(x)
 
     monkeypatch.setattr(torch.ops, "mkldnn", Wrong())
 
     assert not linear.can_pack.__wrapped__(torch.float32)
+    assert not convolution.can_pack.__wrapped__(torch.float32)
 
 
 def test_operators_that_are_missing_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", object())
 
     assert not linear.can_pack.__wrapped__(torch.float32)
+    assert not convolution.can_pack.__wrapped__(torch.float32)
 
 
 def test_a_cpu_without_bfloat16_gets_float32(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from peers import (
 from safetensors.torch import save_file
 
 REPEAT = 251  # rows after which the token embedding repeats: a prime, so neighbours differ
+BLOCK_NUMBER = r"(?:resblocks|encoder\.layers)\.(\d+)\."
 MODULE = "state_dict", "module."  # how open_clip's training wraps what it saves
 
 
@@ -63,6 +65,7 @@ def randomise(model: torch.nn.Module, seed: int, *, logit_scale: float) -> None:
     Four levels, because the fixtures then compress to two bits a weight.
     """
     generator = torch.Generator().manual_seed(seed)
+    blocks = [int(n) for name in model.state_dict() for n in re.findall(BLOCK_NUMBER, name)]
 
     def levels(tensor: torch.Tensor, step: float, middle: float = 0.0) -> None:
         drawn = torch.randint(0, 4, tensor.shape, generator=generator) * 2 - 3
@@ -79,32 +82,44 @@ def randomise(model: torch.nn.Module, seed: int, *, logit_scale: float) -> None:
                 few = torch.empty(REPEAT, tensor.shape[1])
                 levels(few, 1 / 4)
                 tensor.copy_(few.repeat(-(-len(tensor) // REPEAT), 1)[: len(tensor)])
-            elif "position" in name and tensor.ndim == 2:
+            elif leaf == "class_embedding" or ("position" in name and tensor.ndim == 2):
                 levels(tensor, 1 / 4)
-            elif leaf == "class_embedding":
-                levels(tensor, 1 / 4)
+            elif name.endswith("bn3.weight"):
+                # Half of what a ResNet's branches add. With all of it RN50 enlarges rounding so
+                # much that OpenAI's own float32 is 2e-5 off its float64.
+                levels(tensor, 1 / 32, middle=0.5)
             elif tensor.ndim == 1 and leaf in ("weight", "running_var"):
                 levels(tensor, 1 / 16, middle=1.0)
             elif tensor.ndim == 1:
                 levels(tensor, 1 / 32)
             elif tensor.ndim >= 2:
-                levels(tensor, _step(name, tensor))
+                levels(tensor, _step(name, tensor, 1 + max(blocks)))
 
 
-def _step(name: str, tensor: torch.Tensor) -> float:
-    """A power of two that keeps a layer's output about as large as its input."""
+def _step(name: str, tensor: torch.Tensor, layers: int) -> float:
+    """A power of two that keeps a layer's output about as large as its input.
+
+    What a deep transformer's branches add is made smaller the more there are, as OpenAI
+    initialised them. Without that ViT-B/32 enlarges rounding so much that OpenAI's own float32 is
+    7e-6 off its float64, and two right answers can lie a tolerance apart.
+    """
     stored_transposed = name.endswith(("proj", "projection"))  # x @ proj, as OpenAI keeps it
     fan_in = tensor.shape[0] if stored_transposed else tensor[0].numel()
     gain = 1.0
     if any(part in name for part in ("in_proj", "q_proj", "k_proj")):
         gain = 1.5  # attention that prefers some places over others
+    elif name.endswith(("out_proj.weight", "mlp.c_proj.weight", "mlp.fc2.weight")):
+        gain = 1.0 if layers <= 3 else (2 * layers) ** -0.5
     elif tensor.ndim == 4:
         gain = 2**0.5  # a ReLU takes half
     return 2.0 ** round(math.log2(gain / math.sqrt(5 * fan_in)))
 
 
 def settle_batch_norm(model: torch.nn.Module, pixels: torch.Tensor) -> None:
-    """Give a ResNet's BatchNorms the statistics of real pictures, rounded, so that depth is fine."""
+    """Give a ResNet's BatchNorms the statistics of pictures, so that values stay near one.
+
+    Rounded, so that they compress.
+    """
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None

@@ -1,28 +1,29 @@
 #!/usr/bin/env bash
-# Make, or bring up to date, the environment that `make parity` runs in; prints its python's path.
+# Run a script, compare.py if none is named, in an environment of the peers' own packages, which is
+# made first or brought up to date: several GB, since PyPI serves CUDA builds of torch.
+#
+#   tests/parity/environment.sh                                   # what `make parity` does
+#   tests/parity/environment.sh tests/parity/make_fixtures.py     # golden files anew
+#
 #   PARITY_VENV  where it lies  (default: .parity-venv in the checkout; git-ignored)
 #   PYTHON       what makes it  (default: python3)
-# Everything but the last line goes to stderr, so that a caller can write
-#   python=$(tests/parity/environment.sh)
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
 venv=${PARITY_VENV:-$root/.parity-venv}
-requirements=$root/tests/parity/requirements.txt
-stamp=$venv/.parity-requirements
-
-if [[ ! -x $venv/bin/python ]]; then
-    "${PYTHON:-python3}" -m venv "$venv" >&2
-fi
 python=$venv/bin/python
 
-if ! cmp -s "$requirements" "$stamp"; then
-    "$python" -m pip install --requirement "$requirements" >&2
-    cp "$requirements" "$stamp"
+[[ -x $python ]] || "${PYTHON:-python3}" -m venv "$venv"
+if ! cmp -s "$here/requirements.txt" "$venv/.peers"; then
+    "$python" -m pip install --requirement "$here/requirements.txt"
+    cp "$here/requirements.txt" "$venv/.peers"
 fi
-# The project itself, editable: cheap when it is there already. The fixtures need only the peers,
-# so they can be made before the project is installable.
-if [[ -f $root/pyproject.toml ]] && ! "$python" -c 'import zeroshot' 2>/dev/null; then
-    "$python" -m pip install --editable "$root" >&2
+if ! cmp -s "$root/pyproject.toml" "$venv/.project"; then
+    "$python" -m pip install --editable "$root"
+    cp "$root/pyproject.toml" "$venv/.project"
 fi
-echo "$python"
+if (($# == 0)); then
+    set -- "$here/compare.py"
+fi
+exec "$python" "$@"

@@ -1,6 +1,6 @@
 """Write tests/fixtures: tiny checkpoints, tokens and pixels, with the peers' own answers.
 
-    tests/parity/environment.sh && .parity-venv/bin/python tests/parity/make_fixtures.py
+    tests/parity/environment.sh tests/parity/make_fixtures.py
 
 The weights are seeded and random. tests/test_golden.py holds zeroshot to the answers.
 """
@@ -29,7 +29,6 @@ from peers import (
     SimpleTokenizer,
     clip,
     grey_levels,
-    open_clip,
     open_clip_transform,
     openai_transform,
     release,
@@ -42,6 +41,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 SPREAD = 0.95  # cosine that no two inputs of a fixture may exceed
 VOCABULARY = 49408
 HALF = (0.5, 0.5, 0.5)
+WAYS = (("bicubic", "squash"), ("bilinear", "squash"), ("bilinear", "shortest"))
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,16 @@ class Tiny:
 def main() -> None:
     torch.set_num_threads(1)
     FIXTURES.mkdir(exist_ok=True)
-    for old in FIXTURES.glob("*.xz"):
-        old.unlink()
-    for tiny in TINY:
-        write_checkpoint(tiny)
-    write_tokens()
-    write_pixels()
+    with tempfile.TemporaryDirectory(dir=FIXTURES) as temporary:  # all of them, or none
+        folder = Path(temporary)
+        for tiny in TINY:
+            write_checkpoint(tiny, folder)
+        write_tokens(folder)
+        write_pixels(folder)
+        for old in FIXTURES.glob("*.xz"):
+            old.unlink()
+        for path in folder.iterdir():
+            path.rename(FIXTURES / path.name)
     sizes = {path.name: path.stat().st_size for path in sorted(FIXTURES.glob("*.xz"))}
     for name, size in sizes.items():
         print(f"{size:9,d}  {name}")
@@ -72,7 +76,7 @@ def main() -> None:
 # ---- checkpoints
 
 
-def write_checkpoint(tiny: Tiny) -> None:
+def write_checkpoint(tiny: Tiny, target: Path) -> None:
     """Pack a checkpoint with the answers of the peer that reads it."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -83,7 +87,7 @@ def write_checkpoint(tiny: Tiny) -> None:
             assert cosines.max() < SPREAD, f"{tiny.name}: {kind} too much alike, {cosines.max()}"
         np.savez(folder / "answers.npz", **answers)
         (folder / "entry.txt").write_text(tiny.entry)
-        pack(folder, FIXTURES / f"{tiny.name}.tar.xz")
+        pack(folder, target / f"{tiny.name}.tar.xz")
 
 
 @torch.no_grad()
@@ -96,9 +100,7 @@ def ask(peer: Peer) -> dict[str, NDArray[np.generic]]:
     assert image.dtype == text.dtype == torch.float32
     logits = peer.logits(pixels, ids)
     answers = {
-        "pixels": torch.from_numpy(
-            np.stack([grey_levels(p, peer.mean, peer.std) for p in pixels])
-        ),
+        "pixels": torch.from_numpy(np.stack([grey_levels(p, peer.mean, peer.std) for p in pixels])),
         "mean": torch.tensor(peer.mean, dtype=torch.float64),
         "std": torch.tensor(peer.std, dtype=torch.float64),
         "ids": ids.to(torch.int32),
@@ -283,7 +285,7 @@ def pixels_of_photographs(size: int) -> torch.Tensor:
 # ---- tokens
 
 
-def write_tokens() -> None:
+def write_tokens(target: Path) -> None:
     """Ids by OpenAI's SimpleTokenizer, and rows by clip.tokenize where it has to cut."""
     texts = sentences()
     assert len(texts) >= 2000
@@ -298,18 +300,18 @@ def write_tokens() -> None:
         "cut": {"texts": long, "context_length": 77, "rows": cut.tolist()},
     }
     compact = json.dumps(document, separators=(",", ":")).encode()
-    (FIXTURES / "tokens.json.xz").write_bytes(lzma.compress(compact, preset=9))
+    (target / "tokens.json.xz").write_bytes(lzma.compress(compact, preset=9))
 
 
 # ---- pixels
 
 
-def write_pixels() -> None:
+def write_pixels(target: Path) -> None:
     """Grey levels by the peers' transforms, for every kind of picture, in two orders.
 
-    `resized-first` is how OpenAI and open_clip do it: resized in the picture's own mode, orientation
-    ignored. `rgb-first` is the same transform on the picture turned upright and converted to RGB,
-    stored only where it differs.
+    `resized-first` is how OpenAI and open_clip do it: resized in the picture's own mode, its
+    orientation ignored. `rgb-first` is the same transform on the picture turned upright and
+    converted to RGB, stored only where it differs.
     """
     drawn = {kind.name: (kind.draw(), 64) for kind in pictures.KINDS}
     drawn |= {f"{kind.name}@224": (kind.draw(), 224) for kind in pictures.LARGE_KINDS}
@@ -326,8 +328,7 @@ def write_pixels() -> None:
         converted = grey_levels(rgb_first(transform, image))
         if not np.array_equal(resized_first, converted):
             levels[f"{name}|rgb-first"] = converted
-    for interpolation, resize_mode in (("bicubic", "squash"), ("bilinear", "squash"),
-                                       ("bilinear", "shortest")):  # fmt: skip
+    for interpolation, resize_mode in WAYS:
         transform = open_clip_transform(
             48, mean=HALF, std=HALF, interpolation=interpolation, resize_mode=resize_mode
         )
@@ -337,11 +338,11 @@ def write_pixels() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         np.savez(folder / "levels.npz", **levels)
-        (folder / "by.txt").write_text(f"{release('clip-anytorch')}, {release('open_clip_torch')}, "
-                                       f"{release('torchvision')}, {release('pillow')}\n")  # fmt: skip
+        peers = ("clip-anytorch", "open_clip_torch", "torchvision", "pillow")
+        (folder / "by.txt").write_text(", ".join(map(release, peers)) + "\n")
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        pack(folder, FIXTURES / "pixels.tar.xz")
+        pack(folder, target / "pixels.tar.xz")
 
 
 def pack(folder: Path, target: Path) -> None:

@@ -4,6 +4,8 @@ Drawn alike by every run and by every Python: the random ones hold only characte
 knew, for that database is frozen. Newer characters, emoji among them, are written out.
 """
 
+# ruff: noqa: E501, SIM905 - lists of texts, set in as few lines as they need
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -9,22 +9,37 @@ from __future__ import annotations
 
 import mmap
 import struct
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zeroshot.checkpoint.pickles import Call, Global, Interpreter, Record, Reference
-from zeroshot.errors import UnsafeWeightsError
+from zeroshot.checkpoint import zips
+from zeroshot.checkpoint.pickles import (
+    MAX_OPCODES,
+    MAX_PICKLE,
+    Call,
+    Global,
+    Interpreter,
+    Record,
+    Reference,
+)
+from zeroshot.checkpoint.zips import Span
+from zeroshot.checkpoint.zips import refusal as _refuse
 
-MAX_PICKLE = 64 * 2**20  # bytes; the largest published CLIP needs well under one MB
 MAX_TENSORS = 10_000
 MAX_DEPTH = 64  # modules within modules
+MAX_NAME = 256  # letters
+MAX_SIDES = 8  # of a tensor
+MAX_SHARING = 2  # times the file's size that its tensors may have together
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of a file before torch 1.6
+LEGACY_SMALL = 100  # opcodes of the pickles that say what the file is
+LEGACY_KEYS = 4 * MAX_TENSORS  # opcodes of the list of storages
 
 STORAGES = {
     "FloatStorage": torch.float32,
@@ -40,131 +55,82 @@ STORAGES = {
 }
 
 
-@dataclass(frozen=True)
-class Archive:
-    """What a torch file holds: tensors by dotted name, and whether it is a TorchScript archive."""
-
-    tensors: dict[str, Tensor]
-    torchscript: bool
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Where a storage's bytes lie in the file."""
-
-    offset: int
-    size: int
-
-
-def read_archive(path: Path) -> Archive:
-    """Read a `.pt`, `.pth` or `.bin` file.
+def read_archive(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a `.pt`, `.pth` or `.bin` file by dotted name, memory-mapped.
 
     Raises UnsafeWeightsError when it is none of the three containers, or lies about itself.
     """
     source = str(path)
-    try:
-        with path.open("rb") as file:
-            # copy-on-write: torch wants writable memory; the file itself stays as it is
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    except ValueError as error:
-        raise UnsafeWeightsError(f"{source}: the file is empty; get it again", source=source) from (
-            error
-        )
-    if data[:4] == b"PK\x03\x04":
-        return _read_zip(path, data)
-    return Archive(_read_legacy(source, data), torchscript=False)
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise _refuse(source, "an empty file")
+        # copy-on-write: torch wants writable memory; the file itself stays as it is
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    with memoryview(data) as view:
+        read_container = _read_zip if data[:4] == b"PK\x03\x04" else _read_legacy
+        root, spans = read_container(source, view)
+    return _tensors(root, _Loader(path, data, spans))
 
 
-def _refuse(source: str, what: str) -> UnsafeWeightsError:
-    return UnsafeWeightsError(
-        f"{source}: {what}; the file is damaged or hostile, get it again from its publisher",
-        source=source,
-    )
-
-
-def _read_zip(path: Path, data: mmap.mmap) -> Archive:
-    source = str(path)
-    members = _members(path, data)
+def _read_zip(source: str, data: memoryview) -> tuple[Any, dict[str, Span]]:
+    members = zips.members(data, source)
     folders = {name.removesuffix("/data.pkl") for name in members if name.endswith("/data.pkl")}
     if len(folders) != 1:
         raise _refuse(source, "a zip file without exactly one data.pkl, so not written by torch")
     folder = folders.pop()
     order = members.get(f"{folder}/byteorder")
-    if order and data[order.offset : order.offset + order.size] != b"little":
+    if order and bytes(data[order.offset : order.offset + 6]) != b"little":
         raise _refuse(source, "tensors stored in big-endian order, which is not supported")
     span = members[f"{folder}/data.pkl"]
-    if span.size > MAX_PICKLE:
-        raise _refuse(source, f"a pickle of {span.size} bytes")
-    with memoryview(data)[span.offset : span.offset + span.size] as pickle:
-        root = Interpreter(pickle, 0, source).run()
+    if not span.stored or span.size > MAX_PICKLE:
+        raise _refuse(source, f"a pickle that is compressed or larger than {MAX_PICKLE} bytes")
+    root = Interpreter(data[span.offset : span.offset + span.size], 0, source).run()
     prefix = f"{folder}/data/"
-    storages = {name.removeprefix(prefix): s for name, s in members.items() if prefix in name}
-    torchscript = f"{folder}/constants.pkl" in members
-    return Archive(_tensors(root, _Loader(source, data, storages)), torchscript)
+    storages = {
+        name.removeprefix(prefix): span
+        for name, span in members.items()
+        if name.startswith(prefix) and span.stored
+    }
+    return root, storages
 
 
-def _members(path: Path, data: mmap.mmap) -> dict[str, _Span]:
-    """Return where each member's bytes lie; only stored, unencrypted, disjoint members pass."""
-    source = str(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, OSError) as error:
-        raise _refuse(source, f"a broken zip file ({error})") from error
-    spans: dict[str, _Span] = {}
-    for info in infos:
-        if "/code/" in info.filename:
-            continue  # TorchScript source, compressed; never read
-        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 0x1:
-            raise _refuse(source, f"member {info.filename!r} is compressed or encrypted")
-        header = info.header_offset
-        if header < 0 or header + 30 > len(data) or data[header : header + 4] != b"PK\x03\x04":
-            raise _refuse(source, f"member {info.filename!r} has no header where it should be")
-        name_size, extra_size = struct.unpack("<HH", data[header + 26 : header + 30])
-        span = _Span(header + 30 + name_size + extra_size, info.file_size)
-        if info.file_size != info.compress_size or span.offset + span.size > len(data):
-            raise _refuse(source, f"member {info.filename!r} reaches past the end of the file")
-        if info.filename in spans:
-            raise _refuse(source, f"member {info.filename!r} appears twice")
-        spans[info.filename] = span
-    end = 0
-    for span in sorted(spans.values(), key=lambda span: span.offset):
-        if span.offset < end:
-            raise _refuse(source, "members overlap")
-        end = span.offset + span.size
-    return spans
+def _read_legacy(source: str, data: memoryview) -> tuple[Any, dict[str, Span]]:
+    """Read five pickles (magic, version, machine, content, list of storages), then the storages."""
+    if data[0] != 0x80:
+        raise _refuse(source, "neither safetensors, nor a zip, nor a file of torch.save")
+    position = 0
+    references: list[Reference] = []
 
+    def pickle(opcodes: int) -> Any:
+        nonlocal position
+        interpreter = Interpreter(data, position, source, opcodes)
+        value, position = interpreter.run(), interpreter.position
+        references.extend(interpreter.references)
+        return value
 
-def _read_legacy(source: str, data: mmap.mmap) -> dict[str, Tensor]:
-    with memoryview(data) as view:
-        magic = Interpreter(view, 0, source)
-        if data[:1] != b"\x80" or magic.run() != LEGACY_MAGIC:
-            raise _refuse(source, "neither safetensors, nor a zip, nor a file of torch.save")
-        version = Interpreter(view, magic.position, source)
-        version.run()
-        system = Interpreter(view, version.position, source)
-        about = system.run()
-        if isinstance(about, dict) and about.get("little_endian") is False:
-            raise _refuse(source, "tensors stored in big-endian order, which is not supported")
-        content = Interpreter(view, system.position, source)
-        root = content.run()
-        listing = Interpreter(view, content.position, source)
-        keys = listing.run()
-        position = listing.position
+    if pickle(LEGACY_SMALL) != LEGACY_MAGIC:
+        raise _refuse(source, "a bare pickle, not a file of torch.save")
+    pickle(LEGACY_SMALL)
+    machine = pickle(LEGACY_SMALL)
+    if isinstance(machine, dict) and machine.get("little_endian") is False:
+        raise _refuse(source, "tensors stored in big-endian order, which is not supported")
+    root = pickle(MAX_OPCODES)
+    keys = pickle(LEGACY_KEYS)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise _refuse(source, "no list of storages")
-    sizes = {storage.key: storage.itemsize for storage in _storages(root)}
-    spans: dict[str, _Span] = {}
+    storages = filter(None, map(_storage, references))  # also those of tensors without a name
+    widths = {storage.key: storage.dtype.itemsize for storage in storages}
+    spans: dict[str, Span] = {}
     for key in keys:
-        if position + 8 > len(data):
-            raise _refuse(source, f"storage {key!r} is missing")
+        if position + 8 > len(data) or key not in widths or key in spans:
+            raise _refuse(source, f"storage {key[:99]!r} missing, listed twice or unused")
         (count,) = struct.unpack("<q", data[position : position + 8])
-        size = count * sizes.get(key, 0)
-        if count < 0 or key not in sizes or position + 8 + size > len(data):
-            raise _refuse(source, f"storage {key!r} reaches past the end of the file")
-        spans[key] = _Span(position + 8, size)
-        position += 8 + size
-    return _tensors(root, _Loader(source, data, spans))
+        span = Span(position + 8, count * widths[key])
+        position = span.offset + span.size
+        if count < 0 or position > len(data):
+            raise _refuse(source, "a storage that reaches past the end of the file")
+        spans[key] = span
+    return root, spans
 
 
 @dataclass(frozen=True)
@@ -173,10 +139,6 @@ class _Storage:
 
     dtype: torch.dtype
     key: str
-
-    @property
-    def itemsize(self) -> int:
-        return self.dtype.itemsize
 
 
 def _storage(value: Any) -> _Storage | None:
@@ -189,40 +151,40 @@ def _storage(value: Any) -> _Storage | None:
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield named parts of a value: dict entries and module attributes."""
-    if isinstance(value, Call):
-        match value:
-            case Call(function=Global(module="collections", name="OrderedDict")):
-                yield from _children(value.items)
-    elif isinstance(value, Record):
-        yield from _children(value.state)
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            if isinstance(key, str):
-                yield key, part
+    for _ in range(MAX_DEPTH):  # a hostile record may be its own state
+        if not isinstance(value, Record):
+            break
+        value = value.state
+    match value:
+        case Call(function=Global(module="collections", name="OrderedDict")):
+            value = value.items
+    if isinstance(value, dict):
+        yield from value.items()
 
 
 def _leaves(root: Any, source: str) -> Iterator[tuple[str, Any]]:
-    """Yield (dotted name, value) of everything below root, each container once."""
+    """Yield (dotted name, value) of everything below root, in order, each container once.
+
+    Names are put together on the way, never kept: a file could make them large and many.
+    """
     seen: set[int] = set()
-    stack: list[tuple[str, Any, int]] = [("", root, 0)]
-    while stack:
-        name, value, depth = stack.pop()
-        if depth > MAX_DEPTH:
-            raise _refuse(source, f"more than {MAX_DEPTH} levels of nesting")
-        parts = list(_children(value))
-        if not parts:
+    levels = [("", iter([("", root)]))]
+    while levels:
+        above, rest = levels[-1]
+        key, value = next(rest, (None, None))
+        if key is None:
+            levels.pop()
+            continue
+        name = f"{above}.{key}" if above else key
+        if len(name) > MAX_NAME or len(levels) > MAX_DEPTH:
+            raise _refuse(source, f"names of more than {MAX_NAME} letters or {MAX_DEPTH} levels")
+        parts = _children(value)
+        first = next(parts, None)
+        if first is None:
             yield name, value
-            continue
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        stack += [(f"{name}.{key}" if name else key, part, depth + 1) for key, part in parts]
-
-
-def _storages(root: Any) -> Iterator[_Storage]:
-    for _, value in _leaves(root, ""):
-        if (description := _description(value)) and (storage := _storage(description[0])):
-            yield storage
+        elif id(value) not in seen:
+            seen.add(id(value))
+            levels.append((name, chain([first], parts)))
 
 
 def _description(value: Any) -> tuple[Any, ...] | None:
@@ -232,7 +194,8 @@ def _description(value: Any) -> tuple[Any, ...] | None:
             function=Global(module="torch._utils", name="_rebuild_parameter"),
             arguments=(inner, *_),
         ):
-            return _description(inner)
+            value = inner
+    match value:
         case Call(
             function=Global(module="torch._utils", name="_rebuild_tensor_v2" | "_rebuild_tensor"),
             arguments=(storage, offset, shape, strides, *_),
@@ -245,59 +208,69 @@ def _description(value: Any) -> tuple[Any, ...] | None:
 class _Loader:
     """Makes tensors over the mapped file."""
 
-    source: str
+    path: Path
     data: mmap.mmap
-    spans: dict[str, _Span]
+    spans: dict[str, Span]
+    copies: dict[str, bytearray] = field(default_factory=dict)  # of storages that lie askew
 
     def tensor(self, name: str, description: tuple[Any, ...]) -> Tensor:
+        """Make one tensor, once everything said about it holds."""
         reference, offset, shape, strides = description
-        storage = _storage(reference)
+        source, storage = str(self.path), _storage(reference)
         if storage is None:
-            raise _refuse(self.source, f"tensor {name!r} has a storage of unknown kind")
-        sizes = (offset, *_numbers(shape), *_numbers(strides))
-        if len(_numbers(shape)) != len(_numbers(strides)) or not all(
-            type(n) is int and 0 <= n < 2**40 for n in sizes
-        ):
-            raise _refuse(self.source, f"tensor {name!r} has no proper shape")
-        span = self.spans.get(storage.key)
+            raise _refuse(source, f"tensor {name!r} has a storage of unknown kind")
+        if not _proper(offset, shape, strides):
+            raise _refuse(source, f"tensor {name!r} has no proper shape")
+        span, width = self.spans.get(storage.key), storage.dtype.itemsize
         if span is None:
-            raise _refuse(self.source, f"tensor {name!r} names a storage that is not there")
+            raise _refuse(source, f"tensor {name!r} names a storage that is not there")
+        if 0 in shape:
+            return torch.empty(shape, dtype=storage.dtype)
         reach = offset + 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-        empty = 0 in shape
-        if not empty and reach * storage.itemsize > span.size:
-            raise _refuse(self.source, f"tensor {name!r} reaches past its storage")
-        if not empty and _product(shape) * storage.itemsize > span.size:
-            raise _refuse(self.source, f"tensor {name!r} is larger than its storage")
-        if empty:
-            return torch.empty(tuple(shape), dtype=storage.dtype)
-        count = span.size // storage.itemsize
-        if span.offset % storage.itemsize:  # the old format aligns nothing
-            raw = bytearray(self.data[span.offset : span.offset + span.size])
-            flat = torch.frombuffer(raw, dtype=storage.dtype, count=count)
-        else:
-            flat = torch.frombuffer(self.data, dtype=storage.dtype, count=count, offset=span.offset)
-        return flat.as_strided(tuple(shape), tuple(strides), offset)
+        if max(reach, prod(shape)) * width > span.size:
+            raise _refuse(source, f"tensor {name!r} reaches past its storage")
+        flat = self._flat(storage, span)
+        return flat.as_strided(shape, strides, offset)
+
+    def _flat(self, storage: _Storage, span: Span) -> Tensor:
+        count = span.size // storage.dtype.itemsize
+        if span.offset % storage.dtype.itemsize == 0:
+            return torch.frombuffer(self.data, dtype=storage.dtype, count=count, offset=span.offset)
+        # The old format aligns nothing. Read, not copied from the map: pages of the map would
+        # count twice.
+        copy = self.copies.get(storage.key)
+        if copy is None:
+            copy = self.copies[storage.key] = bytearray(span.size)
+            with self.path.open("rb") as file:
+                file.seek(span.offset)
+                file.readinto(copy)
+        return torch.frombuffer(copy, dtype=storage.dtype, count=count)
 
 
-def _numbers(shape: Any) -> tuple[Any, ...]:
-    return shape if isinstance(shape, tuple) else ()
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for n in shape:
-        product *= n
-    return product
+def _proper(offset: Any, shape: Any, strides: Any) -> bool:
+    """Say whether these are whole numbers, as many strides as sides, none of them absurd."""
+    return (
+        isinstance(shape, tuple)
+        and isinstance(strides, tuple)
+        and len(shape) == len(strides) <= MAX_SIDES
+        and all(type(n) is int and 0 <= n < 2**40 for n in (offset, *shape, *strides))
+        and prod(n for n in shape if n) < 2**48
+    )
 
 
 def _tensors(root: Any, loader: _Loader) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    for name, value in _leaves(root, loader.source):
+    room = MAX_SHARING * len(loader.data)
+    for name, value in _leaves(root, str(loader.path)):
         if (description := _description(value)) is None:
             continue
-        if len(tensors) >= MAX_TENSORS:
-            raise _refuse(loader.source, f"more than {MAX_TENSORS} tensors")
-        tensors[name] = loader.tensor(name, description)
+        tensor = tensors[name] = loader.tensor(name, description)
+        room -= tensor.nbytes
+        if len(tensors) > MAX_TENSORS or room < 0:
+            raise _refuse(
+                str(loader.path),
+                f"more than {MAX_TENSORS} tensors, or larger ones than the file has room for",
+            )
     if not tensors:
-        raise _refuse(loader.source, "no tensors in it")
+        raise _refuse(str(loader.path), "no tensors in it")
     return tensors

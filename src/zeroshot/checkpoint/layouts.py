@@ -25,6 +25,7 @@ TEXT_ROOTS = (
     "ln_final.",
     "text_projection",
 )
+NO_WEIGHTS = ("num_batches_tracked", "attn_mask", "position_ids")  # counters and constants
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")  # facts kept as tensors
 HUGGINGFACE_NAMES = (
     (r"^vision_model\.embeddings\.class_embedding$", "visual.class_embedding"),
@@ -82,39 +83,46 @@ def detect(names: Iterable[str], source: str) -> Layout:
     )
 
 
-def to_native(tensors: dict[str, Tensor], layout: Layout) -> dict[str, Tensor]:
+def to_native(tensors: dict[str, Tensor], layout: Layout, source: str) -> dict[str, Tensor]:
     """Rename and reshape tensors to this package's names; what is not a weight is left out."""
     if layout == "huggingface":
         tensors = _from_huggingface(tensors)
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if name in OPENAI_EXTRAS or name.endswith(("num_batches_tracked", "attn_mask")):
+        if name in OPENAI_EXTRAS or name.endswith(NO_WEIGHTS):
             continue
-        if name in ("logit_scale", "logit_bias"):
+        if name == "logit_scale" and tensor.numel() == 1:
             tensor = tensor.reshape(())  # both scalars and vectors of one occur
-        named[f"text.{name}" if name.startswith(TEXT_ROOTS) else name] = tensor
+        ours = f"text.{name}" if name.startswith(TEXT_ROOTS) else name
+        if ours in named:
+            raise IncompatibleWeights(
+                f"{source}: two tensors, one of them {name!r}, both are {ours!r}; the file mixes "
+                "layouts, get it again from its publisher",
+                source=source,
+            )
+        named[ours] = tensor
     return named
 
 
 def _from_huggingface(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if name.endswith(".position_ids"):
-            continue
-        for pattern, ours in HUGGINGFACE_NAMES:
-            name = re.sub(pattern, ours, name)
-        if name in ("visual.proj", "text.text_projection"):
+        ours = name
+        for pattern, replacement in HUGGINGFACE_NAMES:
+            ours = re.sub(pattern, replacement, ours)
+        if ours in ("visual.proj", "text.text_projection") and tensor.ndim == 2:
             tensor = tensor.T
-        renamed[name] = tensor
+        renamed[ours] = tensor
     joined: dict[str, Tensor] = {}
     for name, tensor in renamed.items():
-        if not (found := re.match(r"(.*\.attn\.)([qkv])_proj\.(weight|bias)$", name)):
-            joined[name] = tensor
-            continue
-        stem, part, kind = found.groups()
+        found = re.match(r"(.*\.attn\.)([qkv])_proj\.(weight|bias)$", name)
+        stem, part, kind = found.groups() if found else ("", "", "")
         parts = [renamed.get(f"{stem}{letter}_proj.{kind}") for letter in "qkv"]
-        if part == "q" and all(p is not None for p in parts):
-            joined[f"{stem}in_proj_{kind}"] = torch.cat([p for p in parts if p is not None])
+        alike = [p for p in parts if p is not None and p.shape == tensor.shape]
+        if not found or len(alike) < 3 or len({p.dtype for p in alike}) > 1 or not tensor.ndim:
+            joined[name] = tensor  # one that stays alone here will be reported as unexpected
+        elif part == "q":
+            joined[f"{stem}in_proj_{kind}"] = torch.cat(alike)
     return joined
 
 

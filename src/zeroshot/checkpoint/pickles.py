@@ -4,18 +4,25 @@ A pickle is a small program that may name any function and call it. Here names s
 becomes a `Call` value, an object a `Record`, a reference to stored bytes a `Reference`, and
 the caller picks out the few that describe tensors. What the program says beyond that is ignored,
 so a hostile file can at worst describe nonsense.
+
+Bounds keep that nonsense small: so many opcodes, of which the costliest makes some 100 bytes; so
+many bytes of pickle; and nothing is hashed that a file could choose to collide.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from zeroshot.errors import UnsafeWeightsError
 
-MAX_OPCODES = 1_000_000  # a checkpoint of 10,000 tensors needs about 400,000
+MAX_PICKLE = 4 * 2**20  # bytes; 10,000 tensors need about 1.4 MB, the largest CLIP 0.1 MB
+MAX_OPCODES = 400_000  # 10,000 tensors need about 330,000
+MAX_TEXT = 4096  # bytes; what is longer names no tensor and is passed over
+MAX_LINE = 1024  # bytes
+MAX_DIGITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ class Call:
     function: Any
     arguments: Any
     state: Any = None
-    items: dict[Any, Any] = field(default_factory=dict)
+    items: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -51,26 +58,32 @@ class Reference:
     value: Any
 
 
-class _Mark:
-    """Where a variable number of arguments begins on the stack."""
+class _Sign:
+    """Something on the stack that is no value of the pickle."""
 
 
-MARK = _Mark()
+MARK = _Sign()  # where a variable number of arguments begins
+SKIPPED = _Sign()  # bytes, or a text too long to name anything
 
 
 class Interpreter:
     """Run one pickle found at `position` in `data`; afterwards `position` is just behind it."""
 
-    def __init__(self, data: memoryview, position: int, source: str) -> None:
+    def __init__(
+        self, data: memoryview, position: int, source: str, opcodes: int = MAX_OPCODES
+    ) -> None:
         self.data = data
+        self.opcodes = opcodes
         self.position = position
+        self.end = min(len(data), position + MAX_PICKLE)
         self.source = source
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.references: list[Reference] = []  # all that the pickle makes, used or not
 
     def run(self) -> Any:
         """Return the value the pickle describes, or raise UnsafeWeightsError."""
-        for _ in range(MAX_OPCODES):
+        for _ in range(self.opcodes):
             code = self.take(1)[0]
             if code == ord("."):
                 return self.pop()
@@ -78,7 +91,7 @@ class Interpreter:
             if operation is None:
                 raise self.refusal(f"unknown pickle opcode {code:#04x}")
             operation(self)
-        raise self.refusal(f"more than {MAX_OPCODES} pickle opcodes")
+        raise self.refusal(f"more than {self.opcodes} pickle opcodes")
 
     def refusal(self, what: str) -> UnsafeWeightsError:
         """Make the error that says why this pickle is not read further."""
@@ -91,8 +104,10 @@ class Interpreter:
     def take(self, count: int) -> memoryview:
         """Consume so many bytes."""
         end = self.position + count
-        if count < 0 or end > len(self.data):
-            raise self.refusal(f"{count} bytes announced that are not there")
+        if count < 0 or end > self.end:
+            raise self.refusal(
+                f"{count} bytes announced that are not there, or beyond {MAX_PICKLE}"
+            )
         piece = self.data[self.position : end]
         self.position = end
         return piece
@@ -103,19 +118,25 @@ class Interpreter:
 
     def line(self) -> str:
         """Consume text up to the end of the line."""
-        for end in range(self.position, min(self.position + 4096, len(self.data))):
-            if self.data[end] == 0x0A:
-                text = self.take(end - self.position)
-                self.take(1)
-                return self.text(text)
-        raise self.refusal("unterminated line")
+        near = bytes(self.data[self.position : min(self.position + MAX_LINE, self.end)])
+        size = near.find(b"\n")
+        if size < 0:
+            raise self.refusal("unterminated line")
+        self.take(size + 1)
+        return near[:size].decode("utf-8", "replace")
 
-    def text(self, raw: memoryview) -> str:
-        """Decode UTF-8."""
+    def text(self, layout: str) -> None:
+        """Push the text whose packed size comes first."""
+        piece = self.take(self.number(layout))
         try:
-            return bytes(raw).decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError as error:
-            raise self.refusal("text that is not UTF-8") from error
+            self.push(str(piece, "utf-8") if len(piece) <= MAX_TEXT else SKIPPED)
+        except UnicodeDecodeError:  # Python 2 kept bytes in what we now call texts
+            self.push(SKIPPED)
+
+    def skip(self, layout: str) -> None:
+        """Pass over bytes whose packed size comes first."""
+        self.take(self.number(layout))
+        self.push(SKIPPED)
 
     def push(self, value: Any) -> None:
         """Put a value on the stack."""
@@ -144,6 +165,8 @@ class Interpreter:
 
     def remember(self, key: int) -> None:
         """Store the top of the stack in the memo."""
+        if not 0 <= key < MAX_OPCODES:  # what writes pickles counts from 0
+            raise self.refusal(f"memo entry {key} of a pickle that cannot have so many")
         self.memo[key] = self.top()
 
     def recall(self, key: int) -> None:
@@ -153,15 +176,20 @@ class Interpreter:
         self.push(self.memo[key])
 
     def set_items(self, values: list[Any]) -> None:
-        """Add key, value, key, value ... to the dict on top of the stack."""
+        """Add key, value, key, value ... to the dict on top of the stack; only texts are keys.
+
+        Optimiser states have numbers for keys, and hold no weights. (Chosen numbers could be made
+        to collide in a dict; texts cannot, as Python salts their hash.)
+        """
         target = self.top()
+        if isinstance(target, Call) and target.items is None:
+            target.items = {}
         items = target.items if isinstance(target, Call) else target
         if not isinstance(items, dict) or len(values) % 2:
             raise self.refusal("items set on something that is not a dict")
         for key, value in zip(values[::2], values[1::2], strict=True):
-            if not isinstance(key, str | int | float | bool | bytes | type(None)):
-                continue  # optimiser states and the like have keys of their own kind: not tensors
-            items[key] = value
+            if isinstance(key, str):
+                items[key] = value
 
     def append(self, values: list[Any]) -> None:
         """Add to the list (or set) on top of the stack."""
@@ -187,6 +215,11 @@ class Interpreter:
         target = self.top()
         if isinstance(target, Call | Record):
             target.state = state
+
+    def refer(self) -> None:
+        """Push a reference to what the top of the stack names."""
+        self.references.append(Reference(self.pop()))
+        self.push(self.references[-1])
 
     def global_from_lines(self) -> None:
         """Push a name written as two lines."""
@@ -215,7 +248,9 @@ class Interpreter:
         """Consume a number written as text."""
         text = self.line()
         try:
-            return convert(text[:64])
+            if len(text) > MAX_DIGITS:
+                raise ValueError(f"{len(text)} digits")
+            return convert(text)
         except ValueError as error:
             raise self.refusal("a malformed number") from error
 
@@ -273,15 +308,15 @@ OPERATIONS: dict[int, Callable[[Interpreter], Any]] = {ord(code): operation for 
     "\x8b": lambda i: i.long(i.number("<i")),
     "S": lambda i: i.push(i.line().strip("'\"")),
     "V": lambda i: i.push(i.line()),
-    "U": lambda i: i.push(i.text(i.take(i.number("<B")))),
-    "T": lambda i: i.push(i.text(i.take(i.number("<i")))),
-    "X": lambda i: i.push(i.text(i.take(i.number("<I")))),
-    "\x8c": lambda i: i.push(i.text(i.take(i.number("<B")))),
-    "\x8d": lambda i: i.push(i.text(i.take(i.number("<Q")))),
-    "C": lambda i: i.push(bytes(i.take(i.number("<B")))),
-    "B": lambda i: i.push(bytes(i.take(i.number("<I")))),
-    "\x8e": lambda i: i.push(bytes(i.take(i.number("<Q")))),
-    "\x96": lambda i: i.push(bytes(i.take(i.number("<Q")))),  # BYTEARRAY8
+    "U": lambda i: i.text("<B"),
+    "T": lambda i: i.text("<i"),
+    "X": lambda i: i.text("<I"),
+    "\x8c": lambda i: i.text("<B"),
+    "\x8d": lambda i: i.text("<Q"),
+    "C": lambda i: i.skip("<B"),
+    "B": lambda i: i.skip("<I"),
+    "\x8e": lambda i: i.skip("<Q"),
+    "\x96": lambda i: i.skip("<Q"),  # BYTEARRAY8
     ")": lambda i: i.push(()),
     "]": lambda i: i.push([]),
     "}": lambda i: i.push({}),
@@ -314,6 +349,6 @@ OPERATIONS: dict[int, Callable[[Interpreter], Any]] = {ord(code): operation for 
     "i": Interpreter.instance_from_lines,
     "b": Interpreter.build,
     "P": lambda i: i.push(Reference(i.line())),
-    "Q": lambda i: i.push(Reference(i.pop())),
+    "Q": Interpreter.refer,
 }.items()}
 # fmt: on

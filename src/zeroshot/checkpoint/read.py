@@ -1,29 +1,33 @@
-"""A path to a file or folder becomes a network with its weights, and its spec."""
+"""A path becomes a network with its weights, and its spec."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from zeroshot.checkpoint import config, layouts, native
-from zeroshot.checkpoint.archive import read_archive
+from zeroshot.catalog import Expectation
+from zeroshot.checkpoint import config, files, layouts, native, positions
 from zeroshot.checkpoint.config import Hints, Spec
+from zeroshot.checkpoint.files import Content
 from zeroshot.checkpoint.layouts import Layout, some
-from zeroshot.checkpoint.safetensors_file import read_safetensors
-from zeroshot.errors import IncompatibleWeights, ModelNotFound, UnsafeWeightsError
+from zeroshot.errors import IncompatibleWeights, WeightsError
+from zeroshot.nn.config import Activation, ConceptConfig, ResNetConfig, ViTConfig
 from zeroshot.nn.network import Network
 from zeroshot.pixels import Preprocess
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 HUGGINGFACE_CONFIG = "config.json"
-HUGGINGFACE_PREPROCESS = "preprocessor_config.json"
-OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-HUGGINGFACE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+HUGGINGFACE_PREPROCESS = ("preprocessor_config.json", "processor_config.json")
 OPENAI_HINTS = Hints("quick_gelu", Preprocess(224))  # true of all nine of OpenAI's archives
+MAX_LAYERS = 192  # of both towers; the largest CLIP has 80
+TENSORS_A_LAYER = 12  # weight and bias of two norms and four maps
+log = logging.getLogger("zeroshot")
+MAX_SCALE = 1000  # of logits; CLIP's training keeps it below 100
 
 
 @dataclass(frozen=True)
@@ -35,81 +39,87 @@ class Checkpoint:
     layout: Layout
 
 
-def read(path: Path, hints: Hints | None = None) -> Checkpoint:
+def read(
+    path: Path,
+    hints: Hints | None = None,
+    image_size: int | None = None,
+    expected: Expectation | None = None,
+) -> Checkpoint:
     """Read a checkpoint of any known layout.
 
     `hints` supply activation and preprocessing where bare tensors do not say them; files that
-    say so themselves are believed. Raises ModelNotFound, IncompatibleWeights, UnsafeWeightsError.
+    say so themselves are believed, unless it is `expected` otherwise of a catalogued checkpoint.
+    `image_size` asks for pictures of another size than the checkpoint's own: its position
+    embeddings are resampled. Raises ModelNotFound, IncompatibleWeights, UnsafeWeightsError,
+    InputError.
     """
-    weights = find_weights(path)
-    tensors, metadata, torchscript = read_tensors(weights)
-    if native.METADATA_KEY in metadata:
-        spec = native.read_spec(metadata, str(weights))
-        tensors = layouts.to_native(native.widen(tensors), "native")
-        return Checkpoint(assemble(spec, tensors, str(weights)), spec, "native")
-    tensors = layouts.unwrap(tensors)
-    layout = layouts.detect(tensors, str(weights))
-    if torchscript:
-        layout = "openai"
-    tensors = layouts.to_native(tensors, layout)
-    spec = _spec(weights, layout, tensors, hints)
-    return Checkpoint(assemble(spec, tensors, str(weights)), spec, layout)
-
-
-def find_weights(path: Path) -> Path:
-    """Return the weights file that a path means: itself, or the one in the folder."""
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise ModelNotFound(f"{path}: no such file or folder")
-    for names in (OPEN_CLIP_WEIGHTS, HUGGINGFACE_WEIGHTS):
-        for name in names:
-            if (path / name).is_file():
-                return path / name
-    found = sorted(p for p in path.iterdir() if p.suffix in WEIGHT_SUFFIXES and p.is_file())
-    if len(found) == 1:
-        return found[0]
-    listed = some([p.name for p in found]) or "none"
-    raise ModelNotFound(
-        f"{path}: wanted one weights file ({', '.join((*OPEN_CLIP_WEIGHTS, *HUGGINGFACE_WEIGHTS))} "
-        f"or any single {'/'.join(WEIGHT_SUFFIXES)}), found {listed}; name the file itself"
-    )
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str], bool]:
-    """Return a file's tensors, its metadata, and whether it is a TorchScript archive."""
-    with path.open("rb") as file:
-        head = file.read(16)
-    if head.startswith(b"version https://g"):
-        raise UnsafeWeightsError(
-            f"{path}: a Git LFS pointer, not the weights; fetch them with `git lfs pull`",
+    try:
+        weights = files.find_weights(path)
+        content = files.read_content(weights)
+        return _understand(weights, content, hints, image_size, expected)
+    except OSError as error:
+        raise WeightsError(
+            f"{error.filename or path}: cannot be read ({error.strerror or error}); check the "
+            "file and its permissions",
             source=str(path),
-        )
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
-        return (*read_safetensors(path), False)
-    archive = read_archive(path)
-    return archive.tensors, {}, archive.torchscript
+        ) from error
+
+
+def _understand(
+    weights: Path,
+    content: Content,
+    hints: Hints | None,
+    image_size: int | None,
+    expected: Expectation | None,
+) -> Checkpoint:
+    """Make a network of tensors: first on paper, so that nothing is copied which does not fit."""
+    source, tensors = str(weights), content.tensors
+    layout: Layout = "native"
+    scales: dict[str, Tensor] = {}
+    if native.METADATA_KEY in content.metadata:
+        scales = native.row_scales(tensors, source)
+    else:
+        tensors = layouts.unwrap(tensors)
+        layout = _layout(weights, tensors)
+    # Tensors on the meta device have a shape and a type, and no memory.
+    paper = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    paper = layouts.to_native(paper, layout, source)
+    if layout == "native":
+        spec = native.read_spec(content.metadata, source)
+    else:
+        spec = _spec(weights, layout, paper, hints)
+    if expected is not None:
+        spec = _as_published(spec, expected, source)
+    _check_depth(spec, len(paper), source)
+    network = blank(spec)
+    check_fit(network, paper, scales, source)
+    if image_size is not None:
+        spec = config.resized(spec, image_size)
+        network = blank(spec)
+    fill(network, layouts.to_native(tensors, layout, source), scales, source)
+    return Checkpoint(network, spec, layout)
+
+
+def _layout(weights: Path, tensors: dict[str, Tensor]) -> Layout:
+    try:
+        return layouts.detect(tensors, str(weights))
+    except IncompatibleWeights:
+        # A config that names what is not supported says more than the names of tensors.
+        _from_config(weights, (OPEN_CLIP_CONFIG, HUGGINGFACE_CONFIG), Preprocess(224))
+        raise
 
 
 def _spec(weights: Path, layout: Layout, tensors: dict[str, Tensor], hints: Hints | None) -> Spec:
-    beside = weights.parent
-    if layout == "huggingface":
-        if not (beside / HUGGINGFACE_CONFIG).is_file():
-            raise _missing(weights, HUGGINGFACE_CONFIG)
-        facts = config.read_json(beside / HUGGINGFACE_CONFIG)
-        if (beside / HUGGINGFACE_PREPROCESS).is_file():
-            preprocess = config.huggingface_preprocess(
-                config.read_json(beside / HUGGINGFACE_PREPROCESS)
-            )
-        elif hints is not None:
-            preprocess = hints.preprocess
-        else:
-            raise _missing(weights, HUGGINGFACE_PREPROCESS)
-        return config.from_huggingface(facts, preprocess)
-    if layout == "open_clip" and (beside / OPEN_CLIP_CONFIG).is_file():
-        return config.from_open_clip(config.read_json(beside / OPEN_CLIP_CONFIG))
     if layout == "openai":
         return config.from_shapes(tensors, OPENAI_HINTS, str(weights))
+    names = (OPEN_CLIP_CONFIG, HUGGINGFACE_CONFIG)
+    if layout == "huggingface":
+        names = (HUGGINGFACE_CONFIG, OPEN_CLIP_CONFIG)
+    spec = _from_config(weights, names, None if hints is None else hints.preprocess)
+    if spec is not None:
+        return spec
+    if layout == "huggingface":
+        raise _missing(weights, HUGGINGFACE_CONFIG)
     if hints is None:
         raise IncompatibleWeights(
             f"{weights}: these tensors do not say with which activation and preprocessing they "
@@ -120,66 +130,156 @@ def _spec(weights: Path, layout: Layout, tensors: dict[str, Tensor], hints: Hint
     return config.from_shapes(tensors, hints, str(weights))
 
 
+def _from_config(
+    weights: Path, names: tuple[str, ...], preprocess: Preprocess | None
+) -> Spec | None:
+    """Read the first of these config files that lies beside the weights, if one does."""
+    path = next((weights.parent / n for n in names if (weights.parent / n).is_file()), None)
+    if path is None:
+        return None
+    facts = config.read_json(path)
+    if path.name == OPEN_CLIP_CONFIG:
+        return config.from_open_clip(facts)
+    network = config.huggingface_network(facts)
+    beside = [weights.parent / name for name in HUGGINGFACE_PREPROCESS]
+    found = next((config.read_json(file) for file in beside if file.is_file()), None)
+    if found is not None:
+        preprocess = config.huggingface_preprocess(found)
+    elif preprocess is None:
+        raise _missing(weights, HUGGINGFACE_PREPROCESS[0])
+    else:
+        preprocess = replace(preprocess, size=network.vision.image_size)
+    return config.checked(Spec(network, preprocess), str(path))
+
+
+def _as_published(spec: Spec, expected: Expectation, source: str) -> Spec:
+    """Let what is published of a catalogued checkpoint prevail over the config beside it.
+
+    The published accuracies hold for these facts. Another size of anything means that the file
+    is another checkpoint.
+    """
+    vision, text, preprocess = spec.network.vision, spec.network.text, spec.preprocess
+    sizes = {
+        "image_size": vision.image_size,
+        "embed_dim": spec.network.embed_dim,
+        "context_length": text.context_length,
+    }
+    if others := expected.disagreements(sizes):
+        raise IncompatibleWeights(
+            f"{source}: not the checkpoint of that name: {'; '.join(others)}", source=source
+        )
+    recipe = {
+        "mean": preprocess.mean,
+        "std": preprocess.std,
+        "interpolation": preprocess.interpolation,
+        "resize_mode": preprocess.resize_mode,
+    }
+    for fact in expected.disagreements({"activation": text.activation, **recipe}):
+        log.warning("%s: its config says that %s; loaded as published", source, fact)
+    changed = replace(preprocess, **{name: getattr(expected, name) for name in recipe})
+    activation = cast(Activation, expected.activation or text.activation)
+    if isinstance(vision, ViTConfig):
+        vision = replace(vision, activation=activation)
+    network = replace(spec.network, vision=vision, text=replace(text, activation=activation))
+    return replace(spec, network=network, preprocess=changed)
+
+
 def _missing(weights: Path, name: str) -> IncompatibleWeights:
     return IncompatibleWeights(
         f"{weights.parent / name}: no such file, and without it {weights.name} does not say how "
         "it was trained; copy it from where the weights came from"
-        + (", or pass load(..., like='ViT-B/32')" if name == HUGGINGFACE_PREPROCESS else ""),
+        + (", or pass load(..., like='ViT-B/32')" if name != HUGGINGFACE_CONFIG else ""),
         source=str(weights),
     )
 
 
-def assemble(spec: Spec, tensors: dict[str, Tensor], source: str) -> Network:
-    """Put tensors into the network that the spec describes, checking name, shape and values."""
-    with torch.device("meta"):  # no memory, no random initialisation
-        network = Network(spec.network)
-    wanted = network.state_dict()
-    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
-    missing = sorted(wanted.keys() - tensors.keys() - optional)
-    extra = sorted(tensors.keys() - wanted.keys() - {"logit_bias"})
-    misshapen = [
-        f"{name} is {_shape(tensors[name])}, wanted {_shape(wanted[name])}"
-        for name in wanted
-        if name in tensors and tensors[name].shape != wanted[name].shape
-    ]
-    if missing or extra or misshapen:
-        problems = [
-            f"{len(names)} {what}: {some(names)}"
-            for what, names in (
-                ("missing", missing),
-                ("unexpected", extra),
-                ("misshapen", misshapen),
+def _check_depth(spec: Spec, tensors: int, source: str) -> None:
+    """Refuse more layers than the tensors could fill: each takes time and 0.2 MB to build."""
+    vision, text = spec.network.vision, spec.network.text
+    match vision:
+        case ViTConfig():
+            layers = vision.layers + text.layers
+        case ResNetConfig():
+            layers = sum(vision.layers) + text.layers
+        case ConceptConfig():
+            layers = text.layers
+    if layers > min(MAX_LAYERS, tensors // TENSORS_A_LAYER):
+        raise IncompatibleWeights(
+            f"{source}: {tensors} tensors do not fill {layers} layers (the limit is {MAX_LAYERS}); "
+            "the weights and their configuration belong to different checkpoints",
+            source=source,
+        )
+
+
+def blank(spec: Spec) -> Network:
+    """Build the network of a spec without memory, so without values that nobody gave."""
+    with torch.device("meta"):
+        return Network(spec.network)
+
+
+def check_fit(
+    network: Network, tensors: dict[str, Tensor], scales: dict[str, Tensor], source: str
+) -> None:
+    """Raise IncompatibleWeights unless these are the network's tensors, all and no others."""
+    wanted = {name: tensor for name, tensor in network.state_dict().items() if _stored(name)}
+    shared = wanted.keys() & tensors.keys()
+    problems = {
+        "missing": sorted(wanted.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - wanted.keys()),
+        "misshapen": [
+            f"{name} is {_shape(tensors[name])}, wanted {_shape(wanted[name])}"
+            for name in wanted
+            if name in shared and tensors[name].shape != wanted[name].shape
+        ],
+        "not floating point": [
+            f"{name} of {str(tensors[name].dtype).removeprefix('torch.')}"
+            for name in wanted
+            if name in shared and not (tensors[name].is_floating_point() or name in scales)
+        ],
+    }
+    listed = [f"{len(names)} {what}: {some(names)}" for what, names in problems.items() if names]
+    if listed:
+        raise IncompatibleWeights(
+            f"{source}: the tensors do not fit the architecture; {'; '.join(listed)}",
+            source=source,
+        )
+
+
+def fill(
+    network: Network, tensors: dict[str, Tensor], scales: dict[str, Tensor], source: str
+) -> None:
+    """Give a blank network its values as float32, checking that they are numbers."""
+    state = network.state_dict()
+    for name, empty in state.items():
+        if not _stored(name):
+            state[name] = torch.zeros((), dtype=torch.long)  # counts training steps
+            continue
+        scale = scales.get(name)
+        tensor = tensors[name] if scale is None else native.widen(tensors[name], scale)
+        tensor = tensor.float()
+        # One pass at memory speed: a sum is finite unless an addend is not, or it overflows.
+        if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
+            raise IncompatibleWeights(
+                f"{source}: tensor {name} holds NaN or infinity", source=source
             )
-            if names
-        ]
-        raise IncompatibleWeights(
-            f"{source}: the tensors do not fit the architecture; {'; '.join(problems)}",
-            source=source,
-        )
-    state = {name: _checked(name, tensors[name], source) for name in wanted if name in tensors}
-    state |= {name: torch.zeros((), dtype=torch.long) for name in optional - tensors.keys()}
+        if name in positions.PLACES:
+            tensor = positions.resize(tensor, len(empty) - 1)
+        state[name] = tensor
     network.load_state_dict(state, assign=True)
-    network.requires_grad_(False)
-    scale = float(network.logit_scale.exp())
-    if not 0 < scale <= 1000:
+    network.requires_grad_(False).eval()
+    assert not any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers()))
+    factor = float(network.logit_scale.exp())
+    if not 0 < factor <= MAX_SCALE:
         raise IncompatibleWeights(
-            f"{source}: logit_scale.exp() is {scale:.4g}, wanted within 0..1000; not a CLIP's",
+            f"{source}: logit_scale.exp() is {factor:.4g}, wanted within 0..{MAX_SCALE}; not a "
+            "CLIP's",
             source=source,
         )
-    return network.eval()
 
 
-def _checked(name: str, tensor: Tensor, source: str) -> Tensor:
-    """Return the tensor as float32, or say that its values are not numbers."""
-    if not tensor.is_floating_point():
-        raise IncompatibleWeights(
-            f"{source}: tensor {name} holds {tensor.dtype}, wanted floating point", source=source
-        )
-    tensor = tensor.float()
-    # One pass at memory speed: a sum is finite unless an addend is not, or it overflows.
-    if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
-        raise IncompatibleWeights(f"{source}: tensor {name} holds NaN or infinity", source=source)
-    return tensor
+def _stored(name: str) -> bool:
+    """Say whether checkpoints hold this entry of a state dict, rather than leave it out."""
+    return not name.endswith(layouts.NO_WEIGHTS)
 
 
 def _shape(tensor: Tensor) -> str:

@@ -1,17 +1,24 @@
 """The SDK from a shell, one module a command; torch is imported last, when a network is needed.
 
-Exit codes: 0 done, 2 wrong usage, 3 some images could not be read, 4 no such model or no way to
-fetch it, 74 output cannot be written, 130 interrupted.
+Exit codes: 0 done, 1 doctor found a fault, 2 wrong usage, 3 some images could not be read, 4 no
+such model, no way to fetch it, or a head of another, 74 output cannot be written, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import io
+import sys
+
 import click
 
 import zeroshot
+from zeroshot.cli.bench import bench
 from zeroshot.cli.classify import classify
+from zeroshot.cli.convert import convert
+from zeroshot.cli.doctor import doctor
 from zeroshot.cli.encode import encode
 from zeroshot.cli.failures import reported
+from zeroshot.cli.lock import lock
 from zeroshot.cli.models import models
 from zeroshot.cli.prompts import prompts
 
@@ -20,6 +27,10 @@ class _Group(click.Group):
     """A group that turns the package's errors into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> object:
+        # File names need not be text, and terminals need not know every letter of a label.
+        for stream, how in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=how)
         with reported():
             return super().invoke(ctx)
 
@@ -30,5 +41,5 @@ def main() -> None:
     """Label pictures with words they were never trained on."""
 
 
-for command in (classify, encode, models, prompts):
+for command in (bench, classify, convert, doctor, encode, lock, models, prompts):
     main.add_command(command)

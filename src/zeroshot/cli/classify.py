@@ -12,7 +12,7 @@ import click
 
 from zeroshot.cli import sources
 from zeroshot.cli.failures import SOME_FAILED
-from zeroshot.cli.options import images_argument, model_options
+from zeroshot.cli.options import ModelChoice, images_argument, model_options
 
 if TYPE_CHECKING:
     from zeroshot.predictions import Failure, Prediction
@@ -38,10 +38,7 @@ def classify(
     prompts: str,
     top: int,
     layout: str | None,
-    model: str,
-    device: str | None,
-    dtype: str | None,
-    offline: bool,
+    choice: ModelChoice,
 ) -> None:
     """Say which of the labels each image shows.
 
@@ -56,7 +53,7 @@ def classify(
     import zeroshot
     from zeroshot.predictions import Failure
 
-    loaded = zeroshot.load(model, device=device, dtype=dtype, offline=offline)
+    loaded = choice.load()
     chosen = zeroshot.Head.load(head) if head is not None else label_set
     assert chosen is not None
     classifier = loaded.classifier(chosen, prompts)
@@ -77,10 +74,15 @@ def classify(
 
 def _writer(layout: str | None) -> Writer:
     if layout == "json":
-        return lambda result: click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+        return _write_json
     if layout == "csv":
         return _csv_writer()
     return _table_writer()
+
+
+def _write_json(result: Prediction | Failure) -> None:
+    line = json.dumps(result.to_dict(), ensure_ascii=False)
+    click.echo(line if _can_print(line) else json.dumps(result.to_dict()))
 
 
 def _csv_writer() -> Writer:

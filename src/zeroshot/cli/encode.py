@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from zeroshot.cli import sources
-from zeroshot.cli.failures import SOME_FAILED
-from zeroshot.cli.options import model_options
+from zeroshot.cli.failures import CANNOT_WRITE, SOME_FAILED, fail
+from zeroshot.cli.options import ModelChoice, model_options
 
 
 @click.command()
@@ -26,10 +27,7 @@ def encode(
     inputs: tuple[str, ...],
     text: bool,
     out: Path,
-    model: str,
-    device: str | None,
-    dtype: str | None,
-    offline: bool,
+    choice: ModelChoice,
 ) -> None:
     """Write unit embeddings, float32 [n, d], one row an input.
 
@@ -38,14 +36,15 @@ def encode(
     """
     if out.suffix != ".npy":
         raise click.UsageError(f"--out {str(out)!r} must end in .npy")
+    if not out.parent.is_dir():
+        fail(f"{out.parent}: no such folder", CANNOT_WRITE)
 
     import numpy as np
     import torch
 
-    import zeroshot
     from zeroshot.errors import ImageError
 
-    loaded = zeroshot.load(model, device=device, dtype=dtype, offline=offline)
+    loaded = choice.load()
     failed = 0
     rows: list[str] = []
     if text:
@@ -74,9 +73,15 @@ def encode(
             if pixels:
                 parts.append(loaded.encode_pixels(np.stack(pixels)))
         embeddings = torch.cat(parts) if parts else torch.zeros(0, loaded.embed_dim)
-    with out.open("wb") as file:
-        np.save(file, embeddings.cpu().numpy())
-    out.with_suffix(".txt").write_text("".join(f"{row}\n" for row in rows), "utf-8")
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, embeddings.cpu().numpy())
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    names = "".join(f"{row}\n" for row in rows)
+    out.with_suffix(".txt").write_text(names, "utf-8", errors="surrogateescape")
     click.echo(f"{out}: {len(rows)} embeddings of {loaded.embed_dim} numbers", err=True)
     if failed:
         click.echo(f"{failed} of {failed + len(rows)} images could not be read", err=True)

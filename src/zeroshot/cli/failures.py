@@ -14,6 +14,7 @@ from zeroshot import errors
 SOME_FAILED = 3  # some images could not be read
 NO_MODEL = 4
 CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 @contextmanager
@@ -23,12 +24,19 @@ def reported() -> Iterator[None]:
         yield
     except errors.InputError as error:
         raise click.UsageError(str(error)) from error
-    except (errors.ModelNotFound, errors.WeightsError, errors.DownloadError) as error:
+    except (
+        errors.ModelNotFound,
+        errors.WeightsError,
+        errors.DownloadError,
+        errors.HeadMismatch,
+    ) as error:
         fail(str(error), NO_MODEL)
     except errors.ImageError as error:
         fail(str(error), SOME_FAILED)
     except errors.ZeroshotError as error:
         fail(str(error), 1)
+    except KeyboardInterrupt:
+        fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader (head, less) has gone: stop quietly, and let nothing flush into the pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,21 +8,95 @@ from dataclasses import asdict
 import click
 
 from zeroshot import catalog
+from zeroshot.catalog import Entry
+
+HEADER = ("name", "params", "pixels", "ImageNet", "speed", "licence", "where")
+RIGHT = (1, 2, 3)  # columns of numbers
 
 
 @click.command()
+@click.argument("name", required=False)
+@click.option("--family", type=click.Choice(catalog.FAMILIES), help="Only models of this family.")
+@click.option("--max-params", type=float, metavar="M", help="At most so many million parameters.")
+@click.option("--min-accuracy", type=float, metavar="%", help="At least this ImageNet top-1.")
+@click.option("--search", metavar="TEXT", help="Only models with TEXT in name, alias or place.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list with every fact.")
-def models(as_json: bool) -> None:
-    """List the models that can be named."""
-    entries = list(catalog.entries().values())
+def models(
+    name: str | None,
+    family: str | None,
+    max_params: float | None,
+    min_accuracy: float | None,
+    search: str | None,
+    as_json: bool,
+) -> None:
+    """List the models that can be named, or tell all that is known of one.
+
+    Parameters are in millions, both towers. ImageNet is zero-shot top-1 in percent, as published.
+    Speed is by the cost of an image: fastest is ViT-B/32's class, slow and beyond want a GPU.
+    """
+    chosen = [catalog.find(name)] if name else list(catalog.entries().values())
+    chosen = [
+        entry
+        for entry in chosen
+        if (family is None or entry.family == family)
+        and (max_params is None or (entry.parameters or 0.0) <= max_params)
+        and (min_accuracy is None or (entry.accuracy or 0.0) >= min_accuracy)
+        and (search is None or search.lower() in _searched(entry))
+    ]
     if as_json:
-        click.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
-        return
-    width = max(len(entry.name) for entry in entries)
-    click.echo(f"{'name':<{width}}  pixels  width  ImageNet  licence     where")
-    for entry in entries:
-        accuracy = f"{entry.accuracy:.1f} %" if entry.accuracy is not None else "-"
-        click.echo(
-            f"{entry.name:<{width}}  {entry.image_size:>6}  {entry.embed_dim:>5}  {accuracy:>8}  "
-            f"{entry.license:<10}  {entry.repository or entry.note}"
-        )
+        click.echo(json.dumps([asdict(e) | {"speed": e.speed} for e in chosen], indent=2))
+    elif name:
+        for entry in chosen:
+            click.echo(_facts(entry))
+    else:
+        click.echo(_table(chosen))
+        if not chosen:
+            click.echo("no model fits; leave out a filter", err=True)
+
+
+def _searched(entry: Entry) -> str:
+    places = (entry.repository, *entry.mirrors)
+    return " ".join((entry.name, entry.architecture, *entry.aliases, *places)).lower()
+
+
+def _table(chosen: list[Entry]) -> str:
+    rows = [HEADER, *map(_row, chosen)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i in RIGHT else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    notes = [f"{entry.name}: {entry.note}" for entry in chosen if entry.note]
+    more = "`zeroshot models NAME` tells all of one, its repository too" if chosen else ""
+    return "\n".join([*lines, *(["", *notes] if notes else []), *([more] if more else [])])
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    owner = entry.repository.partition("/")[0]
+    return (
+        entry.name,
+        "-" if entry.parameters is None else f"{entry.parameters:.0f} M",
+        str(entry.image_size),
+        "-" if entry.accuracy is None else f"{entry.accuracy:.1f} %",
+        entry.speed or "-",
+        entry.license or "not stated",
+        f"hub: {owner}" if owner else "package",
+    )
+
+
+def _facts(entry: Entry) -> str:
+    facts = {key: value for key, value in asdict(entry).items() if value not in ("", None, (), {})}
+    facts |= {"speed": entry.speed} if entry.speed else {}
+    width = max(map(len, facts))
+    return "\n".join(f"{key:<{width}}  {_text(value)}" for key, value in facts.items())
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_text(each)}" for key, each in value.items())
+    return str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,13 +23,14 @@ def images(arguments: Iterable[str]) -> Iterator[str]:
     """
     for argument in arguments:
         if argument == "-":
-            yield from images(line for line in map(str.strip, sys.stdin) if line)
+            lines = (line.rstrip("\r\n") for line in sys.stdin)
+            yield from images(line for line in lines if line.strip())
         elif argument.startswith(("http://", "https://")):
             yield argument
-        elif Path(argument).is_dir():
+        elif os.path.isdir(argument):
             paths = sorted(Path(argument).rglob("*"))
             yield from (str(p) for p in paths if p.suffix.lower() in SUFFIXES and p.is_file())
-        elif glob.has_magic(argument) and not Path(argument).exists():
+        elif glob.has_magic(argument) and not os.path.exists(argument):
             found = sorted(glob.glob(argument, recursive=True))
             yield from images(found)
             if not found:
@@ -40,6 +42,6 @@ def images(arguments: Iterable[str]) -> Iterator[str]:
 def labels(text: str) -> dict[str, list[str]]:
     """Read --labels: "a,b,c", a shipped set's name, or a file (a leading @ is allowed)."""
     name = text.removeprefix("@")
-    if text.startswith("@") or name in prompts.available() or Path(name).is_file():
+    if text.startswith("@") or name in prompts.available() or prompts.is_file(name):
         return prompts.labels(name)
     return prompts.named([part.strip() for part in text.split(",") if part.strip()])

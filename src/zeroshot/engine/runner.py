@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from functools import cached_property
 
 import torch
@@ -47,6 +49,12 @@ class Engine:
         self._network = network
         self._config = config
         self._plain = plain or device.type != "cpu"
+        self._making = threading.Lock()  # workers may ask for a tower all at once
+
+    @property
+    def pool(self) -> Executor | None:
+        """The one-thread workers, for work that shall run beside the towers; None off the CPU."""
+        return workers.pool() if self.device.type == "cpu" else None
 
     @cached_property
     def _vision(self) -> Vision:
@@ -73,7 +81,9 @@ class Engine:
             return tower
         return copy.deepcopy(tower).to(self.device, self.dtype)
 
-    @torch.inference_mode()
+    # Towers run in inference mode, but what is returned is made outside of it, under no_grad:
+    # an inference tensor could not be used in training a layer on top.
+    @torch.no_grad()
     def encode_pixels(
         self, pixels: Tensor, *, batch_size: int | None = None, normalize: bool = True
     ) -> Tensor:
@@ -87,7 +97,8 @@ class Engine:
             size = min(batch_size or CPU_IMAGES, max(share, 1))
         else:
             size = batch_size or ACCELERATOR_BATCH
-        vision = self._vision
+        with self._making:
+            vision = self._vision
 
         @torch.inference_mode()  # which holds for one thread only
         def embed(batch: Tensor) -> Tensor:
@@ -95,7 +106,7 @@ class Engine:
 
         return _finished(torch.cat(workers.run(embed, pixels.split(size))), normalize)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_ids(
         self,
         rows: Sequence[Sequence[int]],
@@ -115,9 +126,11 @@ class Engine:
         return _finished(embeddings, normalize)
 
     def _encode_planned(self, rows: list[tuple[int, ...]]) -> Tensor:
-        tower = self._fast_text
+        with self._making:
+            tower = self._fast_text
         batches = plan(rows)
-        kept = {prefix: tower.prefix(prefix) for prefix in {batch.prefix for batch in batches}}
+        with torch.inference_mode():
+            kept = {prefix: tower.prefix(prefix) for prefix in {batch.prefix for batch in batches}}
 
         @torch.inference_mode()
         def embed(batch: Batch) -> Tensor:

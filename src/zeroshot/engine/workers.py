@@ -35,9 +35,15 @@ def inside() -> bool:
 
 def run(work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
     """Return work(task) for every task, in order; spread over the workers if that helps."""
-    if len(tasks) < 2 or count() < 2:
+    workers = pool() if len(tasks) > 1 else None
+    if workers is None:
         return [work(task) for task in tasks]
-    return list(_workers(count()).map(work, tasks))
+    return list(workers.map(work, tasks))
+
+
+def pool() -> ThreadPoolExecutor | None:
+    """Return the workers, started on first use, or None where one thread is all there is."""
+    return _workers(count()) if count() > 1 else None
 
 
 def become() -> None:

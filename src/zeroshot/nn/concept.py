@@ -29,8 +29,11 @@ class ConceptTower(nn.Module):
         self.concepts = nn.Parameter(torch.empty(config.concepts, embed_dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        scores = self.classifier(pixels) / self.temperature  # [b, concepts]
-        best, which = scores.topk(self.top_k, dim=1)  # [b, k]
+        return self.place(self.classifier(pixels))
+
+    def place(self, scores: Tensor) -> Tensor:
+        """Combine the names of the best classes, scores [b, concepts] to embeddings [b, d]."""
+        best, which = (scores / self.temperature).topk(self.top_k, dim=1)  # [b, k]
         weights = best.softmax(dim=1)  # equal to softmax over all, cut and made to sum to one
         x = torch.einsum("bk,bkd->bd", weights, self.concepts[which])  # [b, d]
         return x

@@ -1,0 +1,411 @@
+"""Examines this installation: versions, machine, cache, checkpoints, and that every stage is right.
+
+Nothing is fetched and nothing is changed; the value of a token is never read further than that it
+is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import zeroshot
+from zeroshot import catalog
+from zeroshot.catalog import Entry
+from zeroshot.pipeline import cores
+
+Status = Literal["ok", "note", "bad"]
+PACKAGES = ("torch", "numpy", "pillow", "huggingface_hub", "safetensors", "ftfy", "regex")
+PILLOW_ADVISED = (12, 3)  # CVE-2026-25990, -40192, -42311 and an endless loop are fixed by it
+ROOM = 2e9  # bytes free below which a download may not fit: ViT-B/32 takes 0.6 GB, ViT-L/14 1.7 GB
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt")
+SHA256_DIGITS, SHA1_DIGITS = 64, 40  # the hub's cache names large files by sha256, others by git's
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of a report."""
+
+    group: str
+    name: str
+    status: Status  # note: worth knowing, but nothing fails of it
+    detail: str
+    advice: str = ""  # what to do
+
+
+def examine(*, verify: bool = False) -> Iterator[Check]:
+    """Yield every check, the quick ones first; with `verify` cached files are hashed as well."""
+    yield from versions()
+    yield from machine()
+    yield from cache()
+    yield from checkpoints(verify=verify)
+    yield from stages()
+
+
+# ---- versions
+
+
+def versions() -> Iterator[Check]:
+    """Tell what is installed, and whether another package is in the way."""
+    yield Check("versions", "zeroshot", "ok", zeroshot.__version__)
+    yield Check("versions", "python", "ok", f"{platform.python_version()}, {sys.executable}")
+    for name in PACKAGES:
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield Check(
+                "versions", name, "bad", "not installed", f"{_python()} -m pip install {name}"
+            )
+            continue
+        if name == "pillow" and _numbers(version) < PILLOW_ADVISED:
+            yield Check(
+                "versions",
+                name,
+                "note",
+                f"{version} has known holes, in formats that zeroshot does not open",
+                f"{_python()} -m pip install --upgrade pillow, to 12.3 or later",
+            )
+        else:
+            yield Check("versions", name, "ok", version)
+    try:
+        other = metadata.version("zeroshot")
+    except metadata.PackageNotFoundError:
+        return
+    yield Check(
+        "versions",
+        "package 'zeroshot'",
+        "bad",
+        f"{other} is another project's, and its files stand where ours belong",
+        f"{_python()} -m pip uninstall zeroshot, then install --force-reinstall zeroshot-clip",
+    )
+
+
+def _python() -> str:
+    return Path(sys.executable).name
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+# ---- machine
+
+
+def machine() -> Iterator[Check]:
+    """Tell what can compute here, and what `load` would choose."""
+    import torch
+
+    from zeroshot.engine import choose_device, choose_dtype
+
+    yield Check(
+        "machine", "cpu", "ok", f"{_cpu_name()}; {cores()} of {os.cpu_count()} cores usable"
+    )
+    capability = torch.backends.cpu.get_cpu_capability()
+    abilities = [capability, *_abilities()]
+    if capability == "DEFAULT":
+        yield Check(
+            "machine",
+            "instructions",
+            "note",
+            "torch uses no vector instructions on this CPU; expect it to be slow",
+            "look whether a torch build for this processor exists",
+        )
+    else:
+        yield Check("machine", "instructions", "ok", ", ".join(dict.fromkeys(abilities)))
+    threads = torch.get_num_threads()
+    if threads > cores():
+        yield Check(
+            "machine",
+            "threads",
+            "note",
+            f"torch runs {threads} threads on {cores()} usable cores",
+            f"set OMP_NUM_THREADS={cores()}",
+        )
+    else:
+        yield Check("machine", "threads", "ok", str(threads))
+    yield _accelerator()
+    device = choose_device(None)
+    dtype = str(choose_dtype(None, device)).removeprefix("torch.")
+    yield Check("machine", "load() chooses", "ok", f"{device}, {dtype}")
+
+
+def _cpu_name() -> str:
+    try:
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8"))
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _abilities() -> list[str]:
+    """Ask torch what the processor multiplies natively; older releases cannot say."""
+    import torch
+
+    probes = {
+        "_is_avx2_supported": "AVX2",
+        "_is_avx512_supported": "AVX512",
+        "_is_avx512_vnni_supported": "AVX512-VNNI",
+        "_is_avx512_bf16_supported": "AVX512-BF16",
+        "_is_amx_tile_supported": "AMX",
+        "_is_amx_fp16_supported": "AMX-FP16",
+    }
+    return [name for probe, name in probes.items() if getattr(torch.cpu, probe, bool)()]
+
+
+def _accelerator() -> Check:
+    import torch
+
+    if torch.cuda.is_available():
+        properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        names = ", ".join(f"{p.name} ({p.total_memory / 1e9:.0f} GB)" for p in properties)
+        return Check("machine", "gpu", "ok", names)
+    if torch.backends.mps.is_available():
+        return Check("machine", "gpu", "ok", "Apple GPU through MPS")
+    if Path("/proc/driver/nvidia/version").exists():
+        return Check(
+            "machine",
+            "gpu",
+            "note",
+            f"an NVIDIA driver is loaded, but torch {torch.__version__} cannot use it",
+            "install torch for this driver: pytorch.org/get-started",
+        )
+    return Check("machine", "gpu", "ok", "none")
+
+
+# ---- cache
+
+
+def cache() -> Iterator[Check]:
+    """Tell where downloads go and come from, as huggingface_hub sees it."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    room = f"{folder}, {_bytes(free)} free"
+    if not os.access(existing, os.W_OK):
+        yield Check(
+            "hub",
+            "cache",
+            "note",
+            f"{room}, but it cannot be written: only what is in it can be loaded",
+            "set HF_HOME to a folder of your own to download more",
+        )
+    elif free < ROOM:
+        yield Check(
+            "hub", "cache", "note", room, "make room, or set HF_HOME to a folder on a larger disk"
+        )
+    else:
+        yield Check("hub", "cache", "ok", room)
+    mirror = constants.ENDPOINT.rstrip("/") != "https://huggingface.co"
+    yield Check(
+        "hub", "endpoint", "note" if mirror else "ok", constants.ENDPOINT, _mirrored() * mirror
+    )
+    if constants.HF_HUB_OFFLINE:
+        flags = [f for f in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(f)]
+        yield Check(
+            "hub",
+            "offline",
+            "note",
+            f"on, by {' and '.join(flags) or 'huggingface_hub'}: nothing is downloaded",
+            f"unset {' '.join(flags)}, to download" if flags else "",
+        )
+    else:
+        yield Check("hub", "offline", "ok", "off")
+    present = huggingface_hub.get_token() is not None
+    yield Check(
+        "hub", "token", "ok", "there is one" if present else "none; only gated models need one"
+    )
+
+
+def _mirrored() -> str:
+    return "unset HF_ENDPOINT, if this mirror is not meant"
+
+
+# ---- checkpoints
+
+
+def checkpoints(*, verify: bool = False) -> Iterator[Check]:
+    """Tell the state of each catalogued checkpoint that is here."""
+    from huggingface_hub import constants
+
+    from zeroshot.hub import publisher
+
+    root = Path(constants.HF_HUB_CACHE)
+    count = 0
+    for entry in catalog.entries().values():
+        if entry.path is not None:
+            yield embedded(entry)
+            continue
+        for repository in (entry.repository, *entry.mirrors):
+            folder = root / f"models--{repository.replace('/', '--')}"
+            if folder.is_dir():
+                count += 1
+                yield cached(entry, repository, folder, verify=verify)
+        if entry.url and (path := publisher.archive_path(entry.url, entry.url_sha256)).is_file():
+            count += 1
+            yield archive(entry, path, verify=verify)
+    if not count:
+        yield Check("checkpoints", "cached", "ok", "none of the catalog yet")
+
+
+def embedded(entry: Entry) -> Check:
+    """Check the bytes of the model in the package, where its hash is recorded."""
+    path = entry.path
+    assert path is not None
+    if not path.is_file():
+        if path.parents[1].joinpath("pyproject.toml").is_file():
+            made = "this checkout has none; `make mini` makes it"
+            return Check("checkpoints", entry.name, "note", made)
+        return Check(
+            "checkpoints",
+            entry.name,
+            "bad",
+            f"{path} is missing",
+            f"{_python()} -m pip install --force-reinstall zeroshot-clip",
+        )
+    detail = f"in the package, {_bytes(path.stat().st_size)}"
+    if entry.sha256 and _digest(path, "sha256") != entry.sha256:
+        return Check(
+            "checkpoints",
+            entry.name,
+            "bad",
+            f"{detail}, but {path} is not the published file",
+            f"{_python()} -m pip install --force-reinstall zeroshot-clip",
+        )
+    return Check("checkpoints", entry.name, "ok", detail + ", sha256 right" * bool(entry.sha256))
+
+
+def cached(entry: Entry, repository: str, folder: Path, *, verify: bool = False) -> Check:
+    """Check one repository's folder in the hub's cache; with `verify` every file is hashed.
+
+    Sound are files whose content is what the hub calls them by (sha256, git's sha1 for small
+    ones), and the recorded sha256 where the catalog has one.
+    """
+    snapshots = list((folder / "snapshots").glob("*/*"))
+    broken = [path for path in snapshots if not path.exists()]
+    weights = [path for path in snapshots if path.suffix in WEIGHT_SUFFIXES and path.exists()]
+    name = entry.name if repository == entry.repository else f"{entry.name} ({repository})"
+
+    def check(status: Status, detail: str, advice: str = "") -> Check:
+        return Check("checkpoints", name, status, detail, advice)
+
+    again = f"remove {folder} and load it again"
+    if broken:
+        return check("bad", f"{broken[0].name} leads to no file", again)
+    unfinished = list((folder / "blobs").glob("*.incomplete"))
+    rest = f"; {len(unfinished)} unfinished downloads take room" if unfinished else ""
+    prune = "`hf cache prune` removes what is unfinished" if unfinished else ""
+    if not weights:
+        return check("note", f"no weights yet{rest}", f"load it once, online. {prune}".strip())
+    size = _bytes(sum(path.stat().st_size for path in weights))
+    commits = ", ".join(sorted({path.parent.name[:7] for path in weights}))
+    detail = f"{size}, commit {commits}"
+    if verify:
+        wrong, hashed = _verified(entry, snapshots)
+        if wrong:
+            return check("bad", f"{detail}, but {wrong}", again)
+        unnamed = len(snapshots) - hashed
+        detail += f", {hashed} files hashed and right"
+        if unnamed:
+            detail += f", {unnamed} of unknown hash"
+    return check("note" if unfinished else "ok", detail + rest, prune)
+
+
+def archive(entry: Entry, path: Path, *, verify: bool = False) -> Check:
+    """Check a publisher's own archive, which is fetched when no hub answers."""
+    name, detail = f"{entry.name} ({path.name})", _bytes(path.stat().st_size)
+    if not verify:
+        return Check("checkpoints", name, "ok", detail)
+    if (found := _digest(path, "sha256")) == entry.url_sha256:
+        return Check("checkpoints", name, "ok", f"{detail}, hashed and right")
+    damaged = f"{detail}, but it is damaged: its hash is {found}, published {entry.url_sha256}"
+    return Check("checkpoints", name, "bad", damaged, f"remove {path} and load it again")
+
+
+def _verified(entry: Entry, files: list[Path]) -> tuple[str, int]:
+    """Return what is wrong with these files, or nothing, and of how many a hash is known."""
+    hashed = 0
+    for path in files:
+        # Only the link itself: the blob may be a link into a store of other names.
+        published = Path(os.readlink(path)).name if path.is_symlink() else ""
+        if entry.files and path.name == entry.files[-1] and entry.sha256:
+            published = entry.sha256
+        algorithm = {SHA256_DIGITS: "sha256", SHA1_DIGITS: "git"}.get(len(published))
+        if algorithm is None:
+            continue
+        hashed += 1
+        found = _digest(path, algorithm)
+        if found != published:
+            return f"{path.name} is damaged: its hash is {found}, published {published}", hashed
+    return "", hashed
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    """Hash a file with sha256, or as git names it."""
+    with path.open("rb") as file:
+        if algorithm == "sha256":
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        start = f"blob {path.stat().st_size}\0".encode()
+        return hashlib.sha1(start + file.read(), usedforsecurity=False).hexdigest()
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+# ---- stages
+
+
+def stages() -> Iterator[Check]:
+    """Run each stage on stored inputs, and the embedded model where it is here."""
+    from zeroshot import selfcheck
+    from zeroshot.engine import choose_device, choose_dtype
+
+    device = choose_device(None)
+    for finding in selfcheck.stages(device, choose_dtype(None, device)):
+        if finding.problem:
+            advice = "answers of this installation are wrong; reinstall, and report it with --json"
+            yield Check("stages", finding.stage, "bad", finding.problem, advice)
+        else:
+            yield Check("stages", finding.stage, "ok", finding.measured)
+    entry = catalog.find(catalog.EMBEDDED)
+    if entry.path is not None and entry.path.is_file():
+        yield whole_model()
+
+
+def whole_model() -> Check:
+    """Compare the embedded model's answers with those of its plain network."""
+    import torch
+
+    from zeroshot import model, selfcheck
+
+    try:
+        loaded = model.load(catalog.EMBEDDED, dtype="float32")
+        picture, sentence = selfcheck.picture(), "a photo of a cat."
+        found = torch.stack([loaded.encode_image(picture), loaded.encode_text(sentence)]).cpu()
+        with torch.inference_mode():
+            image = loaded.network.visual(torch.from_numpy(loaded.prepare(picture))[None])
+            text = loaded.network.text(torch.tensor(loaded.tokenizer.rows([sentence])))
+            plain = torch.nn.functional.normalize(torch.cat([image, text]).float(), dim=-1)
+    except Exception as error:
+        detail = f"raised {type(error).__name__}: {error}"
+        return Check("stages", "embedded model", "bad", detail, "report it with --json")
+    error_ = float((found - plain).norm(dim=-1).max())
+    detail = f"off by {error_:.0e} of an embedding's length from its plain network"
+    limit = selfcheck.TOLERANCE["float32"]
+    if loaded.device.type != "cpu":
+        limit = selfcheck.ACCELERATOR_FLOAT32
+    if error_ <= limit:
+        return Check("stages", "embedded model", "ok", detail)
+    return Check("stages", "embedded model", "bad", detail, "report it with --json")

@@ -1,0 +1,31 @@
+"""Pixels by torch's own antialiased resampling of bytes, in half of Pillow's time.
+
+Equal to `zeroshot.pixels` to one grey level, which a test shows for every kind of picture. The
+plain way stays the reference, and is what float32 models use.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional as F
+
+from zeroshot.pixels import LONGEST, Preprocess
+
+
+def resample(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.float32]:
+    """Turn an RGB picture into normalised pixels: float32 [3, size, size]."""
+    size = preprocess.size
+    short, long = sorted(picture.size)
+    if short < size or long > LONGEST * short:  # enlarging, torch would be two levels off
+        return preprocess.normalise(np.asarray(preprocess.resize(picture)))
+    width, height, left, top = preprocess.geometry(*picture.size)
+    levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).unsqueeze(0)  # [1, 3, h, w]
+    with torch.inference_mode():
+        resized = F.interpolate(
+            levels, size=(height, width), mode=preprocess.interpolation, antialias=True
+        )
+    square = resized[0, :, top : top + size, left : left + size].permute(1, 2, 0)
+    return preprocess.normalise(square.numpy())

@@ -1,0 +1,61 @@
+"""A model's name becomes verified files on this disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from zeroshot.catalog import Entry
+from zeroshot.errors import DownloadError
+from zeroshot.hub.failures import HubUnreachable
+from zeroshot.hub.lockfile import Pin, fetch_pinned, pin, read_lock, write_lock
+from zeroshot.hub.place import is_offline
+from zeroshot.hub.publisher import cached_archive, fetch_archive
+from zeroshot.hub.repository import Fetched, fetch, fetch_checkpoint
+
+__all__ = [
+    "Fetched",
+    "HubUnreachable",
+    "Pin",
+    "fetch",
+    "fetch_checkpoint",
+    "fetch_entry",
+    "fetch_pinned",
+    "pin",
+    "read_lock",
+    "write_lock",
+]
+
+log = logging.getLogger("zeroshot")
+
+
+def fetch_entry(
+    entry: Entry,
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+) -> Path:
+    """Bring a catalogued checkpoint into the cache and return its weights file.
+
+    When no hub answers, the archive at its publisher's own address serves, if the catalogue knows
+    its sha256 and no revision is asked for; from then on it serves without a request.
+    """
+    offline = offline or is_offline()
+    if revision or not entry.url_sha256:
+        return fetch_checkpoint(
+            entry, revision=revision, cache_dir=cache_dir, offline=offline
+        ).weights
+    if (found := cached_archive(entry.url, entry.url_sha256, cache_dir)) is not None:
+        return found
+    try:
+        return fetch_checkpoint(entry, cache_dir=cache_dir, offline=offline).weights
+    except HubUnreachable as error:
+        log.warning("%s: fetched from %s, as no hub answers: %s", entry.name, entry.url, error)
+        try:
+            return fetch_archive(entry.url, entry.url_sha256, cache_dir=cache_dir)
+        except DownloadError as second:
+            raise DownloadError(
+                f"{error}. Nor did the publisher's own copy come: {second}"
+            ) from second

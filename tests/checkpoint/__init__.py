@@ -1,0 +1,1 @@
+"""Tests of `zeroshot.checkpoint`: good files in every layout, and hostile ones."""

@@ -1,0 +1,212 @@
+"""What torch wrote is read bit for bit, without torch's reader and without copies."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import struct
+import zipfile
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+import torch
+from torch import nn
+
+from zeroshot.checkpoint import zips
+from zeroshot.checkpoint.archive import read_archive
+from zeroshot.errors import UnsafeWeightsError
+
+from . import forms, hostile
+
+TYPES = [
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+]
+
+
+def saved(content: Any, path: Path, form: str) -> Path:
+    torch.save(content, path, _use_new_zipfile_serialization=form == "zip")
+    return path
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+def test_every_type_is_read_bit_for_bit(form: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    base = torch.arange(24).reshape(2, 3, 4)
+    content = {
+        "whole": base.to(dtype),
+        "turned": base.to(dtype).permute(2, 0, 1),
+        "slice": base.to(dtype)[:, 1:, ::2],
+        "scalar": torch.tensor(1).to(dtype),
+        "empty": torch.zeros(0, 3, dtype=dtype),
+    }
+
+    found = read_archive(saved(content, tmp_path / "a.pt", form))
+
+    assert list(found) == list(content)
+    for name, tensor in content.items():
+        assert found[name].dtype == dtype
+        assert torch.equal(found[name], tensor), name
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+def test_names_are_dotted_through_dicts_and_parameters(form: str, tmp_path: Path) -> None:
+    content = {
+        "state_dict": OrderedDict(a=nn.Parameter(torch.ones(2))),
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}},  # numbers name nothing
+        "more": [torch.ones(3)],
+        "epoch": 3,
+        "module": {"b": {"c": torch.ones(1)}},
+    }
+
+    found = read_archive(saved(content, tmp_path / "a.pt", form))
+
+    assert list(found) == ["state_dict.a", "module.b.c"]
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+def test_storages_that_are_shared_are_shared(form: str, tmp_path: Path) -> None:
+    base = torch.arange(8.0)
+
+    found = read_archive(saved({"a": base, "b": base[4:]}, tmp_path / "a.pt", form))
+
+    assert found["b"].data_ptr() == found["a"].data_ptr() + 16
+
+
+def test_a_torchscript_archive_gives_parameters_and_buffers(tmp_path: Path) -> None:
+    tensors = {"a.b.weight": torch.ones(2, 3).half(), "c": torch.tensor(224)}
+    forms.save_torchscript(tensors, tmp_path / "a.pt")
+
+    found = read_archive(tmp_path / "a.pt")
+
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+def test_reading_maps_the_file_and_copies_nothing(tmp_path: Path) -> None:
+    size = 128 * 2**20
+    torch.save({"a": torch.ones(size // 4)}, tmp_path / "a.pt")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    found = read_archive(tmp_path / "a.pt")
+
+    assert found["a"][0] == 1
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < size / 4
+
+
+def test_writing_to_a_tensor_leaves_the_file_alone(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(4)}, tmp_path / "a.pt")
+
+    read_archive(tmp_path / "a.pt")["a"].zero_()
+
+    assert torch.equal(read_archive(tmp_path / "a.pt")["a"], torch.ones(4))
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+def test_big_endian_files_are_refused(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    if form == "zip":
+        extra = ("archive/byteorder", b"big"), ("archive/data/0", bytes(16))
+        hostile.archive(path, hostile.program(hostile.GOOD), *extra)
+    else:
+        hostile.legacy(path, hostile.program(hostile.GOOD))
+        little = b"little_endianq\x01\x88"
+        assert little in path.read_bytes()
+        path.write_bytes(path.read_bytes().replace(little, little[:-1] + b"\x89"))
+
+    with pytest.raises(UnsafeWeightsError, match="big-endian"):
+        read_archive(path)
+
+
+@pytest.mark.parametrize(
+    ("raw", "what"),
+    [
+        (b"", "an empty file"),
+        (b"hello", "neither safetensors, nor a zip"),
+        (b"\x80\x02N.", "a bare pickle"),
+    ],
+)
+def test_what_is_no_archive_is_named(raw: bytes, what: str, tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(raw)
+
+    with pytest.raises(UnsafeWeightsError, match=what):
+        read_archive(tmp_path / "a.pt")
+
+
+# ---- the zip itself
+
+
+def test_members_are_where_the_standard_library_finds_them() -> None:
+    for raw in (hostile.good_zip(), hostile.plain_zip()):
+        spans = zips.members(memoryview(raw), "x")
+
+        with zipfile.ZipFile(io.BytesIO(raw)) as file:
+            expected = {name: file.read(name) for name in file.namelist()}
+        assert {n: raw[s.offset : s.offset + s.size] for n, s in spans.items()} == expected
+
+
+def test_a_zip64_of_more_than_four_gigabytes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.pt"
+    size = 2**32 + 2**20
+    pickle = hostile.program(hostile.text("w"), hostile.tensor((1,), offset=(size - 4) // 4))
+    with path.open("wb") as out:
+        _write_zip64(out, pickle, size)
+
+    found = read_archive(path)
+
+    assert found["w"].tolist() == [1.0]
+    assert os.stat(path).st_blocks * 512 < 2**20
+
+
+def _write_zip64(out: BinaryIO, pickle: bytes, size: int) -> None:
+    """Write two members, the second too large for 32 bits, and a hole that takes no disk."""
+
+    def local(name: bytes, length: int, extra: bytes) -> bytes:
+        short = min(length, 2**32 - 1)
+        return (
+            struct.pack(
+                "<4s5H3I2H", b"PK\x03\x04", 45, 0, 0, 0, 0, 0, short, short, len(name), len(extra)
+            )
+            + name
+            + extra
+        )
+
+    def central(name: bytes, length: int, extra: bytes, header: int, crc: int) -> bytes:
+        short = min(length, 2**32 - 1)
+        return (
+            struct.pack(
+                "<4s6H3I5H2I", b"PK\x01\x02", 45, 45, 0, 0, 0, 0, crc, short, short,
+                len(name), len(extra), 0, 0, 0, 0, header,
+            )
+            + name
+            + extra
+        )  # fmt: skip
+
+    sizes = struct.pack("<2H2Q", 1, 16, size, size)
+    out.write(local(b"a/data.pkl", len(pickle), b"") + pickle)
+    second = out.tell()
+    padding = struct.pack("<2H", 0x4246, 2) + b"ZZ"  # as torch pads, so that storages are aligned
+    out.write(local(b"a/data/0", size, sizes + padding))
+    out.seek(size - 4, 1)
+    out.write(struct.pack("<f", 1.0))
+    start = out.tell()
+    directory = central(b"a/data.pkl", len(pickle), b"", 0, zlib.crc32(pickle))
+    directory += central(b"a/data/0", size, sizes, second, 0)
+    out.write(directory)
+    end = start + len(directory)
+    record = struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 2, 2, len(directory), start)
+    out.write(b"PK\x06\x06" + record)
+    out.write(b"PK\x06\x07" + struct.pack("<IQI", 0, end, 1))
+    out.write(b"PK\x05\x06" + struct.pack("<4H2IH", 0, 0, 2, 2, len(directory), 2**32 - 1, 0))

@@ -1,0 +1,100 @@
+"""Pixels by torch against the reference, and JPEGs decoded at a fraction of their size."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from conftest import encoded, photograph
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import zeroshot
+from zeroshot.engine import resample
+from zeroshot.pixels import Preprocess
+
+LEVEL = 1 / 255 / 0.26  # one grey level, normalised, in the channel that stretches it most
+SIZES = [(1, 1), (1, 9), (640, 1), (32, 32), (31, 33), (64, 48), (500, 375), (97, 977), (3, 2)]
+KINDS = {
+    "bicubic": Preprocess(32),
+    "bilinear": Preprocess(32, interpolation="bilinear"),
+    "squash": Preprocess(32, resize_mode="squash"),
+    "large": Preprocess(224),
+}
+
+
+def photo(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(photograph(width, height, seed))
+
+
+@pytest.mark.parametrize("preprocess", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_pixels_are_the_references_to_one_grey_level(
+    size: tuple[int, int], preprocess: Preprocess
+) -> None:
+    picture = photo(*size)
+
+    found = resample(picture, preprocess)
+
+    assert found.dtype == np.float32
+    assert np.abs(found - preprocess(picture)).max() <= 1.01 * LEVEL
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 99))
+def test_pixels_of_any_size_are_the_references_to_one_grey_level(
+    width: int, height: int, seed: int
+) -> None:
+    picture = Image.fromarray(
+        np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    )
+    preprocess = Preprocess(24)
+
+    assert np.abs(resample(picture, preprocess) - preprocess(picture)).max() <= 1.01 * LEVEL
+
+
+def test_extreme_shapes_do_not_fill_the_memory() -> None:
+    assert resample(photo(20_000, 1), Preprocess(224)).shape == (3, 224, 224)
+
+
+def test_fast_decoding_keeps_twice_the_size_and_stays_close() -> None:
+    jpeg = encoded(photo(1200, 900), "JPEG", quality=90)
+    exact, fast = Preprocess(64), Preprocess(64, decode="fast")
+
+    opened = fast.open(jpeg)
+
+    assert opened.size == (300, 225)  # a quarter: at an eighth the short side would be below 128
+    assert np.abs(fast(jpeg) - exact(jpeg)).mean() < 2 * LEVEL
+
+
+def test_fast_decoding_leaves_small_and_lossless_pictures_alone() -> None:
+    small, png = encoded(photo(120, 90), "JPEG"), encoded(photo(1200, 900), "PNG")
+    fast = Preprocess(64, decode="fast")
+
+    assert fast.open(small).size == (120, 90)
+    assert fast.open(png).size == (1200, 900)
+
+
+def test_a_float32_model_prepares_as_the_reference_and_others_nearly_so(
+    tiny: zeroshot.Model,
+) -> None:
+    picture = photo(500, 375)
+    quick = tiny.to(dtype="bfloat16")
+
+    assert np.array_equal(tiny.prepare(picture), tiny.preprocess(picture))
+    assert np.abs(quick.prepare(picture) - tiny.preprocess(picture)).max() <= 1.01 * LEVEL
+
+
+def test_the_parity_switch_holds_in_every_precision(tiny: zeroshot.Model) -> None:
+    quick = tiny.to(dtype="bfloat16")
+    quick.preprocess = dataclasses.replace(quick.preprocess, parity=True)
+    palette = photo(90, 70).convert("P")
+    buffer = io.BytesIO()
+    palette.save(buffer, "PNG")
+
+    assert np.array_equal(
+        quick.prepare(buffer.getvalue()),
+        dataclasses.replace(tiny.preprocess, parity=True)(buffer.getvalue()),
+    )

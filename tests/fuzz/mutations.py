@@ -1,0 +1,198 @@
+"""Small good files, ways to damage them, and the verdict of the readers on the result."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import struct
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from zeroshot.checkpoint import config, files, read
+from zeroshot.checkpoint.config import Hints, Spec, to_json
+from zeroshot.checkpoint.native import METADATA_KEY
+from zeroshot.errors import ZeroshotError
+from zeroshot.nn.config import NetworkConfig, TextConfig, ViTConfig
+from zeroshot.pixels import Preprocess
+
+SEED = 20_261_122
+HINTS = Hints("quick_gelu", Preprocess(224))
+MAX_SECONDS = 5.0
+INTERESTING = (0, 1, 127, 128, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A good file, and how much of `read` is tried on what becomes of it."""
+
+    name: str
+    suffix: str
+    content: bytes
+    judge: Callable[[Path], object] = files.read_content
+    wrap: Callable[[bytes], bytes] = bytes  # what is put around the damaged part, undamaged
+
+
+@cache
+def seeds() -> tuple[Seed, ...]:
+    """Return a good file of each kind, of one to five kB."""
+    tensors = {
+        "visual.conv1.weight": torch.arange(12.0).reshape(2, 3, 2, 1),
+        "token_embedding.weight": torch.ones(2, 4).half(),
+        "logit_scale": torch.tensor(1.0),
+    }
+    modern, old, traced = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    torch.save({"state_dict": tensors, "epoch": 3}, modern)
+    torch.save(tensors, old, _use_new_zipfile_serialization=False)
+    tree = torch.nn.Linear(3, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(tree), traced)
+    flat = save(tensors, {"format": "pt"})
+    spec = _spec()
+    return (
+        Seed("zip", ".pt", modern.getvalue()),
+        Seed("torchscript", ".pt", traced.getvalue()),
+        Seed("legacy", ".bin", old.getvalue()),
+        Seed("safetensors", ".safetensors", flat),
+        Seed("pickle", ".pt", _pickle(modern), wrap=partial(_with_pickle, modern)),
+        Seed("header", ".safetensors", _header(flat), wrap=partial(_with_header, flat)),
+        Seed("spec", ".safetensors", json.dumps(to_json(spec)).encode(), whole, _checkpoint),
+        Seed("config", ".json", _config(), _beside),
+    )
+
+
+def whole(path: Path) -> object:
+    """Read a checkpoint to the end: tensors, spec, network."""
+    return read.read(path, HINTS)
+
+
+def _beside(path: Path) -> object:
+    return config.from_open_clip(config.read_json(path))
+
+
+def _config() -> bytes:
+    towers = {"vision_cfg": {"layers": 12, "patch_size": 32}, "text_cfg": {"heads": 8}}
+    content = {"model_cfg": {"embed_dim": 512, "quick_gelu": True, **towers}}
+    return json.dumps(content | {"preprocess_cfg": {"mean": [0.5, 0.5, 0.5]}}).encode()
+
+
+def _pickle(archive: io.BytesIO) -> bytes:
+    with zipfile.ZipFile(archive) as file:
+        return file.read("archive/data.pkl")
+
+
+def _with_pickle(archive: io.BytesIO, content: bytes) -> bytes:
+    """Put another pickle into a zip of torch.save."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(result, "w") as new:
+        for entry in old.infolist():
+            pickle = entry.filename.endswith("data.pkl")
+            new.writestr(entry.filename, content if pickle else old.read(entry))
+    return result.getvalue()
+
+
+def _header(file: bytes) -> bytes:
+    return file[8 : 8 + int.from_bytes(file[:8], "little")]
+
+
+def _with_header(file: bytes, content: bytes) -> bytes:
+    """Put another header into a safetensors file, its length right."""
+    return len(content).to_bytes(8, "little") + content + file[8 + len(_header(file)) :]
+
+
+def _spec() -> Spec:
+    """Describe a CLIP as small as one can be."""
+    vision = ViTConfig(2, 1, 2, 1, 1, 2, "gelu")
+    network = NetworkConfig(2, vision, TextConfig(4, 514, 2, 1, 1, 2, "gelu"))
+    return Spec(network, Preprocess(2), 0)
+
+
+def _checkpoint(spec: bytes) -> bytes:
+    """Make that CLIP, described in its metadata by other words."""
+    return save(_values(), {METADATA_KEY: spec.decode("utf-8", "replace")})
+
+
+@cache
+def _values() -> dict[str, Tensor]:
+    state = read.blank(_spec()).state_dict()
+    tensors: dict[str, Tensor] = {name: torch.ones(t.shape) for name, t in state.items()}
+    tensors["visual.proj"] = torch.ones(2, 2, dtype=torch.int8)
+    tensors["visual.proj.scale"] = torch.ones(2)
+    return tensors
+
+
+def damaged(content: bytes, dice: random.Random) -> bytes:
+    """Return the file with one to four things done to it."""
+    raw = bytearray(content)
+    # Headers and pickles are where the meaning is; the rest is numbers.
+    meaning = len(raw) if dice.random() < 0.5 else min(len(raw), 600)
+    for _ in range(dice.choice((1, 1, 1, 1, 2, 4))):
+        place = dice.randrange(max(1, min(meaning, len(raw))))
+        size = dice.randrange(1, 24)
+        match dice.choice((0, 0, 0, 1, 1, 1, 5, 5, 2, 3, 4, 6, 7)):
+            case 0:
+                raw[place : place + 1] = bytes([dice.randrange(256)])
+            case 1:
+                raw[place : place + 1] = bytes(
+                    [(raw[place] if raw else 0) ^ 1 << dice.randrange(8)]
+                )
+            case 2:
+                del raw[place : place + size]
+            case 3:
+                raw[place:place] = dice.randbytes(size)
+            case 4:
+                other = dice.randrange(max(1, len(raw)))
+                raw[place : place + size] = raw[other : other + size]
+            case 5:
+                number = dice.choice(INTERESTING)
+                width, layout = dice.choice(((1, "<B"), (2, "<H"), (4, "<I"), (8, "<Q")))
+                raw[place : place + width] = struct.pack(layout, number % 2 ** (8 * width))
+            case 6:
+                raw[place:place] = raw[place : place + size] * dice.randrange(1, 9)
+            case _:
+                del raw[dice.randrange(len(raw) + 1) :]
+    return bytes(raw)
+
+
+def verdict(seed: Seed, path: Path) -> str:
+    """Say "read", or the name of our error; any other exception passes through."""
+    try:
+        seed.judge(path)
+    except ZeroshotError as error:
+        return type(error).__name__
+    return "read"
+
+
+def trials(count: int, seed: int = SEED) -> Iterator[tuple[str, bytes, str | BaseException]]:
+    """Yield (seed's name, damaged file, verdict); an exception is one that escaped our tree."""
+    dice = random.Random(seed)
+    known = seeds()
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+        for n in range(count):
+            chosen = known[n % len(known)]
+            content = damaged(chosen.content, dice)
+            path = Path(folder) / f"damaged{chosen.suffix}"
+            path.unlink(missing_ok=True)  # tensors may still map the file of the trial before
+            path.write_bytes(chosen.wrap(content))
+            try:
+                yield chosen.name, content, verdict(chosen, path)
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # the very thing to be reported
+                yield chosen.name, content, error
+
+
+def _memory() -> str | None:
+    """Return a folder in memory where there is one: files there cost nothing."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -1,0 +1,176 @@
+"""From a name to embeddings through a hub: what the peers' own packages answer, or no model."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mini_hub import NAME, MiniHub
+from numpy.typing import NDArray
+from parity import pictures
+
+import zeroshot
+from zeroshot import catalog, errors, hub
+from zeroshot.hub.checksums import sha256
+
+pytest_plugins = ["hub_fixtures"]
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+TOLERANCE = 1e-5  # of an embedding's length, in float32
+LAYOUTS = (
+    "open_clip-gelu",
+    "open_clip-custom-text",
+    "open_clip-squash",
+    "hf-quick-gelu",
+    "hf-gelu",
+)
+SMALL = (".json",)
+
+
+class Golden:
+    """A tiny checkpoint's files, and what its own package answers."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        content = lzma.decompress((FIXTURES / f"{name}.tar.xz").read_bytes())
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            tar.extractall(folder, filter="data")
+        with np.load(folder / "answers.npz") as answers:
+            self.texts: NDArray[Any] = answers["text_unit"]
+            self.images: NDArray[Any] = answers["image_unit"]
+        entry = folder / (folder / "entry.txt").read_text().strip()
+        paths = entry.iterdir() if entry.is_dir() else [entry]
+        self.files = {path.name: path.read_bytes() for path in paths}
+
+    def put_on(self, mini: MiniHub, repository: str, **others: bytes) -> str:
+        small = {n: c for n, c in self.files.items() if n.endswith(SMALL)}
+        return mini.add(
+            repository, small | others, lfs={n: c for n, c in self.files.items() if n not in small}
+        )
+
+    def error_of(self, model: zeroshot.Model) -> float:
+        """How far the model's embeddings are from the peers', in lengths."""
+        pairs = (
+            (model.encode_text(list(pictures.SOME_SENTENCES), truncate=True), self.texts),
+            (model.encode_image(pictures.some_photographs()), self.images),
+        )
+        return max(
+            float((found - torch.from_numpy(expected)).norm(dim=-1).max())
+            for found, expected in pairs
+        )
+
+
+def load(name: str, **options: Any) -> zeroshot.Model:
+    return zeroshot.load(name, device="cpu", dtype="float32", **options)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_repository_of_each_layout_gives_the_peers_embeddings(
+    mini: MiniHub, tmp_path: Path, layout: str
+) -> None:
+    golden = Golden(layout, tmp_path / layout)
+    commit = golden.put_on(mini, "owner/tiny")
+
+    model = load("owner/tiny")
+
+    assert model.name == "owner/tiny"
+    assert golden.error_of(model) < TOLERANCE
+    mini.log.clear()
+    assert load("owner/tiny", revision=commit).identity == model.identity
+    assert load("owner/tiny", offline=True).identity == model.identity
+    assert mini.log == []
+
+
+@pytest.fixture
+def golden(tmp_path: Path) -> Golden:
+    return Golden("open_clip-gelu", tmp_path / "golden")
+
+
+def expect_sizes(monkeypatch: pytest.MonkeyPatch, **sizes: Any) -> None:
+    """Let the catalog expect a tiny checkpoint under every name."""
+    expectation = catalog.expectation
+    monkeypatch.setattr(catalog, "expectation", lambda entry: expectation(replace(entry, **sizes)))
+
+
+def test_a_catalogued_name_gives_the_embeddings_of_its_repository(
+    mini: MiniHub, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden.put_on(mini, catalog.find("ViT-B/32").repository)
+    expect_sizes(monkeypatch, image_size=40, embed_dim=40, context_length=32, activation="gelu")
+
+    for name in ("ViT-B/32", "vit-b-32"):
+        model = load(name)
+        assert model.name == "ViT-B/32"
+        assert golden.error_of(model) < TOLERANCE
+
+
+def test_an_archive_of_openai_serves_when_no_hub_answers(
+    mini: MiniHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = Golden("openai-vit", tmp_path / "archive")
+    (content,) = golden.files.values()
+    path = tmp_path / "ViT-B-32.pt"
+    path.write_bytes(content)
+    mini.plain["/ViT-B-32.pt"] = content
+    mini.fault("HEAD", "", status=503)
+    entry = replace(
+        catalog.find("ViT-B/32"), url=f"{mini.url}/ViT-B-32.pt", url_sha256=sha256(path)
+    )
+    monkeypatch.setattr(catalog, "find", lambda _: entry)
+    expect_sizes(monkeypatch, image_size=32, embed_dim=48)
+
+    assert golden.error_of(load("ViT-B/32")) < TOLERANCE
+
+
+def test_another_checkpoint_under_a_catalogued_name_is_refused(
+    mini: MiniHub, golden: Golden
+) -> None:
+    golden.put_on(mini, catalog.find("ViT-B/32").repository)
+
+    with pytest.raises(errors.IncompatibleWeights, match="not the checkpoint of that name"):
+        load("ViT-B/32")
+
+
+def test_a_lock_is_honoured(mini: MiniHub, golden: Golden, tmp_path: Path) -> None:
+    golden.put_on(mini, "owner/tiny")
+    lock = tmp_path / "zeroshot.lock"
+    hub.write_lock(lock, [hub.pin("owner/tiny")])
+    identity = load("owner/tiny").identity
+    other = Golden("open_clip-squash", tmp_path / "other")
+    other.put_on(mini, "owner/tiny")
+    assert load("owner/tiny").identity != identity
+
+    assert load("owner/tiny", lock=lock).identity == identity
+    with pytest.raises(errors.ModelNotFound, match="holds no 'mini'"):
+        load("mini", lock=lock)
+
+
+def test_flipped_bits_never_become_a_model(mini: MiniHub, golden: Golden) -> None:
+    """Each of 16 places of the weights and the configuration, with a hub that lies for ever."""
+    right = 0
+    for name in ("open_clip_config.json", NAME):
+        size = len(golden.files[name])
+        for place in range(8):
+            repository = f"owner/{name.split('.')[0]}-{place}"
+            golden.put_on(mini, repository)
+            mini.faults.clear()
+            mini.fault("GET", name, flip=size * place // 8)
+            with pytest.raises(errors.ChecksumError):
+                load(repository)
+            right += 1
+    print(f"\n{right} of 16 flipped files refused")
+    assert right == 16
+
+
+def test_a_name_that_nobody_knows_is_answered_from_both_sides(mini: MiniHub) -> None:
+    with pytest.raises(errors.ModelNotFound) as caught:
+        load("ViT-B/33")
+
+    assert "no repository 'ViT-B/33'" in str(caught.value)
+    assert "did you mean" in str(caught.value)

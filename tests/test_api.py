@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zeroshot
+from zeroshot import Head, Prediction, PromptSet, api
+from zeroshot.errors import HeadMismatch, ImageError, InputError, LabelError, PromptError
+
+LABELS = ["cat", "dog", "car"]
+
+
+@pytest.fixture(autouse=True)
+def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test begin as a new process would."""
+    monkeypatch.setattr(api, "_memory", api._Memory())
+
+
+@pytest.fixture(scope="module")
+def default(tiny_path: Path) -> zeroshot.Model:
+    """The tiny model as `classify` loads it, in the machine's best precision."""
+    return zeroshot.load(tiny_path)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """List what is loaded."""
+    asked: list[Any] = []
+    load = api.load
+
+    def counted(name: Any) -> zeroshot.Model:
+        asked.append(name)
+        return load(name)
+
+    monkeypatch.setattr(api, "load", counted)
+    return asked
+
+
+@pytest.fixture
+def heads(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """List the templates of the heads that are built."""
+    built: list[Sequence[str]] = []
+    build = Head.build.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[Head], *args: Any, **options: Any) -> Head:
+        head: Head = build(cls, *args, **options)
+        built.append(head.templates)
+        return head
+
+    monkeypatch.setattr(Head, "build", classmethod(counted))
+    return built
+
+
+def test_one_image_gives_a_prediction_and_many_a_list(tiny_path: Path, photos: list[Path]) -> None:
+    one = zeroshot.classify(photos[0], LABELS, model=tiny_path)
+    assert isinstance(one, Prediction)
+    assert {label for label, _ in one.ranking} == set(LABELS)
+    for many in (photos, tuple(photos), iter(photos)):
+        found = zeroshot.classify(many, LABELS, model=tiny_path)
+        assert isinstance(found, list)
+        assert [p.source for p in found] == [str(p) for p in photos]
+        assert found[0].label == one.label
+    assert zeroshot.classify([], LABELS, model=tiny_path) == []
+    assert isinstance(zeroshot.classify(photos[:1], LABELS, model=tiny_path), list)
+
+
+def test_it_equals_the_classifier_of_the_model(
+    default: zeroshot.Model, tiny_path: Path, photos: list[Path]
+) -> None:
+    found = zeroshot.classify(photos, LABELS, prompts="imagenet7", model=tiny_path, top=2)
+    assert found == default.classifier(LABELS, "imagenet7")(photos, top=2)
+
+
+def test_the_model_is_loaded_once(tiny_path: Path, photos: list[Path], loads: list[Any]) -> None:
+    for labels in (LABELS, ["x", "y"], LABELS):
+        zeroshot.classify(photos[0], labels, model=str(tiny_path))
+    zeroshot.classify(photos[0], LABELS, model=tiny_path)
+    assert len(loads) == 1
+
+
+def test_another_model_replaces_the_last(
+    tiny_path: Path, photos: list[Path], loads: list[Any], heads: list[Any], tmp_path: Path
+) -> None:
+    from conftest import tiny_spec, tiny_tensors
+
+    from zeroshot.checkpoint import native
+
+    other = tmp_path / "other.safetensors"
+    native.save(other, "other", tiny_spec(), tiny_tensors(tiny_spec(), seed=5))
+    first = zeroshot.classify(photos[0], LABELS, model=tiny_path)
+    second = zeroshot.classify(photos[0], LABELS, model=other)
+    again = zeroshot.classify(photos[0], LABELS, model=tiny_path)
+    assert loads == [tiny_path, other, tiny_path]
+    assert first == again
+    assert first.ranking != second.ranking
+    assert len(heads) == 3
+
+
+def test_heads_are_built_once(tiny_path: Path, photos: list[Path], heads: list[Any]) -> None:
+    for labels in (LABELS, tuple(LABELS), {label: [label] for label in LABELS}):
+        for prompts in ("photo", zeroshot.prompts.get("photo")):
+            zeroshot.classify(photos[0], labels, prompts=prompts, model=tiny_path)
+    assert len(heads) == 1
+
+
+def test_different_prompts_are_not_mixed_up(
+    default: zeroshot.Model, tiny_path: Path, photos: list[Path]
+) -> None:
+    kinds: list[Any] = ["photo", "imagenet7", "a drawing of {}.", ["{}", "my {}"]]
+    kinds += [PromptSet(("{} at night",), name="photo")]
+    for prompts in kinds * 2:
+        found = zeroshot.classify(photos[0], LABELS, prompts=prompts, model=tiny_path)
+        assert found == default.classifier(LABELS, prompts)(photos[0])
+
+
+def test_labels_in_another_order_or_with_other_synonyms_are_not_mixed_up(
+    default: zeroshot.Model, tiny_path: Path, photos: list[Path]
+) -> None:
+    kinds: list[Any] = [
+        LABELS,
+        LABELS[::-1],
+        {"cat": ["cat", "kitten"], "dog": "dog", "car": "car"},
+    ]
+    kinds += [{"cat": "kitten", "dog": "dog", "car": "car"}, ["cat", "dog", "car", "tree"]]
+    for labels in kinds * 2:
+        found = zeroshot.classify(photos[0], labels, model=tiny_path, top=9)
+        assert found == default.classifier(labels)(photos[0], top=9)
+
+
+def test_only_the_last_heads_are_remembered(
+    tiny_path: Path, photos: list[Path], heads: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "HEADS", 2)
+    for labels in (["a", "b"], ["c", "d"], ["a", "b"], ["e", "f"], ["a", "b"], ["c", "d"]):
+        zeroshot.classify(photos[0], labels, model=tiny_path)
+    assert len(heads) == 4  # ab, cd, ef, and cd again, which ef put out
+    assert len(api._memory.classifiers) == 2
+
+
+def test_a_head_serves_as_labels(
+    default: zeroshot.Model, tiny_path: Path, photos: list[Path], heads: list[Any]
+) -> None:
+    head = default.head(LABELS, "imagenet7")
+    heads.clear()
+    found = zeroshot.classify(photos, head, model=tiny_path)
+    assert found == default.classifier(head)(photos)
+    assert heads == []
+
+
+def test_a_head_of_another_model_is_refused(
+    tiny_path: Path, photos: list[Path], encoder: Any
+) -> None:
+    with pytest.raises(HeadMismatch):
+        zeroshot.classify(photos, Head.build(encoder, LABELS), model=tiny_path)
+
+
+def test_a_loaded_model_is_used_as_it_is(
+    tiny: zeroshot.Model, photos: list[Path], loads: list[Any], heads: list[Any]
+) -> None:
+    for _ in range(3):
+        zeroshot.classify(photos[0], LABELS, model=tiny)
+    assert (loads, len(heads)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "error"),
+    [
+        ("cat", {}, LabelError),
+        ([], {}, LabelError),
+        (["a", "a"], {}, LabelError),
+        (LABELS, {"prompts": "imagnet"}, PromptError),
+        (LABELS, {"prompts": ["no slot"]}, PromptError),
+    ],
+)
+def test_faulty_labels_are_refused_before_a_model_is_loaded(
+    labels: Any, options: dict[str, Any], error: type[Exception], loads: list[Any]
+) -> None:
+    with pytest.raises(error):
+        zeroshot.classify("cat.jpg", labels, **options)
+    assert loads == []
+
+
+@pytest.mark.parametrize("model", [5, None, b"mini"])
+def test_what_is_no_model_is_refused(model: Any, photos: list[Path]) -> None:
+    with pytest.raises(InputError, match=type(model).__name__):
+        zeroshot.classify(photos, LABELS, model=model)
+
+
+def test_a_model_that_cannot_be_loaded_does_not_spoil_the_memory(
+    tiny_path: Path, photos: list[Path], loads: list[Any]
+) -> None:
+    first = zeroshot.classify(photos[0], LABELS, model=tiny_path)
+    with pytest.raises(LookupError):
+        zeroshot.classify(photos[0], LABELS, model="./none")
+    assert zeroshot.classify(photos[0], LABELS, model=tiny_path) == first
+
+
+def test_errors_of_images_are_raised(tiny_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"missing\.jpg"):
+        zeroshot.classify("missing.jpg", LABELS, model=tiny_path)
+
+
+def test_images_may_come_from_a_generator(tiny_path: Path, photos: list[Path]) -> None:
+    def some() -> Iterator[Path]:
+        yield from photos[:3]
+
+    assert len(zeroshot.classify(some(), LABELS, model=tiny_path)) == 3
+
+
+def test_many_threads_load_one_model(
+    tiny_path: Path, photos: list[Path], loads: list[Any], heads: list[Any]
+) -> None:
+    found: list[object] = []
+
+    def work() -> None:
+        try:
+            found.append(zeroshot.classify(photos[0], LABELS, model=tiny_path))
+        except Exception as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [found[0]] * 8
+    assert isinstance(found[0], Prediction)
+    assert (len(loads), len(heads)) == (1, 1)

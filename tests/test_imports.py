@@ -1,0 +1,118 @@
+"""What importing costs and touches, and which module may know which."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zeroshot
+
+SOURCE = Path(zeroshot.__file__).parent
+ROOT = SOURCE.parents[1]
+LIGHT = ("errors", "resources", "prompts", "catalog", "predictions", "pipeline", "tokenizer")
+
+
+def child(code: str, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *options, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_importing_the_package_imports_nothing_heavy_and_opens_nothing() -> None:
+    code = """
+import socket, sys
+def refused(*args, **options):
+    raise AssertionError("a socket is opened")
+socket.socket = socket.create_connection = socket.getaddrinfo = refused
+opened = []
+sys.addaudithook(lambda name, args: opened.append(str(args[0])) if name == "open" else None)
+import zeroshot
+dir(zeroshot)
+assert not [p for p in opened if not p.endswith((".py", ".pyc")) and "__pycache__" not in p], opened
+heavy = {"torch", "numpy", "PIL", "huggingface_hub", "click", "ftfy", "regex", "safetensors"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    assert child(code, "-W", "error") == "[]\n"
+
+
+def test_everything_is_imported_without_a_socket_or_a_warning() -> None:
+    code = """
+import socket, sys
+def refused(*args, **options):
+    raise AssertionError("a socket is opened")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refused
+import warnings
+import torch, huggingface_hub
+warnings.simplefilter("error")
+import importlib, pkgutil, zeroshot
+for module in pkgutil.walk_packages(zeroshot.__path__, "zeroshot."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+assert not torch.cuda.is_initialized()
+# submodules that were imported first do not hide the public names
+assert callable(zeroshot.classify) and callable(zeroshot.load)
+assert zeroshot.prompts.get("photo").name == "photo"
+from zeroshot import *
+assert classify is zeroshot.classify and Head is zeroshot.Head
+print("done")
+"""
+    assert child(code) == "done\n"
+
+
+@pytest.mark.parametrize("names", [LIGHT])
+def test_text_rooms_work_without_torch(names: tuple[str, ...]) -> None:
+    imports = "\n".join(f"import zeroshot.{name}" for name in names)
+    code = f"""
+import sys
+sys.modules["torch"] = None
+{imports}
+import zeroshot, zeroshot.pixels, numpy
+assert zeroshot.Tokenizer().encode("a cat") == [320, 2368]
+assert len(zeroshot.prompts.get("imagenet")) == 80
+assert zeroshot.available_models()
+assert zeroshot.pixels.Preprocess(4)(numpy.zeros((9, 9, 3), "uint8")).shape == (3, 4, 4)
+print("done")
+"""
+    assert child(code) == "done\n"
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_module_calls_what_runs_foreign_code(path: Path) -> None:
+    """Nothing unpickles, evaluates or formats text that users give."""
+    refused = {"eval", "exec", "__import__", "torch.load", "torch.jit.load", "pickle.load"}
+    refused |= {"pickle.loads", "os.system", "yaml.load", "marshal.loads", "shelve.open"}
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in refused, f"line {node.lineno}: {called}"
+            own = called.split(".")[0].isupper()  # a constant of the module
+            assert own or not called.endswith(".format"), f"line {node.lineno}: {called}"
+            assert "shell=True" not in ast.unparse(node), f"line {node.lineno}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_every_module_opens_with_a_sentence(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    assert docstring, "no docstring"
+    assert docstring.split("\n\n")[0].rstrip().endswith((".", ":")), docstring
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_module_bears_the_name_of_a_thing_it_defines(path: Path) -> None:
+    body = ast.parse(path.read_text("utf-8")).body
+    defined = {n.name for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    # a command and its module share a name; nobody imports commands from elsewhere
+    excused = path.parent.name == "cli" or path.relative_to(SOURCE) == Path("checkpoint/read.py")
+    assert excused or path.stem not in defined
+    assert path.stem not in {"utils", "helpers", "common", "misc", "util"}

@@ -1,0 +1,138 @@
+"""Labels that were embedded before are not embedded again, and never wrongly remembered."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import FakeEncoder
+
+import zeroshot
+from zeroshot import label_store
+from zeroshot.head import Head
+from zeroshot.label_store import LabelStore
+
+
+class Counting(FakeEncoder):
+    """A fake encoder that remembers which sentences it was given."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def encode_text(self, texts: list[str]) -> torch.Tensor:
+        self.sentences += texts
+        return super().encode_text(texts)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LabelStore:
+    return LabelStore(tmp_path / "labels", "model float32")
+
+
+def test_a_second_head_of_the_same_labels_embeds_nothing(store: LabelStore) -> None:
+    first, second = Counting(), Counting()
+    built = Head.build(first, ["red", "green"], ["a {}."], store=store)
+
+    again = Head.build(second, ["red", "green"], ["a {}."], store=store)
+
+    assert first.sentences == ["a red.", "a green."]
+    assert second.sentences == []
+    assert torch.equal(again.weight, built.weight)
+
+
+def test_a_changed_label_set_embeds_the_new_labels_only(store: LabelStore) -> None:
+    Head.build(Counting(), ["red", "green"], ["a {}."], store=store)
+    encoder = Counting()
+
+    head = Head.build(encoder, ["blue", "red"], ["a {}."], store=store)
+
+    assert encoder.sentences == ["a blue."]
+    assert torch.equal(head.weight, Head.build(FakeEncoder(), ["blue", "red"], ["a {}."]).weight)
+
+
+def test_synonyms_templates_and_models_are_told_apart(store: LabelStore) -> None:
+    Head.build(Counting(), {"red": ["red", "brown"]}, ["a {}."], store=store)
+    other_names, other_templates, other_model = Counting(), Counting(), Counting()
+
+    Head.build(other_names, ["red"], ["a {}."], store=store)
+    Head.build(other_templates, {"red": ["red", "brown"]}, ["the {}."], store=store)
+    other = LabelStore(store.folder, "model bfloat16")
+    Head.build(other_model, {"red": ["red", "brown"]}, ["a {}."], store=other)
+
+    assert len(other_names.sentences) == 1
+    assert len(other_templates.sentences) == len(other_model.sentences) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "scaled", "not ours", "empty"])
+def test_a_damaged_file_is_built_anew(store: LabelStore, damage: str) -> None:
+    built = Head.build(Counting(), ["red", "green"], ["a {}."], store=store)
+    path = store.path(["a {}."])
+    content = path.read_bytes()
+    changed = {
+        "cut": content[:-4],
+        "scaled": content[:-24] + bytes(24),
+        "not ours": content.replace(b"zeroshot.labels/1", b"zeroshot.labels/9"),
+        "empty": b"",
+    }
+    path.write_bytes(changed[damage])
+    encoder = Counting()
+
+    again = Head.build(encoder, ["red", "green"], ["a {}."], store=store)
+
+    assert len(encoder.sentences) == 2
+    assert torch.equal(again.weight, built.weight)
+
+
+def test_a_folder_that_cannot_be_made_costs_time_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = LabelStore(tmp_path / "file" / "labels", "model")
+
+    assert len(Head.build(Counting(), ["red", "green"], ["a {}."], store=store)) == 2
+
+
+def test_the_store_forgets_what_was_unused_for_longest(
+    store: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n, template in enumerate(["one {}", "two {}", "three {}"]):
+        Head.build(Counting(), ["red", "green"], [template], store=store)
+        os.utime(store.path([template]), (n, n))
+    size = store.path(["one {}"]).stat().st_size
+    monkeypatch.setattr(label_store, "LIMIT", 3 * size)
+    Head.build(Counting(), ["red", "green"], ["one {}"], store=store)  # used again just now
+
+    Head.build(Counting(), ["red", "green"], ["four {}"], store=store)
+
+    left = [t for t in ("one", "two", "three", "four") if store.path([f"{t} {{}}"]).exists()]
+    assert left == ["one", "three", "four"]
+
+
+def test_a_file_keeps_the_newest_labels(store: LabelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_store, "ROWS", 2)
+    Head.build(Counting(), ["red", "green", "blue"], ["{}"], store=store)
+    encoder = Counting()
+
+    Head.build(encoder, ["red", "green", "blue"], ["{}"], store=store)
+
+    assert encoder.sentences == ["red"]
+
+
+def test_a_model_remembers_labels_across_loads(
+    tiny: zeroshot.Model, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight = tiny.head(["cat", "dog"]).weight
+    again = zeroshot.load(tiny_path, dtype="float32")
+    monkeypatch.setattr(type(again), "encode_text", lambda self, texts: pytest.fail("embedded"))
+
+    assert torch.equal(again.head(["dog", "cat"]).weight, weight[[1, 0]])
+
+
+def test_the_store_can_be_switched_off(
+    tiny: zeroshot.Model, label_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEROSHOT_CACHE", "off")
+
+    tiny.head(["cat", "dog"])
+
+    assert not label_cache.exists()

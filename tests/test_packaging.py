@@ -1,0 +1,169 @@
+"""What a user installs: wheel, sdist, a wheel from the sdist, and the editable checkout."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import zeroshot
+from zeroshot import resources
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = ("src", "prompts", "weights", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
+READ_A_TEMPLATE = """
+import sys
+import zeroshot, zeroshot.resources
+print(zeroshot.__file__)
+print(zeroshot.prompts.get("imagenet").templates[0])
+print(zeroshot.Tokenizer().encode("a cat"))
+print(len(zeroshot.available_models()))
+assert "torch" not in sys.modules
+"""
+
+
+def build(kind: str, source: Path, out: Path) -> Path:
+    """Build with hatchling as installed here, nothing fetched."""
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "-o", str(out), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = out.iterdir()
+    return built
+
+
+@dataclass(frozen=True)
+class Built:
+    checkout: Path
+    wheel: Path
+    sdist: Path
+    wheel_of_sdist: Path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    folder = tmp_path_factory.mktemp("packages")
+    # from a copy: others may be writing in the checkout, and a build leaves nothing there
+    source = folder / "checkout"
+    source.mkdir()
+    for name in SHIPPED:
+        path = ROOT / name
+        if path.is_dir():
+            shutil.copytree(
+                path, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.part")
+            )
+        else:
+            shutil.copy(path, source / name)
+    sdist = build("sdist", source, folder / "sdist")
+    with tarfile.open(sdist) as tar:
+        tar.extractall(folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    return Built(
+        source,
+        build("wheel", source, folder / "wheel"),
+        sdist,
+        build("wheel", unpacked, folder / "wheel_of_sdist"),
+    )
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_wheel_carries_code_and_data(built: Built) -> None:
+    found = contents(built.wheel)
+    for path in (built.checkout / "src" / "zeroshot").rglob("*"):
+        if path.is_file():
+            assert found[str(path.relative_to(built.checkout / "src"))] == path.read_bytes()
+    for kind in ("prompts", "weights"):
+        for path in (built.checkout / kind).glob("*.toml"):
+            assert found[f"zeroshot/_data/{kind}/{path.name}"] == path.read_bytes()
+    assert "zeroshot/py.typed" in found
+    assert "zeroshot/merges.txt.gz" in found
+    mini = built.checkout / "weights" / "mini.safetensors"
+    assert not mini.exists() or "zeroshot/_data/weights/mini.safetensors" in found
+
+
+def test_the_wheel_carries_licences_and_nothing_foreign(built: Built) -> None:
+    names = contents(built.wheel).keys()
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.endswith("licenses/NOTICE") for name in names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"zeroshot", "zeroshot_clip"}
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
+
+
+def test_the_wheel_installs_the_command(built: Built) -> None:
+    found = contents(built.wheel)
+    (entry_points,) = (name for name in found if name.endswith("entry_points.txt"))
+    assert b"zeroshot = zeroshot.cli:main" in found[entry_points]
+    (metadata,) = (name for name in found if name.endswith("/METADATA"))
+    text = found[metadata].decode()
+    assert "Name: zeroshot-clip\n" in text
+    assert f"Version: {zeroshot.__version__}\n" in text
+    assert "Requires-Python: >=3.11\n" in text
+
+
+def test_the_wheel_stays_small(built: Built) -> None:
+    assert built.wheel.stat().st_size < 25_000_000
+
+
+def test_a_wheel_from_the_sdist_is_the_same(built: Built) -> None:
+    assert contents(built.wheel_of_sdist) == contents(built.wheel)
+    assert built.wheel_of_sdist.read_bytes() == built.wheel.read_bytes()  # reproducible, too
+
+
+def test_an_installed_wheel_finds_its_data(built: Built, tmp_path: Path) -> None:
+    installer = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet"]
+    target = tmp_path / "site"
+    subprocess.run(
+        [*installer, "--no-compile", "--target", str(target), str(built.wheel)],
+        check=True,
+        capture_output=True,
+    )
+    done = subprocess.run(
+        # ahead of the editable install; -P: nor may the working folder answer
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            f"import sys; sys.path.insert(0, {str(target)!r})\n{READ_A_TEMPLATE}",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    file, template, ids, count = done.stdout.splitlines()
+    assert file == str(target / "zeroshot" / "__init__.py")
+    assert template == zeroshot.prompts.get("imagenet").templates[0]
+    assert ids == "[320, 2368]"
+    assert int(count) == len(zeroshot.available_models())
+    assert (target / "bin" / "zeroshot").exists()
+
+
+@pytest.mark.parametrize("kind", ["prompts", "weights"])
+def test_a_checkout_reads_its_own_folders(kind: str) -> None:
+    assert resources.folder(kind) == ROOT / kind  # type: ignore[arg-type]
+
+
+def test_data_of_a_wheel_lies_in_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "PACKAGE", tmp_path / "site-packages" / "zeroshot")
+    resources.folder.cache_clear()
+    try:
+        found = resources.folder("prompts")
+        assert found == tmp_path / "site-packages" / "zeroshot" / "_data" / "prompts"
+    finally:
+        resources.folder.cache_clear()

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zeroshot.pipeline import ahead, batches, cores, embedded
+
+
+@pytest.mark.parametrize("workers", [0, 1, 4])
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_results_come_in_the_order_of_items(workers: int, limit: int) -> None:
+    delays = random.Random(3)
+
+    def work(n: int) -> int:
+        time.sleep(delays.random() / 500)
+        return n * n
+
+    assert list(ahead(work, range(40), workers=workers, limit=limit)) == [n * n for n in range(40)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_items_give_no_results(workers: int) -> None:
+    assert list(ahead(str, [], workers=workers, limit=4)) == []
+
+
+def test_items_are_worked_on_at_the_same_time(
+    no_decoding_threads: Callable[[], list[str]],
+) -> None:
+    together = threading.Barrier(3, timeout=10)
+    results = ahead(lambda n: together.wait() >= 0, range(6), workers=3, limit=6)
+    assert list(results) == [True] * 6
+
+
+def test_at_most_limit_items_are_taken_ahead() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for n in range(1_000):
+            taken += 1
+            yield n
+
+    for done, _ in enumerate(ahead(str, items(), workers=2, limit=7), 1):
+        assert taken <= done + 7
+    assert taken == 1_000
+
+
+def test_nothing_is_taken_before_the_first_result_is_asked_for() -> None:
+    def items() -> Iterator[int]:
+        raise AssertionError("taken")
+        yield 1
+
+    ahead(str, items(), workers=2, limit=7)
+
+
+def test_an_exception_of_work_is_raised_in_its_turn(
+    no_decoding_threads: Callable[[], list[str]],
+) -> None:
+    def work(n: int) -> int:
+        return 10 // (3 - n)
+
+    results = ahead(work, range(10), workers=2, limit=5)
+    assert [next(results) for _ in range(3)] == [3, 5, 10]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert no_decoding_threads() == []
+
+
+def test_an_exception_of_the_items_is_raised_in_its_turn(
+    no_decoding_threads: Callable[[], list[str]],
+) -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise KeyError("lost")
+
+    results = ahead(str, items(), workers=2, limit=50)
+    assert [next(results) for _ in range(3)] == ["0", "1", "2"]
+    with pytest.raises(KeyError, match="lost"):
+        next(results)
+    assert no_decoding_threads() == []
+
+
+def test_threads_end_when_the_consumer_stops_early(
+    no_decoding_threads: Callable[[], list[str]],
+) -> None:
+    results = ahead(lambda n: n, range(1_000), workers=3, limit=20)
+    next(results)
+    assert no_decoding_threads()
+    results.close()  # type: ignore[attr-defined]
+    assert no_decoding_threads() == []
+
+
+def test_what_was_not_begun_is_never_done() -> None:
+    done = []
+
+    def work(n: int) -> int:
+        time.sleep(0.01)
+        done.append(n)
+        return n
+
+    results = ahead(work, range(100), workers=1, limit=100)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert len(done) < 5
+
+
+@given(st.lists(st.integers()), st.integers(1, 7))
+def test_batches_hold_every_item_once_in_order(items: list[int], size: int) -> None:
+    groups = list(batches(iter(items), size))
+    assert [item for group in groups for item in group] == items
+    assert all(len(group) == size for group in groups[:-1])
+    assert all(groups)
+
+
+def test_there_is_at_least_one_core() -> None:
+    assert cores() >= 1
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+@pytest.mark.parametrize("workers", [None, 0, 3])
+@pytest.mark.parametrize("batch_size", [None, 1, 7])
+def test_items_are_prepared_and_encoded_in_order(
+    pool: ThreadPoolExecutor, workers: int | None, batch_size: int | None
+) -> None:
+    results = embedded(
+        lambda n: n * 10, sum, range(100), batch_size=batch_size, workers=workers, pool=pool
+    )
+
+    found = list(results)
+
+    assert sum(found) == 10 * sum(range(100))
+    assert found == sorted(found) or found[:-1] == sorted(found[:-1])
+
+
+def test_a_worker_prepares_and_encodes_a_batch_itself(pool: ThreadPoolExecutor) -> None:
+    def encode(batch: list[int]) -> bool:
+        return set(batch) == {threading.get_ident()}
+
+    found = list(embedded(lambda n: threading.get_ident(), encode, range(64), pool=pool))
+
+    assert found == [True] * 8
+
+
+def test_a_consumer_that_stops_early_leaves_no_work_in_the_pool(pool: ThreadPoolExecutor) -> None:
+    done: list[int] = []
+    results = embedded(done.append, len, range(10_000), batch_size=1, pool=pool)
+    next(results)
+
+    results.close()
+    count = len(done)
+    time.sleep(0.05)
+
+    assert len(done) == count < 50
+
+
+def test_an_error_in_the_pool_is_raised_in_its_turn(pool: ThreadPoolExecutor) -> None:
+    def prepare(n: int) -> int:
+        if n == 3:
+            raise KeyError(n)
+        return n
+
+    results = embedded(prepare, sum, range(6), batch_size=1, pool=pool)
+
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyError, match="3"):
+        next(results)

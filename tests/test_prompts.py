@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zeroshot import prompts
+from zeroshot.errors import LabelError, PromptError
+from zeroshot.prompts import PromptSet
+
+# templates
+
+
+@pytest.mark.parametrize(
+    "label", ["{x}", "{}", "{0.__class__}", "%s", "a\\nb", "犬", "$1", "{", "}{", "  two  spaces "]
+)
+def test_a_label_with_braces_is_rendered_verbatim(label: str) -> None:
+    assert PromptSet(("a photo of {}.",)).render(label) == [f"a photo of {label}."]
+
+
+def test_other_braces_of_a_template_are_kept() -> None:
+    assert PromptSet(("{{a}} {c} {0} {}",)).render("dog") == ["{{a}} {c} {0} dog"]
+
+
+@given(
+    st.text(), st.text().filter(lambda t: "{" not in t and "}" not in t), st.text(alphabet="ab{")
+)
+def test_rendering_is_plain_concatenation(label: str, before: str, after: str) -> None:
+    if after.startswith("}"):
+        return
+    assert PromptSet((before + "{}" + after,)).render(label) == [before + label + after]
+
+
+@pytest.mark.parametrize("template", ["no slot", "two {} of {}", "{label}", "", None, 5, b"{}"])
+def test_a_template_needs_exactly_one_slot(template: Any) -> None:
+    with pytest.raises(PromptError, match=r"exactly one \{\}"):
+        PromptSet((template,))
+
+
+def test_a_bare_str_as_templates_is_told_the_fix() -> None:
+    with pytest.raises(PromptError, match=r"pass a list: \['a {}'\]"):
+        PromptSet("a {}")  # type: ignore[arg-type]
+
+
+def test_no_templates_are_refused() -> None:
+    with pytest.raises(PromptError, match="'bare' has no templates"):
+        PromptSet((), "bare")
+
+
+def test_a_list_of_templates_becomes_a_tuple() -> None:
+    made = PromptSet(["a {}", "b {}"])  # type: ignore[arg-type]
+    assert made.templates == ("a {}", "b {}")
+    assert len(made) == 2
+    assert hash(made) == hash(PromptSet(("a {}", "b {}")))
+
+
+def test_joined_sets_keep_order_and_drop_repetitions() -> None:
+    joined = PromptSet(("a {}", "b {}"), "one") + PromptSet(("b {}", "c {}"), "two")
+    assert joined.templates == ("a {}", "b {}", "c {}")
+    assert joined.name == "one+two"
+
+
+# user files
+
+
+FILES = {
+    "set.toml": 'name = "mine"\ntemplates = ["a {}", "ein Bild: {} – schön"]\n',
+    "set.json": '{"name": "mine", "templates": ["a {}", "ein Bild: {} – schön"]}',
+    "list.json": '["a {}", "ein Bild: {} – schön"]',
+    "set.txt": "# mine\n\na {}\r\n  ein Bild: {} – schön  \n",
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("name", FILES)
+def test_templates_are_read_from_files_of_every_kind(
+    name: str, encoding: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(FILES[name], encoding)
+    for given_as in (path, str(path)):
+        found = prompts.get(given_as)
+        assert found.templates == ("a {}", "ein Bild: {} – schön")
+        assert found.source == str(path)
+        assert found.name == (
+            "mine" if name.startswith("set.") and name != "set.txt" else path.stem
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.toml", b"templates = [", "malformed"),
+        ("a.json", b"{", "malformed"),
+        ("a.json", b"[" * 100_000, "malformed"),
+        ("a.json", b"5", "no list named 'templates'"),
+        ("a.toml", b"labels = ['a']", "no list named 'templates'"),
+        ("a.toml", b"templates = 'a {}'", "no list named 'templates'"),
+        ("a.json", b'{"templates": [1]}', "exactly one {}"),
+        ("a.txt", b"\xff\xfea\x00", "malformed"),
+        ("a.txt", b"# nothing\n", "no templates"),
+        ("a.txt", b"a photo\n", "exactly one {}"),
+    ],
+)
+def test_a_malformed_file_is_a_prompt_error(
+    name: str, content: bytes, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(PromptError, match=says.replace("{}", r"\{\}")):
+        prompts.get(path)
+
+
+def test_a_folder_or_missing_file_is_a_prompt_error(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.toml"):
+        with pytest.raises(PromptError, match="cannot be read"):
+            prompts.get(path)
+
+
+# names
+
+
+@pytest.mark.parametrize("name", prompts.available())
+def test_every_shipped_set_is_found_by_its_name(name: str) -> None:
+    found = prompts.get(name)
+    assert found.name == name
+    assert found.source
+    assert all(len(found.render("x")[i]) == len(t) - 1 for i, t in enumerate(found.templates))
+
+
+def test_a_set_given_is_returned_itself() -> None:
+    mine = PromptSet(("a {}",))
+    assert prompts.get(mine) is mine
+
+
+def test_one_template_or_a_list_of_them_is_a_set() -> None:
+    assert prompts.get("a {} here").templates == ("a {} here",)
+    assert prompts.get(["a {}", "b {}"]).templates == ("a {}", "b {}")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("imagnet", "imagenet"), ("CIFAR10", "cifar10"), ("photos", "photo")]
+)
+def test_an_unknown_name_is_answered_with_the_nearest(name: str, near: str) -> None:
+    for ask in (prompts.get, prompts.labels):
+        with pytest.raises(PromptError, match=f"named {name!r}; did you mean {near!r}"):
+            ask(name)
+
+
+@pytest.mark.parametrize("name", ["a photo without a slot " * 50, "nul\0", "", "~", "\udcff"])
+def test_any_text_that_is_no_set_is_a_prompt_error(name: str) -> None:
+    for ask in (prompts.get, prompts.labels):
+        with pytest.raises(PromptError):
+            ask(name)
+
+
+@pytest.mark.parametrize("value", [5, None, 1.5, object()])
+def test_what_is_no_prompt_set_is_a_prompt_error(value: Any) -> None:
+    with pytest.raises(PromptError, match=type(value).__name__):
+        prompts.get(value)
+
+
+# labels
+
+
+def test_a_list_names_each_label_by_itself() -> None:
+    assert prompts.named(["b", "a"]) == {"b": ["b"], "a": ["a"]}
+
+
+def test_synonyms_are_kept_in_order() -> None:
+    labels = {"crane": ["crane", "sandhill crane"], "wren": "wren"}
+    found = prompts.named(labels)
+    assert found == {"crane": ["crane", "sandhill crane"], "wren": ["wren"]}
+    assert list(found) == ["crane", "wren"]
+
+
+@pytest.mark.parametrize("labels", [("a", "b"), np.array(["a", "b"]), {"a": "a", "b": "b"}.keys()])
+def test_any_sequence_of_text_will_do(labels: Any) -> None:
+    assert list(prompts.named(labels)) == ["a", "b"]
+
+
+def test_case_is_kept_and_tells_labels_apart() -> None:
+    assert list(prompts.named(["Turkey", "turkey"])) == ["Turkey", "turkey"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ("cat", r"bare str 'cat'; pass a list of labels: \['cat'"),
+        ([], "no labels given"),
+        ({}, "no labels given"),
+        (5, "labels is int"),
+        (None, "labels is NoneType"),
+        (["cat", ""], "label '' is empty"),
+        (["cat", " \t"], "is empty"),
+        (["cat", 5], "label 5 is int"),
+        (["cat", b"dog"], "is bytes"),
+        (["cat", None], "is NoneType"),
+        (["cat", "do\0g"], "control characters"),
+        (["cat", "do\x1bg"], "control characters"),
+        (["cat", "dog", "cat"], "'cat' is given twice"),
+        (["a cat", " a  cat "], r"given twice \(as 'a cat'"),
+        (["caf\u00e9", "cafe\u0301"], "given twice"),
+        ({"cat": []}, "'cat' has no names"),
+        ({"cat": None}, "'cat' has no names"),
+        ({"cat": 5}, "'cat' has names 5"),
+        ({"cat": ["cat", 5]}, "label 5 is int"),
+        ({"cat": ["cat", ""]}, "is empty"),
+        ({5: "cat"}, "label 5 is int"),
+    ],
+)
+def test_unusable_labels_are_told_the_fault(labels: Any, says: str) -> None:
+    with pytest.raises(LabelError, match=says):
+        prompts.named(labels)
+
+
+def test_too_many_labels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompts, "MAX_LABELS", 3)
+    assert len(prompts.named(["a", "b", "c"])) == 3
+    with pytest.raises(LabelError, match="4 labels given, the limit is 3"):
+        prompts.named(["a", "b", "c", "d"])
+
+
+def test_the_labels_of_a_shipped_set_come_in_class_order() -> None:
+    labels = prompts.labels("cifar10")
+    assert list(labels)[:3] == ["airplane", "automobile", "bird"]
+    assert len(prompts.labels("imagenet")) == 1000
+    assert prompts.labels("imagenet7") == prompts.labels("imagenet")
+
+
+def test_a_set_with_synonyms_has_them_all() -> None:
+    happy = [names for label, names in prompts.labels("fer2013").items() if "happy" in label]
+    assert happy
+    assert len(happy[0]) > 1
+
+
+def test_a_set_without_labels_says_which_have_some() -> None:
+    with pytest.raises(PromptError, match=r"'photo' has templates only; .*imagenet"):
+        prompts.labels("photo")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "# pets\nDackel\n\nKätzchen\n"),
+        ("a.csv", "Dackel\r\nKätzchen\r\n"),
+        ("a.json", '["Dackel", "Kätzchen"]'),
+        ("a.json", '{"labels": ["Dackel", "Kätzchen"]}'),
+        ("a.toml", 'labels = ["Dackel", "Kätzchen"]'),
+    ],
+)
+def test_labels_are_read_from_files_of_every_kind(
+    name: str, content: str, encoding: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding)
+    assert prompts.labels(path) == {"Dackel": ["Dackel"], "Kätzchen": ["Kätzchen"]}
+    assert prompts.labels(str(path)) == prompts.labels(path)
+
+
+@pytest.mark.parametrize(
+    "labels", [{"dog": ["a dog", "a hound"], "cat": "cat"}, [["dog", "hound"], "cat"]]
+)
+def test_files_may_hold_synonyms(labels: Any, tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"labels": labels}))
+    names = {"dog": ["a dog", "a hound"]} if isinstance(labels, dict) else {"dog": ["dog", "hound"]}
+    assert prompts.labels(path) == {**names, "cat": ["cat"]}
+
+
+@pytest.mark.parametrize("labels", [["a", "a"], [1], [[]], [["a"], ["a", "b"]], [None], {"a": 1}])
+def test_faulty_labels_in_a_file_are_label_errors(labels: Any, tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"labels": labels}))
+    with pytest.raises(LabelError):
+        prompts.labels(path)
+
+
+@given(st.lists(st.text(max_size=8), max_size=6))
+def test_any_labels_are_accepted_whole_or_refused(labels: list[str]) -> None:
+    try:
+        found = prompts.named(labels)
+    except LabelError:
+        return
+    assert list(found) == labels

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zeroshot
+from zeroshot import resources
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_all_is_sorted_and_complete() -> None:
+    assert zeroshot.__all__ == sorted(zeroshot.__all__)
+    assert set(zeroshot.__all__) == {
+        *("Classifier", "Failure", "Head", "Model", "Prediction", "PromptSet", "Tokenizer"),
+        *("ZeroshotError", "__version__", "available_models", "classify", "errors", "load"),
+        "prompts",
+    }
+    assert dir(zeroshot) == zeroshot.__all__
+
+
+@pytest.mark.parametrize("name", zeroshot.__all__)
+def test_every_public_name_is_there_and_stays_the_same(name: str) -> None:
+    first = getattr(zeroshot, name)
+    assert getattr(zeroshot, name) is first
+    if name != "__version__":
+        assert inspect.ismodule(first) or first.__module__.startswith("zeroshot.")
+        assert inspect.getdoc(first)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'clasify'"):
+        zeroshot.clasify  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(zeroshot, "torch")
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert metadata.version("zeroshot-clip") == zeroshot.__version__
+
+
+def public() -> list[tuple[str, Any]]:
+    """List every public callable: functions, classes' constructors and their methods."""
+    found: list[tuple[str, Any]] = []
+    for name in zeroshot.__all__:
+        value = getattr(zeroshot, name)
+        if inspect.isfunction(value):
+            found.append((name, value))
+        elif inspect.isclass(value) and not issubclass(value, Exception):
+            for attribute, member in vars(value).items():
+                plain = inspect.unwrap(getattr(member, "__func__", member))
+                own = inspect.isfunction(plain) and plain.__module__.startswith("zeroshot")
+                if own and (not attribute.startswith("_") or attribute in ("__call__", "__add__")):
+                    found.append((f"{name}.{attribute}", plain))
+    return found
+
+
+@pytest.mark.parametrize(("name", "function"), public(), ids=[name for name, _ in public()])
+def test_public_functions_are_typed_explained_and_keyword_only(name: str, function: Any) -> None:
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
+    assert signature.return_annotation is not inspect.Signature.empty
+    for parameter in parameters:
+        assert parameter.annotation is not inspect.Parameter.empty
+        assert parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if isinstance(parameter.default, bool) or parameter.default is None:
+            positional = name in ("Model.to",)
+            assert parameter.kind is parameter.KEYWORD_ONLY or positional, parameter.name
+    if not name.endswith("__add__"):
+        assert inspect.getdoc(function)
+
+
+USER_SCRIPT = """
+from collections.abc import Iterator
+from pathlib import Path
+from typing import assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+import zeroshot
+from zeroshot import Classifier, Failure, Head, Model, Prediction, PromptSet, Tokenizer
+
+one = zeroshot.classify("cat.jpg", ["cat", "dog"])
+assert_type(one, Prediction)
+assert_type(zeroshot.classify(Path("cat.jpg"), {"cat": ["cat", "kitty"], "dog": "dog"}), Prediction)
+assert_type(zeroshot.classify(["a.jpg", b"."], ["cat"], prompts="photo", top=2), list[Prediction])
+assert_type(zeroshot.classify(Path(".").glob("*.jpg"), ("cat", "dog")), list[Prediction])
+assert_type(one.label, str)
+assert_type(one.probability, float)
+assert_type(one.ranking, tuple[tuple[str, float], ...])
+assert_type(one.source, str | None)
+
+model = zeroshot.load("ViT-B/32", device="cpu", dtype="bfloat16", offline=True)
+assert_type(model, Model)
+assert_type(model.encode_image("a.jpg"), Tensor)
+assert_type(model.encode_text(["a cat"], truncate=True), Tensor)
+assert_type(model.similarity(model.encode_image([]), model.encode_text([])), Tensor)
+assert_type(model.prepare(np.zeros((4, 4, 3), np.uint8)), NDArray[np.float32])
+assert_type(model.to(dtype="float32"), Model)
+assert_type(model.tokenizer, Tokenizer)
+assert_type(model.logit_bias, float | None)
+assert_type(zeroshot.available_models(), list[str])
+
+head = model.head(["cat", "dog"], PromptSet(("a {}",)) + zeroshot.prompts.get("photo"))
+assert_type(head, Head)
+assert_type(head.select(["cat"]) + Head.load("h.safetensors"), Head)
+head.save(Path("h.safetensors"))
+
+classifier = Classifier(model, head)
+assert_type(model.classifier(head), Classifier)
+assert_type(classifier("a.jpg"), Prediction)
+assert_type(classifier([Path("a.jpg")], top=3), list[Prediction])
+assert_type(classifier.predict_proba("a.jpg"), NDArray[np.float32])
+assert_type(classifier.score(["a.jpg"], ["cat"]), float)
+stream = classifier.stream(Path(".").rglob("*.jpg"), on_error="yield")
+assert_type(stream, Iterator[Prediction | Failure])
+for found in stream:
+    if isinstance(found, Failure):
+        assert_type(found.error, Exception)
+
+try:
+    zeroshot.load("none")
+except zeroshot.errors.ModelNotFound as error:
+    print(error)
+
+zeroshot.classify("cat.jpg", 5)  # type: ignore[call-overload]
+zeroshot.load(5)  # type: ignore[arg-type]
+zeroshot.clasify  # type: ignore[attr-defined]
+one.label = "dog"  # type: ignore[misc]
+"""
+
+
+def test_a_users_script_passes_mypy_strict(tmp_path: Path) -> None:
+    """Types of the public API are exact, and wrong calls are found (unused ignores are errors)."""
+    script = tmp_path / "script.py"
+    script.write_text(USER_SCRIPT)
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file",
+        str(ROOT / "pyproject.toml"),
+    ]
+    done = subprocess.run(
+        [*command, str(script)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# the other distribution that installs a folder `zeroshot`
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that pretends a distribution of a name is installed."""
+
+    def install(name: str) -> None:
+        folder = tmp_path / f"{name.replace('-', '_')}-0.1.11.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.11\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+    resources.warn_of_namesake.cache_clear()
+    yield install
+    resources.warn_of_namesake.cache_clear()
+
+
+def test_the_other_package_called_zeroshot_is_warned_of_once(installed: Any) -> None:
+    installed("zeroshot")
+    with pytest.warns(UserWarning, match=r"zeroshot 0\.1\.11.*pip uninstall zeroshot"):
+        resources.warn_of_namesake()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resources.warn_of_namesake()
+
+
+@pytest.mark.parametrize("name", ["zeroshot-clip", "zeroshot-sdk", "zero-shot"])
+def test_other_distributions_are_not_warned_of(installed: Any, name: str) -> None:
+    installed(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resources.warn_of_namesake()
