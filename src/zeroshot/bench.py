@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from zeroshot import pipeline
 from zeroshot import prompts as prompt_sets
 from zeroshot.checkpoint.config import Spec
+from zeroshot.checkpoint.read import Checkpoint
 from zeroshot.engine import Engine, choose_device, choose_dtype
 from zeroshot.model import Model
 from zeroshot.nn.config import NetworkConfig, TextConfig, ViTConfig
@@ -179,7 +180,8 @@ def random_model(
     network.load_state_dict(draw(config), assign=True)
     network.requires_grad_(False).eval()
     spec, where = Spec(config, Preprocess(config.vision.image_size)), choose_device(device)
-    return Model(network, spec, "random weights", where, choose_dtype(dtype, where))
+    checkpoint = Checkpoint(network, spec, "native", "random weights")
+    return Model(checkpoint, "random weights", where, choose_dtype(dtype, where))
 
 
 def pictures(count: int, size: int, seed: int = SEED) -> Tensor:

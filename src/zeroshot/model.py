@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -20,7 +20,8 @@ from zeroshot import catalog, hub, pipeline
 from zeroshot import prompts as prompt_sets
 from zeroshot.catalog import Entry
 from zeroshot.checkpoint import read as checkpoints
-from zeroshot.checkpoint.config import Hints, Spec, to_json
+from zeroshot.checkpoint.config import Hints, to_json
+from zeroshot.checkpoint.read import Checkpoint
 from zeroshot.classifier import Classifier
 from zeroshot.engine import Engine, choose_device, choose_dtype, resample
 from zeroshot.errors import InputError, ModelNotFound
@@ -28,7 +29,6 @@ from zeroshot.head import Head
 from zeroshot.images import ImageLike, each, is_single
 from zeroshot.label_store import LabelStore, default_folder
 from zeroshot.nn.config import Activation
-from zeroshot.nn.network import Network
 from zeroshot.pixels import Preprocess
 from zeroshot.prompts import Labels, Prompts
 from zeroshot.resources import warn_of_namesake
@@ -90,8 +90,9 @@ def load(
         _hints(alike) if alike else None,
         image_size,
         catalog.expectation(entry) if entry else None,
+        lazy=True,
     )
-    model = Model(checkpoint.network, checkpoint.spec, display, chosen_device, chosen_dtype)
+    model = Model(checkpoint, display, chosen_device, chosen_dtype)
     model.preprocess = replace(model.preprocess, decode=decode)
     return model
 
@@ -140,16 +141,18 @@ class Model:
     """
 
     def __init__(
-        self, network: Network, spec: Spec, name: str, device: torch.device, dtype: torch.dtype
+        self, checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.dtype
     ) -> None:
-        self.network = network  # float32, on the CPU, as read
-        self.spec = spec
+        self.network = checkpoint.network  # on the CPU, as in the file until a tower is used
+        self.spec = spec = checkpoint.spec
         self.name = name
+        self._checkpoint = checkpoint
         self.preprocess: Preprocess = spec.preprocess
         self.tokenizer = Tokenizer(
             context_length=spec.network.text.context_length, merges=spec.merges
         )
-        self._engine = Engine(network, spec.network, device, dtype)
+        ready = partial(checkpoints.finish, source=checkpoint.source)
+        self._engine = Engine(self.network, spec.network, device, dtype, ready=ready)
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
@@ -173,7 +176,7 @@ class Model:
     @cached_property
     def logit_scale(self) -> float:
         """What cosine similarities are multiplied by to become logits; from the checkpoint."""
-        return float(self.network.logit_scale.exp())
+        return float(self.network.logit_scale.float().exp())
 
     @property
     def logit_bias(self) -> float | None:
@@ -195,7 +198,7 @@ class Model:
                 middle = max(0, len(flat) // 2 - SAMPLE // 2)
                 digest.update(f"{name}{tuple(tensor.shape)}".encode())
                 for start in (0, middle, max(0, len(flat) - SAMPLE)):
-                    digest.update(flat[start : start + SAMPLE].numpy().tobytes())
+                    digest.update(flat[start : start + SAMPLE].float().numpy().tobytes())
         return digest.hexdigest()[:32]
 
     def encode_image(
@@ -322,7 +325,7 @@ class Model:
             precision = self.dtype if device is None else choose_dtype(None, target)
         else:
             precision = choose_dtype(dtype, target)
-        moved = Model(self.network, self.spec, self.name, target, precision)
+        moved = Model(self._checkpoint, self.name, target, precision)
         moved.preprocess = self.preprocess
         return moved
 

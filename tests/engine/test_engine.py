@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from zeroshot.engine import Engine, choose_dtype, convolution, device, linear, text, workers
 from zeroshot.errors import InputError, NonFiniteError
-from zeroshot.nn.config import Activation, NetworkConfig, ResNetConfig, TextConfig, ViTConfig
+from zeroshot.nn.config import (
+    Activation,
+    NetworkConfig,
+    ResNetConfig,
+    TextConfig,
+    ViTConfig,
+)
 from zeroshot.nn.network import Network
 
 CPU = torch.device("cpu")

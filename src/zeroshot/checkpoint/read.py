@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zeroshot.catalog import Expectation
 from zeroshot.checkpoint import config, files, layouts, native, positions
@@ -37,6 +37,7 @@ class Checkpoint:
     network: Network
     spec: Spec
     layout: Layout
+    source: str  # path of the weights file
 
 
 def read(
@@ -44,25 +45,42 @@ def read(
     hints: Hints | None = None,
     image_size: int | None = None,
     expected: Expectation | None = None,
+    *,
+    lazy: bool = False,
 ) -> Checkpoint:
     """Read a checkpoint of any known layout.
 
     `hints` supply activation and preprocessing where bare tensors do not say them; files that
     say so themselves are believed, unless it is `expected` otherwise of a catalogued checkpoint.
     `image_size` asks for pictures of another size than the checkpoint's own: its position
-    embeddings are resampled. Raises ModelNotFound, IncompatibleWeights, UnsafeWeightsError,
+    embeddings are resampled. With `lazy` the values of a tower are left in the file until
+    `finish` is called with it. Raises ModelNotFound, IncompatibleWeights, UnsafeWeightsError,
     InputError.
     """
     try:
         weights = files.find_weights(path)
         content = files.read_content(weights)
-        return _understand(weights, content, hints, image_size, expected)
+        checkpoint = _understand(weights, content, hints, image_size, expected)
     except OSError as error:
         raise WeightsError(
             f"{error.filename or path}: cannot be read ({error.strerror or error}); check the "
             "file and its permissions",
             source=str(path),
         ) from error
+    if not lazy:
+        finish(checkpoint.network, checkpoint.source)
+    return checkpoint
+
+
+def finish(tower: nn.Module, source: str) -> None:
+    """Make a network, or one tower of it, float32, and check that its values are numbers."""
+    tower.float()
+    for name, tensor in tower.state_dict().items():
+        # One pass at memory speed: a sum is finite unless an addend is not, or it overflows.
+        if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
+            raise IncompatibleWeights(
+                f"{source}: tensor {name} holds NaN or infinity", source=source
+            )
 
 
 def _understand(
@@ -97,7 +115,7 @@ def _understand(
         spec = config.resized(spec, image_size)
         network = blank(spec)
     fill(network, layouts.to_native(tensors, layout, source), scales, source)
-    return Checkpoint(network, spec, layout)
+    return Checkpoint(network, spec, layout, source)
 
 
 def _layout(weights: Path, tensors: dict[str, Tensor]) -> Layout:
@@ -248,7 +266,7 @@ def check_fit(
 def fill(
     network: Network, tensors: dict[str, Tensor], scales: dict[str, Tensor], source: str
 ) -> None:
-    """Give a blank network its values as float32, checking that they are numbers."""
+    """Give a blank network its values, as the file holds them."""
     state = network.state_dict()
     for name, empty in state.items():
         if not _stored(name):
@@ -256,19 +274,13 @@ def fill(
             continue
         scale = scales.get(name)
         tensor = tensors[name] if scale is None else native.widen(tensors[name], scale)
-        tensor = tensor.float()
-        # One pass at memory speed: a sum is finite unless an addend is not, or it overflows.
-        if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
-            raise IncompatibleWeights(
-                f"{source}: tensor {name} holds NaN or infinity", source=source
-            )
         if name in positions.PLACES:
-            tensor = positions.resize(tensor, len(empty) - 1)
+            tensor = positions.resize(tensor.float(), len(empty) - 1)
         state[name] = tensor
     network.load_state_dict(state, assign=True)
     network.requires_grad_(False).eval()
     assert not any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers()))
-    factor = float(network.logit_scale.exp())
+    factor = float(network.logit_scale.float().exp())
     if not 0 < factor <= MAX_SCALE:
         raise IncompatibleWeights(
             f"{source}: logit_scale.exp() is {factor:.4g}, wanted within 0..{MAX_SCALE}; not a "

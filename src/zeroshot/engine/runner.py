@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeroshot.engine import workers
+from zeroshot.engine.concept import FastConceptTower
 from zeroshot.engine.resnet import FastResNet
 from zeroshot.engine.text import Batch, FastTextTransformer, plan
 from zeroshot.engine.vision import FastVisionTransformer
 from zeroshot.errors import NonFiniteError
+from zeroshot.nn.concept import ConceptTower
 from zeroshot.nn.config import NetworkConfig, ViTConfig
 from zeroshot.nn.network import Network
 from zeroshot.nn.resnet import ModifiedResNet
@@ -31,8 +33,9 @@ Vision = Callable[[Tensor], Tensor]
 class Engine:
     """Runs a network's two towers; each is made ready when it is first used.
 
-    `network` stays as given, float32 on the CPU. With `plain` the modules themselves are run, which
-    is what the fast towers are compared with.
+    `network` is on the CPU; `ready` is called with a tower before its first use, and must leave
+    it in float32. With `plain` the modules themselves are run, which is what the fast towers are
+    compared with.
     """
 
     def __init__(
@@ -43,12 +46,14 @@ class Engine:
         dtype: torch.dtype,
         *,
         plain: bool = False,
+        ready: Callable[[nn.Module], object] = nn.Module.float,
     ) -> None:
         self.device = device
         self.dtype = dtype
         self._network = network
         self._config = config
         self._plain = plain or device.type != "cpu"
+        self._ready = ready
         self._making = threading.Lock()  # workers may ask for a tower all at once
 
     @property
@@ -59,21 +64,26 @@ class Engine:
     @cached_property
     def _vision(self) -> Vision:
         tower, config = self._network.visual, self._config.vision
+        self._ready(tower)
         with torch.inference_mode():
             if not self._plain and isinstance(tower, VisionTransformer):
                 assert isinstance(config, ViTConfig)
                 return FastVisionTransformer(tower, config, self.dtype)
             if not self._plain and isinstance(tower, ModifiedResNet):
                 return FastResNet(tower, self.dtype)
+            if not self._plain and isinstance(tower, ConceptTower):
+                return FastConceptTower(tower, self.dtype)
             return self._moved(tower)
 
     @cached_property
     def _fast_text(self) -> FastTextTransformer:
+        self._ready(self._network.text)
         with torch.inference_mode():
             return FastTextTransformer(self._network.text, self._config.text, self.dtype)
 
     @cached_property
     def _plain_text(self) -> nn.Module:
+        self._ready(self._network.text)
         return self._moved(self._network.text)
 
     def _moved(self, tower: nn.Module) -> nn.Module:

@@ -47,9 +47,17 @@ class EfficientNetLite(nn.Module):
         self.classifier = nn.Linear(HEAD, classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return self.score(self.features(pixels))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Run the convolutions."""
         x = F.relu6(self.stem(pixels))  # [b, 32, s/2, s/2]
         x = F.relu6(self.head(self.blocks(x)))  # [b, 1280, s/32, s/32]
-        x = self.classifier(x.mean(dim=(2, 3)))  # [b, classes]
+        return x
+
+    def score(self, features: Tensor) -> Tensor:
+        """Average over places, and score the classes."""
+        x = self.classifier(features.mean(dim=(2, 3)))  # [b, classes]
         return x
 
 

@@ -1,0 +1,72 @@
+"""The fast paths against the plain modules on real weights and real photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import zeroshot
+from zeroshot import prompts
+from zeroshot.engine import Engine
+
+PHOTOS = sorted((Path(__file__).parents[2] / "examples" / "photos").glob("*.*g"))
+LABELS = list(prompts.labels("cifar100"))
+
+
+@pytest.fixture(scope="module")
+def mini() -> zeroshot.Model:
+    return zeroshot.load("mini", device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def plain(mini: zeroshot.Model) -> Engine:
+    cpu = torch.device("cpu")
+    return Engine(mini.network, mini.spec.network, cpu, torch.float32, plain=True)
+
+
+@pytest.mark.parametrize(("dtype", "cosine"), [("float32", 0.999999), ("bfloat16", 0.99)])
+def test_photographs_are_embedded_as_by_the_plain_tower(
+    mini: zeroshot.Model, plain: Engine, dtype: str, cosine: float
+) -> None:
+    pixels = torch.from_numpy(np.stack([mini.prepare(path) for path in PHOTOS]))
+    wanted = plain.encode_pixels(pixels)
+
+    found = mini.to(dtype=dtype).encode_pixels(pixels)
+
+    assert float((found * wanted).sum(dim=1).min()) > cosine
+
+
+@pytest.mark.parametrize(("dtype", "cosine"), [("float32", 0.999999), ("bfloat16", 0.999)])
+def test_a_head_is_the_plain_towers_mean_of_sentences(
+    mini: zeroshot.Model, plain: Engine, dtype: str, cosine: float
+) -> None:
+    templates = prompts.get("cifar100").templates
+    sentences = [template.replace("{}", label) for label in LABELS for template in templates]
+    rows = plain.encode_ids(mini.tokenizer.rows(sentences)).view(len(LABELS), len(templates), -1)
+    wanted = torch.nn.functional.normalize(rows.mean(dim=1), dim=1)
+
+    found = mini.to(dtype=dtype).head(LABELS, "cifar100").weight
+
+    assert float((found * wanted).sum(dim=1).min()) > cosine
+
+
+def test_both_precisions_name_the_photographs_alike(mini: zeroshot.Model) -> None:
+    found = mini.classifier(LABELS).predict(PHOTOS)
+
+    assert list(mini.to(dtype="bfloat16").classifier(LABELS).predict(PHOTOS)) == list(found)
+
+
+def test_a_saved_head_classifies_without_the_text_tower(tmp_path: Path) -> None:
+    path = tmp_path / "head.safetensors"
+    zeroshot.load("mini").head(["cat", "dog"]).save(path)
+    model = zeroshot.load("mini", dtype="float32")
+    assert model.identity  # a fingerprint reads a few values of each tensor
+    for parameter in model.network.text.parameters():
+        parameter.data = torch.empty(0)  # whoever reads it now fails
+
+    found = model.classifier(zeroshot.Head.load(path))(PHOTOS[3])
+
+    assert found.label == "cat"

@@ -1,0 +1,145 @@
+"""Measure mini on the development photographs, and print the tables of its model card."""
+
+import argparse
+import time
+from pathlib import Path
+
+import corpus
+import photographs
+import sources
+import student
+import targets
+import teacher
+import torch
+from PIL import Image
+from torch import Tensor
+
+import zeroshot
+from zeroshot.tokenizer import Tokenizer
+
+OPENAI_7 = (  # the subset of templates OpenAI recommends for ImageNet
+    "itap of a {}.",
+    "a bad photo of the {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
+UNSEEN = "a snapshot of a {}."  # in no collection of templates
+DRAWS = 200  # random label sets a photograph is tried with
+
+
+def main() -> None:
+    """Print accuracy, agreement and speed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("truth", type=Path, help='JSON: {"root": ..., "photos": {path: label}}')
+    parser.add_argument("--work", type=Path, required=True, help="the folder make.py worked in")
+    parser.add_argument("--model", default="mini")
+    options = parser.parse_args()
+
+    packages = sources.fetch(options.work)
+    images, truth = photographs.read(options.work, options.truth)
+    print_accuracy(zeroshot.load(options.model), images, truth, packages)
+    texts = corpus.collect(packages)
+    print_likeness(texts, packages, options.work)
+    print_rounding(options.model, list(texts.held_out), images, options.work)
+    print_speed(options.model, images)
+
+
+def print_accuracy(model: zeroshot.Model, images: list, truth: list[str], packages: Path) -> None:
+    """Print top-1 and top-5 among all labels, and top-1 among few, by prompts."""
+    labels = sorted(set(truth))
+    wanted = torch.tensor([labels.index(label) for label in truth])
+    embeddings = torch.as_tensor(model.encode_image(images))
+    templates = {
+        "{}": ["{}"],
+        "a photo of a {}.": ["a photo of a {}."],
+        "both": ["{}", "a photo of a {}."],
+        "OpenAI's 7": list(OPENAI_7),
+        "OpenAI's 80": corpus.imagenet_templates(packages),
+    }
+    print("| prompts | top-1 | top-5 | of 10 labels | of 2 labels |\n|---|---|---|---|---|")
+    for name, prompts in templates.items():
+        scores = embeddings @ torch.as_tensor(model.head(labels, prompts).weight).T
+        figures = [top(scores, wanted, k) for k in (1, 5)]
+        figures += [drawn(scores, wanted, count) for count in (10, 2)]
+        print(f"| {name} |", " | ".join(f"{figure:.1%}" for figure in figures), "|")
+    names = {name.lower() for name in corpus.imagenet_names(packages)}
+    named = torch.tensor([label.lower() in names for label in truth])
+    for what, part in {"labels that ImageNet names": named, "other labels": ~named}.items():
+        print(f"{what}: {top(scores[part], wanted[part], 1):.1%} of {int(part.sum())}")
+    confidence = (model.logit_scale * scores).softmax(dim=1).max(dim=1).values.mean()
+    print(f"logit scale {model.logit_scale:.1f}: mean confidence {confidence:.1%}")
+
+
+def print_likeness(texts: corpus.Corpus, packages: Path, work: Path) -> None:
+    """Print how near the student came to its targets, before it was taught held-out nouns."""
+    aim = targets.Aim(packages, teacher.of(packages), work / "teacher")
+    before = student.read(work / "main.pt")
+    names = sorted({name for nouns in texts.training.values() for name in nouns})
+    known = {UNSEEN.replace("{}", name): (name,) for name in names[::40]}
+    collections = {
+        "held-out nouns": texts.held_out,
+        "held-out nouns of one token": _single(texts.held_out),
+        "known nouns in a template never seen": known,
+        "known nouns of one token in a template never seen": _single(known),
+    }
+    print("| texts | number | cosine to the target |\n|---|---|---|")
+    for what, chosen in collections.items():
+        lesson = aim.at(chosen, "measured")
+        cosine = student.agreement(before, student.tokenize(lesson.texts), lesson.aims)
+        print(f"| {what} | {len(chosen)} | {cosine:.3f} |")
+
+
+def print_rounding(name: str, texts: list[str], images: list[Image.Image], work: Path) -> None:
+    """Print cosines of what the shipped file says to what its float32 original says."""
+    shipped = zeroshot.load(name, dtype="float32")
+    whole = zeroshot.load(work / "mini-float32.safetensors", dtype="float32")
+    for what, ours, theirs in (
+        ("texts", shipped.encode_text(texts), whole.encode_text(texts)),
+        ("photographs", shipped.encode_image(images), whole.encode_image(images)),
+    ):
+        same = (ours * theirs).sum(dim=1)
+        print(f"shipped to float32, {what}: mean {same.mean():.5f}, least {same.min():.5f}")
+
+
+def print_speed(name: str, images: list[Image.Image]) -> None:
+    """Print seconds to load and photographs a second, resized beforehand and not."""
+    began = time.perf_counter()
+    model = zeroshot.load(name)
+    print(f"loads in {time.perf_counter() - began:.2f} s, {model.dtype}")
+    small = [image.resize((300, 300)) for image in images]
+    for what, pictures in {"300 x 300": small, "1920 x 1080 and so": images}.items():
+        model.encode_image(pictures[:16])
+        began = time.perf_counter()
+        model.encode_image(pictures)
+        print(f"{len(pictures) / (time.perf_counter() - began):.0f} photographs/s, {what}")
+
+
+def _single(texts: corpus.Texts) -> corpus.Texts:
+    """Keep texts whose noun is one token of CLIP's."""
+    encode = Tokenizer().encode
+    return {text: nouns for text, nouns in texts.items() if len(encode(nouns[0])) == 1}
+
+
+def top(scores: Tensor, wanted: Tensor, k: int) -> float:
+    """Return the part of photographs whose label is among the k best."""
+    own = scores.gather(1, wanted[:, None])
+    return float(((scores > own).sum(dim=1) < k).float().mean())
+
+
+def drawn(scores: Tensor, wanted: Tensor, count: int) -> float:
+    """Return top-1 among the true label and random others, `count` in all."""
+    generator = torch.Generator().manual_seed(0)
+    right = 0.0
+    for _ in range(DRAWS):
+        order = torch.rand(scores.shape, generator=generator)
+        order.scatter_(1, wanted[:, None], 2.0)  # the true label first
+        chosen = order.topk(count, dim=1).indices
+        right += float((scores.gather(1, chosen).argmax(dim=1) == 0).float().mean())
+    return right / DRAWS
+
+
+if __name__ == "__main__":
+    main()

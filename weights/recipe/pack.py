@@ -1,0 +1,55 @@
+"""Both halves in one small file: the token table and large filters as int8, the rest as float16."""
+
+import math
+from pathlib import Path
+
+import torch
+from student import CONFIG
+from teacher import EMBED_DIM
+from torch import Tensor
+
+from zeroshot.checkpoint import native
+from zeroshot.checkpoint.config import Spec
+from zeroshot.nn.concept import ConceptTower
+from zeroshot.nn.config import ConceptConfig, NetworkConfig
+from zeroshot.nn.text_transformer import TextTransformer
+from zeroshot.pixels import Preprocess
+
+LARGE = 100_000  # values; smaller filters stay float16, which costs little and keeps much
+
+
+def spec(vision: ConceptConfig) -> Spec:
+    """Describe the checkpoint; EfficientNet-Lite reads (value - 127) / 128."""
+    preprocess = Preprocess(
+        vision.image_size, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic"
+    )
+    return Spec(NetworkConfig(EMBED_DIM, vision, CONFIG), preprocess)
+
+
+def write(
+    path: Path,
+    visual: ConceptTower,
+    text: TextTransformer,
+    logit_scale: float,
+    vision: ConceptConfig,
+    *,
+    whole: bool = False,
+) -> None:
+    """Write the checkpoint in the package's own layout; `whole` keeps every float32."""
+    tensors = {f"visual.{name}": tensor for name, tensor in visual.state_dict().items()}
+    tensors |= {f"text.{name}": tensor for name, tensor in text.state_dict().items()}
+    stored = {"logit_scale": torch.tensor(math.log(logit_scale))}
+    for name, tensor in tensors.items():
+        stored |= {name: tensor} if whole else _rounded(name, tensor)
+    native.save(path, "mini", spec(vision), stored)
+
+
+def _rounded(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """Store int8 with one scale a row where that pays; the text blocks would lose too much."""
+    pays = name.startswith(("text.token_embedding", "visual.classifier"))
+    if tensor.numel() < LARGE or not pays:
+        return {name: tensor.half()}
+    rows = tensor.flatten(1)
+    scale = rows.abs().amax(dim=1).clamp(min=1e-8) / 127  # [rows]
+    whole = (rows / scale[:, None]).round().to(torch.int8).view(tensor.shape)
+    return {name: whole, f"{name}.scale": scale}

