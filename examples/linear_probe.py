@@ -1,7 +1,7 @@
 """Train scikit-learn on image embeddings: which photograph is this crop from?
 
 Zero-shot labels cannot say everything; a few examples and a linear model often can.
-Needs the extra: pip install "zeroshot-clip[examples]"
+Needs the extra: pip install -e ".[examples]" in a checkout
 """
 
 from pathlib import Path

@@ -211,7 +211,7 @@ def test_bad_images_are_told_and_end_with_three(
         (["classify", "a.jpg", "-l", "a,b", "-t", "x"], "--top"),
         (["classify", "a.jpg", "-l", "a,b", "-p", "imagnet"], "did you mean 'imagenet'"),
         (["classify", "*.none", "-l", "a,b"], "no file matches the pattern '*.none'"),
-        (["classify", "-", "-l", "a,b"], "no images in -"),
+        (["classify", "-", "-l", "a,b"], "no images in standard input"),
         (["classify", "a.jpg", "-l", "a,b", "--dtype", "int8"], "dtype='int8'"),
         (["encode", "a.jpg", "-o", "x.txt"], "must end in .npy"),
         (["encode", "-o", "x.npy"], "Missing argument"),
@@ -448,3 +448,69 @@ def test_python_m_zeroshot_is_the_command_line(subprocess_environment: dict[str,
     process = start("--version", environment=subprocess_environment)
     stdout, _ = process.communicate(timeout=20)
     assert stdout == f"zeroshot, version {zeroshot.__version__}\n"
+
+
+def test_a_full_disk_behind_standard_output_ends_with_74() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "zeroshot", "models"], stdout=full, stderr=subprocess.PIPE
+        )
+
+    assert done.returncode == 74
+    assert done.stderr.decode().splitlines() == ["Error: standard output: No space left on device"]
+
+
+def test_paths_from_stdin_are_taken_as_they_are(run: Any, photos: list[Path]) -> None:
+    lines = f"gone[1].jpg\n-\n{photos[0]}\n"
+
+    result = run("classify", "-", "-l", "a cat,a dog", "--json", stdin=lines)
+
+    assert result.exit_code == 3
+    assert [Path(row["source"]).name for row in objects(result)] == ["gone[1].jpg", "-", "0.png"]
+
+
+def test_a_picture_on_stdin_is_refused_without_printing_it(run: Any, photos: list[Path]) -> None:
+    result = run("classify", "-", "-l", "a cat,a dog", stdin=photos[0].read_bytes())
+
+    assert result.exit_code == 2
+    assert "looks like a picture" in result.stderr
+    assert len(result.stderr) < 400
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [("cifar11", "did you mean the set 'cifar10'?"), ("missing.txt", "no set or file")],
+)
+def test_a_slip_in_labels_is_not_taken_for_a_label(
+    run: Any, photos: list[Path], labels: str, says: str
+) -> None:
+    result = run("classify", photos[0], "-l", labels)
+
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_a_shipped_set_brings_its_own_templates(
+    run: Any, photos: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "head.safetensors"
+
+    result = run("classify", photos[0], "-l", "cifar10", "--save-head", path)
+
+    assert result.exit_code == 0
+    assert zeroshot.Head.load(path).prompts == "cifar10"
+
+
+def test_json_and_csv_together_are_refused(run: Any, photos: list[Path]) -> None:
+    assert run("classify", photos[0], "-l", "a,b", "--json", "--csv").exit_code == 2
+
+
+def test_a_long_sentence_is_cut_when_asked(run: Any, tmp_path: Path) -> None:
+    sentence, out = "cat " * 200, tmp_path / "text.npy"
+
+    refused = run("encode", sentence, "--text", "--out", out)
+    done = run("encode", sentence, "--text", "--truncate", "--out", out)
+
+    assert (refused.exit_code, done.exit_code) == (2, 0)
+    assert "--truncate" in refused.stderr
+    assert len(refused.stderr) < 400

@@ -182,6 +182,12 @@ def published(name: str) -> Entry | None:
     return entry if entry.repository else None
 
 
+def looks_like_ours(name: str) -> bool:
+    """Say whether a name is a slip of one of OpenAI's, as "ViT-B/23", and not a repository."""
+    owners = {known.partition("/")[0].lower() for known in entries() if "/" in known}
+    return bool(architecture(name)) or name.partition("/")[0].lower() in owners
+
+
 def architecture(name: str) -> str:
     """Return the known architecture that a name begins with, as in "ViT-B-32/no_such_tag".
 

@@ -53,6 +53,11 @@ class ZeroshotError(Exception):
         return _again, (type(self), self.args, self.__dict__)
 
 
+def shortened(text: str, limit: int = 80) -> str:
+    """Cut a long text that a message repeats."""
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 def _again(kind: type[ZeroshotError], args: tuple[Any, ...], facts: dict[str, Any]) -> Any:
     """Make an error anew from its message and facts."""
     error = kind.__new__(kind, *args)

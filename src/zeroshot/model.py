@@ -116,7 +116,7 @@ def _locate(
     except ModelNotFound as unknown:
         if path.exists():
             return path.name, path, None
-        if text.count("/") != 1 or catalog.architecture(text):
+        if text.count("/") != 1 or catalog.looks_like_ours(text):
             raise
         try:
             found = hub.fetch(text, revision=revision, cache_dir=cache_dir, offline=offline)

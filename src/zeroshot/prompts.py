@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from zeroshot.errors import LabelError, PromptError
+from zeroshot.errors import LabelError, PromptError, shortened
 from zeroshot.resources import folder
 
 SLOT = "{}"
@@ -150,9 +150,7 @@ def named(labels: Labels) -> dict[str, list[str]]:
     control characters, or equal one another once white space and Unicode form are normalised.
     """
     if isinstance(labels, str):
-        raise LabelError(
-            f"labels is a bare str {labels!r}; pass a list of labels: [{labels!r}, ...]"
-        )
+        raise LabelError(f"labels is a bare str {shortened(labels)!r}; pass {_meant(labels)}")
     if isinstance(labels, Mapping):
         pairs = [(label, names) for label, names in labels.items()]
     else:
@@ -187,6 +185,15 @@ def named(labels: Labels) -> dict[str, list[str]]:
         seen[plain] = label
         result[label] = listed
     return result
+
+
+def _meant(text: str) -> str:
+    """Say what a bare str given for labels should have been."""
+    if text in available():
+        return f"the labels of that set: zeroshot.prompts.labels({text!r})"
+    if "," in text:
+        return f"a list of labels: {[part.strip() for part in text.split(',')][:5]}"
+    return f"a list of labels: [{shortened(text)!r}, ...]"
 
 
 def _check(text: Any) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zeroshot.errors import InputError, TokenLimitError
+from zeroshot.errors import InputError, TokenLimitError, shortened
 from zeroshot.resources import PACKAGE
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ class Tokenizer:
             if len(row) > limit:
                 if not truncate:
                     raise TokenLimitError(
-                        f"{text!r} has {len(row)} tokens with start and end, the model reads "
-                        f"{limit}; shorten it, or pass truncate=True to cut its end off",
+                        f"{shortened(text)!r} has {len(row)} tokens with start and end, the "
+                        f"model reads {limit}; shorten it, or pass truncate=True (--truncate)",
                         text=text,
                         tokens=len(row),
                     )

@@ -137,7 +137,7 @@ def from_shapes(tensors: Mapping[str, Tensor], hints: Hints, source: str) -> Spe
 def _vision_from_shapes(
     tensors: Mapping[str, Tensor], activation: Activation, source: str
 ) -> VisionConfig:
-    if "visual.proj" in tensors:
+    if "visual.class_embedding" in tensors:
         width, _, patch, _ = tensors["visual.conv1.weight"].shape
         grid = round((tensors["visual.positional_embedding"].shape[0] - 1) ** 0.5)
         return ViTConfig(

@@ -142,7 +142,7 @@ def _spec(weights: Path, layout: Layout, tensors: dict[str, Tensor], hints: Hint
         raise IncompatibleWeights(
             f"{weights}: these tensors do not say with which activation and preprocessing they "
             f"were trained; put the {OPEN_CLIP_CONFIG} they came with beside them, or name a "
-            "checkpoint of the same family, as in load(path, like='ViT-B/32')",
+            "checkpoint of the same family, as in like='ViT-B/32' (--like)",
             source=str(weights),
         )
     return config.from_shapes(tensors, hints, str(weights))
@@ -206,7 +206,7 @@ def _missing(weights: Path, name: str) -> IncompatibleWeights:
     return IncompatibleWeights(
         f"{weights.parent / name}: no such file, and without it {weights.name} does not say how "
         "it was trained; copy it from where the weights came from"
-        + (", or pass load(..., like='ViT-B/32')" if name != HUGGINGFACE_CONFIG else ""),
+        + (", or pass like='ViT-B/32' (--like)" if name != HUGGINGFACE_CONFIG else ""),
         source=str(weights),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 
 import click
 
@@ -17,7 +18,7 @@ from zeroshot.cli.classify import classify
 from zeroshot.cli.convert import convert
 from zeroshot.cli.doctor import doctor
 from zeroshot.cli.encode import encode
-from zeroshot.cli.failures import reported
+from zeroshot.cli.failures import reported, show_warning
 from zeroshot.cli.lock import lock
 from zeroshot.cli.models import models
 from zeroshot.cli.prompts import prompts
@@ -31,8 +32,11 @@ class _Group(click.Group):
         for stream, how in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=how)
-        with reported():
-            return super().invoke(ctx)
+        with reported(), warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # now, while a full disk can still be reported
+            return result
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

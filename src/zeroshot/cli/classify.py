@@ -25,19 +25,24 @@ Writer = Callable[["Prediction | Failure"], None]
 @click.option("-l", "--labels", help="'a dog,a cat', a file of labels, or a set such as imagenet.")
 @click.option("--head", type=click.Path(exists=True), help="A saved head, instead of labels.")
 @click.option(
-    "-p", "--prompts", default="photo", show_default=True, help="A prompt set, file or template."
+    "-p",
+    "--prompts",
+    help="A prompt set, file or template; a label set's own templates by default, else photo.",
 )
 @click.option("-t", "--top", default=5, show_default=True, help="Labels shown for each image.")
-@click.option("--json", "layout", flag_value="json", help="Print a JSON object a line.")
-@click.option("--csv", "layout", flag_value="csv", help="Print CSV, a row for each label shown.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row for each label shown.")
+@click.option("--save-head", type=click.Path(dir_okay=False), help="Keep the labels' head here.")
 @model_options
 def classify(
     images: tuple[str, ...],
     labels: str | None,
     head: str | None,
-    prompts: str,
+    prompts: str | None,
     top: int,
-    layout: str | None,
+    as_json: bool,
+    as_csv: bool,
+    save_head: str | None,
     choice: ModelChoice,
 ) -> None:
     """Say which of the labels each image shows.
@@ -47,6 +52,10 @@ def classify(
     if (labels is None) == (head is None):
         raise click.UsageError("give either --labels or --head, as in --labels 'a dog,a cat'")
     label_set = None if labels is None else sources.labels(labels)
+    if as_json and as_csv:
+        raise click.UsageError("give either --json or --csv")
+    if prompts is None:
+        prompts = (labels and sources.label_set(labels)) or "photo"
     if top < 1:
         raise click.UsageError(f"--top {top} must be at least 1")
 
@@ -57,7 +66,9 @@ def classify(
     chosen = zeroshot.Head.load(head) if head is not None else label_set
     assert chosen is not None
     classifier = loaded.classifier(chosen, prompts)
-    write = _writer(layout)
+    if save_head is not None:
+        classifier.head.save(save_head)
+    write = _write_json if as_json else _csv_writer() if as_csv else _table_writer()
     failed = count = 0
     for result in classifier.stream(sources.images(images), top=top, on_error="yield"):
         write(result)
@@ -66,18 +77,11 @@ def classify(
             failed += 1
             click.echo(f"Error: {result.error}", err=True)
     if not count:
-        raise click.UsageError(f"no images in {', '.join(images)}")
+        where = "standard input" if images == ("-",) else ", ".join(images)
+        raise click.UsageError(f"no images in {where}")
     if failed:
         click.echo(f"{failed} of {count} images could not be read", err=True)
         raise SystemExit(SOME_FAILED)
-
-
-def _writer(layout: str | None) -> Writer:
-    if layout == "json":
-        return _write_json
-    if layout == "csv":
-        return _csv_writer()
-    return _table_writer()
 
 
 def _write_json(result: Prediction | Failure) -> None:

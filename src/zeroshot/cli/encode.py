@@ -15,6 +15,7 @@ from zeroshot.cli.options import ModelChoice, model_options
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
 @click.option("--text", is_flag=True, help="INPUTS are sentences, not images.")
+@click.option("--truncate", is_flag=True, help="Cut sentences that are too long for the model.")
 @click.option(
     "-o",
     "--out",
@@ -26,6 +27,7 @@ from zeroshot.cli.options import ModelChoice, model_options
 def encode(
     inputs: tuple[str, ...],
     text: bool,
+    truncate: bool,
     out: Path,
     choice: ModelChoice,
 ) -> None:
@@ -49,7 +51,7 @@ def encode(
     rows: list[str] = []
     if text:
         rows = list(inputs)
-        embeddings = loaded.encode_text(rows)
+        embeddings = loaded.encode_text(rows, truncate=truncate)
     else:
         from zeroshot.pipeline import ahead, batches, cores
 
@@ -82,7 +84,11 @@ def encode(
         temporary.unlink(missing_ok=True)
     names = "".join(f"{row}\n" for row in rows)
     out.with_suffix(".txt").write_text(names, "utf-8", errors="surrogateescape")
-    click.echo(f"{out}: {len(rows)} embeddings of {loaded.embed_dim} numbers", err=True)
+    click.echo(
+        f"{out}: {len(rows)} embeddings of {loaded.embed_dim} numbers; what each row is: "
+        f"{out.with_suffix('.txt')}",
+        err=True,
+    )
     if failed:
         click.echo(f"{failed} of {failed + len(rows)} images could not be read", err=True)
         raise SystemExit(SOME_FAILED)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 import click
 
@@ -14,6 +16,7 @@ from zeroshot import errors
 SOME_FAILED = 3  # some images could not be read
 NO_MODEL = 4
 CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
+OUTPUT_FAILED = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG)
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -38,13 +41,32 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader (head, less) has gone: stop quietly, and let nothing flush into the pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (head, less) has gone: stop quietly.
+        _abandon_output()
         raise SystemExit(0) from None
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in OUTPUT_FAILED:
             raise
-        fail(f"{error.filename}: {error.strerror}", CANNOT_WRITE)
+        if error.filename is None:
+            _abandon_output()
+        fail(f"{error.filename or 'standard output'}: {error.strerror}", CANNOT_WRITE)
+
+
+def _abandon_output() -> None:
+    """Let nothing more flush into an output that takes nothing more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as a line of its own, without the place in our code that raised it."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 def fail(message: str, code: int) -> None:

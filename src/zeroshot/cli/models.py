@@ -41,7 +41,7 @@ def models(
         if (family is None or entry.family == family)
         and (max_params is None or (entry.parameters or 0.0) <= max_params)
         and (min_accuracy is None or (entry.accuracy or 0.0) >= min_accuracy)
-        and (search is None or search.lower() in _searched(entry))
+        and (search is None or _plain(search) in _searched(entry))
     ]
     if as_json:
         click.echo(json.dumps([asdict(e) | {"speed": e.speed} for e in chosen], indent=2))
@@ -56,7 +56,12 @@ def models(
 
 def _searched(entry: Entry) -> str:
     places = (entry.repository, *entry.mirrors)
-    return " ".join((entry.name, entry.architecture, *entry.aliases, *places)).lower()
+    return " ".join(map(_plain, (entry.name, entry.architecture, *entry.aliases, *places)))
+
+
+def _plain(text: str) -> str:
+    """Drop case and punctuation, as names are compared."""
+    return "".join(letter for letter in text.lower() if letter.isalnum())
 
 
 def _table(chosen: list[Entry]) -> str:

@@ -22,6 +22,7 @@ class ModelChoice:
     device: str | None
     dtype: str | None
     decode: Literal["exact", "fast"]
+    like: str | None
     lock: Path | None
     offline: bool
 
@@ -34,6 +35,7 @@ class ModelChoice:
             device=self.device,
             dtype=self.dtype,
             decode=self.decode,
+            like=self.like,
             lock=self.lock,
             offline=self.offline,
         )
@@ -45,6 +47,11 @@ MODEL_OPTIONS = (
         "--lock",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="A file of `zeroshot lock`: load what it holds, or fail.",
+    ),
+    click.option(
+        "--like",
+        metavar="NAME",
+        help="For a bare state dict: a model with its activation and preprocessing.",
     ),
     click.option(
         "--decode",
@@ -70,7 +77,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_choice(*, model: str, device: str | None, dtype: str | None, **rest: Any) -> None:
-        names = ("decode", "lock", "offline")
+        names = ("decode", "like", "lock", "offline")
         command(choice=ModelChoice(model, device, dtype, *map(rest.pop, names)), **rest)
 
     for option in MODEL_OPTIONS:

@@ -52,10 +52,11 @@ def fetch_entry(
     try:
         return fetch_checkpoint(entry, cache_dir=cache_dir, offline=offline).weights
     except HubUnreachable as error:
-        log.warning("%s: fetched from %s, as no hub answers: %s", entry.name, entry.url, error)
+        log.warning("%s: no hub answers, trying the publisher's own copy", entry.name)
         try:
             return fetch_archive(entry.url, entry.url_sha256, cache_dir=cache_dir)
         except DownloadError as second:
             raise DownloadError(
-                f"{error}. Nor did the publisher's own copy come: {second}"
+                f"{error}\nNor did the publisher's own copy come: {second}\n"
+                "The model 'mini' is in the package and needs no download."
             ) from second
