@@ -230,3 +230,10 @@ def test_many_threads_load_one_model(
     assert found == [found[0]] * 8
     assert isinstance(found[0], Prediction)
     assert (len(loads), len(heads)) == (1, 1)
+
+
+def test_a_path_is_not_taken_for_the_name_it_spells(photo: Any) -> None:
+    zeroshot.classify(photo, ["cat", "dog"], model="mini")
+
+    with pytest.raises(zeroshot.errors.ModelNotFound):
+        zeroshot.classify(photo, ["cat", "dog"], model=Path("mini"))

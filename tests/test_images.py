@@ -400,11 +400,21 @@ def test_the_content_counts_not_the_suffix(tmp_path: Path) -> None:
 # what cannot be read
 
 
-def test_a_missing_file_is_told_with_the_working_folder(tmp_path: Path) -> None:
-    error = failure(tmp_path / "none.jpg")
+def test_a_missing_file_is_told_with_the_working_folder() -> None:
+    error = failure("none.jpg")
     assert isinstance(error, ImageNotFound)
     assert isinstance(error, FileNotFoundError)
     assert str(Path.cwd()) in str(error)
+
+
+def test_a_missing_file_is_told_also_from_a_deleted_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    assert "the working folder was deleted" in str(failure("none.jpg"))
 
 
 def bad_path(kind: str, folder: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import FakeEncoder
+from safetensors.torch import save_file
 
 import zeroshot
 from zeroshot import label_store
@@ -136,3 +137,41 @@ def test_the_store_can_be_switched_off(
     tiny.head(["cat", "dog"])
 
     assert not label_cache.exists()
+
+
+def test_a_sound_file_with_odd_content_is_built_anew(store: LabelStore) -> None:
+    odd = {
+        "other width": (torch.eye(2, 7), '[["red"], ["green"]]'),
+        "other type": (torch.eye(2, 3, dtype=torch.float64), '[["red"], ["green"]]'),
+        "no list": (torch.eye(2, 3), "5"),
+        "names of no text": (torch.eye(2, 3), '[[{}], ["green"]]'),
+        "deep": (torch.eye(2, 3), "[" * 100_000),
+    }
+    for weight, names in odd.values():
+        store.folder.mkdir(exist_ok=True)
+        path = store.path(["a {}."])
+        save_file({"weight": weight}, path, {label_store.METADATA_KEY: names})
+        encoder = Counting()
+
+        narrow = LabelStore(store.folder, store.key, width=3)
+        head = Head.build(encoder, ["red", "green"], ["a {}."], store=narrow)
+
+        assert len(encoder.sentences) == 2
+        assert head.weight.shape == (2, 3)
+
+
+def test_a_user_without_a_home_has_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("ZEROSHOT_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+
+    assert label_store.default_folder() is None
+
+
+def test_a_tilde_in_the_setting_is_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEROSHOT_CACHE", "~/kept")
+
+    assert label_store.default_folder() == Path.home() / "kept" / "labels"

@@ -393,3 +393,27 @@ def test_use_warns_of_nothing(tiny_path: Path, photos: list[Path]) -> None:
         warnings.simplefilter("error")
         model = zeroshot.load(tiny_path, device="cpu")
         model.classifier(["a", "b"])(photos)
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((1, 3, 32, 32), np.uint8), "x", None, [[1], [1, 2]]])
+def test_pixels_that_are_not_normalised_numbers_are_refused(
+    tiny: zeroshot.Model, pixels: Any
+) -> None:
+    with pytest.raises(zeroshot.errors.InputError):
+        tiny.encode_pixels(pixels)
+
+
+def test_pixels_may_lie_in_memory_as_they_like(tiny: zeroshot.Model, photo: Any) -> None:
+    pixels = np.stack([tiny.prepare(photo)] * 2)
+    wanted = tiny.encode_pixels(pixels)
+    frozen = pixels.copy()
+    frozen.flags.writeable = False
+
+    for odd in (frozen, pixels[::-1], pixels.astype(">f4")):
+        assert torch.equal(tiny.encode_pixels(odd), wanted)
+
+
+@pytest.mark.parametrize("size", ["2", 2.5, 0, -1])
+def test_a_batch_size_that_is_none_is_refused(tiny: zeroshot.Model, photo: Any, size: Any) -> None:
+    with pytest.raises(zeroshot.errors.InputError, match="whole number"):
+        tiny.encode_image([photo], batch_size=size)

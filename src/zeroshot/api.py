@@ -7,6 +7,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import overload
 
 from zeroshot import catalog
@@ -37,7 +38,7 @@ class _Memory:
                 self.classifiers.clear()
             self.name, self.model = None, model
             return model
-        name = str(model)
+        name = _key(model)
         if self.model is None or name != self.name:
             self.classifiers.clear()
             self.model = load(model)
@@ -55,6 +56,16 @@ class _Memory:
                 self.classifiers.popitem(last=False)
         self.classifiers.move_to_end(key)
         return self.classifiers[key]
+
+
+def _key(model: object) -> str:
+    """Tell names from paths, and a file from what it was before."""
+    if isinstance(model, str | os.PathLike):
+        path = os.path.abspath(os.fspath(model))
+        with suppress(OSError, ValueError):
+            facts = os.stat(path)
+            return repr((path, facts.st_mtime_ns, facts.st_size))
+    return repr(model)
 
 
 _memory = _Memory()

@@ -173,7 +173,7 @@ def _open_path(source: str | os.PathLike[str], name: str, at_least: int | None) 
         with path.open("rb") as file:
             return _open(file, name, at_least)
     except FileNotFoundError as error:
-        message = f"{name}: no such image file (working folder {Path.cwd()})"
+        message = f"{name}: no such image file{_seen_from(path)}"
         raise ImageNotFound(message, kind="not_found", source=name) from error
     except PermissionError as error:
         raise _fail("permission", name, "reading it is not permitted") from error
@@ -181,6 +181,14 @@ def _open_path(source: str | os.PathLike[str], name: str, at_least: int | None) 
         raise
     except (OSError, ValueError) as error:  # name too long, symlink loop, NUL in the name
         raise _fail("not_found", name, f"it cannot be opened ({error})") from error
+
+
+def _seen_from(path: Path) -> str:
+    """Say from where a relative path was looked up, if that folder still exists."""
+    try:
+        return "" if path.is_absolute() else f" (working folder {Path.cwd()})"
+    except OSError:
+        return " (the working folder was deleted)"
 
 
 def _open(file: Any, name: str, at_least: int | None) -> Image.Image:

@@ -11,10 +11,12 @@ import hashlib
 import json
 import logging
 import os
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,8 +38,11 @@ def default_folder() -> Path | None:
     if chosen == "off":
         return None
     if chosen:
-        return Path(chosen) / "labels"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(chosen).expanduser() / "labels"
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # a user without a home, as in many containers
+        return None
     return Path(base) / "zeroshot" / "labels"
 
 
@@ -47,6 +52,7 @@ class LabelStore:
 
     folder: Path
     key: str
+    width: int | None = None  # of the vectors, where it is known
 
     def path(self, templates: Sequence[str]) -> Path:
         """Return the file that keeps labels put into these templates."""
@@ -64,14 +70,14 @@ class LabelStore:
         known, weight = self._open(path)
         rows = {names: weight[row] for names, row in known.items()} | dict(vectors)
         kept = dict(list(rows.items())[-ROWS:])
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             metadata = {METADATA_KEY: json.dumps(list(kept), ensure_ascii=False)}
             save_file({"weight": torch.stack(list(kept.values())).cpu()}, temporary, metadata)
             os.replace(temporary, path)
             self._trim(path)
-        except OSError as error:
+        except (OSError, SafetensorError, RuntimeError, ValueError) as error:
             log.info("%s: labels cannot be kept (%s)", self.folder, error)
         finally:
             with suppress(OSError):
@@ -85,11 +91,10 @@ class LabelStore:
                 weight = file.get_tensor("weight").clone()
         except FileNotFoundError:
             return {}, torch.empty(0, 0)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             log.info("%s: kept labels cannot be read (%s)", path, error)
             return {}, torch.empty(0, 0)
-        lengths = weight.norm(dim=-1) if weight.ndim == 2 else torch.zeros(1)
-        if len(names) != len(weight) or not torch.allclose(lengths, torch.ones(()), atol=1e-3):
+        if not _sound(names, weight) or self.width not in (None, weight.shape[1]):
             log.info("%s: kept labels are damaged", path)
             return {}, torch.empty(0, 0)
         with suppress(OSError):
@@ -106,3 +111,14 @@ class LabelStore:
             if path != newest:
                 path.unlink(missing_ok=True)
                 total -= facts.st_size
+
+
+def _sound(names: Any, weight: Tensor) -> bool:
+    """Say whether these are lists of text and as many unit rows."""
+    if weight.ndim != 2 or weight.dtype != torch.float32 or not isinstance(names, list):
+        return False
+    if len(names) != len(weight) or not all(
+        isinstance(each, list) and all(isinstance(name, str) for name in each) for each in names
+    ):
+        return False
+    return torch.allclose(weight.norm(dim=1), torch.ones(len(weight)), atol=1e-3)

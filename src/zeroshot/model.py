@@ -109,7 +109,7 @@ def _locate(
     path = Path(text).expanduser()
     if isinstance(name, os.PathLike) or text.startswith((".", "/", "~")):
         if not path.exists():
-            raise ModelNotFound(f"{path}: no such file or folder (working folder {Path.cwd()})")
+            raise ModelNotFound(f"{path}: no such file or folder")
         return path.name, path, None
     try:
         entry = catalog.find(text)
@@ -231,7 +231,7 @@ class Model:
             )
         )
         if not parts:
-            return torch.zeros(0, self.embed_dim, device=self.device)
+            return self._nothing()
         embeddings = torch.cat(parts)
         return embeddings[0] if is_single(images) else embeddings
 
@@ -254,10 +254,13 @@ class Model:
             raise InputError(f"expected text or a list of it, got {type(texts).__name__} {texts!r}")
         many = [texts] if isinstance(texts, str) else list(texts)
         if not many:
-            return torch.zeros(0, self.embed_dim, device=self.device)
+            return self._nothing()
         rows = self.tokenizer.rows(many, truncate=truncate)
         embeddings = self._engine.encode_ids(rows, batch_size=batch_size, normalize=normalize)
         return embeddings[0] if isinstance(texts, str) else embeddings
+
+    def _nothing(self) -> Tensor:
+        return torch.zeros(0, self.embed_dim, dtype=torch.float32, device=self.device)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
         """Return the cosine of each image embedding with each text embedding: [n, m].
@@ -274,8 +277,9 @@ class Model:
         What was embedded before is remembered on this disk, in $ZEROSHOT_CACHE or the user's
         cache folder (`ZEROSHOT_CACHE=off` forgets).
         """
-        folder = default_folder()
-        store = LabelStore(folder, f"{self.identity} {self.dtype}") if folder else None
+        store, folder = None, default_folder()
+        if folder is not None:
+            store = LabelStore(folder, f"{self.identity} {self.dtype}", width=self.embed_dim)
         return Head.build(self, labels, prompts, store=store)
 
     def classifier(
@@ -298,7 +302,7 @@ class Model:
 
     def encode_pixels(self, pixels: NDArray[np.float32] | Tensor) -> Tensor:
         """Embed normalised pixels [n, 3, size, size] as unit rows, float32 [n, d]."""
-        tensor = torch.as_tensor(pixels)
+        tensor = _tensor(pixels)
         size = self.preprocess.size
         if tensor.ndim != 4 or tuple(tensor.shape[1:]) != (3, size, size):
             raise InputError(
@@ -306,7 +310,7 @@ class Model:
                 "model.prepare(image) makes one"
             )
         if not len(tensor):
-            return torch.zeros(0, self.embed_dim, device=self.device)
+            return self._nothing()
         return self._engine.encode_pixels(tensor)
 
     @property
@@ -331,5 +335,25 @@ class Model:
 
 
 def _check_batch(batch_size: int | None) -> None:
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"batch_size={batch_size!r} must be at least 1")
+    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
+        raise InputError(f"batch_size={batch_size!r} must be a whole number of at least 1")
+
+
+def _tensor(pixels: NDArray[np.float32] | Tensor) -> Tensor:
+    """Return pixels as a tensor; they must be floating point, as only normalised ones are."""
+    try:
+        if isinstance(pixels, Tensor):
+            tensor = pixels
+        else:
+            array = np.asarray(pixels)
+            # copied only where torch could not take it as it lies in memory
+            array = np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
+            tensor = torch.from_numpy(array)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"pixels cannot be made a tensor ({error})") from error
+    if not tensor.is_floating_point():
+        raise InputError(
+            f"pixels are {str(tensor.dtype).removeprefix('torch.')}, wanted floating point: "
+            "normalised, as model.prepare(image) makes them"
+        )
+    return tensor

@@ -8,6 +8,7 @@ the generator, also when the consumer stops early.
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
@@ -18,6 +19,7 @@ Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
 
+STOP_SECONDS = 5.0  # how long a consumer that stops early waits for work in flight
 SMALL_BATCH = 8  # items that one worker prepares and encodes at a time
 LARGE_BATCH = 32  # items encoded at a time when threads prepare them ahead
 
@@ -46,6 +48,7 @@ def ahead(
         yield from map(work, items)
         return
     remaining = iter(items)
+    owner = os.getpid(), threading.get_ident()
     threads = pool or ThreadPoolExecutor(workers, thread_name_prefix="zeroshot-decode")
     waiting: deque[Future[Result]] = deque()
 
@@ -67,9 +70,21 @@ def ahead(
     finally:
         for future in waiting:
             future.cancel()
-        wait(waiting)
+        # A generator that nobody finished may be closed by the garbage collector, in any thread,
+        # a worker's own or a forked child's among them: wait only where it cannot be for oneself.
+        at_home = owner == (os.getpid(), threading.get_ident())
+        if at_home:
+            wait(waiting, timeout=STOP_SECONDS)
         if threads is not pool:
-            threads.shutdown()
+            threads.shutdown(wait=False, cancel_futures=True)
+            if at_home:
+                _join(threads)
+
+
+def _join(threads: Executor) -> None:
+    """Wait for the threads of a pool that was shut down, but not for ever."""
+    for thread in getattr(threads, "_threads", ()):
+        thread.join(STOP_SECONDS)
 
 
 def embedded(

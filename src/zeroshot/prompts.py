@@ -201,7 +201,7 @@ def _check(text: Any) -> None:
         raise LabelError(f"label {text!r} is {type(text).__name__}, wanted text; pass str(label)")
     if not text.strip():
         raise LabelError(f"label {text!r} is empty")
-    if any(unicodedata.category(c) == "Cc" and c not in "\t\n" for c in text):
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n" for c in text):
         raise LabelError(f"label {text!r} holds control characters; remove them")
 
 

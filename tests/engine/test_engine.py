@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import pickle
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -294,3 +300,114 @@ def test_an_unknown_precision_or_device_is_an_error_that_lists_the_known() -> No
         choose_dtype("int3", CPU)
     with pytest.raises(InputError, match="try 'cpu'"):
         device.choose_device("toaster")
+
+
+@pytest.mark.parametrize("inside", [[], [7], [7, 8, 9]])
+def test_a_text_that_spells_out_the_end_token_is_pooled_at_the_first(inside: list[int]) -> None:
+    config = CONFIGS["quick_gelu"]
+    network, end = network_of(config), config.text.vocab_size - 1
+    texts = [[end - 1, *inside, end, 5, 6, end]]
+    plain = network.text(torch.tensor(texts))  # as OpenAI's code, at the first of the largest ids
+
+    found = Engine(network, config, CPU, torch.float32).encode_ids(texts, normalize=False)
+
+    assert torch.allclose(found, plain, atol=1e-5)
+
+
+def test_the_callers_defaults_and_autocast_change_nothing() -> None:
+    config = CONFIGS["quick_gelu"]
+    network, texts, batch = network_of(config), rows(config, [3, 9]), pixels(config, 3)
+    engine = Engine(network, config, CPU, torch.float32)
+    wanted = engine.encode_ids(texts), engine.encode_pixels(batch)
+    again = Engine(network, config, CPU, torch.float32)
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"), torch.autocast("cpu", torch.bfloat16):
+            found = again.encode_ids(texts), again.encode_pixels(batch)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
+def test_an_engine_can_be_copied_and_pickled() -> None:
+    config = CONFIGS["quick_gelu"]
+    engine = Engine(network_of(config), config, CPU, torch.float32)
+    texts = rows(config, [3, 9])
+    wanted = engine.encode_ids(texts)
+
+    assert torch.equal(copy.deepcopy(engine).encode_ids(texts), wanted)
+    assert torch.equal(pickle.loads(pickle.dumps(engine)).encode_ids(texts), wanted)
+
+
+def test_without_more_threads_the_work_is_done_in_the_callers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(workers, "_pool", None)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+
+    assert workers.run(lambda n: n + 1, [1, 2, 3]) == [2, 3, 4]
+
+
+FORKED = """
+import os, sys, zeroshot
+model = zeroshot.load(sys.argv[1], dtype="float32")
+if sys.argv[2] == "after":
+    model.encode_text(["a", "b"]); model.encode_image([sys.argv[3]] * 20)
+stream = model.classifier(["a", "b"]).stream([sys.argv[3]] * 200)
+next(stream)
+child = os.fork()
+if child == 0:
+    model.encode_text("c"); model.encode_image(sys.argv[3]); model.encode_image([sys.argv[3]] * 20)
+    stream.close()
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_forked_child_works_and_ends(tiny_path: Path, photos: list[Path], when: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, str(tiny_path), when, str(photos[0])], timeout=60
+    )
+
+    assert done.returncode == 0
+
+
+COLLECTED = """
+import gc, sys, zeroshot
+model = zeroshot.load(sys.argv[1], dtype="float32")
+classifier = model.classifier(["a", "b"])
+class Holder:
+    def __init__(self, workers):
+        self.stream, self.me = classifier.stream([sys.argv[2]] * 500, workers=workers), self
+def collect(n):
+    gc.collect()
+    return n
+from zeroshot.engine import workers
+for threads in (None, 2):
+    for _ in range(3):
+        holder = Holder(threads)
+        next(holder.stream)
+        del holder
+        workers.run(collect, range(8))  # the collector closes the stream in a worker
+print(len(model.encode_image([sys.argv[2]] * 20)))
+"""
+
+
+def test_a_stream_that_the_collector_closes_in_a_worker_hangs_nothing(
+    tiny_path: Path, photos: list[Path]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTED, str(tiny_path), str(photos[0])],
+        timeout=90,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "20\n"), done.stderr

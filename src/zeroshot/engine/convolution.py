@@ -87,9 +87,11 @@ def can_pack(dtype: torch.dtype) -> bool:
     """Say whether this torch has the private operators and they compute what they should."""
     if dtype not in (torch.float32, torch.bfloat16):
         return False
-    random = torch.Generator().manual_seed(0)
-    weight = (torch.randn(16, 16, 3, 3, generator=random) / 12).to(dtype)
-    x = torch.randn(2, 16, 9, 9, generator=random).to(dtype)
+    random = torch.Generator("cpu").manual_seed(0)
+    weight = (
+        torch.randn(16, 16, 3, 3, generator=random, device="cpu", dtype=torch.float32) / 12
+    ).to(dtype)
+    x = torch.randn(2, 16, 9, 9, generator=random, device="cpu", dtype=torch.float32).to(dtype)
     x, bias = x.contiguous(memory_format=torch.channels_last), x[0, :, 0, 0]
     tolerance = 0.1 if dtype == torch.bfloat16 else 1e-3
     plain = Convolution(weight, bias, padding=1, relu=True)

@@ -80,10 +80,13 @@ def can_pack(dtype: torch.dtype) -> bool:
     """Say whether this torch has the private operators and they compute what they should."""
     if dtype not in (torch.float32, torch.bfloat16):
         return False
-    generator = torch.Generator().manual_seed(0)
-    x, weight = (torch.randn(8, 64, generator=generator).to(dtype) for _ in range(2))
-    bias = torch.randn(8, generator=generator).to(dtype)
-    residual = torch.randn(8, 8, generator=generator).to(dtype)
+    generator = torch.Generator("cpu").manual_seed(0)
+    x, weight = (
+        torch.randn(8, 64, generator=generator, device="cpu", dtype=torch.float32).to(dtype)
+        for _ in range(2)
+    )
+    bias = torch.randn(8, generator=generator, device="cpu", dtype=torch.float32).to(dtype)
+    residual = torch.randn(8, 8, generator=generator, device="cpu", dtype=torch.float32).to(dtype)
     tolerance = 0.1 if dtype == torch.bfloat16 else 1e-4
     try:
         operators = torch.ops.mkldnn

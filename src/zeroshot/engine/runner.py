@@ -6,7 +6,8 @@ import copy
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from zeroshot.engine import workers
 from zeroshot.engine.concept import FastConceptTower
 from zeroshot.engine.resnet import FastResNet
-from zeroshot.engine.text import Batch, FastTextTransformer, plan
+from zeroshot.engine.text import Batch, FastTextTransformer, Row, plan
 from zeroshot.engine.vision import FastVisionTransformer
 from zeroshot.errors import NonFiniteError
 from zeroshot.nn.concept import ConceptTower
@@ -28,6 +29,7 @@ CPU_IMAGES = 8  # of a micro-batch: beyond it activations leave a core's cache
 ACCELERATOR_BATCH = 256
 
 Vision = Callable[[Tensor], Tensor]
+Task = TypeVar("Task")
 
 
 class Engine:
@@ -86,6 +88,18 @@ class Engine:
         self._ready(self._network.text)
         return self._moved(self._network.text)
 
+    def _blank(self, count: int) -> Tensor:
+        shape = (count, self._config.embed_dim)
+        return torch.empty(shape, dtype=torch.float32, device=self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Towers that were made ready are made again; packed weights and locks cannot travel.
+        made = ("_making", "_vision", "_fast_text", "_plain_text")
+        return {name: value for name, value in vars(self).items() if name not in made}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _making=threading.Lock())
+
     def _moved(self, tower: nn.Module) -> nn.Module:
         if self.device.type == "cpu" and self.dtype == torch.float32:
             return tower
@@ -110,7 +124,7 @@ class Engine:
         with self._making:
             vision = self._vision
 
-        @torch.inference_mode()  # which holds for one thread only
+        @_in_inference
         def embed(batch: Tensor) -> Tensor:
             return vision(batch.to(self.device, self.dtype)).float()
 
@@ -125,28 +139,34 @@ class Engine:
         normalize: bool = True,
     ) -> Tensor:
         """Embed token rows (start and end included, no padding) as float32 [n, d]."""
-        distinct = list(dict.fromkeys(map(tuple, rows)))
+        texts = [self._cut(row) for row in rows]
+        distinct = list(dict.fromkeys(texts))
         if self._plain:
             embeddings = self._encode_plain(distinct, batch_size or ACCELERATOR_BATCH)
         else:
             embeddings = self._encode_planned(distinct)
-        if len(distinct) < len(rows):
-            place = {row: i for i, row in enumerate(distinct)}
-            embeddings = embeddings[[place[tuple(row)] for row in rows]]
+        if len(distinct) < len(texts):
+            place = {text: i for i, text in enumerate(distinct)}
+            embeddings = embeddings[[place[text] for text in texts]]
         return _finished(embeddings, normalize)
+
+    def _cut(self, row: Sequence[int]) -> Row:
+        """Cut a row after its first end token, where it is pooled: a text may spell out another."""
+        end = self._config.text.vocab_size - 1
+        return tuple(row[: row.index(end) + 1])
 
     def _encode_planned(self, rows: list[tuple[int, ...]]) -> Tensor:
         with self._making:
             tower = self._fast_text
         batches = plan(rows)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
             kept = {prefix: tower.prefix(prefix) for prefix in {batch.prefix for batch in batches}}
 
-        @torch.inference_mode()
+        @_in_inference
         def embed(batch: Batch) -> Tensor:
             return tower.run(batch.rows, len(batch.prefix), kept[batch.prefix]).float()
 
-        embeddings = torch.empty(len(rows), self._config.embed_dim)
+        embeddings = self._blank(len(rows))
         for batch, part in zip(batches, workers.run(embed, batches), strict=True):
             embeddings[batch.places] = part
         return embeddings
@@ -154,7 +174,7 @@ class Engine:
     def _encode_plain(self, rows: list[tuple[int, ...]], size: int) -> Tensor:
         """Run rows sorted by length, each batch cut to its longest: exact, being causal."""
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        embeddings = torch.empty(len(rows), self._config.embed_dim, device=self.device)
+        embeddings = self._blank(len(rows))
         for first in range(0, len(rows), size):
             places = order[first : first + size]
             length = len(rows[places[-1]])
@@ -162,6 +182,17 @@ class Engine:
             ids = torch.tensor(padded, device=self.device)
             embeddings[places] = self._plain_text(ids).float()
         return embeddings
+
+
+def _in_inference(work: Callable[[Task], Tensor]) -> Callable[[Task], Tensor]:
+    """Run work in inference mode and without the caller's autocast: both hold for a thread only."""
+
+    @wraps(work)
+    def run(task: Task) -> Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+            return work(task)
+
+    return run
 
 
 def _finished(embeddings: Tensor, normalize: bool) -> Tensor:

@@ -24,6 +24,7 @@ SHARED_BY = 128  # texts that must begin alike for their beginning to be worth c
 TOKENS = 2048  # of a micro-batch, padding included
 FEW = 64  # texts that a micro-batch should have before it ends because the next text is longer
 
+CPU = torch.device("cpu")  # said each time, as a caller may have set another default
 KeysValues = tuple[Tensor, Tensor]  # of one layer: each [1, h, p, w/h]
 Row = tuple[int, ...]
 
@@ -53,7 +54,7 @@ class FastTextTransformer:
     def embed(self, rows: Sequence[Row], start: int) -> Tensor:
         """Look up tokens that stand at positions from `start` on: [b, t, w]."""
         length = max(map(len, rows))
-        ids = torch.tensor([row + (0,) * (length - len(row)) for row in rows])
+        ids = torch.tensor([row + (0,) * (length - len(row)) for row in rows], device=CPU)
         # looked up in the precision of the file, so that the table is never copied
         x = F.embedding(ids, self.tokens).to(self.dtype)
         return x + self.positions[start : start + length]
@@ -74,16 +75,16 @@ class FastTextTransformer:
         x = self.embed(rows, start)  # [b, t, w]
         b, t, _ = x.shape
         # row i of the mask: the prefix, and own tokens up to i
-        mask = torch.ones(t, start + t, dtype=torch.bool).tril(start)
+        mask = torch.ones(t, start + t, dtype=torch.bool, device=CPU).tril(start)
         for (block, qkv), before in zip(self.layers, kept, strict=False):  # kept: the last's too
             q, k, v = block.heads_first(qkv(block.ln_1(x)), 3)
             k, v = _after(before, k, v)
             x = block.finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
-        ends = torch.tensor([len(row) - 1 for row in rows])
+        ends = torch.tensor([len(row) - 1 for row in rows], device=CPU)
         normed = self.last.ln_1(x)
         k, v = self.last.heads_first(self.keys(normed), 2)
         k, v = _after(kept[-1], k, v)
-        one = torch.arange(b)
+        one = torch.arange(b, device=CPU)
         q = self.last.heads_first(self.query(normed[one, ends].unsqueeze(1)), 1)[0]
         seen = mask[ends].view(b, 1, 1, start + t)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)

@@ -38,12 +38,26 @@ def run(work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
     workers = pool() if len(tasks) > 1 else None
     if workers is None:
         return [work(task) for task in tasks]
-    return list(workers.map(work, tasks))
+    try:
+        results = workers.map(work, tasks)  # which hands all tasks over at once
+    except RuntimeError:  # the interpreter shuts down, and executors take no more
+        return [work(task) for task in tasks]
+    return list(results)
 
 
 def pool() -> ThreadPoolExecutor | None:
     """Return the workers, started on first use, or None where one thread is all there is."""
-    return _workers(count()) if count() > 1 else None
+    global _pool
+    wanted = count()
+    if wanted < 2:
+        return None
+    with _lock:
+        if _pool is None:
+            try:
+                _pool = _started(wanted)
+            except RuntimeError:  # no more threads for this process: do the work without
+                return None
+        return _pool
 
 
 def become() -> None:
@@ -52,33 +66,34 @@ def become() -> None:
     torch.set_num_threads(1)
 
 
-def _workers(wanted: int) -> ThreadPoolExecutor:
-    """Return the process's pool, started on first use."""
-    global _pool
-    with _lock:
-        if _pool is None:
-            ready = threading.Barrier(wanted + 1)
+def _started(wanted: int) -> ThreadPoolExecutor:
+    ready = threading.Barrier(wanted + 1)
 
-            def start() -> None:
-                become()
-                ready.wait()
+    def start() -> None:
+        become()
+        ready.wait()
 
-            pool = ThreadPoolExecutor(wanted, "zeroshot-worker", initializer=start)
-            for _ in range(wanted):
-                pool.submit(bool)
-            ready.wait()
-            # `set_num_threads` in a worker also changes what threads started later begin with;
-            # saying the caller's own number again undoes that.
-            torch.set_num_threads(torch.get_num_threads())
-            _pool = pool
-        return _pool
+    pool = ThreadPoolExecutor(wanted, "zeroshot-worker", initializer=start)
+    try:
+        for _ in range(wanted):
+            pool.submit(bool)
+        ready.wait()
+    except BaseException:
+        ready.abort()  # lest those that did start wait for ever
+        pool.shutdown(wait=False)
+        raise
+    # `set_num_threads` in a worker also changes what threads started later begin with; saying
+    # the caller's own number again undoes that.
+    torch.set_num_threads(torch.get_num_threads())
+    return pool
 
 
-def _forget() -> None:
-    """Drop the pool in a forked child, where its threads do not exist."""
+def _after_fork() -> None:
+    """Do without threads in a forked child: neither the pool's nor torch's own exist there."""
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
+    torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_after_fork)
