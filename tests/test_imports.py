@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_golden import unpack
 
 import zeroshot
 
@@ -116,3 +117,26 @@ def test_no_module_bears_the_name_of_a_thing_it_defines(path: Path) -> None:
     excused = path.parent.name == "cli" or path.relative_to(SOURCE) == Path("checkpoint/read.py")
     assert excused or path.stem not in defined
     assert path.stem not in {"utils", "helpers", "common", "misc", "util"}
+
+
+LOADED = """
+import sys, zeroshot
+zeroshot.load(sys.argv[1])
+print([name for name in ("sympy", "torch._inductor", "torch._dynamo") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("layout", ["native", "hf-gelu"])
+def test_loading_does_not_import_torchs_compiler(
+    tiny_path: Path, tmp_path: Path, layout: str
+) -> None:
+    """Some operations on meta tensors do, silently, and take a second and a half."""
+    path = tiny_path
+    if layout != "native":
+        path = unpack(layout, tmp_path) / "tiny"
+
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, str(path)], capture_output=True, text=True, timeout=60
+    )
+
+    assert done.stdout == "[]\n", done.stderr

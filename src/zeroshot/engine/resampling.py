@@ -6,10 +6,13 @@ plain way stays the reference, and is what float32 models use.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot.pixels import LONGEST, Preprocess
@@ -27,5 +30,20 @@ def resample(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.float32
         resized = F.interpolate(
             levels, size=(height, width), mode=preprocess.interpolation, antialias=True
         )
-    square = resized[0, :, top : top + size, left : left + size].permute(1, 2, 0)
-    return preprocess.normalise(square.numpy())
+        square = resized[0, :, top : top + size, left : left + size]
+        scale, shift = _normalisation(preprocess.mean, preprocess.std)
+        values = square.to(torch.float32, memory_format=torch.contiguous_format)
+        return np.asarray(values.mul_(scale).sub_(shift).numpy())
+
+
+@cache
+def _normalisation(
+    mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> tuple[Tensor, Tensor]:
+    """Return what grey levels are multiplied by, and what is taken off: each [3, 1, 1].
+
+    Cheaper than the reference's table of levels, and equal to it but for float32 rounding.
+    """
+    deviations = torch.tensor(std, dtype=torch.float32, device="cpu").view(3, 1, 1)
+    means = torch.tensor(mean, dtype=torch.float32, device="cpu").view(3, 1, 1)
+    return 1 / (255 * deviations), means / deviations

@@ -19,7 +19,9 @@ class TextTransformer(nn.Module):
     def __init__(self, config: TextConfig, embed_dim: int) -> None:
         super().__init__()
         width = config.width
-        self.token_embedding = nn.Embedding(config.vocab_size, width)
+        # not nn.Embedding(...), whose random values would cost a second even on the meta device
+        table = torch.empty(config.vocab_size, width)
+        self.token_embedding = nn.Embedding.from_pretrained(table, freeze=False)
         self.positional_embedding = nn.Parameter(torch.empty(config.context_length, width))
         self.transformer = Transformer(
             width, config.layers, config.heads, config.mlp_width, config.activation, config.eps
