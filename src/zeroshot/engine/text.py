@@ -22,6 +22,7 @@ from zeroshot.nn.text_transformer import TextTransformer
 
 SHARED_BY = 128  # texts that must begin alike for their beginning to be worth computing apart
 TOKENS = 2048  # of a micro-batch, padding included
+SEQUENCE = 32  # tokens that texts laid end to end should make
 FEW = 64  # texts that a micro-batch should have before it ends because the next text is longer
 
 CPU = torch.device("cpu")  # said each time, as a caller may have set another default
@@ -44,7 +45,7 @@ class FastTextTransformer:
     def __init__(self, tower: TextTransformer, config: TextConfig, dtype: torch.dtype) -> None:
         self.tokens = tower.token_embedding.weight
         self.positions = tower.positional_embedding.to(dtype)
-        self.dtype = dtype
+        self.dtype, self.width = dtype, config.width
         *blocks, self.last = fast_blocks(tower.transformer, config.activation, dtype)
         self.layers = [(block, block.project(0, 3)) for block in blocks]
         self.query, self.keys = self.last.project(0, 1), self.last.project(1, 3)
@@ -71,25 +72,39 @@ class FastTextTransformer:
         return [*kept, (k, v)]
 
     def run(self, rows: Sequence[Row], start: int, kept: list[KeysValues]) -> Tensor:
-        """Embed rows that follow a prefix `start` tokens long: [b, d]."""
-        x = self.embed(rows, start)  # [b, t, w]
-        b, t, _ = x.shape
-        # row i of the mask: the prefix, and own tokens up to i
-        mask = torch.ones(t, start + t, dtype=torch.bool, device=CPU).tril(start)
+        """Embed rows that follow a prefix `start` tokens long: [b, d].
+
+        A few short texts are laid end to end and attend together, each masked from the others:
+        attention has a fixed cost a sequence, which for four tokens is most of it.
+        """
+        count, length = len(rows), max(map(len, rows))
+        together = max(1, SEQUENCE // length)
+        rows = [*rows, *[rows[-1]] * (-count % together)]  # filled up to whole sequences
+        x = self.embed(rows, start).view(-1, together * length, self.width)  # [b/g, gt, w]
+        mask = _mask(start, length, together)
         for (block, qkv), before in zip(self.layers, kept, strict=False):  # kept: the last's too
             q, k, v = block.heads_first(qkv(block.ln_1(x)), 3)
             k, v = _after(before, k, v)
             x = block.finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
-        ends = torch.tensor([len(row) - 1 for row in rows], device=CPU)
+        ends = torch.tensor([len(row) - 1 for row in rows], device=CPU).view(-1, together)
+        ends += length * torch.arange(together, device=CPU)  # [b/g, g], places in a sequence
         normed = self.last.ln_1(x)
         k, v = self.last.heads_first(self.keys(normed), 2)
         k, v = _after(kept[-1], k, v)
-        one = torch.arange(b, device=CPU)
-        q = self.last.heads_first(self.query(normed[one, ends].unsqueeze(1)), 1)[0]
-        seen = mask[ends].view(b, 1, 1, start + t)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        x = self.last.finish(x[one, ends].unsqueeze(1), attended)[:, 0]
-        return self.proj(self.ln_final(x))
+        where = torch.arange(len(ends), device=CPU).unsqueeze(1), ends
+        q = self.last.heads_first(self.query(normed[where]), 1)[0]  # [b/g, h, g, w/h]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[ends].unsqueeze(1))
+        x = self.last.finish(x[where], attended).flatten(0, 1)  # [b, w]
+        return self.proj(self.ln_final(x))[:count]
+
+
+def _mask(start: int, length: int, together: int) -> Tensor:
+    """Say which keys each place sees: the prefix, and its own text up to itself: [gt, p + gt]."""
+    own = torch.ones(length, length, dtype=torch.bool, device=CPU).tril()
+    apart = torch.eye(together, dtype=torch.bool, device=CPU)
+    blocks = (apart[:, None, :, None] & own[None, :, None, :]).reshape(together * length, -1)
+    prefix = torch.ones(len(blocks), start, dtype=torch.bool, device=CPU)
+    return torch.cat([prefix, blocks], dim=1)
 
 
 def _after(before: KeysValues, k: Tensor, v: Tensor) -> KeysValues:
