@@ -1,0 +1,163 @@
+"""What a benchmark answers: rows of target, reached, figures and share of the physical limit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+Value = TypeVar("Value")
+
+HEADER = ("", "what", "target", "reached", "", "of the limit", "figures")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One target of the list, and what was reached in this run."""
+
+    number: str  # T1 to T14
+    what: str
+    reached: float | None  # a ratio; None where the other side is not installed
+    figures: str  # the medians it came from, with the probe beside them
+    least: float | None = None  # the ratio to reach, where more is better
+    most: float | None = None  # the ratio to stay under, where less is better
+    share: float | None = None  # of the physical limit that `limit` names
+    limit: str = ""
+    bars: Mapping[str, float] = field(default_factory=dict)  # speeds by contender, ours first
+    unit: str = ""  # of the bars
+
+    @property
+    def target(self) -> str:
+        """The target in words."""
+        if self.least is not None:
+            return f"≥ {self.least:g}x"
+        return "" if self.most is None else f"≤ {self.most:g}x"
+
+    @property
+    def verdict(self) -> str:
+        """Tell whether the target was reached; empty without a target or a figure."""
+        if self.reached is None or (self.least is None and self.most is None):
+            return ""
+        if self.least is not None:
+            return "yes" if round(self.reached, 2) >= self.least else "no"
+        return "yes" if self.most is not None and round(self.reached, 4) <= self.most else "no"
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row as text."""
+        return (
+            self.number,
+            self.what,
+            self.target,
+            "not installed" if self.reached is None else ratio(self.reached),
+            self.verdict,
+            "" if self.share is None else f"{self.share:.0%} of {self.limit}",
+            self.figures,
+        )
+
+
+def ratio(value: float) -> str:
+    """Write a ratio with as many digits as mean something."""
+    return f"{value:.0f}x" if value >= 100 else f"{value:.1f}x" if value >= 20 else f"{value:.3g}x"
+
+
+@dataclass(frozen=True)
+class Run:
+    """How much to measure."""
+
+    quick: bool  # tiny networks and few inputs: shows that it runs, says nothing about speed
+    only: frozenset[str]  # targets; empty for all
+    work: Path  # where checkpoints and pictures are kept from run to run
+
+    def wants(self, *numbers: str) -> bool:
+        """Tell whether one of these targets is asked for."""
+        return not self.only or not self.only.isdisjoint(numbers)
+
+    def size(self, full: Value, tiny: Value) -> Value:
+        """Choose between the size that counts and the one that only runs."""
+        return tiny if self.quick else full
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """Make a parser of the options that all benchmarks share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs")
+    parser.add_argument("--only", default="", help="targets to measure, as in T1,T7")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "zeroshot-benchmarks",
+        help="where checkpoints and pictures are kept (default: %(default)s)",
+    )
+    return parser
+
+
+def run_of(arguments: argparse.Namespace) -> Run:
+    """Turn parsed options into a Run, its folder made."""
+    work = arguments.work / ("quick" if arguments.quick else "full")
+    work.mkdir(parents=True, exist_ok=True)
+    only = frozenset(name.strip().upper() for name in arguments.only.split(",") if name.strip())
+    return Run(arguments.quick, only, work.resolve())
+
+
+def main(measure: Callable[[Run], Sequence[Row]], description: str | None) -> None:
+    """Run one group, print its table, and write it as JSON where `--json` says."""
+    parser = options(description)
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    arguments = parser.parse_args()
+    rows = list(measure(run_of(arguments)))
+    print(as_text(rows))
+    if arguments.json:
+        write_rows(rows, arguments.json)
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write rows as JSON."""
+    replace(path, json.dumps([asdict(row) for row in rows], indent=1))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read what `write_rows` wrote; none where there is no file."""
+    if not path.exists():
+        return []
+    return [Row(**row) for row in json.loads(path.read_text("utf-8"))]
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """Lay rows out for a terminal."""
+    cells = [HEADER, *(row.cells for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(HEADER))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """Lay rows out as a Markdown table."""
+    lines = ["| " + " | ".join(row.cells) + " |" for row in rows]
+    return "\n".join(["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|", *lines])
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all."""
+    with replace_bytes(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def replace_bytes(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write that appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,136 @@
+"""T7 T9: an ImageNet head of 80 templates and 1000 labels, and the tokenising of its prompts.
+
+transformers, open_clip and OpenAI's code all run 77 tokens a prompt, which would take most of an
+hour here: a sample of prompts is timed and scaled to all. Our heads are built whole, tokenising
+included, from the labels to the last row, and no cache helps.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import peers
+import torch
+from checkpoints import agreement, config, transformers_folder
+from table import Row, Run, main
+from torch import Tensor
+
+import zeroshot
+from zeroshot import Head, Tokenizer, prompts
+from zeroshot.bench import GEMM_SIDE, SEED, alternate, timed
+from zeroshot.engine.text import plan
+from zeroshot.nn.config import TextConfig
+
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+OVER = "transformers float32, 77 tokens"
+BATCH = 32  # prompts, of transformers
+
+
+def measure(run: Run) -> Iterator[Row]:
+    """Measure what is asked for."""
+    labels = [names[0] for names in prompts.labels("imagenet").values()]
+    labels = list(dict.fromkeys(labels))[: run.size(1000, 40)]
+    templates = prompts.get("imagenet").templates[: run.size(80, 4)]
+    if run.wants("T7"):
+        yield from heads(run, labels, templates)
+    if run.wants("T9"):
+        yield from tokenising(run, labels, templates)
+
+
+def sentences(labels: Sequence[str], templates: Sequence[str]) -> list[str]:
+    """Put every label into every template, label by label as heads do."""
+    return [template.replace("{}", label) for label in labels for template in templates]
+
+
+def heads(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row]:
+    """T7: build the whole head, exactly and in bfloat16."""
+    folder = transformers_folder(run, "ViT-B/32")
+    prompt_set = prompts.PromptSet(tuple(templates))
+    texts = sentences(labels, templates)
+    sample = random.Random(SEED).sample(texts, run.size(64, 4))
+    for dtype, least, rounds in ((FLOAT32, 25.0, 2), (BFLOAT16, 90.0, 3)):
+        model = zeroshot.load(folder, device="cpu", dtype=dtype)
+        name = f"zeroshot {dtype}"
+        contenders = {name: partial(Head.build, model, labels, prompt_set)}
+        Head.build(model, labels[: run.size(50, 4)], prompt_set)  # packs the tower, warms up
+        note = ""
+        if peers.installed("transformers"):
+            ids = torch.from_numpy(model.tokenizer(sample))
+            theirs = peers.transformers_model(folder, FLOAT32)
+            contenders[OVER] = partial(peers.transformers_texts(theirs, BATCH), ids)
+            wanted: Tensor = contenders[OVER]()
+            note = f"cosine {agreement(model.encode_text(sample), wanted):.6f}; "
+        found = alternate(
+            contenders,
+            rounds=run.size(rounds, 1),
+            warm=False,
+            probes=(dtype,),
+            side=run.size(GEMM_SIDE, 64),
+        )
+        work = flop(model.tokenizer.rows(texts), config(run, "ViT-B/32").text)
+        what = f"head of {len(templates)} x {len(labels)}, {name} : {OVER}"
+        seconds = found.median(name)
+        figures = f"{seconds:.1f} s, {len(texts) / seconds:,.0f} prompts/s; {note}"
+        figures += f"GEMM {found.gemm(dtype):,.0f} GFLOP/s"
+        if OVER not in contenders:
+            yield Row("T7", what, None, figures, least)
+            continue
+        scale = len(texts) / len(sample)
+        minutes = scale * found.median(OVER) / 60
+        yield Row(
+            "T7",
+            what,
+            scale * found.ratio(name, OVER),
+            f"{figures}; theirs {minutes:.0f} min, scaled from {len(sample)} prompts a round",
+            least,
+            share=found.share(name, work, dtype),
+            limit=f"a {dtype} GEMM over unshared tokens",
+            bars={
+                name: len(texts) / found.median(name),
+                OVER: len(sample) / found.median(OVER),
+            },
+            unit="prompts/s",
+        )
+
+
+def flop(rows: Sequence[Sequence[int]], config: TextConfig) -> float:
+    """Count what cannot be saved: linear maps over each token that no other text shares.
+
+    Of a layer 12 w^2 multiply-adds a token; of the last one 2 w^2, and the rest for the end only.
+    """
+    batches = plan(list(dict.fromkeys(map(tuple, rows))))
+    tokens = sum(len(row) for batch in batches for row in batch.rows)
+    texts = sum(len(batch.rows) for batch in batches)
+    square = 2.0 * config.width**2
+    return square * (12 * tokens * (config.layers - 1) + 2 * tokens + 10 * texts)
+
+
+def tokenising(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row]:
+    """T9: ids of all the head's prompts, words seen before."""
+    texts = sentences(labels, templates)
+    tokenizer = Tokenizer()
+    cold = timed(lambda: tokenizer.rows(texts))
+    contenders = {"zeroshot": lambda: tokenizer.rows(texts)}
+    over = "OpenAI's SimpleTokenizer"
+    what = f"tokenising {len(texts):,} prompts, zeroshot : {over}"
+    if not peers.installed("clip"):
+        yield Row("T9", what, None, f"first time {cold:.2f} s", least=20.0)
+        return
+    simple = peers.openai().simple_tokenizer.SimpleTokenizer()
+    contenders[over] = lambda: [simple.encode(text) for text in texts]
+    found = alternate(contenders, rounds=run.size(5, 1))
+    same = [row[1:-1] for row in tokenizer.rows(texts)] == contenders[over]()
+    yield Row(
+        "T9",
+        what,
+        found.ratio("zeroshot", over),
+        f"{found.median('zeroshot'):.3f} : {found.median(over):.2f} s, first time {cold:.2f} s; "
+        + ("identical ids" if same else "IDS DIFFER"),
+        least=20.0,
+    )
+
+
+if __name__ == "__main__":
+    main(measure, __doc__)
