@@ -53,7 +53,7 @@ def encode(
         rows = list(inputs)
         embeddings = loaded.encode_text(rows, truncate=truncate)
     else:
-        from zeroshot.pipeline import ahead, batches, cores
+        from zeroshot.pipeline import embedded
 
         def prepare(path: str) -> tuple[str, np.ndarray | ImageError]:
             try:
@@ -61,19 +61,24 @@ def encode(
             except ImageError as error:
                 return path, error
 
+        def encode_batch(
+            batch: list[tuple[str, np.ndarray | ImageError]],
+        ) -> tuple[list[tuple[str, ImageError | None]], torch.Tensor | None]:
+            pixels = [each for _, each in batch if not isinstance(each, ImageError)]
+            outcomes = [(path, r if isinstance(r, ImageError) else None) for path, r in batch]
+            return outcomes, loaded.encode_pixels(np.stack(pixels)) if pixels else None
+
         parts = []
-        prepared = ahead(prepare, sources.images(inputs), workers=cores(), limit=128)
-        for batch in batches(prepared, 64):
-            pixels = []
-            for path, result in batch:
-                if isinstance(result, ImageError):
-                    failed += 1
-                    click.echo(f"Error: {result}", err=True)
-                else:
+        images = sources.images(inputs)
+        for outcomes, part in embedded(prepare, encode_batch, images, pool=loaded.pool):
+            for path, error in outcomes:
+                if error is None:
                     rows.append(path)
-                    pixels.append(result)
-            if pixels:
-                parts.append(loaded.encode_pixels(np.stack(pixels)))
+                else:
+                    failed += 1
+                    click.echo(f"Error: {error}", err=True)
+            if part is not None:
+                parts.append(part)
         embeddings = torch.cat(parts) if parts else torch.zeros(0, loaded.embed_dim)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
