@@ -86,7 +86,7 @@ class Classifier:
     def predict_proba(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
         """Return the probability of each label: float32 [n, L], rows sum to one."""
         logits = torch.from_numpy(self.decision_function(images))
-        return np.asarray(self._probabilities(logits).numpy())
+        return np.asarray(logits.softmax(dim=-1).numpy())
 
     def decision_function(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
         """Return the logits, scaled cosine similarities: float32 [n, L]."""
@@ -152,14 +152,11 @@ class Classifier:
                     yield Prediction(*ranking[0], ranking, source)
 
     def _rank(self, logits: Tensor, top: int) -> list[tuple[tuple[str, float], ...]]:
-        best, which = self._probabilities(logits).topk(min(top, len(self.head)), dim=1)
+        best, which = logits.softmax(dim=-1).topk(min(top, len(self.head)), dim=1)
         return [
             tuple((self.head.labels[column], value) for value, column in zip(*row, strict=True))
             for row in zip(best.tolist(), which.tolist(), strict=True)
         ]
-
-    def _probabilities(self, logits: Tensor) -> Tensor:
-        return logits.softmax(dim=-1)
 
     def _scored(
         self,
