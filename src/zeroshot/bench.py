@@ -25,6 +25,7 @@ from zeroshot import pipeline
 from zeroshot import prompts as prompt_sets
 from zeroshot.checkpoint.config import Spec
 from zeroshot.checkpoint.read import Checkpoint
+from zeroshot.checkpoint.stored import Stored, Weights
 from zeroshot.engine import Engine, choose_device, choose_dtype
 from zeroshot.model import Model
 from zeroshot.nn.config import NetworkConfig, TextConfig, ViTConfig
@@ -175,12 +176,9 @@ def random_model(
     dtype: str | torch.dtype | None = None,
 ) -> Model:
     """Make a model of random weights: as fast as a trained one, and as wrong as can be."""
-    with torch.device("meta"):
-        network = Network(config)
-    network.load_state_dict(draw(config), assign=True)
-    network.requires_grad_(False).eval()
+    weights = Weights(config, {name: Stored((value,)) for name, value in draw(config).items()})
     spec, where = Spec(config, Preprocess(config.vision.image_size)), choose_device(device)
-    checkpoint = Checkpoint(network, spec, "native", "random weights")
+    checkpoint = Checkpoint(weights, spec, "native")
     return Model(checkpoint, "random weights", where, choose_dtype(dtype, where))
 
 

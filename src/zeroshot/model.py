@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -29,6 +29,7 @@ from zeroshot.head import Head
 from zeroshot.images import ImageLike, each, is_single
 from zeroshot.label_store import LabelStore, default_folder
 from zeroshot.nn.config import Activation
+from zeroshot.nn.network import Network
 from zeroshot.pixels import Preprocess
 from zeroshot.prompts import Labels, Prompts
 from zeroshot.resources import warn_of_namesake
@@ -90,7 +91,6 @@ def load(
         _hints(alike) if alike else None,
         image_size,
         catalog.expectation(entry) if entry else None,
-        lazy=True,
     )
     model = Model(checkpoint, display, chosen_device, chosen_dtype)
     model.preprocess = replace(model.preprocess, decode=decode)
@@ -143,20 +143,27 @@ class Model:
     def __init__(
         self, checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.dtype
     ) -> None:
-        self.network = checkpoint.network  # on the CPU, as in the file until a tower is used
         self.spec = spec = checkpoint.spec
         self.name = name
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         self.preprocess: Preprocess = spec.preprocess
         self.tokenizer = Tokenizer(
             context_length=spec.network.text.context_length, merges=spec.merges
         )
-        ready = partial(checkpoints.finish, source=checkpoint.source)
-        self._engine = Engine(self.network, spec.network, device, dtype, ready=ready)
+        weights = checkpoint.weights
+        self._engine = Engine(weights.blank, spec.network, device, dtype, filled=weights.filled)
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
         return f"<Model {self.name} {self.embed_dim}-d on {self.device}, {dtype}>"
+
+    @property
+    def network(self) -> Network:
+        """The plain towers in float32, on the CPU: a copy, made when it is first asked for.
+
+        The model itself runs as `zeroshot.engine` rewrites them.
+        """
+        return self.checkpoint.network
 
     @property
     def device(self) -> torch.device:
@@ -176,7 +183,7 @@ class Model:
     @cached_property
     def logit_scale(self) -> float:
         """What cosine similarities are multiplied by to become logits; from the checkpoint."""
-        return float(self.network.logit_scale.float().exp())
+        return float(self.checkpoint.weights.stored["logit_scale"].read().exp())
 
     @property
     def logit_bias(self) -> float | None:
@@ -192,13 +199,12 @@ class Model:
         """
         facts = to_json(self.spec)
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-        for name, tensor in sorted(self.network.state_dict().items()):
-            if tensor.is_floating_point():
-                flat = tensor.reshape(-1)
-                middle = max(0, len(flat) // 2 - SAMPLE // 2)
-                digest.update(f"{name}{tuple(tensor.shape)}".encode())
-                for start in (0, middle, max(0, len(flat) - SAMPLE)):
-                    digest.update(flat[start : start + SAMPLE].float().numpy().tobytes())
+        for name, stored in sorted(self.checkpoint.weights.stored.items()):
+            length = stored.shape.numel()
+            middle = max(0, length // 2 - SAMPLE // 2)
+            digest.update(f"{name}{tuple(stored.shape)}".encode())
+            for start in (0, middle, max(0, length - SAMPLE)):
+                digest.update(stored.sample(start, start + SAMPLE).numpy().tobytes())
         return digest.hexdigest()[:32]
 
     def encode_image(
@@ -329,7 +335,7 @@ class Model:
             precision = self.dtype if device is None else choose_dtype(None, target)
         else:
             precision = choose_dtype(dtype, target)
-        moved = Model(self._checkpoint, self.name, target, precision)
+        moved = Model(self.checkpoint, self.name, target, precision)
         moved.preprocess = self.preprocess
         return moved
 

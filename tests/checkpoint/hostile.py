@@ -22,8 +22,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from zeroshot.checkpoint import native, read
+from zeroshot.checkpoint import native
 from zeroshot.checkpoint.config import Facts, from_json, to_json
+from zeroshot.checkpoint.stored import blank
 
 from . import forms
 
@@ -628,7 +629,7 @@ def headers() -> Iterator[Case]:
         for tower in ("vision", "text"):
             content["architecture"][tower]["layers"] = layers
         spec = from_json(Facts(content, ""))
-        names = read.blank(spec).state_dict()
+        names = blank(spec.network).state_dict()
         header: dict[str, object] = {METADATA: {native.METADATA_KEY: json.dumps(content)}}
         header |= {
             name: one | {"shape": [1], "data_offsets": [4 * n, 4 * n + 4]}

@@ -53,7 +53,7 @@ def test_every_type_is_read_bit_for_bit(form: str, dtype: torch.dtype, tmp_path:
         "empty": torch.zeros(0, 3, dtype=dtype),
     }
 
-    found = read_archive(saved(content, tmp_path / "a.pt", form))
+    found = read_archive(saved(content, tmp_path / "a.pt", form)).tensors
 
     assert list(found) == list(content)
     for name, tensor in content.items():
@@ -71,7 +71,7 @@ def test_names_are_dotted_through_dicts_and_parameters(form: str, tmp_path: Path
         "module": {"b": {"c": torch.ones(1)}},
     }
 
-    found = read_archive(saved(content, tmp_path / "a.pt", form))
+    found = read_archive(saved(content, tmp_path / "a.pt", form)).tensors
 
     assert list(found) == ["state_dict.a", "module.b.c"]
 
@@ -80,7 +80,7 @@ def test_names_are_dotted_through_dicts_and_parameters(form: str, tmp_path: Path
 def test_storages_that_are_shared_are_shared(form: str, tmp_path: Path) -> None:
     base = torch.arange(8.0)
 
-    found = read_archive(saved({"a": base, "b": base[4:]}, tmp_path / "a.pt", form))
+    found = read_archive(saved({"a": base, "b": base[4:]}, tmp_path / "a.pt", form)).tensors
 
     assert found["b"].data_ptr() == found["a"].data_ptr() + 16
 
@@ -89,7 +89,7 @@ def test_a_torchscript_archive_gives_parameters_and_buffers(tmp_path: Path) -> N
     tensors = {"a.b.weight": torch.ones(2, 3).half(), "c": torch.tensor(224)}
     forms.save_torchscript(tensors, tmp_path / "a.pt")
 
-    found = read_archive(tmp_path / "a.pt")
+    found = read_archive(tmp_path / "a.pt").tensors
 
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
@@ -100,7 +100,7 @@ def test_reading_maps_the_file_and_copies_nothing(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(size // 4)}, tmp_path / "a.pt")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    found = read_archive(tmp_path / "a.pt")
+    found = read_archive(tmp_path / "a.pt").tensors
 
     assert found["a"][0] == 1
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < size / 4
@@ -109,9 +109,9 @@ def test_reading_maps_the_file_and_copies_nothing(tmp_path: Path) -> None:
 def test_writing_to_a_tensor_leaves_the_file_alone(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(4)}, tmp_path / "a.pt")
 
-    read_archive(tmp_path / "a.pt")["a"].zero_()
+    read_archive(tmp_path / "a.pt").tensors["a"].zero_()
 
-    assert torch.equal(read_archive(tmp_path / "a.pt")["a"], torch.ones(4))
+    assert torch.equal(read_archive(tmp_path / "a.pt").tensors["a"], torch.ones(4))
 
 
 @pytest.mark.parametrize("form", ["zip", "legacy"])
@@ -164,7 +164,7 @@ def test_a_zip64_of_more_than_four_gigabytes_is_read(tmp_path: Path) -> None:
     with path.open("wb") as out:
         _write_zip64(out, pickle, size)
 
-    found = read_archive(path)
+    found = read_archive(path).tensors
 
     assert found["w"].tolist() == [1.0]
     assert os.stat(path).st_blocks * 512 < 2**20

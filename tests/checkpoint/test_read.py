@@ -14,6 +14,7 @@ from zeroshot import load
 from zeroshot.checkpoint import layouts, positions, read
 from zeroshot.checkpoint.config import Hints
 from zeroshot.checkpoint.read import Checkpoint
+from zeroshot.checkpoint.stored import blank
 from zeroshot.errors import (
     IncompatibleWeights,
     InputError,
@@ -118,7 +119,7 @@ def test_no_random_number_is_drawn_and_no_tensor_left_unfilled(
 
 
 def test_a_blank_network_has_no_values_and_cannot_answer() -> None:
-    network = read.blank(forms.VIT)
+    network = blank(forms.VIT.network)
 
     assert all(tensor.is_meta for tensor in network.state_dict().values())
 
@@ -150,7 +151,7 @@ def test_a_tensor_that_is_not_of_numbers_is_named(
     broken["visual.proj"][5, 5] = value
 
     with pytest.raises(IncompatibleWeights, match=r"visual\.proj holds NaN or infinity"):
-        read.read(forms.open_clip(forms.VIT, broken, tmp_path))
+        read.read(forms.open_clip(forms.VIT, broken, tmp_path)).weights.check()
 
 
 def test_a_large_sum_of_finite_values_is_no_infinity(vit: Tensors, tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ def test_tensors_and_metadata_are_what_was_saved(tmp_path: Path) -> None:
     tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(1).half()}
     save_file(tensors, tmp_path / "a.safetensors", {"format": "pt"})
 
-    found, metadata = read_safetensors(tmp_path / "a.safetensors")
+    content = read_safetensors(tmp_path / "a.safetensors")
+    found = content.tensors
 
-    assert metadata == {"format": "pt"}
+    assert content.metadata == {"format": "pt"}
     assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
 
 
@@ -56,4 +57,4 @@ def test_a_type_that_no_network_uses_is_named(tmp_path: Path) -> None:
 def test_a_crowd_of_tensors_within_the_limit_is_read(tmp_path: Path) -> None:
     save_file({str(n): torch.zeros(1) for n in range(9_000)}, tmp_path / "a.safetensors")
 
-    assert len(read_safetensors(tmp_path / "a.safetensors")[0]) == 9_000
+    assert len(read_safetensors(tmp_path / "a.safetensors").tensors) == 9_000

@@ -48,9 +48,9 @@ def warm_up(folder: Path) -> None:
     """Import whatever reading imports, so that any import after this is the file's doing."""
     for path in sorted(folder.iterdir()):
         verdict(lambda path=path: files.read_content(path))
-        verdict(lambda path=path: read.read(path, HINTS))
+        verdict(lambda path=path: read.read(path, HINTS).weights.check())
     forms.ours(forms.VIT, forms.tensors_of(forms.VIT), folder)
-    read.read(folder / "ours.safetensors")
+    read.read(folder / "ours.safetensors").weights.check()
 
 
 def verdict(action: Any) -> str:
@@ -102,7 +102,7 @@ def watched(path: Path) -> dict[str, Any]:
     sys.addaudithook(hook)
     before, start = resident(), time.process_time()
     reader = verdict(lambda: files.read_content(path))
-    whole = verdict(lambda: read.read(path, HINTS)) if reader == "read" else reader
+    whole = verdict(lambda: read.read(path, HINTS).weights.check()) if reader == "read" else reader
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     watching = False
     return {

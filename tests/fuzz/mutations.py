@@ -22,6 +22,7 @@ from torch import Tensor
 from zeroshot.checkpoint import config, files, read
 from zeroshot.checkpoint.config import Hints, Spec, to_json
 from zeroshot.checkpoint.native import METADATA_KEY
+from zeroshot.checkpoint.stored import blank
 from zeroshot.errors import ZeroshotError
 from zeroshot.nn.config import NetworkConfig, TextConfig, ViTConfig
 from zeroshot.pixels import Preprocess
@@ -74,7 +75,9 @@ def seeds() -> tuple[Seed, ...]:
 
 def whole(path: Path) -> object:
     """Read a checkpoint to the end: tensors, spec, network."""
-    return read.read(path, HINTS)
+    checkpoint = read.read(path, HINTS)
+    checkpoint.weights.check()
+    return checkpoint
 
 
 def _beside(path: Path) -> object:
@@ -125,7 +128,7 @@ def _checkpoint(spec: bytes) -> bytes:
 
 @cache
 def _values() -> dict[str, Tensor]:
-    state = read.blank(_spec()).state_dict()
+    state = blank(_spec().network).state_dict()
     tensors: dict[str, Tensor] = {name: torch.ones(t.shape) for name, t in state.items()}
     tensors["visual.proj"] = torch.ones(2, 2, dtype=torch.int8)
     tensors["visual.proj.scale"] = torch.ones(2)

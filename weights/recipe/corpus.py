@@ -1,8 +1,9 @@
 """The label-like texts that the text half learns from: nouns in templates, and what surrounds them.
 
-No label of any evaluation is singled out. One noun in a hundred that is not the name of an
-ImageNet class is held out: no text of the main training contains it, so that the likeness to the
-teacher is measured on words the student never saw. Texts with held-out nouns are taught last.
+No label of any evaluation is singled out. The likeness to the teacher is measured on two
+collections: texts drawn at random that are never taught, and every text of one noun in a hundred
+(none of them the name of an ImageNet class), so that the student never saw the word itself. The
+held-out nouns are taught last, once they have served.
 """
 
 import json
@@ -16,6 +17,7 @@ import wordnet
 from zeroshot.tokenizer import Tokenizer
 
 HELD_OUT = 0.01  # part of the nouns that no training text may contain
+UNSEEN = 8192  # texts that are kept from training, though others name the same nouns
 LONGEST = 24  # words; longer texts are rare and cost most
 PLAIN = ("{}", "a {}", "a photo of a {}.", "a photo of a {}")  # what users type
 OWN = (  # small scenes and synonyms that the published templates lack
@@ -53,6 +55,7 @@ class Corpus:
     """Texts, each with the nouns it names."""
 
     training: Texts
+    unseen: Texts  # for measuring: what would have been in `training`, drawn at random
     held_out: Texts  # for measuring: bare, in a photo, and in one other template
     late: Texts  # what would have been in `training` but for a held-out noun
 
@@ -96,7 +99,8 @@ def collect(packages: Path, *, seed: int = 0) -> Corpus:
         for name in sorted(held)
         for t in ("{}", "a photo of a {}.", rng.choice(templates))
     }
-    return Corpus({text: texts[text] for text in training}, held_out, late)
+    unseen = {text: texts[text] for text in training[-UNSEEN:]}
+    return Corpus({text: texts[text] for text in training[:-UNSEEN]}, unseen, held_out, late)
 
 
 def imagenet_names(packages: Path) -> list[str]:

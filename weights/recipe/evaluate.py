@@ -80,6 +80,7 @@ def print_likeness(texts: corpus.Corpus, packages: Path, work: Path) -> None:
     names = sorted({name for nouns in texts.training.values() for name in nouns})
     known = {UNSEEN.replace("{}", name): (name,) for name in names[::40]}
     collections = {
+        "texts never seen": texts.unseen,
         "held-out nouns": texts.held_out,
         "held-out nouns of one token": _single(texts.held_out),
         "known nouns in a template never seen": known,

@@ -35,11 +35,12 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Targets:
-    """Unit rows: of the 1000 classes, of single tokens, and of three collections of texts."""
+    """Unit rows: of the 1000 classes, of single tokens, and of four collections of texts."""
 
     concepts: np.ndarray  # float32 [1000, 384]
     tokens: np.ndarray  # float16 [vocabulary, 384]
     training: Lesson
+    unseen: Lesson
     held_out: Lesson
     late: Lesson
 
@@ -101,6 +102,7 @@ def build(packages: Path, texts: Corpus, tokens: list[str], folder: Path) -> Tar
         concepts=aim.concepts,
         tokens=words.aims[[place[token] for token in tokens]],  # "cat" within a word and at its end
         training=aim.at(texts.training, "training"),
+        unseen=aim.at(texts.unseen, "unseen"),
         held_out=aim.at(texts.held_out, "held_out"),
         late=aim.at(texts.late, "late"),
     )

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from zeroshot.checkpoint import zips
+from zeroshot.checkpoint.mapped import Content, map_file
 from zeroshot.checkpoint.pickles import (
     MAX_OPCODES,
     MAX_PICKLE,
@@ -55,21 +56,19 @@ STORAGES = {
 }
 
 
-def read_archive(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a `.pt`, `.pth` or `.bin` file by dotted name, memory-mapped.
+def read_archive(path: Path) -> Content:
+    """Read the tensors of a `.pt`, `.pth` or `.bin` file by dotted name, memory-mapped.
 
     Raises UnsafeWeightsError when it is none of the three containers, or lies about itself.
     """
     source = str(path)
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            raise _refuse(source, "an empty file")
-        # copy-on-write: torch wants writable memory; the file itself stays as it is
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    if not path.stat().st_size:
+        raise _refuse(source, "an empty file")
+    data = map_file(path)
     with memoryview(data) as view:
         read_container = _read_zip if data[:4] == b"PK\x03\x04" else _read_legacy
         root, spans = read_container(source, view)
-    return _tensors(root, _Loader(path, data, spans))
+    return Content(_tensors(root, _Loader(path, data, spans)), maps=(data,))
 
 
 def _read_zip(source: str, data: memoryview) -> tuple[Any, dict[str, Span]]:

@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from torch import Tensor
-
+from zeroshot.checkpoint.stored import Stored
 from zeroshot.errors import IncompatibleWeights, InputError
 from zeroshot.nn.config import (
     Activation,
@@ -95,7 +94,7 @@ class Hints:
     preprocess: Preprocess
 
 
-def from_shapes(tensors: Mapping[str, Tensor], hints: Hints, source: str) -> Spec:
+def from_shapes(tensors: Mapping[str, Stored], hints: Hints, source: str) -> Spec:
     """Read the architecture off tensor shapes (`build_model` of openai/CLIP).
 
     `tensors` bear this package's names. Heads are taken to be 64 wide, as in all of OpenAI's
@@ -135,7 +134,7 @@ def from_shapes(tensors: Mapping[str, Tensor], hints: Hints, source: str) -> Spe
 
 
 def _vision_from_shapes(
-    tensors: Mapping[str, Tensor], activation: Activation, source: str
+    tensors: Mapping[str, Stored], activation: Activation, source: str
 ) -> VisionConfig:
     if "visual.class_embedding" in tensors:
         width, _, patch, _ = tensors["visual.conv1.weight"].shape
@@ -160,7 +159,7 @@ def _vision_from_shapes(
     )
 
 
-def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
+def _count(tensors: Mapping[str, Stored], prefix: str) -> int:
     """Count the numbered modules below a name."""
     return len({name[len(prefix) :].split(".")[0] for name in tensors if name.startswith(prefix)})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import mmap
 from pathlib import Path
 
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from zeroshot.checkpoint.archive import read_archive
 from zeroshot.checkpoint.config import read_json
 from zeroshot.checkpoint.layouts import some
+from zeroshot.checkpoint.mapped import Content
 from zeroshot.checkpoint.safetensors_file import read_safetensors
 from zeroshot.errors import IncompatibleWeights, ModelNotFound, UnsafeWeightsError
 
@@ -22,14 +23,6 @@ WEIGHTS = (
 INDEX = ".index.json"  # after such a name: which shard holds which tensor
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 MAX_SHARDS = 1000
-
-
-@dataclass(frozen=True)
-class Content:
-    """What the file or files of a checkpoint hold."""
-
-    tensors: dict[str, Tensor]
-    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def find_weights(path: Path) -> Path:
@@ -67,8 +60,8 @@ def _read_file(path: Path) -> Content:
             source=str(path),
         )
     if path.suffix == ".safetensors" or head[8:9] == b"{":
-        return Content(*read_safetensors(path))
-    return Content(read_archive(path))
+        return read_safetensors(path)
+    return read_archive(path)
 
 
 def _read_shards(index: Path) -> Content:
@@ -90,8 +83,10 @@ def _read_shards(index: Path) -> Content:
             "copy them from where the index came from"
         )
     tensors: dict[str, Tensor] = {}
+    maps: list[mmap.mmap] = []
     for name in names:
-        held = _read_file(index.parent / name).tensors
+        shard = _read_file(index.parent / name)
+        held = shard.tensors
         wanted = {key for key, place in places.items() if place == name}
         if held.keys() != wanted:
             odd = some(sorted(held.keys() ^ wanted))
@@ -101,4 +96,5 @@ def _read_shards(index: Path) -> Content:
                 source=str(index),
             )
         tensors |= held
-    return Content(tensors)
+        maps += shard.maps
+    return Content(tensors, maps=tuple(maps))

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from zeroshot.errors import IncompatibleWeights
 
 Layout = Literal["native", "openai", "open_clip", "huggingface"]
+Parts = tuple[Tensor, ...]  # of one tensor of ours, which lie below one another
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")  # where training scripts put it
 TEXT_ROOTS = (
@@ -83,16 +83,20 @@ def detect(names: Iterable[str], source: str) -> Layout:
     )
 
 
-def to_native(tensors: dict[str, Tensor], layout: Layout, source: str) -> dict[str, Tensor]:
-    """Rename and reshape tensors to this package's names; what is not a weight is left out."""
+def to_native(tensors: dict[str, Tensor], layout: Layout, source: str) -> dict[str, Parts]:
+    """Rename and reshape tensors to this package's names; what is not a weight is left out.
+
+    Nothing is read of them: what must be joined is handed out in parts.
+    """
+    parts: dict[str, Parts] = {name: (tensor,) for name, tensor in tensors.items()}
     if layout == "huggingface":
-        tensors = _from_huggingface(tensors)
-    named: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
+        parts = _from_huggingface(tensors)
+    named: dict[str, Parts] = {}
+    for name, found in parts.items():
         if name in OPENAI_EXTRAS or name.endswith(NO_WEIGHTS):
             continue
-        if name == "logit_scale" and tensor.numel() == 1:
-            tensor = tensor.reshape(())  # both scalars and vectors of one occur
+        if name == "logit_scale" and found[0].numel() == 1:
+            found = (found[0].reshape(()),)  # both scalars and vectors of one occur
         ours = f"text.{name}" if name.startswith(TEXT_ROOTS) else name
         if ours in named:
             raise IncompatibleWeights(
@@ -100,11 +104,11 @@ def to_native(tensors: dict[str, Tensor], layout: Layout, source: str) -> dict[s
                 "layouts, get it again from its publisher",
                 source=source,
             )
-        named[ours] = tensor
+        named[ours] = found
     return named
 
 
-def _from_huggingface(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _from_huggingface(tensors: dict[str, Tensor]) -> dict[str, Parts]:
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         ours = name
@@ -113,26 +117,17 @@ def _from_huggingface(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if ours in ("visual.proj", "text.text_projection") and tensor.ndim == 2:
             tensor = tensor.T
         renamed[ours] = tensor
-    joined: dict[str, Tensor] = {}
+    joined: dict[str, Parts] = {}
     for name, tensor in renamed.items():
         found = re.match(r"(.*\.attn\.)([qkv])_proj\.(weight|bias)$", name)
         stem, part, kind = found.groups() if found else ("", "", "")
         parts = [renamed.get(f"{stem}{letter}_proj.{kind}") for letter in "qkv"]
         alike = [p for p in parts if p is not None and p.shape == tensor.shape]
         if not found or len(alike) < 3 or len({p.dtype for p in alike}) > 1 or not tensor.ndim:
-            joined[name] = tensor  # one that stays alone here will be reported as unexpected
+            joined[name] = (tensor,)  # one that stays alone here will be reported as unexpected
         elif part == "q":
-            joined[f"{stem}in_proj_{kind}"] = _stacked(alike)
+            joined[f"{stem}in_proj_{kind}"] = tuple(alike)
     return joined
-
-
-def _stacked(parts: list[Tensor]) -> Tensor:
-    """Put tensors of one shape below one another; on paper, too."""
-    first = parts[0]
-    if first.is_meta:  # `torch.cat` of meta tensors imports torch's compiler: 1.5 seconds
-        shape = (len(parts) * len(first), *first.shape[1:])
-        return torch.empty(shape, dtype=first.dtype, device="meta")
-    return torch.cat(parts)
 
 
 def some(names: list[str], limit: int = 10) -> str:

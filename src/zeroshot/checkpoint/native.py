@@ -42,11 +42,6 @@ def row_scales(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     return scales
 
 
-def widen(tensor: Tensor, scale: Tensor) -> Tensor:
-    """Turn an int8 tensor and its row scales into float32."""
-    return tensor.float().mul_(scale.float().reshape(-1, *[1] * (tensor.ndim - 1)))
-
-
 def save(path: Path, name: str, spec: Spec, tensors: dict[str, Tensor]) -> None:
     """Write a checkpoint in this layout; the file appears whole or not at all."""
     metadata = {METADATA_KEY: json.dumps({"name": name, **to_json(spec)}, sort_keys=True)}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PLACES = ("visual.positional_embedding", "visual.attnpool.positional_embedding")
+PLACES = {"visual.positional_embedding", "visual.attnpool.positional_embedding"}
 
 
 def resize(embedding: Tensor, places: int) -> Tensor:

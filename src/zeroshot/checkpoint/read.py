@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zeroshot.catalog import Expectation
 from zeroshot.checkpoint import config, files, layouts, native, positions
 from zeroshot.checkpoint.config import Hints, Spec
-from zeroshot.checkpoint.files import Content
 from zeroshot.checkpoint.layouts import Layout, some
+from zeroshot.checkpoint.mapped import Content
+from zeroshot.checkpoint.stored import Stored, Weights, blank
 from zeroshot.errors import IncompatibleWeights, WeightsError
 from zeroshot.nn.config import Activation, ConceptConfig, ResNetConfig, ViTConfig
 from zeroshot.nn.network import Network
@@ -32,12 +34,24 @@ MAX_SCALE = 1000  # of logits; CLIP's training keeps it below 100
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network ready to run in float32, and what belongs to its weights."""
+    """The weights of a network, and what belongs to them."""
 
-    network: Network
+    weights: Weights
     spec: Spec
     layout: Layout
-    source: str  # path of the weights file
+
+    @property
+    def source(self) -> str:
+        """Path of the weights file."""
+        return self.weights.source
+
+    @cached_property
+    def network(self) -> Network:
+        """The whole network in float32, on the CPU.
+
+        Raises IncompatibleWeights when a value is not a number.
+        """
+        return self.weights.network()
 
 
 def read(
@@ -45,77 +59,62 @@ def read(
     hints: Hints | None = None,
     image_size: int | None = None,
     expected: Expectation | None = None,
-    *,
-    lazy: bool = False,
 ) -> Checkpoint:
-    """Read a checkpoint of any known layout.
+    """Read a checkpoint of any known layout; its values are left in the file until needed.
 
     `hints` supply activation and preprocessing where bare tensors do not say them; files that
     say so themselves are believed, unless it is `expected` otherwise of a catalogued checkpoint.
     `image_size` asks for pictures of another size than the checkpoint's own: its position
-    embeddings are resampled. With `lazy` the values of a tower are left in the file until
-    `finish` is called with it. Raises ModelNotFound, IncompatibleWeights, UnsafeWeightsError,
+    embeddings are resampled. Raises ModelNotFound, IncompatibleWeights, UnsafeWeightsError,
     InputError.
     """
     try:
         weights = files.find_weights(path)
-        content = files.read_content(weights)
-        checkpoint = _understand(weights, content, hints, image_size, expected)
+        return _understand(weights, files.read_content(weights), hints, image_size, expected)
     except OSError as error:
         raise WeightsError(
             f"{error.filename or path}: cannot be read ({error.strerror or error}); check the "
             "file and its permissions",
             source=str(path),
         ) from error
-    if not lazy:
-        finish(checkpoint.network, checkpoint.source)
-    return checkpoint
-
-
-def finish(tower: nn.Module, source: str) -> None:
-    """Make a network, or one tower of it, float32, and check that its values are numbers."""
-    tower.float()
-    for name, tensor in tower.state_dict().items():
-        # One pass at memory speed: a sum is finite unless an addend is not, or it overflows.
-        if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
-            raise IncompatibleWeights(
-                f"{source}: tensor {name} holds NaN or infinity", source=source
-            )
 
 
 def _understand(
-    weights: Path,
+    path: Path,
     content: Content,
     hints: Hints | None,
     image_size: int | None,
     expected: Expectation | None,
 ) -> Checkpoint:
-    """Make a network of tensors: first on paper, so that nothing is copied which does not fit."""
-    source, tensors = str(weights), content.tensors
+    """Find out which network these tensors are, and that they are all of it."""
+    source, tensors = str(path), content.tensors
     layout: Layout = "native"
     scales: dict[str, Tensor] = {}
     if native.METADATA_KEY in content.metadata:
         scales = native.row_scales(tensors, source)
     else:
         tensors = layouts.unwrap(tensors)
-        layout = _layout(weights, tensors)
-    # Tensors on the meta device have a shape and a type, and no memory.
-    paper = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    paper = layouts.to_native(paper, layout, source)
+        layout = _layout(path, tensors)
+    stored = {
+        name: Stored(parts, scales.get(name))
+        for name, parts in layouts.to_native(tensors, layout, source).items()
+    }
     if layout == "native":
         spec = native.read_spec(content.metadata, source)
     else:
-        spec = _spec(weights, layout, paper, hints)
+        spec = _spec(path, layout, stored, hints)
     if expected is not None:
         spec = _as_published(spec, expected, source)
-    _check_depth(spec, len(paper), source)
-    network = blank(spec)
-    check_fit(network, paper, scales, source)
+    _check_depth(spec, len(stored), source)
+    weights = Weights(spec.network, stored, content.maps, source)
+    check_fit(weights)
     if image_size is not None:
         spec = config.resized(spec, image_size)
-        network = blank(spec)
-    fill(network, layouts.to_native(tensors, layout, source), scales, source)
-    return Checkpoint(network, spec, layout, source)
+        shapes = blank(spec.network).state_dict()
+        for name in positions.PLACES & stored.keys():
+            stored[name] = replace(stored[name], places=len(shapes[name]) - 1)
+        weights = Weights(spec.network, stored, content.maps, source)
+    return Checkpoint(weights, spec, layout)
 
 
 def _layout(weights: Path, tensors: dict[str, Tensor]) -> Layout:
@@ -127,7 +126,7 @@ def _layout(weights: Path, tensors: dict[str, Tensor]) -> Layout:
         raise
 
 
-def _spec(weights: Path, layout: Layout, tensors: dict[str, Tensor], hints: Hints | None) -> Spec:
+def _spec(weights: Path, layout: Layout, tensors: dict[str, Stored], hints: Hints | None) -> Spec:
     if layout == "openai":
         return config.from_shapes(tensors, OPENAI_HINTS, str(weights))
     names = (OPEN_CLIP_CONFIG, HUGGINGFACE_CONFIG)
@@ -229,30 +228,27 @@ def _check_depth(spec: Spec, tensors: int, source: str) -> None:
         )
 
 
-def blank(spec: Spec) -> Network:
-    """Build the network of a spec without memory, so without values that nobody gave."""
-    with torch.device("meta"):
-        return Network(spec.network)
-
-
-def check_fit(
-    network: Network, tensors: dict[str, Tensor], scales: dict[str, Tensor], source: str
-) -> None:
+def check_fit(weights: Weights) -> None:
     """Raise IncompatibleWeights unless these are the network's tensors, all and no others."""
-    wanted = {name: tensor for name, tensor in network.state_dict().items() if _stored(name)}
-    shared = wanted.keys() & tensors.keys()
+    stored, source = weights.stored, weights.source
+    shapes = {
+        name: tensor.shape
+        for name, tensor in weights.blank.state_dict().items()
+        if not name.endswith(layouts.NO_WEIGHTS)
+    }
+    shared = [name for name in shapes if name in stored]
     problems = {
-        "missing": sorted(wanted.keys() - tensors.keys()),
-        "unexpected": sorted(tensors.keys() - wanted.keys()),
+        "missing": sorted(shapes.keys() - stored.keys()),
+        "unexpected": sorted(stored.keys() - shapes.keys()),
         "misshapen": [
-            f"{name} is {_shape(tensors[name])}, wanted {_shape(wanted[name])}"
-            for name in wanted
-            if name in shared and tensors[name].shape != wanted[name].shape
+            f"{name} is {_shape(stored[name].shape)}, wanted {_shape(shapes[name])}"
+            for name in shared
+            if stored[name].shape != shapes[name]
         ],
         "not floating point": [
-            f"{name} of {str(tensors[name].dtype).removeprefix('torch.')}"
-            for name in wanted
-            if name in shared and not (tensors[name].is_floating_point() or name in scales)
+            f"{name} of {str(stored[name].dtype).removeprefix('torch.')}"
+            for name in shared
+            if not (stored[name].dtype.is_floating_point or stored[name].scale is not None)
         ],
     }
     listed = [f"{len(names)} {what}: {some(names)}" for what, names in problems.items() if names]
@@ -261,26 +257,7 @@ def check_fit(
             f"{source}: the tensors do not fit the architecture; {'; '.join(listed)}",
             source=source,
         )
-
-
-def fill(
-    network: Network, tensors: dict[str, Tensor], scales: dict[str, Tensor], source: str
-) -> None:
-    """Give a blank network its values, as the file holds them."""
-    state = network.state_dict()
-    for name, empty in state.items():
-        if not _stored(name):
-            state[name] = torch.zeros((), dtype=torch.long)  # counts training steps
-            continue
-        scale = scales.get(name)
-        tensor = tensors[name] if scale is None else native.widen(tensors[name], scale)
-        if name in positions.PLACES:
-            tensor = positions.resize(tensor.float(), len(empty) - 1)
-        state[name] = tensor
-    network.load_state_dict(state, assign=True)
-    network.requires_grad_(False).eval()
-    assert not any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers()))
-    factor = float(network.logit_scale.float().exp())
+    factor = float(stored["logit_scale"].read().exp())
     if not 0 < factor <= MAX_SCALE:
         raise IncompatibleWeights(
             f"{source}: logit_scale.exp() is {factor:.4g}, wanted within 0..{MAX_SCALE}; not a "
@@ -289,10 +266,5 @@ def fill(
         )
 
 
-def _stored(name: str) -> bool:
-    """Say whether checkpoints hold this entry of a state dict, rather than leave it out."""
-    return not name.endswith(layouts.NO_WEIGHTS)
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "scalar"
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import reprlib
 import struct
+from collections.abc import Iterator
+from math import prod
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from zeroshot.checkpoint.mapped import Content, map_file
 from zeroshot.checkpoint.zips import refusal as _refuse
 from zeroshot.errors import IncompatibleWeights
 
@@ -17,29 +22,63 @@ MAX_HEADER = 4 * 2**20  # bytes; 10,000 tensors need about one MB
 MAX_TENSORS = 10_000
 MAX_NAME = 512  # letters
 MAX_MARKS = {b"{": MAX_TENSORS + 100, b"[": 2 * MAX_TENSORS + 100, b",": 20 * MAX_TENSORS}
-DTYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_safetensors(path: Path) -> Content:
     """Return the file's tensors, memory-mapped, and its metadata.
 
-    The safetensors library refuses tensors that overlap, leave holes or reach past the end.
+    The safetensors library refuses tensors that overlap, leave holes or reach past the end; the
+    tensors are then laid over a map of our own, which can be let go of.
     """
     source = str(path)
-    check_header(path)
+    header, start = check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            # safetensors keeps the file mapped as long as a tensor lives
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
+            data = map_file(path)
+            tensors = {
+                name: file.get_tensor(name) if tensor is None else tensor
+                for name, tensor in _laid_over(data, header, start)
+            }
+            return Content(tensors, dict(file.metadata() or {}), (data,))
     except (SafetensorError, RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise _refuse(source, f"safetensors reports {error}") from error
 
 
-def check_header(path: Path) -> dict[str, object]:
+def _laid_over(
+    data: Any, header: dict[str, Any], start: int
+) -> Iterator[tuple[str, Tensor | None]]:
+    """Yield each tensor that the checked header describes, None for one that lies askew."""
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        dtype, shape = DTYPES[entry["dtype"]], entry["shape"]
+        offset = start + entry["data_offsets"][0]
+        if not prod(shape):
+            yield name, torch.empty(shape, dtype=dtype)
+        elif offset % dtype.itemsize:
+            yield name, None
+        else:
+            flat = torch.frombuffer(data, dtype=dtype, count=prod(shape), offset=offset)
+            yield name, flat.view(shape)
+
+
+def check_header(path: Path) -> tuple[dict[str, Any], int]:
     """Parse the JSON header, refusing one that is oversized, crowded or says a thing twice.
 
-    What would make many small objects is counted before any is made.
+    What would make many small objects is counted before any is made. Returns the header, and
+    where the tensors begin, in bytes.
     """
     source = str(path)
     size = path.stat().st_size
@@ -69,11 +108,11 @@ def check_header(path: Path) -> dict[str, object]:
         raise _refuse(source, f"a header with names of more than {MAX_NAME} letters")
     for name, entry in header.items():
         dtype = entry.get("dtype") if isinstance(entry, dict) else None
-        if name != "__metadata__" and dtype not in DTYPES:
+        if name != "__metadata__" and not (isinstance(dtype, str) and dtype in DTYPES):
             raise IncompatibleWeights(
                 f"{source}: tensor {name!r} holds {reprlib.repr(dtype)}, wanted one of "
                 f"{', '.join(DTYPES)}; "
                 "get the weights in half or single precision",
                 source=source,
             )
-    return header
+    return header, 8 + length

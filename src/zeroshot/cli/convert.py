@@ -37,7 +37,9 @@ def convert(
     load = partial(zeroshot.load, device="cpu", dtype="float32")
     path: str | Path = Path(source) if Path(source).exists() else source
     model = load(path, like=like, offline=offline)
-    tensors = model.network.state_dict()
+    weights = model.checkpoint.weights
+    weights.check()
+    tensors = weights.as_stored()
     native.save(target, model.name, model.spec, native.halve(tensors) if half else tensors)
     written = load(target)  # read back before it is called done
     click.echo(

@@ -7,8 +7,12 @@ are added inside the linear maps.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeroshot.engine.linear import Fused, Linear
@@ -17,6 +21,21 @@ from zeroshot.nn.layers import Block, Transformer
 
 QUICK_GELU = 1.702
 FUSED: dict[Activation, Fused] = {"quick_gelu": "silu", "gelu": "gelu", "gelu_tanh": "gelu_tanh"}
+
+
+class Filled(Protocol):
+    """Gives a module float32 values while it is rewritten, all but those of `but`."""
+
+    def __call__(
+        self, module: nn.Module, but: nn.Module | None = None
+    ) -> AbstractContextManager[None]: ...
+
+
+@contextmanager
+def in_memory(module: nn.Module, but: nn.Module | None = None) -> Iterator[None]:
+    """Take a module that has its values already; they stay."""
+    module.float()
+    yield
 
 
 class Norm:
@@ -31,37 +50,18 @@ class Norm:
         return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
 
 
-def fast_blocks(
-    transformer: Transformer, activation: Activation, dtype: torch.dtype
-) -> list[FastBlock]:
-    """Rewrite a stack of blocks."""
-    return [
-        FastBlock(block, activation, dtype)
-        for block in transformer.resblocks
-        if isinstance(block, Block)  # always; says so to the type checker
-    ]
-
-
 class FastBlock:
-    """One block, from the plain one; its attention projections are packed by `project`."""
+    """What every block has, from the plain one."""
 
     def __init__(self, block: Block, activation: Activation, dtype: torch.dtype) -> None:
         width = block.attn.out_proj.in_features
         self.heads, self.width = block.attn.heads, width
         self.ln_1, self.ln_2 = Norm(block.ln_1, dtype), Norm(block.ln_2, dtype)
-        self._projection = block.attn.in_proj_weight, block.attn.in_proj_bias
         self.out = Linear(block.attn.out_proj.weight, block.attn.out_proj.bias, dtype)
         fold = QUICK_GELU if activation == "quick_gelu" else 1.0
         first, second = block.mlp.c_fc, block.mlp.c_proj
         self.fc1 = Linear(first.weight * fold, first.bias * fold, dtype, FUSED[activation])
         self.fc2 = Linear(second.weight / fold, second.bias, dtype)
-        self.dtype = dtype
-
-    def project(self, first: int, last: int) -> Linear:
-        """Pack a part of the fused projection: queries are 0 to 1, keys 1 to 2, values 2 to 3."""
-        rows = slice(first * self.width, last * self.width)
-        weight, bias = self._projection
-        return Linear(weight[rows], bias[rows], self.dtype)
 
     def heads_first(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Split [b, t, parts * w] into `parts` tensors [b, h, t, w/h]."""
@@ -73,3 +73,34 @@ class FastBlock:
         """Add attention's answer [b, h, t, w/h] and the MLP's to the residual x [b, t, w]."""
         x = self.out.add_to(x, attended.transpose(1, 2).reshape(x.shape))
         return self.fc2.add_to(x, self.fc1(self.ln_2(x)))
+
+
+class InnerBlock(FastBlock):
+    """A block whose every place is read by the next one."""
+
+    def __init__(self, block: Block, activation: Activation, dtype: torch.dtype) -> None:
+        super().__init__(block, activation, dtype)
+        self.qkv = Linear(block.attn.in_proj_weight, block.attn.in_proj_bias, dtype)
+
+
+class LastBlock(FastBlock):
+    """The last block: few places are read, so queries are few, but all keys and values count."""
+
+    def __init__(self, block: Block, activation: Activation, dtype: torch.dtype) -> None:
+        super().__init__(block, activation, dtype)
+        weight, bias, width = block.attn.in_proj_weight, block.attn.in_proj_bias, self.width
+        self.query = Linear(weight[:width], bias[:width], dtype)
+        self.keys = Linear(weight[width:], bias[width:], dtype)  # and values
+
+
+def fast_blocks(
+    transformer: Transformer, activation: Activation, dtype: torch.dtype, filled: Filled
+) -> tuple[list[InnerBlock], LastBlock]:
+    """Rewrite a stack of blocks, with the values of one at a time."""
+    *plain, final = (block for block in transformer.resblocks if isinstance(block, Block))
+    inner: list[InnerBlock] = []
+    for block in plain:
+        with filled(block):
+            inner.append(InnerBlock(block, activation, dtype))
+    with filled(final):
+        return inner, LastBlock(final, activation, dtype)

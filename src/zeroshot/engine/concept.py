@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
+from zeroshot.engine.blocks import Filled, in_memory
 from zeroshot.nn.concept import ConceptTower
 
 
@@ -17,9 +18,11 @@ class FastConceptTower:
     they cost nothing.
     """
 
-    def __init__(self, tower: ConceptTower, dtype: torch.dtype) -> None:
-        self.dtype, self.tower = dtype, tower
-        self.convolutions = copy.deepcopy(tower.classifier).to(dtype)
+    def __init__(self, tower: ConceptTower, dtype: torch.dtype, filled: Filled = in_memory) -> None:
+        self.dtype = dtype
+        with filled(tower):
+            self.tower = copy.deepcopy(tower)
+        self.convolutions = copy.deepcopy(self.tower.classifier).to(dtype)
         self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, pixels: Tensor) -> Tensor:

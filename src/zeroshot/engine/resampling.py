@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from zeroshot.engine.levels import levels
 from zeroshot.pixels import LONGEST, Preprocess
 
 
@@ -25,12 +26,12 @@ def resample(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.float32
     if short < size or long > LONGEST * short:  # enlarging, torch would be two levels off
         return preprocess.normalise(np.asarray(preprocess.resize(picture)))
     width, height, left, top = preprocess.geometry(*picture.size)
-    levels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).unsqueeze(0)  # [1, 3, h, w]
     with torch.inference_mode():
-        resized = F.interpolate(
-            levels, size=(height, width), mode=preprocess.interpolation, antialias=True
-        )
-        square = resized[0, :, top : top + size, left : left + size]
+        with levels(picture) as whole:
+            resized = F.interpolate(
+                whole, size=(height, width), mode=preprocess.interpolation, antialias=True
+            )
+        square = resized[0, :3, top : top + size, left : left + size]
         scale, shift = _normalisation(preprocess.mean, preprocess.std)
         values = square.to(torch.float32, memory_format=torch.contiguous_format)
         return np.asarray(values.mul_(scale).sub_(shift).numpy())

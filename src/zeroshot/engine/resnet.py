@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zeroshot.engine.blocks import Filled, in_memory
 from zeroshot.engine.convolution import folded
 from zeroshot.engine.linear import Linear
 from zeroshot.nn.resnet import AttentionPool, Bottleneck, ModifiedResNet
@@ -14,19 +15,22 @@ from zeroshot.nn.resnet import AttentionPool, Bottleneck, ModifiedResNet
 class FastResNet:
     """Pixels [b, 3, s, s] become embeddings [b, d]; equal to the plain tower but for rounding."""
 
-    def __init__(self, tower: ModifiedResNet, dtype: torch.dtype) -> None:
+    def __init__(
+        self, tower: ModifiedResNet, dtype: torch.dtype, filled: Filled = in_memory
+    ) -> None:
         self.dtype = dtype
-        self.stem = [
-            folded(tower.conv1, tower.bn1, dtype, relu=True),
-            folded(tower.conv2, tower.bn2, dtype, relu=True),
-            folded(tower.conv3, tower.bn3, dtype, relu=True),
-        ]
-        self.blocks = [
-            FastBottleneck(block, dtype)
-            for block in tower.modules()
-            if isinstance(block, Bottleneck)
-        ]
-        self.pool = FastAttentionPool(tower.attnpool, dtype)
+        with filled(tower):
+            self.stem = [
+                folded(tower.conv1, tower.bn1, dtype, relu=True),
+                folded(tower.conv2, tower.bn2, dtype, relu=True),
+                folded(tower.conv3, tower.bn3, dtype, relu=True),
+            ]
+            self.blocks = [
+                FastBottleneck(block, dtype)
+                for block in tower.modules()
+                if isinstance(block, Bottleneck)
+            ]
+            self.pool = FastAttentionPool(tower.attnpool, dtype)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embed a batch."""

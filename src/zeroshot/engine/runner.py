@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeroshot.engine import workers
+from zeroshot.engine.blocks import Filled, in_memory
 from zeroshot.engine.concept import FastConceptTower
 from zeroshot.engine.resnet import FastResNet
 from zeroshot.engine.text import Batch, FastTextTransformer, Row, plan
@@ -35,9 +36,9 @@ Task = TypeVar("Task")
 class Engine:
     """Runs a network's two towers; each is made ready when it is first used.
 
-    `network` is on the CPU; `ready` is called with a tower before its first use, and must leave
-    it in float32. With `plain` the modules themselves are run, which is what the fast towers are
-    compared with.
+    `network` is on the CPU; `filled` gives a module of it float32 values while it is rewritten or
+    moved. With `plain` the modules themselves are run, which is what the fast towers are compared
+    with: on a CPU they need values of their own.
     """
 
     def __init__(
@@ -48,14 +49,14 @@ class Engine:
         dtype: torch.dtype,
         *,
         plain: bool = False,
-        ready: Callable[[nn.Module], object] = nn.Module.float,
+        filled: Filled = in_memory,
     ) -> None:
         self.device = device
         self.dtype = dtype
         self._network = network
         self._config = config
         self._plain = plain or device.type != "cpu"
-        self._ready = ready
+        self._filled = filled
         self._making = threading.Lock()  # workers may ask for a tower all at once
 
     @property
@@ -66,26 +67,24 @@ class Engine:
     @cached_property
     def _vision(self) -> Vision:
         tower, config = self._network.visual, self._config.vision
-        self._ready(tower)
         with torch.inference_mode():
             if not self._plain and isinstance(tower, VisionTransformer):
                 assert isinstance(config, ViTConfig)
-                return FastVisionTransformer(tower, config, self.dtype)
+                return FastVisionTransformer(tower, config, self.dtype, self._filled)
             if not self._plain and isinstance(tower, ModifiedResNet):
-                return FastResNet(tower, self.dtype)
+                return FastResNet(tower, self.dtype, self._filled)
             if not self._plain and isinstance(tower, ConceptTower):
-                return FastConceptTower(tower, self.dtype)
+                return FastConceptTower(tower, self.dtype, self._filled)
             return self._moved(tower)
 
     @cached_property
     def _fast_text(self) -> FastTextTransformer:
-        self._ready(self._network.text)
+        text, config = self._network.text, self._config.text
         with torch.inference_mode():
-            return FastTextTransformer(self._network.text, self._config.text, self.dtype)
+            return FastTextTransformer(text, config, self.dtype, self._filled)
 
     @cached_property
     def _plain_text(self) -> nn.Module:
-        self._ready(self._network.text)
         return self._moved(self._network.text)
 
     def _blank(self, count: int) -> Tensor:
@@ -101,9 +100,10 @@ class Engine:
         vars(self).update(state, _making=threading.Lock())
 
     def _moved(self, tower: nn.Module) -> nn.Module:
-        if self.device.type == "cpu" and self.dtype == torch.float32:
-            return tower
-        return copy.deepcopy(tower).to(self.device, self.dtype)
+        with self._filled(tower):
+            if self.device.type == "cpu" and self.dtype == torch.float32:
+                return tower
+            return copy.deepcopy(tower).to(self.device, self.dtype)
 
     # Towers run in inference mode, but what is returned is made outside of it, under no_grad:
     # an inference tensor could not be used in training a layer on top.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zeroshot.engine.blocks import Norm, fast_blocks
+from zeroshot.engine.blocks import Filled, Norm, fast_blocks, in_memory
 from zeroshot.engine.linear import Linear
 from zeroshot.nn.config import TextConfig
 from zeroshot.nn.text_transformer import TextTransformer
@@ -43,15 +43,20 @@ class Batch:
 class FastTextTransformer:
     """Token rows become embeddings [b, d]; equal to the plain tower but for rounding."""
 
-    def __init__(self, tower: TextTransformer, config: TextConfig, dtype: torch.dtype) -> None:
-        self.tokens = tower.token_embedding.weight
-        self.positions = tower.positional_embedding.to(dtype)
+    def __init__(
+        self,
+        tower: TextTransformer,
+        config: TextConfig,
+        dtype: torch.dtype,
+        filled: Filled = in_memory,
+    ) -> None:
         self.dtype, self.width = dtype, config.width
-        *blocks, self.last = fast_blocks(tower.transformer, config.activation, dtype)
-        self.layers = [(block, block.project(0, 3)) for block in blocks]
-        self.query, self.keys = self.last.project(0, 1), self.last.project(1, 3)
-        self.ln_final = Norm(tower.ln_final, dtype)
-        self.proj = Linear(tower.text_projection.T, None, dtype)
+        with filled(tower, but=tower.transformer):
+            self.tokens = tower.token_embedding.weight
+            self.positions = tower.positional_embedding.to(dtype)
+            self.ln_final = Norm(tower.ln_final, dtype)
+            self.proj = Linear(tower.text_projection.T, None, dtype)
+        self.blocks, self.last = fast_blocks(tower.transformer, config.activation, dtype, filled)
 
     def embed(self, rows: Sequence[Row], start: int) -> Tensor:
         """Look up tokens that stand at positions from `start` on: [b, t, w]."""
@@ -65,11 +70,11 @@ class FastTextTransformer:
         """Compute the keys and values of a shared beginning, for every layer."""
         x = self.embed([row], 0)
         kept: list[KeysValues] = []
-        for block, qkv in self.layers:
-            q, k, v = block.heads_first(qkv(block.ln_1(x)), 3)
+        for block in self.blocks:
+            q, k, v = block.heads_first(block.qkv(block.ln_1(x)), 3)
             kept.append((k, v))
             x = block.finish(x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
-        k, v = self.last.heads_first(self.keys(self.last.ln_1(x)), 2)
+        k, v = self.last.heads_first(self.last.keys(self.last.ln_1(x)), 2)
         return [*kept, (k, v)]
 
     def run(self, rows: Sequence[Row], start: int, kept: list[KeysValues]) -> Tensor:
@@ -83,17 +88,17 @@ class FastTextTransformer:
         rows = [*rows, *[rows[-1]] * (-count % together)]  # filled up to whole sequences
         x = self.embed(rows, start).view(-1, together * length, self.width)  # [b/g, gt, w]
         mask = _mask(start, length, together)
-        for (block, qkv), before in zip(self.layers, kept, strict=False):  # kept: the last's too
-            q, k, v = block.heads_first(qkv(block.ln_1(x)), 3)
+        for block, before in zip(self.blocks, kept, strict=False):  # kept: the last's too
+            q, k, v = block.heads_first(block.qkv(block.ln_1(x)), 3)
             k, v = _after(before, k, v)
             x = block.finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
         ends = torch.tensor([len(row) - 1 for row in rows], device=CPU).view(-1, together)
         ends += length * torch.arange(together, device=CPU)  # [b/g, g], places in a sequence
         normed = self.last.ln_1(x)
-        k, v = self.last.heads_first(self.keys(normed), 2)
+        k, v = self.last.heads_first(self.last.keys(normed), 2)
         k, v = _after(kept[-1], k, v)
         where = torch.arange(len(ends), device=CPU).unsqueeze(1), ends
-        q = self.last.heads_first(self.query(normed[where]), 1)[0]  # [b/g, h, g, w/h]
+        q = self.last.heads_first(self.last.query(normed[where]), 1)[0]  # [b/g, h, g, w/h]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[ends].unsqueeze(1))
         x = self.last.finish(x[where], attended).flatten(0, 1)  # [b, w]
         return self.proj(self.ln_final(x))[:count]

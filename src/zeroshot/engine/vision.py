@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zeroshot.engine.blocks import Norm, fast_blocks
+from zeroshot.engine.blocks import Filled, Norm, fast_blocks, in_memory
 from zeroshot.engine.linear import Linear
 from zeroshot.nn.config import ViTConfig
 from zeroshot.nn.vision_transformer import VisionTransformer
@@ -15,24 +15,29 @@ from zeroshot.nn.vision_transformer import VisionTransformer
 class FastVisionTransformer:
     """Pixels [b, 3, s, s] become embeddings [b, d]; equal to the plain tower but for rounding."""
 
-    def __init__(self, tower: VisionTransformer, config: ViTConfig, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        tower: VisionTransformer,
+        config: ViTConfig,
+        dtype: torch.dtype,
+        filled: Filled = in_memory,
+    ) -> None:
         self.dtype, self.patch = dtype, config.patch_size
         self.width = config.width
-        self.patches = Linear(tower.conv1.weight.flatten(1), None, dtype)
-        positions = tower.positional_embedding
-        self.first = (tower.class_embedding + positions[0]).to(dtype)
-        self.positions = positions[1:].to(dtype)
-        self.ln_pre, self.ln_post = Norm(tower.ln_pre, dtype), Norm(tower.ln_post, dtype)
-        *blocks, self.last = fast_blocks(tower.transformer, config.activation, dtype)
-        self.layers = [(block, block.project(0, 3)) for block in blocks]
-        self.query, self.keys = self.last.project(0, 1), self.last.project(1, 3)
-        self.proj = Linear(tower.proj.T, None, dtype)
+        with filled(tower, but=tower.transformer):
+            self.patches = Linear(tower.conv1.weight.flatten(1), None, dtype)
+            positions = tower.positional_embedding
+            self.first = (tower.class_embedding + positions[0]).to(dtype)
+            self.positions = positions[1:].to(dtype)
+            self.ln_pre, self.ln_post = Norm(tower.ln_pre, dtype), Norm(tower.ln_post, dtype)
+            self.proj = Linear(tower.proj.T, None, dtype)
+        self.blocks, self.last = fast_blocks(tower.transformer, config.activation, dtype, filled)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embed a batch."""
         x = self.ln_pre(self.embed(pixels))
-        for block, qkv in self.layers:
-            q, k, v = block.heads_first(qkv(block.ln_1(x)), 3)
+        for block in self.blocks:
+            q, k, v = block.heads_first(block.qkv(block.ln_1(x)), 3)
             x = block.finish(x, F.scaled_dot_product_attention(q, k, v))
         return self.proj(self.ln_post(self.pool(x)))
 
@@ -52,6 +57,6 @@ class FastVisionTransformer:
         """Run the last block for the class token only: the others are never read."""
         last = self.last
         normed = last.ln_1(x)
-        q = last.heads_first(self.query(normed[:, :1]), 1)[0]  # [b, h, 1, w/h]
-        k, v = last.heads_first(self.keys(normed), 2)
+        q = last.heads_first(last.query(normed[:, :1]), 1)[0]  # [b, h, 1, w/h]
+        k, v = last.heads_first(last.keys(normed), 2)
         return last.finish(x[:, :1].contiguous(), F.scaled_dot_product_attention(q, k, v))[:, 0]

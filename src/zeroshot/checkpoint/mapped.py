@@ -1,0 +1,34 @@
+"""Files mapped into memory, and the tensors that lie in them.
+
+What is read of a mapped file counts as memory of this process until it is let go of; it comes
+back from the file when it is read again. So a checkpoint can be read a layer at a time.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the file or files of a checkpoint hold."""
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str] = field(default_factory=dict)
+    maps: tuple[mmap.mmap, ...] = ()
+
+
+def map_file(path: Path) -> mmap.mmap:
+    """Map a file copy-on-write: torch wants writable memory; the file itself stays as it is."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+
+def let_go(data: mmap.mmap) -> None:
+    """Give back the memory of what was read of a mapped file, which must not be written to."""
+    if hasattr(mmap, "MADV_DONTNEED"):  # Windows has no such call, and trims by itself
+        data.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,173 @@
+"""The values of a network where they lie in their file, read when a part of it is worked with.
+
+A tower of a network in float32 takes twice the memory of the same in bfloat16, and reading all of
+a file makes all of it resident. So values are given to a module for as long as they are needed,
+and let go of afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from mmap import mmap
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zeroshot.checkpoint.layouts import NO_WEIGHTS
+from zeroshot.checkpoint.mapped import let_go
+from zeroshot.checkpoint.positions import resize
+from zeroshot.errors import IncompatibleWeights
+from zeroshot.nn.config import NetworkConfig
+from zeroshot.nn.network import Network
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor of a network as a file holds it.
+
+    `parts` lie below one another: queries, keys and values are apart in some layouts. `scale`
+    holds one number a row of an int8 tensor; `places` is how many positions embeddings are
+    resampled to.
+    """
+
+    parts: tuple[Tensor, ...]
+    scale: Tensor | None = None
+    places: int | None = None
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of what is read."""
+        first = self.parts[0].shape
+        if self.places is not None:
+            return torch.Size((1 + self.places, *first[1:]))
+        if len(self.parts) == 1:
+            return first
+        return torch.Size((sum(len(part) for part in self.parts), *first[1:]))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the numbers in the file."""
+        return self.parts[0].dtype
+
+    def read(self) -> Tensor:
+        """Return the float32 values; they may be those of the mapped file, so do not write."""
+        tensor = self.parts[0] if len(self.parts) == 1 else torch.cat(self.parts)
+        tensor = tensor.float()
+        if self.scale is not None:
+            tensor = tensor * self.scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
+        return tensor if self.places is None else resize(tensor, self.places)
+
+    def sample(self, start: int, stop: int) -> Tensor:
+        """Return float32 values from `start` to `stop` of the flattened tensor."""
+        if self.scale is not None or self.places is not None:
+            return self.read().reshape(-1)[start:stop]
+        found: list[Tensor] = []
+        for part in self.parts:
+            if start < part.numel() and stop > 0:
+                found.append(part.reshape(-1)[max(start, 0) : stop].float())
+            start, stop = start - part.numel(), stop - part.numel()
+        return torch.cat(found) if found else torch.empty(0)
+
+
+class Weights:
+    """The values of a network, by name, and a blank network that takes them a module at a time."""
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        stored: Mapping[str, Stored],
+        maps: Sequence[mmap] = (),
+        source: str = "memory",
+    ) -> None:
+        self.config, self.stored, self.source = config, dict(stored), source
+        self._maps = tuple(maps)
+        self._lock = threading.RLock()  # two engines may share the blank network
+
+    @cached_property
+    def blank(self) -> Network:
+        """The network without memory, so without values that nobody gave."""
+        return blank(self.config)
+
+    @cached_property
+    def _prefixes(self) -> dict[nn.Module, str]:
+        modules = self.blank.named_modules()
+        return {module: f"{name}." if name else "" for name, module in modules}
+
+    @contextmanager
+    def filled(self, module: nn.Module, but: nn.Module | None = None) -> Iterator[None]:
+        """Give a module of the blank network its values in float32, all but those of `but`.
+
+        They are the file's own, so they must not be written to, and gone afterwards.
+        Raises IncompatibleWeights when one is not a number.
+        """
+        with self._lock:
+            prefix = self._prefixes[module]
+            left = self._prefixes[but] if but is not None else None
+            empty = {
+                name: tensor
+                for name, tensor in module.state_dict().items()
+                if left is None or not f"{prefix}{name}".startswith(left)
+            }
+            try:
+                values = {name: self._value(prefix + name) for name in empty}
+                module.load_state_dict(values, strict=False, assign=True)
+                del values
+                yield
+            finally:
+                module.load_state_dict(empty, strict=False, assign=True)
+                for data in self._maps:
+                    let_go(data)
+
+    def check(self) -> None:
+        """Read every value once. Raises IncompatibleWeights when one is not a number."""
+        with self.filled(self.blank):
+            pass
+
+    def network(self) -> Network:
+        """Build a network with float32 values of its own.
+
+        Raises IncompatibleWeights when one is not a number.
+        """
+        network = blank(self.config)
+        with self._lock:
+            values = {name: self._value(name).clone() for name in network.state_dict()}
+        network.load_state_dict(values, assign=True)
+        return network
+
+    def as_stored(self) -> dict[str, Tensor]:
+        """Return the tensors in the precision of the file, int8 widened."""
+        return {
+            name: value.read().to(torch.float32 if value.scale is not None else value.dtype)
+            for name, value in self.stored.items()
+        }
+
+    def _value(self, name: str) -> Tensor:
+        if name.endswith(NO_WEIGHTS):
+            return torch.zeros((), dtype=torch.long)  # counts training steps
+        tensor = self.stored[name].read()
+        # One pass at memory speed: a sum is finite unless an addend is not, or it overflows.
+        if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
+            raise IncompatibleWeights(
+                f"{self.source}: tensor {name} holds NaN or infinity", source=self.source
+            )
+        return tensor
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Maps and locks cannot travel, and what is made of modules is made again.
+        made = ("_maps", "_lock", "_prefixes")
+        return {name: value for name, value in vars(self).items() if name not in made}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _maps=(), _lock=threading.RLock())
+
+
+def blank(config: NetworkConfig) -> Network:
+    """Build a network without memory."""
+    with torch.device("meta"):
+        network = Network(config)
+    return network.requires_grad_(False).eval()
