@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import html
 import sys
 import threading
@@ -150,6 +151,31 @@ def test_rows_are_padded_with_zeros_to_the_context_length(whole: Tokenizer) -> N
     assert not ids[1, 3:].any()
 
 
+PLAIN = st.text(st.sampled_from("aEe .'<|>4\n\t\x00&é"), max_size=12)
+
+
+@given(st.lists(PLAIN | st.sampled_from(["E", "e", " E ", "", "<|endoftext|>", "A CAT"])))
+def test_many_texts_at_once_are_encoded_as_one_by_one(whole: Tokenizer, texts: list[str]) -> None:
+    rows = [[whole.start, *whole.encode(text), whole.end] for text in texts]
+
+    assert whole.rows(texts) == rows
+
+
+def test_many_texts_leave_the_garbage_collector_as_it_was(whole: Tokenizer) -> None:
+    assert gc.isenabled()
+    whole.rows(["a cat"] * 2000)
+    assert gc.isenabled()
+    with pytest.raises(TokenLimitError):
+        whole.rows(["a cat " * 99] * 2000)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        whole.rows(["a cat"] * 2000)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
 def test_no_texts_give_no_rows(whole: Tokenizer) -> None:
     assert whole([]).shape == (0, 77)
 
@@ -259,7 +285,7 @@ def test_another_thread_clearing_the_cache_between_store_and_use_does_no_harm() 
             """Store, and be cleared at once by someone else."""
 
     small = Tokenizer(merges=100)
-    small._words = Forgetful(small._encode_word)
+    small._words = Forgetful(small._encode_word, (small.end, -1, small.start))
     assert small.encode("cat") == Tokenizer(merges=100).encode("cat")
 
 

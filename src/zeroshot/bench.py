@@ -27,6 +27,7 @@ from zeroshot.checkpoint.config import Spec
 from zeroshot.checkpoint.read import Checkpoint
 from zeroshot.checkpoint.stored import Stored, Weights
 from zeroshot.engine import Engine, choose_device, choose_dtype
+from zeroshot.engine.device import BFLOAT16_PROBES
 from zeroshot.model import Model
 from zeroshot.nn.config import NetworkConfig, TextConfig, ViTConfig
 from zeroshot.nn.network import Network
@@ -274,14 +275,22 @@ def machine(device: torch.device | str = "cpu") -> dict[str, str]:
     facts = {
         "processor": _processor(),
         "cores": f"{pipeline.cores()}, torch uses {torch.get_num_threads()}",
-        "instructions": torch.backends.cpu.get_cpu_capability()
-        + (" + AMX" if getattr(torch.cpu, "_is_amx_tile_supported", bool)() else ""),
+        "instructions": _instructions(),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
     if torch.device(device).type == "cuda":
         facts["accelerator"] = torch.cuda.get_device_name(device)
     return facts
+
+
+def _instructions() -> str:
+    """Name what multiplies: the vector unit, and what it has for bfloat16."""
+    found = [torch.backends.cpu.get_cpu_capability()]
+    for name, probe in BFLOAT16_PROBES.items():
+        if getattr(torch.cpu, probe, bool)():
+            found.append(name)
+    return " + ".join(found)
 
 
 def _processor() -> str:

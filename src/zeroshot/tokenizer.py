@@ -7,10 +7,12 @@ broken Unicode that would leave it unchanged.
 
 from __future__ import annotations
 
+import gc
 import gzip
 import heapq
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -28,6 +30,9 @@ MERGES = 48_894  # byte-pair merges in CLIP's vocabulary; any prefix of them is 
 CONTEXT_LENGTH = 77  # tokens, with start and end; paper, section 2.4
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_CACHE = 65_536  # distinct words remembered per tokenizer, about 10 MB
+MARK = "E"  # stands between texts laid end to end; no word, since those are in lower case
+BETWEEN = -1  # what it becomes, between the end of one text and the start of the next
+MANY = 1000  # texts from which the garbage collector waits until they are encoded
 LONGEST_REMEMBERED = 64  # characters; longer words are encoded anew, so memory stays bounded
 WORD_PATTERN = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"
@@ -52,7 +57,7 @@ class Tokenizer:
             )
         self.context_length = context_length
         self.merges = merges
-        self._words = _Words(self._encode_word)
+        self._words = _Words(self._encode_word, (self.end, BETWEEN, self.start))
 
     @property
     def vocab_size(self) -> int:
@@ -119,9 +124,11 @@ class Tokenizer:
         """Encode sentences as lists of their true length, start and end included."""
         limit = self.context_length
         start, end = self.start, self.end
-        rows: list[list[int]] = []
-        for text in texts:
-            row = [start, *self.encode(text), end]
+        with _uncollected(len(texts)):
+            rows = self._plain_rows(texts)
+            if rows is None:
+                rows = [[start, *self.encode(text), end] for text in texts]
+        for text, row in zip(texts, rows, strict=True):
             if len(row) > limit:
                 if not truncate:
                     raise TokenLimitError(
@@ -131,7 +138,26 @@ class Tokenizer:
                         tokens=len(row),
                     )
                 row[limit - 1 :] = [end]
-            rows.append(row)
+        return rows
+
+    def _plain_rows(self, texts: Sequence[str]) -> list[list[int]] | None:
+        """Encode texts laid end to end, with a mark between them; None unless all are plain."""
+        try:
+            joined = "\n".join(texts)
+        except TypeError:  # one is not a str, and `encode` says which
+            return None
+        lines = joined.count("\n") + 1
+        if lines != len(texts) or not is_plain(joined.replace("\n", " ")):
+            return None
+        apart = joined.lower().replace("\n", f" {MARK} ")
+        words = [MARK, *apart.split(), MARK]
+        ids = list(chain.from_iterable(map(self._words.__getitem__, words)))
+        rows: list[list[int]] = []
+        first = ids.index(BETWEEN) + 1
+        for _ in texts:
+            last = ids.index(BETWEEN, first)
+            rows.append(ids[first:last])
+            first = last + 1
         return rows
 
     def _encode_word(self, word: str) -> tuple[int, ...]:
@@ -186,17 +212,33 @@ class _Words(dict[str, tuple[int, ...]]):
     A dict with `__missing__`, so that looking up a known word runs no Python.
     """
 
-    def __init__(self, encode: Callable[[str], tuple[int, ...]]) -> None:
+    def __init__(self, encode: Callable[[str], tuple[int, ...]], mark: tuple[int, ...]) -> None:
         super().__init__()
-        self._encode = encode
+        self._encode, self._mark = encode, mark
 
     def __missing__(self, word: str) -> tuple[int, ...]:
-        encoded = self._encode(word)
+        encoded = self._mark if word == MARK else self._encode(word)
         if len(word) <= LONGEST_REMEMBERED:
             if len(self) >= WORD_CACHE:
                 self.clear()
             self[word] = encoded
         return encoded  # not looked up again: another thread may have cleared the words
+
+
+@contextmanager
+def _uncollected(count: int) -> Iterator[None]:
+    """Make many lists without the garbage collector looking at all of the process in between.
+
+    None of them is garbage, and with torch loaded a look takes longer than a thousand of them.
+    """
+    pause = count >= MANY and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
 
 
 def is_plain(text: str) -> bool:

@@ -8,14 +8,14 @@ import torch
 from conftest import photograph
 from PIL import Image
 
-from zeroshot.engine.levels import levels
+from zeroshot.engine.levels import grey_levels
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (640, 1), (1, 640), (500, 375)], ids=str)
 def test_the_levels_are_those_of_the_picture(size: tuple[int, int]) -> None:
     picture = Image.fromarray(photograph(*size, 0))
 
-    with levels(picture) as found:
+    with grey_levels(picture) as found:
         assert found.shape[1] == 4  # Pillow's own memory, not a copy
         shown = found[0, :3].permute(1, 2, 0).clone()
 
@@ -25,7 +25,7 @@ def test_the_levels_are_those_of_the_picture(size: tuple[int, int]) -> None:
 def test_a_picture_in_several_pieces_is_copied() -> None:
     picture = Image.fromarray(photograph(4000, 3000, 0))
 
-    with levels(picture) as found:
+    with grey_levels(picture) as found:
         assert found.shape == (1, 3, 3000, 4000)
         assert torch.equal(found[0].permute(1, 2, 0), torch.from_numpy(np.array(picture)))
 
@@ -33,13 +33,13 @@ def test_a_picture_in_several_pieces_is_copied() -> None:
 def test_memory_that_lies_otherwise_is_not_read_as_it_is() -> None:
     picture = Image.fromarray(photograph(8, 8, 0)).convert("L")
 
-    with levels(picture.convert("RGB")) as found:
+    with grey_levels(picture.convert("RGB")) as found:
         assert found.shape == (1, 4, 8, 8)
-    with pytest.raises(RuntimeError), levels(picture):  # one channel: neither three nor four
+    with pytest.raises(RuntimeError), grey_levels(picture):  # one channel: neither three nor four
         pass
 
 
 def test_the_memory_outlives_the_callers_last_reference() -> None:
-    with levels(Image.fromarray(photograph(64, 64, 1))) as found:
+    with grey_levels(Image.fromarray(photograph(64, 64, 1))) as found:
         wanted = torch.from_numpy(photograph(64, 64, 1))
         assert torch.equal(found[0, :3].permute(1, 2, 0), wanted)

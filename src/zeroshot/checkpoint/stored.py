@@ -25,6 +25,8 @@ from zeroshot.errors import IncompatibleWeights
 from zeroshot.nn.config import NetworkConfig
 from zeroshot.nn.network import Network
 
+PIECE = 4 * 2**20  # values checked at a time; a layer of ViT-L/14 has no more in one tensor
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -120,8 +122,7 @@ class Weights:
                 yield
             finally:
                 module.load_state_dict(empty, strict=False, assign=True)
-                for data in self._maps:
-                    let_go(data)
+                self._let_go()
 
     def check(self) -> None:
         """Read every value once. Raises IncompatibleWeights when one is not a number."""
@@ -150,12 +151,19 @@ class Weights:
         if name.endswith(NO_WEIGHTS):
             return torch.zeros((), dtype=torch.long)  # counts training steps
         tensor = self.stored[name].read()
-        # One pass at memory speed: a sum is finite unless an addend is not, or it overflows.
-        if not torch.isfinite(tensor.sum()) and not torch.isfinite(tensor).all():
-            raise IncompatibleWeights(
-                f"{self.source}: tensor {name} holds NaN or infinity", source=self.source
-            )
+        for piece in tensor.reshape(-1).split(PIECE):
+            # One pass at memory speed: a sum is finite unless an addend is not, or it overflows.
+            if not torch.isfinite(piece.sum()) and not torch.isfinite(piece).all():
+                raise IncompatibleWeights(
+                    f"{self.source}: tensor {name} holds NaN or infinity", source=self.source
+                )
+            if len(piece) < tensor.numel():
+                self._let_go()  # of a table of tokens, of which few rows will be read again
         return tensor
+
+    def _let_go(self) -> None:
+        for data in self._maps:
+            let_go(data)
 
     def __getstate__(self) -> dict[str, Any]:
         # Maps and locks cannot travel, and what is made of modules is made again.

@@ -60,8 +60,8 @@ class FastBlock:
         self.out = Linear(block.attn.out_proj.weight, block.attn.out_proj.bias, dtype)
         fold = QUICK_GELU if activation == "quick_gelu" else 1.0
         first, second = block.mlp.c_fc, block.mlp.c_proj
-        self.fc1 = Linear(first.weight * fold, first.bias * fold, dtype, FUSED[activation])
-        self.fc2 = Linear(second.weight / fold, second.bias, dtype)
+        self.fc1 = Linear(first.weight, first.bias * fold, dtype, FUSED[activation], scale=fold)
+        self.fc2 = Linear(second.weight, second.bias, dtype, scale=1 / fold)
 
     def heads_first(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Split [b, t, parts * w] into `parts` tensors [b, h, t, w/h]."""

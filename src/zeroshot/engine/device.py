@@ -14,6 +14,11 @@ DTYPES = {
     "float16": torch.float16,
 }
 
+BFLOAT16_PROBES = {  # instructions that multiply bfloat16 -> the name torch tells them by
+    "AMX": "_is_amx_tile_supported",
+    "AVX512-BF16": "_is_avx512_bf16_supported",
+}
+
 
 def choose_device(device: str | torch.device | None) -> torch.device:
     """Return the device asked for, or the best there is: CUDA, then MPS, then CPU."""
@@ -54,7 +59,6 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
 @cache
 def cpu_has_bfloat16() -> bool:
     """Say whether this CPU has AMX or AVX512-BF16 and this torch uses them."""
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return torch.backends.mkldnn.is_available() and any(
-        getattr(torch.cpu, probe, bool)() for probe in probes
+        getattr(torch.cpu, probe, bool)() for probe in BFLOAT16_PROBES.values()
     )

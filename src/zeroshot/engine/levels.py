@@ -51,7 +51,7 @@ _address = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
 
 
 @contextmanager
-def levels(picture: Image.Image) -> Iterator[Tensor]:
+def grey_levels(picture: Image.Image) -> Iterator[Tensor]:
     """Give the levels of an RGB picture: uint8 [1, 3 or 4, h, w], a fourth channel unused.
 
     Only to be read, and only inside: the memory is the picture's.

@@ -42,11 +42,19 @@ def activate(x: Tensor, fused: Fused) -> Tensor:
 
 
 class Linear:
-    """x @ weight.T + bias, then an activation or a residual; rows in, rows out."""
+    """x @ (scale * weight).T + bias, then an activation or a residual; rows in, rows out."""
 
     def __init__(
-        self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, fused: Fused = "none"
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        dtype: torch.dtype,
+        fused: Fused = "none",
+        *,
+        scale: float = 1.0,
     ) -> None:
+        if scale != 1.0:  # multiplied in float32, with no float32 copy of it all
+            weight = torch.mul(weight, scale, out=torch.empty_like(weight, dtype=dtype))
         weight = weight.to(dtype).contiguous()
         self.bias = None if bias is None else bias.to(dtype)
         self.fused = fused

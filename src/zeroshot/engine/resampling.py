@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from zeroshot.engine.levels import levels
+from zeroshot.engine.levels import grey_levels
 from zeroshot.pixels import LONGEST, Preprocess
 
 
@@ -27,7 +27,7 @@ def resample(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.float32
         return preprocess.normalise(np.asarray(preprocess.resize(picture)))
     width, height, left, top = preprocess.geometry(*picture.size)
     with torch.inference_mode():
-        with levels(picture) as whole:
+        with grey_levels(picture) as whole:
             resized = F.interpolate(
                 whole, size=(height, width), mode=preprocess.interpolation, antialias=True
             )
