@@ -94,6 +94,7 @@ def report(rows: Sequence[Row]) -> str:
     facts = machine()
     packages = ", ".join(f"{name} {release}" for name, release in peers.versions().items())
     reached = sum(row.verdict == "yes" for row in rows)
+    amx = "it has AMX" if "AMX" in facts["instructions"] else "it has no AMX"
     stated = sum(bool(row.verdict) for row in rows)
     kept = sorted(path.name for path in HERE.glob("results-*.md"))
     others = "".join(f"\nKept from another machine: [{name}]({name})\n" for name in kept)
@@ -110,11 +111,11 @@ peer). Contenders take turns in one process; `reached` is the median of ratios w
 figures are medians, ours first. GEMM is a square matrix multiplication of {GEMM_SIDE}, timed
 between the rounds: of its speed `of the limit` is a part, unless another limit is named there. The
 machine is shared, so compare ratios, not speeds, and those of one row only; rows of different
-numbers may be of different hours, since `--only` measures some anew and keeps the rest.
+numbers may be of different hours, since `--only` measures some anew and keeps the rest. T3 would be
+int8, which zeroshot does not have (docs/speed.md); there is no T8.
 
-The targets were set on a processor with AMX, which multiplies bfloat16 five to eight times as fast as
-float32. This one does so {bfloat16_gain():.1f} times as fast, and no library can gain more by it;
-{"it has AMX" if "AMX" in facts["instructions"] else "it has no AMX"}.
+The targets were set on a processor with AMX, which multiplies bfloat16 five to eight times as fast
+as float32. This one does {bfloat16_gain():.1f} times as fast ({amx}): no more can be gained by it.
 
 {reached} of {stated} targets reached.
 

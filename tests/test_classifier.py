@@ -402,3 +402,21 @@ def test_a_bias_moves_logits_but_not_probabilities(encoder: FakeEncoder) -> None
     )
     np.testing.assert_allclose(biased.predict_proba(image), plain.predict_proba(image), atol=1e-6)
     assert torch.is_tensor(head.weight)
+
+
+def test_labels_in_place_of_a_head_say_what_makes_a_classifier(encoder: FakeEncoder) -> None:
+    with pytest.raises(InputError, match=r"model\.classifier\(labels\)"):
+        Classifier(encoder, ["red", "green"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("top", ["all", 1.5, True, 0])
+def test_a_number_of_labels_that_is_none_is_refused(colours: Classifier, top: Any) -> None:
+    with pytest.raises(InputError, match="top=.* whole number of at least 1"):
+        colours(photograph(), top=top)
+
+
+def test_the_warning_of_a_single_label_points_at_the_callers_line(tiny: Any) -> None:
+    with pytest.warns(UserWarning, match="the only label is 'cat'") as caught:
+        tiny.classifier(["cat"])
+
+    assert caught[0].filename == __file__

@@ -284,9 +284,23 @@ def test_encode_leaves_out_what_cannot_be_read(
     assert "1 of 3 images could not be read" in result.stderr
 
 
-def test_encode_of_only_bad_images_writes_no_rows(run: Any, tmp_path: Path) -> None:
-    assert run("encode", "none.jpg", "-o", tmp_path / "e.npy").exit_code == 3
-    assert np.load(tmp_path / "e.npy").shape == (0, 16)
+def test_encode_of_only_bad_images_writes_nothing(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "e.npy").write_bytes(b"of yesterday")
+
+    result = run("encode", tmp_path / "none.png", "-o", tmp_path / "e.npy")
+
+    assert result.exit_code == failures.SOME_FAILED
+    assert (tmp_path / "e.npy").read_bytes() == b"of yesterday"
+    assert "is not written" in result.stderr
+
+
+def test_sentences_are_read_from_standard_input(run: Any, tmp_path: Path) -> None:
+    result = run("encode", "--text", "-", "-o", tmp_path / "e.npy", stdin="a cat\n\na dog\n")
+
+    assert result.exit_code == 0
+    assert np.load(tmp_path / "e.npy").shape[0] == 2
+    assert (tmp_path / "e.txt").read_text() == "a cat\na dog\n"
+    assert run("encode", "--text", "-", "-o", tmp_path / "e.npy", stdin="").exit_code == 2
 
 
 def test_encode_takes_sentences(run: Any, tiny: zeroshot.Model, tmp_path: Path) -> None:
@@ -341,6 +355,14 @@ def test_prompts_prints_templates_or_labels(run: Any) -> None:
     assert tuple(templates) == zeroshot.prompts.get("imagenet7").templates
     labels = run("prompts", "fer2013", "--labels").stdout.splitlines()
     assert labels == [" | ".join(names) for names in zeroshot.prompts.labels("fer2013").values()]
+
+
+def test_a_file_of_labels_is_told_from_one_of_templates(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+
+    result = run("prompts", tmp_path / "labels.txt")
+
+    assert "--labels prints a file of labels" in result.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)

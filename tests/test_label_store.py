@@ -175,3 +175,15 @@ def test_a_tilde_in_the_setting_is_the_users_home(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ZEROSHOT_CACHE", "~/kept")
 
     assert label_store.default_folder() == Path.home() / "kept" / "labels"
+
+
+def test_a_callers_default_dtype_does_not_make_kept_labels_unreadable(store: LabelStore) -> None:
+    Head.build(Counting(), ["red", "green"], ["a {}."], store=store)
+    encoder = Counting()
+    torch.set_default_dtype(torch.float64)
+    try:
+        Head.build(encoder, ["red", "green"], ["a {}."], store=store)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+    assert encoder.sentences == []

@@ -417,3 +417,28 @@ def test_pixels_may_lie_in_memory_as_they_like(tiny: zeroshot.Model, photo: Any)
 def test_a_batch_size_that_is_none_is_refused(tiny: zeroshot.Model, photo: Any, size: Any) -> None:
     with pytest.raises(zeroshot.errors.InputError, match="whole number"):
         tiny.encode_image([photo], batch_size=size)
+
+
+# what users pass by mistake
+
+
+@pytest.mark.parametrize("name", ["nofile.pt", "weights/none.safetensors"])
+def test_a_weights_file_that_is_not_there_is_no_unknown_name(name: str) -> None:
+    with pytest.raises(ModelNotFound, match=r"no such file \(working folder"):
+        zeroshot.load(name)
+
+
+def test_an_empty_name_is_not_the_working_folder() -> None:
+    with pytest.raises(InputError, match="name is empty"):
+        zeroshot.load("")
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(2, 3), "a cat", [1.0]])
+def test_similarity_of_what_is_no_embedding_says_what_is_wanted(
+    tiny: zeroshot.Model, wrong: Any
+) -> None:
+    right = torch.zeros(2, 16)
+    with pytest.raises(InputError, match=r"images is .*, wanted embeddings \[n, 16\]"):
+        tiny.similarity(wrong, right)
+    with pytest.raises(InputError, match=r"texts is .*, wanted embeddings \[n, 16\]"):
+        tiny.similarity(right, wrong)

@@ -289,3 +289,23 @@ def test_any_labels_are_accepted_whole_or_refused(labels: list[str]) -> None:
     except LabelError:
         return
     assert list(found) == labels
+
+
+def test_a_file_of_labels_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text('["cat", ""]')
+    with pytest.raises(LabelError, match=r"labels\.json: label '' is empty"):
+        prompts.labels(path)
+    path.write_text('{"cat": "a cat"}')
+    with pytest.raises(PromptError, match=r'wanted is \{"labels": \["cat"'):
+        prompts.labels(path)
+    path.with_suffix(".txt").write_text("cat", "utf-16")
+    with pytest.raises(PromptError, match="not UTF-8"):
+        prompts.labels(path.with_suffix(".txt"))
+
+
+def test_the_path_of_a_file_of_labels_is_told_from_labels(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("cat")
+    with pytest.raises(LabelError, match=r"zeroshot\.prompts\.labels\('.*labels\.txt'\)"):
+        prompts.named(str(path))

@@ -102,6 +102,9 @@ def classify(
     One image gives a Prediction, any other iterable of images a list in its order. The model and
     the last heads are remembered, so the next call with the same labels is quick.
 
+    An image that cannot be read is an error; `Classifier.stream(on_error="yield")` makes it a row
+    among the others.
+
     Raises ImageError, LabelError, PromptError, ModelNotFound and what else `load` raises.
     """
     if isinstance(labels, Head):

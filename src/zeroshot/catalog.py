@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,8 @@ from typing import Any, Literal
 
 from zeroshot.errors import ModelNotFound
 from zeroshot.resources import folder
+
+WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")  # in no model's name
 
 DEFAULT = "ViT-B/32"
 EMBEDDED = "mini"
@@ -165,6 +168,8 @@ def find(name: str) -> Entry:
     known, tag = _split(name)
     if known:
         raise ModelNotFound(_wrong_tag(name, known, tag))
+    if name.lower().endswith(WEIGHTS_SUFFIXES):
+        raise ModelNotFound(f"{name}: no such file (working folder {os.getcwd()})")
     near = get_close_matches(plain, _names(), n=1, cutoff=0.6)
     hint = f"; did you mean {_names()[near[0]].name!r}?" if near else ";"
     raise ModelNotFound(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -42,12 +43,17 @@ class Classifier:
     """
 
     def __init__(self, encoder: ImageEncoder, head: Head) -> None:
+        if not isinstance(head, Head):
+            raise InputError(
+                f"head is {type(head).__name__}, wanted a Head; model.classifier(labels) makes a "
+                "classifier of labels, model.head(labels) a head"
+            )
         head.check(encoder.identity)
         if len(head) == 1:
             warnings.warn(
                 f"the only label is {head.labels[0]!r}, so every image will be it with "
                 "probability 1; add what else it could be, or compare model.similarity()",
-                stacklevel=2,
+                stacklevel=_frames_of_ours(),
             )
         self.encoder = encoder
         self.head = head
@@ -71,7 +77,8 @@ class Classifier:
     ) -> Prediction | list[Prediction]:
         """Classify one image or many; `top` labels are kept in each ranking.
 
-        Raises ImageError for the first image that cannot be read.
+        Raises ImageError for the first image that cannot be read; `stream(on_error="yield")`
+        gives the others all the same.
         """
         alone = 0 if is_single(images) else None  # a single image is worth every core
         stream = self.stream(each(images), top=top, workers=alone)
@@ -124,8 +131,8 @@ class Classifier:
         embeds batches of its own, unless `workers` says how many threads shall decode.
         With on_error="yield" an image that cannot be read becomes a Failure in its place.
         """
-        if top < 1:
-            raise InputError(f"top={top!r} must be at least 1")
+        if type(top) is not int or top < 1:
+            raise InputError(f"top={top!r} must be a whole number of at least 1")
         if on_error not in ("raise", "yield"):
             raise InputError(f"on_error={on_error!r} must be 'raise' or 'yield'")
         if is_single(images):
@@ -197,3 +204,11 @@ class Classifier:
             if on_error == "raise":
                 raise
             return Failure(source, error), None
+
+
+def _frames_of_ours() -> int:
+    """Count the frames up to the caller's own code, so that a warning points there."""
+    count, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("zeroshot."):
+        count, frame = count + 1, frame.f_back
+    return count

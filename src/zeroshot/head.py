@@ -6,6 +6,7 @@ model that made it and refuses to work with another.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -163,6 +164,8 @@ class Head:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the head as one safetensors file; it appears whole or not at all."""
         path = Path(path)
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
         facts = {
             "labels": self.labels,
             "names": self.names,
@@ -221,7 +224,8 @@ class Head:
             )
         if weight.dtype != torch.float32 or not torch.isfinite(weight).all():
             raise HeadMismatch(f"{path}: weights are not finite float32; rebuild it")
-        if not torch.allclose(weight.norm(dim=1), torch.ones(len(weight)), atol=UNIT):
+        lengths = weight.norm(dim=1)
+        if not torch.allclose(lengths, torch.ones_like(lengths), atol=UNIT):
             raise HeadMismatch(f"{path}: its rows are not of unit length; damaged, rebuild it")
         if not 0 < head.logit_scale <= MAX_SCALE or not math.isfinite(head.logit_bias or 0.0):
             raise HeadMismatch(

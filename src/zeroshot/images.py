@@ -19,6 +19,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
@@ -168,12 +169,14 @@ def _open_path(source: str | os.PathLike[str], name: str, at_least: int | None) 
         # A FIFO or device would block for ever, so look before opening.
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-            raise _fail("not_image", name, f"it is {what}; pass the path of an image file")
+            if stat.S_ISDIR(mode):
+                fix = f"it is a folder; pass its files, as in sorted(Path({name!r}).rglob('*.jpg'))"
+                raise _fail("not_image", name, fix)
+            raise _fail("not_image", name, "it is no regular file; pass the path of an image file")
         with path.open("rb") as file:
             return _open(file, name, at_least)
     except FileNotFoundError as error:
-        message = f"{name}: no such image file{_seen_from(path)}"
+        message = f"{name}: no such image file{_seen_from(path)}{_misread(name)}"
         raise ImageNotFound(message, kind="not_found", source=name) from error
     except PermissionError as error:
         raise _fail("permission", name, "reading it is not permitted") from error
@@ -181,6 +184,15 @@ def _open_path(source: str | os.PathLike[str], name: str, at_least: int | None) 
         raise
     except (OSError, ValueError) as error:  # name too long, symlink loop, NUL in the name
         raise _fail("not_found", name, f"it cannot be opened ({error})") from error
+
+
+def _misread(name: str) -> str:
+    """Say what to do with text that is meant otherwise than as a path."""
+    if "://" in name:
+        return "; of addresses only http:// and https:// are read"
+    if name.startswith("~"):
+        return "; pass Path(...).expanduser()"
+    return "; for a pattern pass Path(...).glob(pattern)" if has_magic(name) else ""
 
 
 def _seen_from(path: Path) -> str:
@@ -325,7 +337,9 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
-        fix = "transpose it with array.transpose(1, 2, 0)" if first else "give one image at a time"
+        fix = "transpose it with array.transpose(1, 2, 0)" if first else "give images one by one"
+        if array.ndim == 3 and not first:
+            fix = f"{array.shape[2]} channels are no picture"
         raise _fail("bad_shape", name, f"array of {shape}, wanted h x w x 3 or h x w; {fix}")
     if array.size == 0:
         raise _fail("bad_shape", name, f"array of {shape} holds no pixels")

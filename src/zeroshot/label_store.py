@@ -121,4 +121,5 @@ def _sound(names: Any, weight: Tensor) -> bool:
         isinstance(each, list) and all(isinstance(name, str) for name in each) for each in names
     ):
         return False
-    return torch.allclose(weight.norm(dim=1), torch.ones(len(weight)), atol=1e-3)
+    lengths = weight.norm(dim=1)
+    return torch.allclose(lengths, torch.ones_like(lengths), atol=1e-3)

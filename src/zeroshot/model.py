@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zeroshot import catalog, hub, pipeline
+from zeroshot import catalog, pipeline
 from zeroshot import prompts as prompt_sets
 from zeroshot.catalog import Entry
 from zeroshot.checkpoint import read as checkpoints
@@ -72,6 +72,8 @@ def load(
     warn_of_namesake()
     if not isinstance(name, str | os.PathLike):
         raise InputError(f"expected a name or path, got {type(name).__name__} {name!r}")
+    if not os.fspath(name):
+        raise InputError("the model's name is empty; zeroshot.available_models() lists those known")
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     if decode not in ("exact", "fast"):
@@ -81,6 +83,8 @@ def load(
             name, revision=revision, cache_dir=cache_dir, offline=offline
         )
     elif revision is None:
+        from zeroshot import hub
+
         display, path = hub.fetch_pinned(lock, str(name), cache_dir=cache_dir, offline=offline)
         entry = catalog.published(str(name))
     else:
@@ -118,6 +122,8 @@ def _locate(
             return path.name, path, None
         if text.count("/") != 1 or catalog.looks_like_ours(text):
             raise
+        from zeroshot import hub
+
         try:
             found = hub.fetch(text, revision=revision, cache_dir=cache_dir, offline=offline)
         except ModelNotFound as missing:
@@ -125,6 +131,8 @@ def _locate(
         return text, found.weights, None
     if entry.path is not None:
         return entry.name, entry.path, None
+    from zeroshot import hub  # imported late: a seventh of our own imports, and rarely needed
+
     weights = hub.fetch_entry(entry, revision=revision, cache_dir=cache_dir, offline=offline)
     return entry.name, weights, entry
 
@@ -271,8 +279,16 @@ class Model:
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
         """Return the cosine of each image embedding with each text embedding: [n, m].
 
-        A single embedding [d] counts as one row.
+        A single embedding [d] counts as one row. Raises InputError for what is no embedding of
+        this model's width.
         """
+        for what, given in (("images", images), ("texts", texts)):
+            if not isinstance(given, Tensor) or given.shape[-1:] != (self.embed_dim,):
+                shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+                raise InputError(
+                    f"{what} is {shape}, wanted embeddings [n, {self.embed_dim}] as encode_image "
+                    "and encode_text return them"
+                )
         rows = torch.nn.functional.normalize(torch.atleast_2d(images).float(), dim=-1)
         columns = torch.nn.functional.normalize(torch.atleast_2d(texts).float(), dim=-1)
         return rows @ columns.to(rows.device).T

@@ -129,10 +129,16 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
     elif is_file(name):
         content = _read(Path(name), key="labels")
         if not isinstance(content.get("labels"), list | dict):
-            raise PromptError(f"{name}: no list named 'labels' in it")
+            raise PromptError(
+                f'{name}: no list named \'labels\' in it; wanted is {{"labels": ["cat", ...]}}, or '
+                "in place of the list a table of names by label"
+            )
     else:
         raise PromptError(_unknown(str(name)))
-    return named(_mapping(content["labels"]))
+    try:
+        return named(_mapping(content["labels"]))
+    except LabelError as error:
+        raise LabelError(f"{name}: {error}") from error
 
 
 def is_file(name: str | os.PathLike[str]) -> bool:
@@ -191,6 +197,8 @@ def _meant(text: str) -> str:
     """Say what a bare str given for labels should have been."""
     if text in available():
         return f"the labels of that set: zeroshot.prompts.labels({text!r})"
+    if is_file(text):
+        return f"the labels in that file: zeroshot.prompts.labels({text!r})"
     if "," in text:
         return f"a list of labels: {[part.strip() for part in text.split(',')][:5]}"
     return f"a list of labels: [{shortened(text)!r}, ...]"
@@ -233,6 +241,10 @@ def _read(path: Path, key: str = "templates") -> dict[str, Any]:
             return content if isinstance(content, dict) else {key: content}
     except OSError as error:
         raise PromptError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise PromptError(
+            f"{path}: not UTF-8 ({error.reason}); save it in that encoding"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise PromptError(f"{path}: malformed ({error})") from error
     lines = (line.strip() for line in text.splitlines())

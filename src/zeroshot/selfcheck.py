@@ -221,7 +221,7 @@ def _tower(name: str, tower: str, device: torch.device, dtype: torch.dtype) -> t
     limit = TOLERANCE[str(dtype).removeprefix("torch.")]
     if device.type != "cpu":
         limit = max(limit, ACCELERATOR_FLOAT32)
-    measured = f"off by {error:.0e} of an embedding's length"
+    measured = f"off by {error:.0e} of an embedding's length, at most {limit:.0e} is right"
     if error <= limit:
         return measured, ""
     plain = _distance(_plain(config, tower), expected)

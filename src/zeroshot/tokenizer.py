@@ -107,7 +107,7 @@ class Tokenizer:
                 raw += b" "
         return raw.decode("utf-8", errors="replace").strip()
 
-    def __call__(self, texts: str | Sequence[str], *, truncate: bool = False) -> NDArray[np.int64]:
+    def __call__(self, texts: str | Iterable[str], *, truncate: bool = False) -> NDArray[np.int64]:
         """Encode sentences as the text tower reads them.
 
         Returns int64 [n, context_length]: start, the text, end, then zeros as OpenAI pads.
@@ -120,8 +120,9 @@ class Tokenizer:
             ids[i, : len(row)] = row
         return ids
 
-    def rows(self, texts: Sequence[str], *, truncate: bool = False) -> list[list[int]]:
+    def rows(self, texts: Iterable[str], *, truncate: bool = False) -> list[list[int]]:
         """Encode sentences as lists of their true length, start and end included."""
+        texts = list(texts)
         limit = self.context_length
         start, end = self.start, self.end
         with _uncollected(len(texts)):
@@ -133,7 +134,7 @@ class Tokenizer:
                 if not truncate:
                     raise TokenLimitError(
                         f"{shortened(text)!r} has {len(row)} tokens with start and end, the "
-                        f"model reads {limit}; shorten it, or pass truncate=True (--truncate)",
+                        f"model reads {limit}; shorten it, or cut it: encode_text(truncate=True)",
                         text=text,
                         tokens=len(row),
                     )

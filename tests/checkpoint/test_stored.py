@@ -102,6 +102,37 @@ def test_a_user_may_write_to_the_networks_values(vit: Tensors, tmp_path: Path) -
     assert not any(parameter.any() for parameter in model.network.parameters())
 
 
+def test_a_network_made_in_inference_mode_can_be_trained(vit: Tensors, tmp_path: Path) -> None:
+    model = load(forms.ours(forms.VIT, vit, tmp_path), device="cpu")
+    with torch.inference_mode():
+        network = model.network
+
+    network.requires_grad_(True)
+    network.visual(torch.zeros(1, 3, 32, 32)).sum().backward()
+
+    assert network.visual.proj.grad is not None
+
+
+def test_memory_that_cannot_be_given_back_is_kept(vit: Tensors, tmp_path: Path) -> None:
+    class Locked:
+        def madvise(self, _: int) -> None:
+            raise OSError(22, "Invalid argument")
+
+    weights = read.read(forms.ours(forms.VIT, vit, tmp_path)).weights
+    weights._maps = (Locked(),)  # type: ignore[assignment]
+
+    weights.check()
+
+
+def test_a_pickle_holds_each_value_once_though_tensors_share_memory(vit: Tensors) -> None:
+    flat = torch.cat([tensor.reshape(-1) for tensor in vit.values()])
+    sizes = [tensor.numel() for tensor in vit.values()]
+    views = zip(vit, flat.split(sizes), strict=True)
+    stored = {name: Stored((view.view(vit[name].shape),)) for name, view in views}
+
+    assert len(pickle.dumps(Weights(forms.VIT.network, stored))) < 1.5 * flat.nbytes
+
+
 def test_models_of_one_checkpoint_may_be_made_ready_at_once(vit: Tensors, tmp_path: Path) -> None:
     first = load(forms.transformers(forms.VIT, vit, tmp_path), device="cpu", dtype="float32")
     models = [first.to(dtype=dtype) for dtype in ("float32", "bfloat16") * 4]

@@ -39,6 +39,14 @@ def test_memory_that_lies_otherwise_is_not_read_as_it_is() -> None:
         pass
 
 
+def test_pillow_before_13_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.fromarray(photograph(8, 8, 0))
+    monkeypatch.setattr("PIL.__version__", "12.3.0")
+
+    with grey_levels(picture) as found:
+        assert found.shape == (1, 3, 8, 8)
+
+
 def test_the_memory_outlives_the_callers_last_reference() -> None:
     with grey_levels(Image.fromarray(photograph(64, 64, 1))) as found:
         wanted = torch.from_numpy(photograph(64, 64, 1))

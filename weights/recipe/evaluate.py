@@ -79,8 +79,11 @@ def print_likeness(texts: corpus.Corpus, packages: Path, work: Path) -> None:
     before = student.read(work / "main.pt")
     names = sorted({name for nouns in texts.training.values() for name in nouns})
     known = {UNSEEN.replace("{}", name): (name,) for name in names[::40]}
+    labels = {text: nouns for text, nouns in texts.unseen.items() if len(nouns) == 1}
     collections = {
         "texts never seen": texts.unseen,
+        "of these, labels: one noun, bare or in a sentence": labels,
+        "of these, labels of one token": _single(labels),
         "held-out nouns": texts.held_out,
         "held-out nouns of one token": _single(texts.held_out),
         "known nouns in a template never seen": known,

@@ -33,7 +33,7 @@ CONFIG = TextConfig(
 )
 BATCH = 1024  # texts a step
 PIECE = 512  # texts run at once, sorted by length so that little is padded
-DECAY = 0.3  # part of all steps, at the end
+DECAY = 0.53  # part of all steps, at the end
 SHARPNESS = 20.0  # turns likeness to the 1000 classes into a distribution to be matched
 Optimizers = list[torch.optim.Optimizer]
 log = logging.getLogger("recipe")

@@ -7,6 +7,7 @@ back from the file when it is read again. So a checkpoint can be read a layer at
 from __future__ import annotations
 
 import mmap
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,4 +32,5 @@ def map_file(path: Path) -> mmap.mmap:
 def let_go(data: mmap.mmap) -> None:
     """Give back the memory of what was read of a mapped file, which must not be written to."""
     if hasattr(mmap, "MADV_DONTNEED"):  # Windows has no such call, and trims by itself
-        data.madvise(mmap.MADV_DONTNEED)
+        with suppress(OSError):  # of a process that locks its memory
+            data.madvise(mmap.MADV_DONTNEED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from mmap import mmap
 from typing import Any
@@ -63,6 +63,14 @@ class Stored:
         if self.scale is not None:
             tensor = tensor * self.scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
         return tensor if self.places is None else resize(tensor, self.places)
+
+    def alone(self) -> Stored:
+        """Return it without what else lies in the memory that its parts are views of."""
+        parts = tuple(
+            part.clone() if part.untyped_storage().nbytes() > part.nbytes else part
+            for part in self.parts
+        )
+        return replace(self, parts=parts)
 
     def sample(self, start: int, stop: int) -> Tensor:
         """Return float32 values from `start` to `stop` of the flattened tensor."""
@@ -134,11 +142,12 @@ class Weights:
 
         Raises IncompatibleWeights when one is not a number.
         """
-        network = blank(self.config)
-        with self._lock:
+        # an inference tensor, as a caller's mode would make here, could never be trained
+        with torch.inference_mode(False), self._lock:
+            network = blank(self.config)
             values = {name: self._value(name).clone() for name in network.state_dict()}
-        network.load_state_dict(values, assign=True)
-        return network
+            network.load_state_dict(values, assign=True)
+            return network
 
     def as_stored(self) -> dict[str, Tensor]:
         """Return the tensors in the precision of the file, int8 widened."""
@@ -149,7 +158,7 @@ class Weights:
 
     def _value(self, name: str) -> Tensor:
         if name.endswith(NO_WEIGHTS):
-            return torch.zeros((), dtype=torch.long)  # counts training steps
+            return torch.zeros((), dtype=torch.long, device="cpu")  # counts training steps
         tensor = self.stored[name].read()
         for piece in tensor.reshape(-1).split(PIECE):
             # One pass at memory speed: a sum is finite unless an addend is not, or it overflows.
@@ -168,7 +177,9 @@ class Weights:
     def __getstate__(self) -> dict[str, Any]:
         # Maps and locks cannot travel, and what is made of modules is made again.
         made = ("_maps", "_lock", "_prefixes")
-        return {name: value for name, value in vars(self).items() if name not in made}
+        state = {name: value for name, value in dict(vars(self)).items() if name not in made}
+        alone = {name: value.alone() for name, value in self.stored.items()}
+        return state | {"stored": alone}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _maps=(), _lock=threading.RLock())

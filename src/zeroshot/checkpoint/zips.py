@@ -33,7 +33,8 @@ class Span:
 def refusal(source: str, what: str) -> UnsafeWeightsError:
     """Make the error for a file that is not what it claims to be."""
     return UnsafeWeightsError(
-        f"{source}: {what}; the file is damaged or hostile, get it again from its publisher",
+        f"{source}: {what}; not a file of weights, or a damaged or hostile one: get it again from "
+        "its publisher",
         source=source,
     )
 

@@ -47,7 +47,8 @@ def classify(
 ) -> None:
     """Say which of the labels each image shows.
 
-    IMAGES are files, folders, URLs or patterns; - reads paths from standard input.
+    IMAGES are files, folders (with what is in their subfolders), URLs or patterns; - reads paths
+    from standard input.
     """
     if (labels is None) == (head is None):
         raise click.UsageError("give either --labels or --head, as in --labels 'a dog,a cat'")

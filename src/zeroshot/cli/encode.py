@@ -33,8 +33,9 @@ def encode(
 ) -> None:
     """Write unit embeddings, float32 [n, d], one row an input.
 
-    INPUTS are image files, folders, URLs or patterns, or sentences with --text; - reads paths
-    from standard input. An image that cannot be read has no row.
+    INPUTS are image files, folders (with what is in their subfolders), URLs or patterns, or
+    sentences with --text; - reads them from standard input, one a line. An image that cannot be
+    read has no row.
     """
     if out.suffix != ".npy":
         raise click.UsageError(f"--out {str(out)!r} must end in .npy")
@@ -50,7 +51,9 @@ def encode(
     failed = 0
     rows: list[str] = []
     if text:
-        rows = list(inputs)
+        rows = list(sources.sentences(inputs))
+        if not rows:
+            raise click.UsageError("no sentences on standard input")
         embeddings = loaded.encode_text(rows, truncate=truncate)
     else:
         from zeroshot.pipeline import embedded
@@ -79,6 +82,9 @@ def encode(
                     click.echo(f"Error: {error}", err=True)
             if part is not None:
                 parts.append(part)
+        if failed and not parts:
+            click.echo(f"no image could be read; {out} is not written", err=True)
+            raise SystemExit(SOME_FAILED)
         embeddings = torch.cat(parts) if parts else torch.zeros(0, loaded.embed_dim)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:

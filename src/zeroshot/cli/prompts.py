@@ -24,5 +24,11 @@ def prompts(name: str | None, labels: bool) -> None:
         for names in prompt_sets.labels(name).values():
             click.echo(" | ".join(names))
     else:
-        for template in prompt_sets.get(name).templates:
+        try:
+            templates = prompt_sets.get(name).templates
+        except PromptError as error:
+            if prompt_sets.is_file(name):
+                raise PromptError(f"{error}; --labels prints a file of labels") from error
+            raise
+        for template in templates:
             click.echo(template)

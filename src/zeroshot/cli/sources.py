@@ -36,6 +36,15 @@ def images(arguments: Iterable[str]) -> Iterator[str]:
             yield from _walked([argument])
 
 
+def sentences(arguments: Iterable[str]) -> Iterator[str]:
+    """Yield sentences: as given, - those of standard input, one a line."""
+    for argument in arguments:
+        if argument == "-":
+            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        else:
+            yield argument
+
+
 def _walked(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         if os.path.isdir(path):

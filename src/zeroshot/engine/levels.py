@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image
 from torch import Tensor
 
+EXPORTS = 13  # Pillow before it tells wrongly of padded rows, and may crash the second time
 BYTES = 4  # of a pixel in Pillow's memory: red, green, blue, and one unused
 
 
@@ -65,6 +67,8 @@ def grey_levels(picture: Image.Image) -> Iterator[Tensor]:
 
 
 def _exported(picture: Image.Image) -> tuple[object, object] | None:
+    if int(PIL.__version__.partition(".")[0]) < EXPORTS:
+        return None
     try:
         schema, array = picture.__arrow_c_array__()
     except ValueError:  # in several pieces

@@ -94,7 +94,7 @@ class Engine:
     def __getstate__(self) -> dict[str, Any]:
         # Towers that were made ready are made again; packed weights and locks cannot travel.
         made = ("_making", "_vision", "_fast_text", "_plain_text")
-        return {name: value for name, value in vars(self).items() if name not in made}
+        return {name: value for name, value in dict(vars(self)).items() if name not in made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _making=threading.Lock())

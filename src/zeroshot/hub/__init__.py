@@ -57,6 +57,5 @@ def fetch_entry(
             return fetch_archive(entry.url, entry.url_sha256, cache_dir=cache_dir)
         except DownloadError as second:
             raise DownloadError(
-                f"{error}\nNor did the publisher's own copy come: {second}\n"
-                "The model 'mini' is in the package and needs no download."
+                f"{error}\nNor did the publisher's own copy come: {second}"
             ) from second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from pathlib import Path
 
 from zeroshot.errors import (
@@ -38,12 +39,22 @@ def transient(error: Exception, attempt: int) -> bool:
         return False
     if isinstance(error, HfHubHTTPError):
         return status_of(error) in (*TRANSIENT_STATUS, 416) or _refused_by_storage(error)
-    if type(error).__name__.endswith("Timeout"):
+    if type(error).__name__.endswith("Timeout") or unresolved(error):
         return attempt == 1
     if isinstance(error, transport):
         return type(error).__name__ not in HOPELESS and "CERTIFICATE" not in str(error)
     if isinstance(error, OSError):
         return wrong_length(error) if error.errno is None else error.errno not in CACHE_ERRNO
+    return False
+
+
+def unresolved(error: BaseException | None) -> bool:
+    """Whether the name of the host was not found: without a network that stays so."""
+    while error is not None:
+        if isinstance(error, socket.gaierror):
+            return True
+        reason = getattr(error, "reason", None)  # urllib wraps what went wrong
+        error = reason if isinstance(reason, OSError) else error.__cause__ or error.__context__
     return False
 
 

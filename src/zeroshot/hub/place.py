@@ -103,5 +103,6 @@ def by_hand(place: Place) -> str:
     names = ", ".join(place.wanted) or "the *.json and *.safetensors files"
     return (
         f"Without a network: on another machine copy {names} from {endpoint()}/{place.repository} "
-        "into a folder, and load that folder here by its path"
+        "into a folder, and load that folder here by its path. The model 'mini' is in the package "
+        "and needs no network"
     )

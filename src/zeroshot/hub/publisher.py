@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from zeroshot.errors import ChecksumError, DownloadError, OfflineError
 from zeroshot.hub import checksums, client
 from zeroshot.hub.delivery import check_room
-from zeroshot.hub.failures import CACHE_ERRNO, TRANSIENT_STATUS, cache_error
+from zeroshot.hub.failures import CACHE_ERRNO, TRANSIENT_STATUS, cache_error, unresolved
 from zeroshot.hub.place import cache_folder
 
 TIMEOUT = 10.0  # seconds without a byte
@@ -126,9 +126,9 @@ def _download(url: str, partial: Path) -> None:
                 raise
             error = problem
         tries = 1 if _size(partial) > before else tries + 1
-        if tries >= client.TRIES:
+        if tries >= client.TRIES or (tries > 1 and unresolved(error)):
             raise DownloadError(
-                f"{url}: {client.TRIES} tries brought nothing more ({error}); check the network "
+                f"{url}: {tries} tries brought nothing more ({error}); check the network "
                 f"and HTTPS_PROXY, or copy that file to {partial.with_suffix('')}"
             ) from error
         time.sleep(client.backoff(tries))
