@@ -411,7 +411,7 @@ def test_labels_in_place_of_a_head_say_what_makes_a_classifier(encoder: FakeEnco
 
 @pytest.mark.parametrize("top", ["all", 1.5, True, 0])
 def test_a_number_of_labels_that_is_none_is_refused(colours: Classifier, top: Any) -> None:
-    with pytest.raises(InputError, match="top=.* whole number of at least 1"):
+    with pytest.raises(InputError, match=r"top=.* whole number of at least 1"):
         colours(photograph(), top=top)
 
 

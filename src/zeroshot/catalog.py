@@ -168,7 +168,7 @@ def find(name: str) -> Entry:
     known, tag = _split(name)
     if known:
         raise ModelNotFound(_wrong_tag(name, known, tag))
-    if name.lower().endswith(WEIGHTS_SUFFIXES):
+    if is_file_name(name):
         raise ModelNotFound(f"{name}: no such file (working folder {os.getcwd()})")
     near = get_close_matches(plain, _names(), n=1, cutoff=0.6)
     hint = f"; did you mean {_names()[near[0]].name!r}?" if near else ";"
@@ -176,6 +176,11 @@ def find(name: str) -> Entry:
         f"no model named {name!r}{hint} zeroshot.available_models() lists all {len(entries())}, "
         "and a path or a hub repository 'owner/name' works too"
     )
+
+
+def is_file_name(name: str) -> bool:
+    """Say whether this is the name of a weights file rather than of a model."""
+    return name.lower().endswith(WEIGHTS_SUFFIXES)
 
 
 def published(name: str) -> Entry | None:

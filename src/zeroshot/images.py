@@ -337,7 +337,7 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
-        fix = "transpose it with array.transpose(1, 2, 0)" if first else "give images one by one"
+        fix = "transpose it with array.transpose(1, 2, 0)" if first else "give one image at a time"
         if array.ndim == 3 and not first:
             fix = f"{array.shape[2]} channels are no picture"
         raise _fail("bad_shape", name, f"array of {shape}, wanted h x w x 3 or h x w; {fix}")

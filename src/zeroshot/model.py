@@ -120,7 +120,8 @@ def _locate(
     except ModelNotFound as unknown:
         if path.exists():
             return path.name, path, None
-        if text.count("/") != 1 or catalog.looks_like_ours(text):
+        elsewhere = text.count("/") == 1 and not catalog.is_file_name(text)
+        if not elsewhere or catalog.looks_like_ours(text):
             raise
         from zeroshot import hub
 

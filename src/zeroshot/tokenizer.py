@@ -134,7 +134,8 @@ class Tokenizer:
                 if not truncate:
                     raise TokenLimitError(
                         f"{shortened(text)!r} has {len(row)} tokens with start and end, the "
-                        f"model reads {limit}; shorten it, or cut it: encode_text(truncate=True)",
+                        f"model reads {limit}; shorten it, or cut it: encode_text(truncate=True), "
+                        "in a shell encode --truncate",
                         text=text,
                         tokens=len(row),
                     )

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import corpus
+import numpy as np
 import photographs
 import sources
 import student
@@ -13,6 +14,7 @@ import teacher
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 import zeroshot
 from zeroshot.tokenizer import Tokenizer
@@ -27,6 +29,7 @@ OPENAI_7 = (  # the subset of templates OpenAI recommends for ImageNet
     "a photo of the small {}.",
 )
 UNSEEN = "a snapshot of a {}."  # in no collection of templates
+KNOWN = 20_000  # texts from which the mean distance of targets to the centre is taken
 DRAWS = 200  # random label sets a photograph is tried with
 
 
@@ -89,11 +92,21 @@ def print_likeness(texts: corpus.Corpus, packages: Path, work: Path) -> None:
         "known nouns in a template never seen": known,
         "known nouns of one token in a template never seen": _single(known),
     }
-    print("| texts | number | cosine to the target |\n|---|---|---|")
+    # how far targets lie from the centre, by which the student's directions get back their place
+    some = dict(list(texts.training.items())[:KNOWN])
+    away = aim.at(some, "measured", centred=False).aims.astype(np.float32) - aim.centre
+    distance = float(np.linalg.norm(away, axis=1).mean())
+    print("| texts | number | cosine to the target | with the centre left in |\n|---|---|---|---|")
     for what, chosen in collections.items():
-        lesson = aim.at(chosen, "measured")
-        cosine = student.agreement(before, student.tokenize(lesson.texts), lesson.aims)
-        print(f"| {what} | {len(chosen)} | {cosine:.3f} |")
+        found = student.embed(before, student.tokenize(list(chosen)))
+        placed = F.normalize(torch.from_numpy(aim.centre) + distance * found, dim=1)
+        cosines = [
+            float(
+                (ours * torch.from_numpy(aim.at(chosen, "measured", centred=c).aims)).sum(1).mean()
+            )
+            for ours, c in ((found, True), (placed, False))
+        ]
+        print(f"| {what} | {len(chosen)} | {cosines[0]:.3f} | {cosines[1]:.3f} |")
 
 
 def print_rounding(name: str, texts: list[str], images: list[Image.Image], work: Path) -> None:

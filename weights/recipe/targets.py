@@ -57,7 +57,7 @@ class Aim:
         self._nouns: dict[str, np.ndarray | None] = {}
         self.concepts = self._classes(packages)
 
-    def at(self, texts: Texts, name: str) -> Lesson:
+    def at(self, texts: Texts, name: str, *, centred: bool = True) -> Lesson:
         """Aim texts; the teacher's part is kept on disk."""
         rows, nouns = (
             embed_once(self.teacher, list(texts), self.folder / name),
@@ -69,7 +69,8 @@ class Aim:
                 known = [v for noun in named if (v := self._noun(noun)) is not None]
                 if known:
                     row += KNOWLEDGE * np.mean(known, axis=0)
-            rows[start : start + 4096] = _unit(_unit(part) - self.centre)
+            part = _unit(part)
+            rows[start : start + 4096] = _unit(part - self.centre) if centred else part
         return Lesson(list(texts), rows)
 
     def _noun(self, noun: str) -> np.ndarray | None:
