@@ -115,7 +115,7 @@ numbers may be of different hours, since `--only` measures some anew and keeps t
 int8, which zeroshot does not have (docs/speed.md); there is no T8.
 
 The targets were set on a processor with AMX, which multiplies bfloat16 five to eight times as fast
-as float32. This one does {bfloat16_gain():.1f} times as fast ({amx}): no more can be gained by it.
+as float32. This one does {bfloat16_gain():.1f} times ({amx}), which bounds what bfloat16 can gain.
 
 {reached} of {stated} targets reached.
 

@@ -81,7 +81,7 @@ class Stored:
             if start < part.numel() and stop > 0:
                 found.append(part.reshape(-1)[max(start, 0) : stop].float())
             start, stop = start - part.numel(), stop - part.numel()
-        return torch.cat(found) if found else torch.empty(0)
+        return torch.cat(found) if found else torch.empty(0, device="cpu")
 
 
 class Weights:
