@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from zeroshot.catalog import WEIGHTS_SUFFIXES
 from zeroshot.checkpoint.archive import read_archive
 from zeroshot.checkpoint.config import read_json
 from zeroshot.checkpoint.layouts import some
@@ -21,7 +22,6 @@ WEIGHTS = (
     "pytorch_model.bin",
 )
 INDEX = ".index.json"  # after such a name: which shard holds which tensor
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 MAX_SHARDS = 1000
 
 
@@ -36,13 +36,13 @@ def find_weights(path: Path) -> Path:
     for name in (*WEIGHTS, *(name + INDEX for name in WEIGHTS)):
         if (path / name).is_file():
             return path / name
-    found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    found = sorted(p for p in path.iterdir() if p.suffix in WEIGHTS_SUFFIXES and p.is_file())
     if len(found) == 1:
         return found[0]
     listed = some([p.name for p in found]) or "none"
     raise ModelNotFound(
         f"{path}: wanted one weights file ({', '.join(WEIGHTS)} or any single "
-        f"{'/'.join(SUFFIXES)}), found {listed}; name the file itself"
+        f"{'/'.join(WEIGHTS_SUFFIXES)}), found {listed}; name the file itself"
     )
 
 
@@ -69,7 +69,7 @@ def _read_shards(index: Path) -> Content:
     places = read_json(index).part("weight_map").content
     names = sorted({name for name in places.values() if isinstance(name, str)})
     proper = all(isinstance(name, str) for name in places.values()) and all(
-        Path(name).name == name and name.endswith(SUFFIXES) for name in names
+        Path(name).name == name and name.endswith(WEIGHTS_SUFFIXES) for name in names
     )
     if not names or not proper or len(names) > MAX_SHARDS:
         raise UnsafeWeightsError(
