@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from zeroshot.errors import ModelNotFound
+from zeroshot.errors import ModelNotFound, seen_from
 from zeroshot.resources import folder
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")  # in no model's name
@@ -169,7 +168,7 @@ def find(name: str) -> Entry:
     if known:
         raise ModelNotFound(_wrong_tag(name, known, tag))
     if is_file_name(name):
-        raise ModelNotFound(f"{name}: no such file (working folder {os.getcwd()})")
+        raise ModelNotFound(f"{name}: no such file{seen_from(Path(name))}")
     near = get_close_matches(plain, _names(), n=1, cutoff=0.6)
     hint = f"; did you mean {_names()[near[0]].name!r}?" if near else ";"
     raise ModelNotFound(

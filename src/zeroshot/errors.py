@@ -25,6 +25,7 @@ what to do, and keeps the offending fact as an attribute.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 ImageProblem = Literal[
@@ -51,6 +52,14 @@ class ZeroshotError(Exception):
         # The default calls the class with the message alone, which loses the facts: an error
         # that crosses a process border would become a TypeError.
         return _again, (type(self), self.args, self.__dict__)
+
+
+def seen_from(path: Path) -> str:
+    """Say from where a relative path was looked up, if that folder still exists."""
+    try:
+        return "" if path.is_absolute() else f" (working folder {Path.cwd()})"
+    except OSError:
+        return " (the working folder was deleted)"
 
 
 def shortened(text: str, limit: int = 80) -> str:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from zeroshot.errors import ImageError, ImageNotFound, ImageProblem
+from zeroshot.errors import ImageError, ImageNotFound, ImageProblem, seen_from
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -176,7 +176,7 @@ def _open_path(source: str | os.PathLike[str], name: str, at_least: int | None) 
         with path.open("rb") as file:
             return _open(file, name, at_least)
     except FileNotFoundError as error:
-        message = f"{name}: no such image file{_seen_from(path)}{_misread(name)}"
+        message = f"{name}: no such image file{seen_from(path)}{_misread(name)}"
         raise ImageNotFound(message, kind="not_found", source=name) from error
     except PermissionError as error:
         raise _fail("permission", name, "reading it is not permitted") from error
@@ -193,14 +193,6 @@ def _misread(name: str) -> str:
     if name.startswith("~"):
         return "; pass Path(...).expanduser()"
     return "; for a pattern pass Path(...).glob(pattern)" if has_magic(name) else ""
-
-
-def _seen_from(path: Path) -> str:
-    """Say from where a relative path was looked up, if that folder still exists."""
-    try:
-        return "" if path.is_absolute() else f" (working folder {Path.cwd()})"
-    except OSError:
-        return " (the working folder was deleted)"
 
 
 def _open(file: Any, name: str, at_least: int | None) -> Image.Image:
