@@ -254,6 +254,15 @@ def test_the_callers_torch_settings_stay(network: Network, config: NetworkConfig
     assert (torch.get_num_threads(), seen_by_a_new_thread(), torch.is_grad_enabled()) == before
 
 
+@pytest.mark.skipif(torch.get_num_threads() < 2, reason="one core needs no workers")
+def test_a_worker_computes_on_one_core() -> None:
+    def threads_used(_: int) -> int:
+        torch.zeros(1000, 1000).bfloat16()  # large enough for torch to divide it
+        return torch.get_num_threads()
+
+    assert set(workers.run(threads_used, range(20))) == {1}
+
+
 def test_workers_keep_order_and_pass_errors_on() -> None:
     def work(n: int) -> int:
         if n == 70:
