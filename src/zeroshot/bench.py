@@ -27,7 +27,7 @@ from zeroshot.checkpoint.config import Spec
 from zeroshot.checkpoint.read import Checkpoint
 from zeroshot.checkpoint.stored import Stored, Weights
 from zeroshot.engine import Engine, choose_device, choose_dtype
-from zeroshot.engine.device import BFLOAT16_PROBES
+from zeroshot.engine.device import BFLOAT16_PROBES, cpu_has
 from zeroshot.model import Model
 from zeroshot.nn.config import NetworkConfig, TextConfig, ViTConfig
 from zeroshot.nn.network import Network
@@ -286,11 +286,7 @@ def machine(device: torch.device | str = "cpu") -> dict[str, str]:
 
 def _instructions() -> str:
     """Name what multiplies: the vector unit, and what it has for bfloat16."""
-    found = [torch.backends.cpu.get_cpu_capability()]
-    for name, probe in BFLOAT16_PROBES.items():
-        if getattr(torch.cpu, probe, bool)():
-            found.append(name)
-    return " + ".join(found)
+    return " + ".join([torch.backends.cpu.get_cpu_capability(), *filter(cpu_has, BFLOAT16_PROBES)])
 
 
 def _processor() -> str:

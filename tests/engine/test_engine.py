@@ -15,7 +15,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroshot.engine import Engine, choose_dtype, convolution, device, linear, text, workers
+from zeroshot.engine import (
+    Engine,
+    attention,
+    choose_dtype,
+    convolution,
+    device,
+    linear,
+    text,
+    workers,
+)
 from zeroshot.errors import InputError, NonFiniteError
 from zeroshot.nn.config import (
     Activation,
@@ -83,11 +92,14 @@ def network(config: NetworkConfig) -> Network:
     return network_of(config)
 
 
-@pytest.fixture(params=["packed", "plain operators"])
+@pytest.fixture(params=["packed", "attention written out", "plain operators"])
 def operators(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run with torch's private operators, and as on a torch that lacks them."""
     if request.param == "packed":
         assert linear.can_pack(torch.float32) or not torch.backends.mkldnn.is_available()
+    elif request.param == "attention written out":
+        monkeypatch.setattr(attention, "is_written_out", lambda dtype: True)
+        monkeypatch.setattr(attention, "SCORES", 2**10)  # so that heads are taken in parts, too
     else:
         monkeypatch.setattr(linear, "can_pack", lambda dtype: False)
         monkeypatch.setattr(convolution, "can_pack", lambda dtype: False)
@@ -302,6 +314,29 @@ def test_a_cpu_with_bfloat16_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: True)
 
     assert choose_dtype(None, CPU) is torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("has", "threads", "dtype", "written_out"),
+    [
+        (["AVX512-BF16"], 1, torch.bfloat16, True),
+        (["AVX512-BF16"], 2, torch.bfloat16, False),
+        (["AVX512-BF16"], 1, torch.float32, False),
+        (["AVX512-BF16", "AMX"], 1, torch.bfloat16, False),
+        ([], 1, torch.bfloat16, False),
+    ],
+)
+def test_attention_is_written_out_where_that_was_measured_to_be_faster(
+    monkeypatch: pytest.MonkeyPatch,
+    has: list[str],
+    threads: int,
+    dtype: torch.dtype,
+    written_out: bool,
+) -> None:
+    monkeypatch.setattr(attention, "cpu_has", has.__contains__)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+
+    assert attention.is_written_out(dtype) is written_out
 
 
 def test_an_unknown_precision_or_device_is_an_error_that_lists_the_known() -> None:

@@ -70,8 +70,8 @@ class FastBlock:
         return split.permute(2, 0, 3, 1, 4).unbind(0)
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add attention's answer [b, h, t, w/h] and the MLP's to the residual x [b, t, w]."""
-        x = self.out.add_to(x, attended.transpose(1, 2).reshape(x.shape))
+        """Add attention's answer and the MLP's to the residual x: all [b, t, w]."""
+        x = self.out.add_to(x, attended)
         return self.fc2.add_to(x, self.fc1(self.ln_2(x)))
 
 

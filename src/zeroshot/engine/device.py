@@ -59,6 +59,9 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
 @cache
 def cpu_has_bfloat16() -> bool:
     """Say whether this CPU has AMX or AVX512-BF16 and this torch uses them."""
-    return torch.backends.mkldnn.is_available() and any(
-        getattr(torch.cpu, probe, bool)() for probe in BFLOAT16_PROBES.values()
-    )
+    return torch.backends.mkldnn.is_available() and any(map(cpu_has, BFLOAT16_PROBES))
+
+
+def cpu_has(instructions: str) -> bool:
+    """Say whether torch sees these instructions of `BFLOAT16_PROBES`; not if it cannot tell."""
+    return bool(getattr(torch.cpu, BFLOAT16_PROBES[instructions], bool)())

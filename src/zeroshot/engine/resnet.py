@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zeroshot.engine.attention import attend
 from zeroshot.engine.blocks import Filled, in_memory
 from zeroshot.engine.convolution import folded
 from zeroshot.engine.linear import Linear
@@ -83,4 +84,4 @@ class FastAttentionPool:
         shape = (self.heads, w // self.heads)
         q = self.query(x[:, :1]).view(b, 1, *shape).transpose(1, 2)  # [b, h, 1, w/h]
         k, v = self.keys(x).view(b, p, 2, *shape).permute(2, 0, 3, 1, 4).unbind(0)
-        return self.out(F.scaled_dot_product_attention(q, k, v).flatten(1))
+        return self.out(attend(q, k, v)[:, 0])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zeroshot.engine.attention import attend
 from zeroshot.engine.blocks import Filled, Norm, fast_blocks, in_memory
 from zeroshot.engine.linear import Linear
 from zeroshot.nn.config import TextConfig
@@ -69,11 +70,12 @@ class FastTextTransformer:
     def prefix(self, row: Row) -> list[KeysValues]:
         """Compute the keys and values of a shared beginning, for every layer."""
         x = self.embed([row], 0)
+        mask = _mask(0, len(row), 1)
         kept: list[KeysValues] = []
         for block in self.blocks:
             q, k, v = block.heads_first(block.qkv(block.ln_1(x)), 3)
             kept.append((k, v))
-            x = block.finish(x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+            x = block.finish(x, attend(q, k, v, mask))
         k, v = self.last.heads_first(self.last.keys(self.last.ln_1(x)), 2)
         return [*kept, (k, v)]
 
@@ -91,7 +93,7 @@ class FastTextTransformer:
         for block, before in zip(self.blocks, kept, strict=False):  # kept: the last's too
             q, k, v = block.heads_first(block.qkv(block.ln_1(x)), 3)
             k, v = _after(before, k, v)
-            x = block.finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+            x = block.finish(x, attend(q, k, v, mask))
         ends = torch.tensor([len(row) - 1 for row in rows], device=CPU).view(-1, together)
         ends += length * torch.arange(together, device=CPU)  # [b/g, g], places in a sequence
         normed = self.last.ln_1(x)
@@ -99,7 +101,7 @@ class FastTextTransformer:
         k, v = _after(kept[-1], k, v)
         where = torch.arange(len(ends), device=CPU).unsqueeze(1), ends
         q = self.last.heads_first(self.last.query(normed[where]), 1)[0]  # [b/g, h, g, w/h]
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[ends].unsqueeze(1))
+        attended = attend(q, k, v, mask[ends].unsqueeze(1))
         x = self.last.finish(x[where], attended).flatten(0, 1)  # [b, w]
         return self.proj(self.ln_final(x))[:count]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from zeroshot.engine.attention import attend
 from zeroshot.engine.blocks import Filled, Norm, fast_blocks, in_memory
 from zeroshot.engine.linear import Linear
 from zeroshot.nn.config import ViTConfig
@@ -38,7 +38,7 @@ class FastVisionTransformer:
         x = self.ln_pre(self.embed(pixels))
         for block in self.blocks:
             q, k, v = block.heads_first(block.qkv(block.ln_1(x)), 3)
-            x = block.finish(x, F.scaled_dot_product_attention(q, k, v))
+            x = block.finish(x, attend(q, k, v))
         return self.proj(self.ln_post(self.pool(x)))
 
     def embed(self, pixels: Tensor) -> Tensor:
@@ -59,4 +59,4 @@ class FastVisionTransformer:
         normed = last.ln_1(x)
         q = last.heads_first(last.query(normed[:, :1]), 1)[0]  # [b, h, 1, w/h]
         k, v = last.heads_first(last.keys(normed), 2)
-        return last.finish(x[:, :1].contiguous(), F.scaled_dot_product_attention(q, k, v))[:, 0]
+        return last.finish(x[:, :1].contiguous(), attend(q, k, v))[:, 0]
