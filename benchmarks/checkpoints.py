@@ -148,12 +148,12 @@ def _write_hf(folder: Path, network: NetworkConfig) -> None:
 
 def _write_tokenizer(folder: Path, context_length: int) -> None:
     """Write the vocabulary as transformers' CLIPTokenizer reads it."""
-    from zeroshot.tokenizer import MERGES, _merges, _vocabulary
+    from zeroshot.tokenizer import MERGES, _merges, _symbols
 
     assert Tokenizer().vocab_size == VOCABULARY
-    symbols = _vocabulary(MERGES)[0]
+    symbols = _symbols(MERGES)
     _json(folder / "vocab.json", {symbol: i for i, symbol in enumerate(symbols)})
-    lines = ["#version: 0.2", *(" ".join(pair) for pair in _merges())]
+    lines = ["#version: 0.2", *_merges()]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", "utf-8")
     _json(
         folder / "tokenizer_config.json",

@@ -45,9 +45,10 @@ def plain_clean(text: str) -> str:
 def plain_encode(text: str, tokenizer: Tokenizer) -> list[int]:
     """Byte-pair encoding as the paper of Sennrich et al. describes it: slow and obvious."""
     letters = module._letter_of_byte()[0]
-    ranks = {pair: rank for rank, pair in enumerate(module._merges()[: tokenizer.merges])}
+    merges = [tuple(merge.split(" ")) for merge in module._merges()[: tokenizer.merges]]
+    ranks = {pair: rank for rank, pair in enumerate(merges)}
     symbols = [*letters.values(), *(letter + "</w>" for letter in letters.values())]
-    symbols += ["".join(pair) for pair in module._merges()[: tokenizer.merges]]
+    symbols += ["".join(pair) for pair in merges]
     pattern = (
         r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
     )
@@ -216,6 +217,12 @@ def test_impossible_sizes_are_refused(options: dict[str, int]) -> None:
 def test_what_is_no_text_is_refused_by_name(whole: Tokenizer, text: object) -> None:
     with pytest.raises(InputError, match=f"expected text, got {type(text).__name__}"):
         whole.encode(text)  # type: ignore[arg-type]
+
+
+def test_every_id_stands_for_another_symbol(whole: Tokenizer) -> None:
+    symbols = module._symbols(whole.merges)
+
+    assert len(set(symbols)) == len(symbols) == whole.vocab_size
 
 
 def test_fewer_merges_make_a_dense_smaller_vocabulary() -> None:

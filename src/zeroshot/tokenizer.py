@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MERGES = 48_894  # byte-pair merges in CLIP's vocabulary; any prefix of them is a vocabulary too
+SINGLES = 512  # symbols of one byte, each also as the end of a word; their ids come first
 CONTEXT_LENGTH = 77  # tokens, with start and end; paper, section 2.4
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_CACHE = 65_536  # distinct words remembered per tokenizer, about 10 MB
@@ -62,7 +63,7 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """Number of ids: bytes, word-final bytes, merges, start and end."""
-        return 512 + self.merges + 2
+        return SINGLES + self.merges + 2
 
     @property
     def start(self) -> int:
@@ -90,7 +91,7 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Turn ids back into text; start and end are written out, padding after the end dropped."""
-        symbols = _vocabulary(self.merges)[0]
+        symbols = _symbols(self.merges)
         text: list[str] = []
         for i in ids:
             if not 0 <= i < self.vocab_size:
@@ -177,35 +178,38 @@ class Tokenizer:
         """Join the best-ranked neighbours until none is left; n log n, also for very long words.
 
         A merge can only create pairs that rank after it, so a heap ordered by rank, then place,
-        joins in the same order as repeated passes over the word would.
+        joins in the same order as repeated passes over the word would. No two merges make the
+        same symbol, so the rank of the last one tells its id.
         """
-        ranks, ids = _vocabulary(self.merges)[1:]
+        ranks, singles = _ranks(self.merges), _id_of_single()
         symbols[-1] += "</w>"
+        ids = [singles[symbol] for symbol in symbols]
         after = [*range(1, len(symbols)), -1]  # linked list over places: next and previous
         before = list(range(-1, len(symbols) - 1))
         heap: list[tuple[int, int, str, str]] = []
 
         def offer(left: int) -> None:
             if left >= 0 and (right := after[left]) >= 0:
-                rank = ranks.get((symbols[left], symbols[right]))
+                rank = ranks.get(f"{symbols[left]} {symbols[right]}")
                 if rank is not None:
                     heapq.heappush(heap, (rank, left, symbols[left], symbols[right]))
 
         for place in range(len(symbols)):
             offer(place)
         while heap:
-            _, left, first, second = heapq.heappop(heap)
+            rank, left, first, second = heapq.heappop(heap)
             right = after[left]
             if right < 0 or symbols[left] != first or symbols[right] != second:
                 continue  # one of the two was joined to another neighbour meanwhile
             symbols[left] = first + second
             symbols[right] = ""
+            ids[left] = SINGLES + rank
             after[left] = after[right]
             if after[right] >= 0:
                 before[after[right]] = left
             offer(before[left])
             offer(left)
-        return [ids[symbol] for symbol in symbols if symbol]
+        return [i for i, symbol in zip(ids, symbols, strict=True) if symbol]
 
 
 class _Words(dict[str, tuple[int, ...]]):
@@ -289,18 +293,26 @@ def _letter_of_byte() -> tuple[dict[int, str], dict[str, int]]:
 
 
 @cache
-def _merges() -> tuple[tuple[str, str], ...]:
-    lines = gzip.decompress((PACKAGE / "merges.txt.gz").read_bytes()).decode("utf-8").split("\n")
-    return tuple((first, second) for first, second in (line.split() for line in lines))
+def _merges() -> tuple[str, ...]:
+    """Return the merges in the order of their ranks, as the file writes them: "first second"."""
+    text = gzip.decompress((PACKAGE / "merges.txt.gz").read_bytes()).decode("utf-8")
+    return tuple(text.split("\n"))
 
 
 @cache
-def _vocabulary(merges: int) -> tuple[list[str], dict[tuple[str, str], int], dict[str, int]]:
-    """Return symbols by id, merge ranks by pair, and ids by symbol."""
+def _ranks(merges: int) -> dict[str, int]:
+    # by the line itself: pairs would take five times as long to make, and twice the memory
+    return {merge: rank for rank, merge in enumerate(_merges()[:merges])}
+
+
+@cache
+def _id_of_single() -> dict[str, int]:
     letters = list(_letter_of_byte()[0].values())
-    pairs = _merges()[:merges]
-    symbols = [*letters, *(letter + "</w>" for letter in letters)]
-    symbols += [first + second for first, second in pairs]
-    symbols += [START, END]
-    ranks = {pair: rank for rank, pair in enumerate(pairs)}
-    return symbols, ranks, {symbol: i for i, symbol in enumerate(symbols)}
+    return {symbol: i for i, symbol in enumerate([*letters, *(f"{a}</w>" for a in letters)])}
+
+
+@cache
+def _symbols(merges: int) -> list[str]:
+    """Return what each id stands for."""
+    merged = (merge.replace(" ", "") for merge in _merges()[:merges])
+    return [*_id_of_single(), *merged, START, END]
