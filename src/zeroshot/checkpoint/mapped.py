@@ -7,10 +7,12 @@ back from the file when it is read again. So a checkpoint can be read a layer at
 from __future__ import annotations
 
 import mmap
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 
@@ -34,3 +36,14 @@ def let_go(data: mmap.mmap) -> None:
     if hasattr(mmap, "MADV_DONTNEED"):  # Windows has no such call, and trims by itself
         with suppress(OSError):  # of a process that locks its memory
             data.madvise(mmap.MADV_DONTNEED)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Lay tensors [n, ...] below one another, in memory that the system takes back with the result.
+
+    From the heap it would leave a hole for good, as packed weights come to lie behind it.
+    """
+    rows = sum(map(len, parts))
+    memory = mmap.mmap(-1, sum(part.nbytes for part in parts))
+    whole = torch.frombuffer(memory, dtype=parts[0].dtype).view(rows, *parts[0].shape[1:])
+    return torch.cat(tuple(parts), out=whole)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot.checkpoint.layouts import NO_WEIGHTS
-from zeroshot.checkpoint.mapped import let_go
+from zeroshot.checkpoint.mapped import joined, let_go
 from zeroshot.checkpoint.positions import resize
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.nn.config import NetworkConfig
@@ -58,7 +58,7 @@ class Stored:
 
     def read(self) -> Tensor:
         """Return the float32 values; they may be those of the mapped file, so do not write."""
-        tensor = self.parts[0] if len(self.parts) == 1 else torch.cat(self.parts)
+        tensor = self.parts[0] if len(self.parts) == 1 else joined(self.parts)
         tensor = tensor.float()
         if self.scale is not None:
             tensor = tensor * self.scale.float().reshape(-1, *[1] * (tensor.ndim - 1))

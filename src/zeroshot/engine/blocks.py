@@ -7,15 +7,16 @@ are added inside the linear maps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zeroshot.engine.linear import Fused, Linear
+from zeroshot.engine.linear import Fused, Linear, Scratch
 from zeroshot.nn.config import Activation
 from zeroshot.nn.layers import Block, Transformer
 
@@ -51,17 +52,34 @@ class Norm:
 
 
 class FastBlock:
-    """What every block has, from the plain one."""
+    """What every block has, from the plain one; made with the values of one map at a time."""
 
-    def __init__(self, block: Block, activation: Activation, dtype: torch.dtype) -> None:
-        width = block.attn.out_proj.in_features
-        self.heads, self.width = block.attn.heads, width
-        self.ln_1, self.ln_2 = Norm(block.ln_1, dtype), Norm(block.ln_2, dtype)
-        self.out = Linear(block.attn.out_proj.weight, block.attn.out_proj.bias, dtype)
-        fold = QUICK_GELU if activation == "quick_gelu" else 1.0
+    def __init__(
+        self,
+        block: Block,
+        activation: Activation,
+        dtype: torch.dtype,
+        filled: Filled,
+        scratch: Scratch,
+    ) -> None:
         first, second = block.mlp.c_fc, block.mlp.c_proj
-        self.fc1 = Linear(first.weight, first.bias * fold, dtype, FUSED[activation], scale=fold)
-        self.fc2 = Linear(second.weight, second.bias, dtype, scale=1 / fold)
+        self.heads, self.width = block.attn.heads, block.attn.out_proj.in_features
+        linear = partial(Linear, dtype=dtype, scratch=scratch)
+        with filled(block.ln_1), filled(block.ln_2):
+            self.ln_1, self.ln_2 = Norm(block.ln_1, dtype), Norm(block.ln_2, dtype)
+        with filled(block.attn):
+            self.take(block.attn.in_proj_weight, block.attn.in_proj_bias, linear)
+            self.out = linear(block.attn.out_proj.weight, block.attn.out_proj.bias)
+        fold = QUICK_GELU if activation == "quick_gelu" else 1.0
+        with filled(first):
+            bias = first.bias * fold
+            self.fc1 = linear(first.weight, bias, fused=FUSED[activation], scale=fold)
+        with filled(second):
+            self.fc2 = linear(second.weight, second.bias, scale=1 / fold)
+
+    def take(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
+        """Make maps of what makes queries, keys and values: [3 * w, w] and [3 * w]."""
+        raise NotImplementedError
 
     def heads_first(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Split [b, t, parts * w] into `parts` tensors [b, h, t, w/h]."""
@@ -78,29 +96,25 @@ class FastBlock:
 class InnerBlock(FastBlock):
     """A block whose every place is read by the next one."""
 
-    def __init__(self, block: Block, activation: Activation, dtype: torch.dtype) -> None:
-        super().__init__(block, activation, dtype)
-        self.qkv = Linear(block.attn.in_proj_weight, block.attn.in_proj_bias, dtype)
+    def take(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
+        """Map to all three at once."""
+        self.qkv = linear(weight, bias)
 
 
 class LastBlock(FastBlock):
     """The last block: few places are read, so queries are few, but all keys and values count."""
 
-    def __init__(self, block: Block, activation: Activation, dtype: torch.dtype) -> None:
-        super().__init__(block, activation, dtype)
-        weight, bias, width = block.attn.in_proj_weight, block.attn.in_proj_bias, self.width
-        self.query = Linear(weight[:width], bias[:width], dtype)
-        self.keys = Linear(weight[width:], bias[width:], dtype)  # and values
+    def take(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
+        """Map to queries apart."""
+        self.query = linear(weight[: self.width], bias[: self.width])
+        self.keys = linear(weight[self.width :], bias[self.width :])  # and values
 
 
 def fast_blocks(
     transformer: Transformer, activation: Activation, dtype: torch.dtype, filled: Filled
 ) -> tuple[list[InnerBlock], LastBlock]:
-    """Rewrite a stack of blocks, with the values of one at a time."""
+    """Rewrite a stack of blocks."""
     *plain, final = (block for block in transformer.resblocks if isinstance(block, Block))
-    inner: list[InnerBlock] = []
-    for block in plain:
-        with filled(block):
-            inner.append(InnerBlock(block, activation, dtype))
-    with filled(final):
-        return inner, LastBlock(final, activation, dtype)
+    scratch = Scratch()
+    inner = [InnerBlock(block, activation, dtype, filled, scratch) for block in plain]
+    return inner, LastBlock(final, activation, dtype, filled, scratch)

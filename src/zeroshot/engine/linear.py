@@ -24,6 +24,7 @@ POST_OPERATIONS: dict[Fused, tuple[str, str]] = {
     "relu": ("relu", ""),
 }
 ROWS = 400  # of a typical micro-batch; the packed layout suits other counts as well
+PIECE = 2**18  # values scaled at a time, so that they are still in cache when they are rounded
 
 
 def activate(x: Tensor, fused: Fused) -> Tensor:
@@ -41,6 +42,26 @@ def activate(x: Tensor, fused: Fused) -> Tensor:
             return F.relu(x)
 
 
+class Scratch:
+    """Memory in which weights are rounded, one after the other, before they are packed.
+
+    Each in memory of its own would leave holes between packed weights that nothing fits into.
+    """
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0, device="cpu")
+
+    def rounded(self, weight: Tensor, dtype: torch.dtype, scale: float) -> Tensor:
+        """Return scale * weight, which holds until the next one is asked for."""
+        if self._memory.dtype != dtype or self._memory.numel() < weight.numel():
+            self._memory = torch.empty(weight.numel(), dtype=dtype, device="cpu")
+        room = self._memory[: weight.numel()].view(weight.shape)
+        rows = max(1, PIECE // weight[0].numel())
+        for part, values in zip(room.split(rows), weight.split(rows), strict=True):
+            part.copy_(values if scale == 1.0 else values * scale)  # multiplied in float32
+        return room
+
+
 class Linear:
     """x @ (scale * weight).T + bias, then an activation or a residual; rows in, rows out."""
 
@@ -52,13 +73,16 @@ class Linear:
         fused: Fused = "none",
         *,
         scale: float = 1.0,
+        scratch: Scratch | None = None,
     ) -> None:
-        if scale != 1.0:  # multiplied in float32, with no float32 copy of it all
-            weight = torch.mul(weight, scale, out=torch.empty_like(weight, dtype=dtype))
-        weight = weight.to(dtype).contiguous()
         self.bias = None if bias is None else bias.to(dtype)
         self.fused = fused
         self.packed = can_pack(dtype)
+        if scratch is None or not self.packed:
+            scratch = Scratch()  # of its own, so that it may stay
+        if weight.dtype != dtype or scale != 1.0:
+            weight = scratch.rounded(weight, dtype, scale)
+        weight = weight.contiguous()
         self.weight = (
             torch.ops.mkldnn._reorder_linear_weight(weight, ROWS) if self.packed else weight
         )
