@@ -140,3 +140,13 @@ def test_loading_does_not_import_torchs_compiler(
     )
 
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_command_that_is_done_ends_without_searching_all_of_torch_for_cycles() -> None:
+    code = """
+import atexit, gc
+atexit.register(lambda: print(gc.get_freeze_count() > 0))  # the first to be registered runs last
+from zeroshot.cli import main
+main(["prompts"])
+"""
+    assert child(code).splitlines()[-1] == "True"

@@ -6,6 +6,8 @@ such model, no way to fetch it, or a head of another, 74 output cannot be writte
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import sys
 import warnings
@@ -36,7 +38,9 @@ class _Group(click.Group):
             warnings.showwarning = show_warning
             result = super().invoke(ctx)
             sys.stdout.flush()  # now, while a full disk can still be reported
-            return result
+        # The last search for cycles would look at all of torch, for half a second.
+        atexit.register(gc.freeze)
+        return result
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
