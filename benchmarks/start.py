@@ -28,7 +28,7 @@ OWN_IMPORTS = 0.15  # seconds, beyond torch and numpy
 HELP_SECONDS = 0.15
 # A process begins with the peak of the one that started it, so Linux's own counter is read there.
 TELL = """
-print("answered", flush=True)
+print("\\nanswered", flush=True)
 import pathlib, resource, sys
 lines = pathlib.Path("/proc/self/status")
 if lines.exists():

@@ -146,7 +146,9 @@ def test_a_command_that_is_done_ends_without_searching_all_of_torch_for_cycles()
     code = """
 import atexit, gc
 atexit.register(lambda: print(gc.get_freeze_count() > 0))  # the first to be registered runs last
-from zeroshot.cli import main
-main(["prompts"])
+import sys
+from zeroshot.cli import run
+sys.argv[1:] = ["prompts"]
+run()
 """
     assert child(code).splitlines()[-1] == "True"

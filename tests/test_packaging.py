@@ -105,7 +105,7 @@ def test_the_wheel_carries_licences_and_nothing_foreign(built: Built) -> None:
 def test_the_wheel_installs_the_command(built: Built) -> None:
     found = contents(built.wheel)
     (entry_points,) = (name for name in found if name.endswith("entry_points.txt"))
-    assert b"zeroshot = zeroshot.cli:main" in found[entry_points]
+    assert b"zeroshot = zeroshot.cli:run" in found[entry_points]
     (metadata,) = (name for name in found if name.endswith("/METADATA"))
     text = found[metadata].decode()
     assert "Name: zeroshot-clip\n" in text

@@ -1,6 +1,6 @@
 """`python -m zeroshot` is the command line."""
 
-from zeroshot.cli import main
+from zeroshot.cli import run
 
 if __name__ == "__main__":
-    main(prog_name="zeroshot")
+    run()

@@ -39,11 +39,15 @@ def let_go(data: mmap.mmap) -> None:
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Lay tensors [n, ...] below one another, in memory that the system takes back with the result.
+    """Lay tensors of one type, none empty, below one another: [n, ...].
 
-    From the heap it would leave a hole for good, as packed weights come to lie behind it.
+    The system takes their memory back with the result; in the heap it would leave a hole for good,
+    as packed weights come to lie behind it.
     """
-    rows = sum(map(len, parts))
-    memory = mmap.mmap(-1, sum(part.nbytes for part in parts))
+    rows, size = sum(map(len, parts)), sum(part.nbytes for part in parts)
+    if hasattr(mmap, "MAP_PRIVATE"):  # not on Windows, where nothing is shared with a fork either
+        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    else:
+        memory = mmap.mmap(-1, size)
     whole = torch.frombuffer(memory, dtype=parts[0].dtype).view(rows, *parts[0].shape[1:])
     return torch.cat(tuple(parts), out=whole)

@@ -38,9 +38,7 @@ class _Group(click.Group):
             warnings.showwarning = show_warning
             result = super().invoke(ctx)
             sys.stdout.flush()  # now, while a full disk can still be reported
-        # The last search for cycles would look at all of torch, for half a second.
-        atexit.register(gc.freeze)
-        return result
+            return result
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,3 +49,10 @@ def main() -> None:
 
 for command in (bench, classify, convert, doctor, encode, lock, models, prompts):
     main.add_command(command)
+
+
+def run() -> None:
+    """Be the process of the command line."""
+    # Its last search for cycles would look at all of torch, for a quarter of a second.
+    atexit.register(gc.freeze)
+    main(prog_name="zeroshot")

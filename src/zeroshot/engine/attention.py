@@ -2,7 +2,8 @@
 
 torch's fused attention keeps scores in float32 and never whole in memory. For sequences as short as
 CLIP's, on a core that multiplies bfloat16 by AVX512-BF16, its two products and a softmax one after
-the other take two thirds of the time, and differ from float32 no more.
+the other take two thirds of the time. They round the scores to bfloat16, but the embeddings are no
+farther from those of float32 (benchmarks/attention.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from zeroshot.engine.device import cpu_has
 
-SCORES = 2**20  # written out at once: more would leave a core's cache
+SCORES = 2**20  # worked on at once, if a head has no more: others would leave a core's cache
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -25,24 +26,26 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return mixed.transpose(1, 2).flatten(2)
     b, h, t, d = q.shape
-    some = max(1, SCORES // (b * t * k.shape[2]))  # heads
+    u = k.shape[2]
+    at_once = max(1, SCORES // max(1, b * t * u))  # heads
     hidden = None if mask is None else ~mask
     mixed = q.new_empty(b, t, h, d)
-    for first in range(0, h, some):
-        heads = slice(first, first + some)
-        scores = (q[:, heads] @ k[:, heads].transpose(2, 3)).mul_(d**-0.5)
+    for first in range(0, h, at_once):
+        heads = slice(first, min(first + at_once, h))
+        n = heads.stop - first
+        queries, keys, values = (part[:, heads].flatten(0, 1) for part in (q, k, v))
+        scores = torch.bmm(queries, keys.mT).mul_(d**-0.5)
         if hidden is not None:
-            scores.masked_fill_(hidden, -torch.inf)
-        mixed[:, :, heads] = (scores.softmax(dim=-1) @ v[:, heads]).transpose(1, 2)
+            scores.view(b, n, t, u).masked_fill_(hidden, -torch.inf)
+        found = torch.bmm(scores.softmax(dim=-1), values)
+        mixed[:, :, heads] = found.view(b, n, t, d).transpose(1, 2)
     return mixed.flatten(2)
 
 
 def is_written_out(dtype: torch.dtype) -> bool:
     """Say whether plain steps are faster here than torch's fused attention, as was measured.
 
-    With AMX the fused one multiplies by it, without either torch multiplies bfloat16 slowly, and
-    several threads would wait for one another after each step.
+    With AMX the fused one multiplies by it, and without either torch multiplies bfloat16 slowly.
+    One image alone would gain nothing, but shall get the embedding that it has among others.
     """
-    if dtype != torch.bfloat16 or torch.get_num_threads() > 1:
-        return False
-    return cpu_has("AVX512-BF16") and not cpu_has("AMX")
+    return dtype == torch.bfloat16 and cpu_has("AVX512-BF16") and not cpu_has("AMX")

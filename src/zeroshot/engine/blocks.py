@@ -68,7 +68,7 @@ class FastBlock:
         with filled(block.ln_1), filled(block.ln_2):
             self.ln_1, self.ln_2 = Norm(block.ln_1, dtype), Norm(block.ln_2, dtype)
         with filled(block.attn):
-            self.take(block.attn.in_proj_weight, block.attn.in_proj_bias, linear)
+            self.project(block.attn.in_proj_weight, block.attn.in_proj_bias, linear)
             self.out = linear(block.attn.out_proj.weight, block.attn.out_proj.bias)
         fold = QUICK_GELU if activation == "quick_gelu" else 1.0
         with filled(first):
@@ -77,8 +77,8 @@ class FastBlock:
         with filled(second):
             self.fc2 = linear(second.weight, second.bias, scale=1 / fold)
 
-    def take(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
-        """Make maps of what makes queries, keys and values: [3 * w, w] and [3 * w]."""
+    def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
+        """Keep maps to queries, keys and values, which are w = `self.width` rows each."""
         raise NotImplementedError
 
     def heads_first(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
@@ -96,7 +96,7 @@ class FastBlock:
 class InnerBlock(FastBlock):
     """A block whose every place is read by the next one."""
 
-    def take(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
+    def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
         """Map to all three at once."""
         self.qkv = linear(weight, bias)
 
@@ -104,7 +104,7 @@ class InnerBlock(FastBlock):
 class LastBlock(FastBlock):
     """The last block: few places are read, so queries are few, but all keys and values count."""
 
-    def take(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
+    def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
         """Map to queries apart."""
         self.query = linear(weight[: self.width], bias[: self.width])
         self.keys = linear(weight[self.width :], bias[self.width :])  # and values

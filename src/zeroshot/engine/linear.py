@@ -58,7 +58,7 @@ class Scratch:
         room = self._memory[: weight.numel()].view(weight.shape)
         rows = max(1, PIECE // weight[0].numel())
         for part, values in zip(room.split(rows), weight.split(rows), strict=True):
-            part.copy_(values if scale == 1.0 else values * scale)  # multiplied in float32
+            part.copy_(values if scale == 1.0 else values * scale)  # rounded after it, not before
         return room
 
 
@@ -79,7 +79,7 @@ class Linear:
         self.fused = fused
         self.packed = can_pack(dtype)
         if scratch is None or not self.packed:
-            scratch = Scratch()  # of its own, so that it may stay
+            scratch = Scratch()  # of its own: a weight that is not packed stays in it
         if weight.dtype != dtype or scale != 1.0:
             weight = scratch.rounded(weight, dtype, scale)
         weight = weight.contiguous()

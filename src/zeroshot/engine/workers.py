@@ -63,7 +63,8 @@ def pool() -> ThreadPoolExecutor | None:
 def become() -> None:
     """Make the calling thread a worker: torch on one core from now on."""
     _local.worker = True
-    # The first work or question of a thread sets its number to the caller's: let that be past.
+    # At its first question about threads, or first work, torch sets a thread's number to that of
+    # the whole process, which would undo what is set before.
     torch.get_num_threads()
     torch.set_num_threads(1)
 
