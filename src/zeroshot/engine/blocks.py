@@ -7,6 +7,7 @@ are added inside the linear maps.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -51,7 +52,7 @@ class Norm:
         return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
 
 
-class FastBlock:
+class FastBlock(ABC):
     """What every block has, from the plain one; made with the values of one map at a time."""
 
     def __init__(
@@ -77,9 +78,9 @@ class FastBlock:
         with filled(second):
             self.fc2 = linear(second.weight, second.bias, scale=1 / fold)
 
+    @abstractmethod
     def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
-        """Keep maps to queries, keys and values, which are w = `self.width` rows each."""
-        raise NotImplementedError
+        """Keep maps to queries, keys and values, which are `self.width` rows each."""
 
     def heads_first(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Split [b, t, parts * w] into `parts` tensors [b, h, t, w/h]."""
