@@ -11,8 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from unittest import mock
 
-import torch
-from checkpoints import FULL
+from checkpoints import FULL, agreement
 from torch import Tensor
 
 from zeroshot.bench import alternate, machine, pictures, random_model
@@ -29,11 +28,10 @@ def run(written_out: bool, work: Callable[[], Tensor]) -> Tensor:
         return work()
 
 
-def agreement(found: Tensor, wanted: Tensor) -> str:
+def nearness(found: Tensor, wanted: Tensor) -> str:
     """State the least cosine, plain and centred."""
     mean = wanted.mean(dim=0)
-    pairs = ((found, wanted), (found - mean, wanted - mean))
-    return " / ".join(f"{torch.cosine_similarity(*pair).min():.5f}" for pair in pairs)
+    return f"{agreement(found, wanted):.5f} / {agreement(found - mean, wanted - mean):.5f}"
 
 
 def main() -> None:
@@ -51,7 +49,7 @@ def main() -> None:
             for kind, written_out in kinds.items()
         }
         found = alternate(contenders, rounds=ROUNDS)
-        near = {kind: agreement(work()[:SAMPLE], wanted) for kind, work in contenders.items()}
+        near = {kind: nearness(work()[:SAMPLE], wanted) for kind, work in contenders.items()}
         speeds = " : ".join(f"{images / found.median(kind):.2f}" for kind in kinds)
         print(
             f"{name}: {found.ratio('written out', 'fused'):.3f}x of fused, {speeds} images/s; "

@@ -118,8 +118,8 @@ def test_many_inline_labels_are_not_taken_for_a_file_name(run: Any, photos: list
 
 def test_prompts_may_be_a_template(run: Any, photos: list[Path], tiny: zeroshot.Model) -> None:
     result = run("classify", photos[0], "-l", LABELS, "--prompts", "a drawing of {}", "--json")
-    wanted = tiny.classifier(["a cat", "a dog", "a car"], "a drawing of {}")(photos[0])
-    assert objects(result)[0]["probability"] == pytest.approx(wanted.probability, rel=1e-5)
+    wanted = tiny.classifier(["a cat", "a dog", "a car"], "a drawing of {}")(photos[:1])
+    assert objects(result)[0]["probability"] == wanted[0].probability
 
 
 def test_a_saved_head_replaces_labels(

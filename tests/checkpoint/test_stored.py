@@ -214,5 +214,4 @@ def test_the_peak_of_memory_is_the_packed_towers_not_the_file_as_well(tmp_path: 
         [sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True
     )
 
-    # packed they take 70 MB, and the allocator as much again at worst; with the file it is 320
-    assert int(done.stdout) < 0.95 * path.stat().st_size
+    assert int(done.stdout) < 0.75 * path.stat().st_size  # half of it is the packed bfloat16
