@@ -20,7 +20,6 @@ from torch import Tensor
 import zeroshot
 from zeroshot import Head, Tokenizer, prompts
 from zeroshot.bench import GEMM_SIDE, SEED, alternate, timed
-from zeroshot.engine.text import plan
 from zeroshot.nn.config import TextConfig
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
@@ -96,15 +95,14 @@ def heads(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row
 
 
 def flop(rows: Sequence[Sequence[int]], config: TextConfig) -> float:
-    """Count what cannot be saved: linear maps over each token that no other text shares.
+    """Count what cannot be saved: linear maps over each token that differs, or follows others.
 
     Of a layer 12 w^2 multiply-adds a token; of the last one 2 w^2, and the rest for the end only.
     """
-    batches = plan(list(dict.fromkeys(map(tuple, rows))))
-    tokens = sum(len(row) for batch in batches for row in batch.rows)
-    texts = sum(len(batch.rows) for batch in batches)
+    texts = set(map(tuple, rows))
+    tokens = len({text[:length] for text in texts for length in range(1, len(text) + 1)})
     square = 2.0 * config.width**2
-    return square * (12 * tokens * (config.layers - 1) + 2 * tokens + 10 * texts)
+    return square * (12 * tokens * (config.layers - 1) + 2 * tokens + 10 * len(texts))
 
 
 def tokenising(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row]:

@@ -8,6 +8,8 @@ network is needed.
 
 from __future__ import annotations
 
+import gc
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -68,9 +70,25 @@ else:
             raise AttributeError(f"module 'zeroshot' has no attribute {name!r}")
         if not home:
             return import_module(f"zeroshot.{name}")
-        value = getattr(import_module(f"zeroshot.{home}"), name)
+        value = getattr(_imported(f"zeroshot.{home}"), name)
         globals()[name] = value
         return value
+
+    def _imported(name):
+        """Import a module, and torch with it, while the search for garbage cycles rests.
+
+        It would look through all that torch makes, again and again, for a seventh of the time.
+        """
+        if "torch" in sys.modules or not gc.isenabled() or gc.get_freeze_count():
+            return import_module(name)
+        gc.disable()
+        try:
+            return import_module(name)
+        finally:
+            # Frozen for an instant, objects become old without being looked at one by one.
+            gc.freeze()
+            gc.unfreeze()
+            gc.enable()
 
     def __dir__():
         return sorted(__all__)

@@ -156,7 +156,15 @@ def test_the_fast_text_tower_equals_the_plain_one(
     assert worst(found, plain) < EXACT
 
 
-def test_a_shared_beginning_changes_nothing(network: Network, config: NetworkConfig) -> None:
+@pytest.mark.parametrize("shared_by", [100, 10_000], ids=["kept", "in trees"])
+def test_a_shared_beginning_changes_nothing(
+    network: Network,
+    config: NetworkConfig,
+    operators: None,
+    monkeypatch: pytest.MonkeyPatch,
+    shared_by: int,
+) -> None:
+    monkeypatch.setattr(text, "SHARED_BY", shared_by)
     end = config.text.vocab_size - 1
     beginnings = [[end - 1, 7, 8], [end - 1, 7, 8, 9, 4], [end - 1, 3]]
     labels = rows(config, [3 + n % 5 for n in range(300)])
@@ -165,7 +173,8 @@ def test_a_shared_beginning_changes_nothing(network: Network, config: NetworkCon
 
     found = Engine(network, config, CPU, torch.float32).encode_ids(texts)
 
-    assert len({batch.prefix for batch in text.plan(list(map(tuple, texts)))}) >= 3
+    prefixes = {batch.prefix for batch in text.plan(list(map(tuple, texts)))}
+    assert len(prefixes) >= 3 if shared_by == 100 else prefixes == {()}
     assert worst(found, plain) < EXACT
 
 
@@ -232,7 +241,7 @@ def test_equal_texts_are_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         text.FastTextTransformer,
         "run",
-        lambda self, batch, *rest: run.append(len(batch)) or real(self, batch, *rest),
+        lambda self, batch, *rest: run.append(len(batch.texts)) or real(self, batch, *rest),
     )
 
     found = engine.encode_ids([one, other, one, one])
@@ -253,13 +262,20 @@ def test_equal_texts_are_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plan_runs_every_text_once_and_whole(texts: list[tuple[int, ...]]) -> None:
     batches = text.plan(texts)
 
-    seen = [
-        (place, batch.prefix + row)
-        for batch in batches
-        for place, row in zip(batch.places, batch.rows, strict=True)
-    ]
+    seen: list[tuple[int, tuple[int, ...]]] = []
+    for batch in batches:
+        for tree in batch.trees:
+            own = [()] * (len(tree.tokens) + 1)  # what leads to the token last seen at each depth
+            for place, (token, depth) in enumerate(zip(tree.tokens, tree.depths, strict=True)):
+                own[depth + 1] = (*own[depth], token)
+                if place in tree.ends:
+                    which = tree.texts[tree.ends.index(place)]
+                    seen.append((which, batch.prefix + own[depth + 1]))
     assert sorted(seen) == list(enumerate(texts))
-    assert all(row for batch in batches for row in batch.rows)
+    assert [text for batch in batches for text in batch.texts] == [which for which, _ in seen]
+    if len(batches) == len(batches[0].trees) == 1:
+        beginnings = {row[:length] for row in texts for length in range(1, len(row) + 1)}
+        assert len(batches[0]) == len(beginnings)  # none is computed twice
 
 
 def test_non_finite_embeddings_are_an_error_that_names_the_rows() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from mmap import mmap
 from typing import Any
 
@@ -104,9 +105,8 @@ class Weights:
         return blank(self.config)
 
     @cached_property
-    def _prefixes(self) -> dict[nn.Module, str]:
-        modules = self.blank.named_modules()
-        return {module: f"{name}." if name else "" for name, module in modules}
+    def _names(self) -> dict[nn.Module, str]:
+        return {module: name for name, module in self.blank.named_modules()}
 
     @contextmanager
     def filled(self, module: nn.Module, but: nn.Module | None = None) -> Iterator[None]:
@@ -116,20 +116,24 @@ class Weights:
         Raises IncompatibleWeights when one is not a number.
         """
         with self._lock:
-            prefix = self._prefixes[module]
-            left = self._prefixes[but] if but is not None else None
-            empty = {
-                name: tensor
-                for name, tensor in module.state_dict().items()
-                if left is None or not f"{prefix}{name}".startswith(left)
-            }
+            left = set(but.modules()) if but is not None else set()
+            empty = [
+                (owner, name, tensor)
+                for owner in module.modules()
+                if owner not in left
+                for name, tensor in chain(
+                    owner.named_parameters(recurse=False), owner.named_buffers(recurse=False)
+                )
+            ]
             try:
-                values = {name: self._value(prefix + name) for name in empty}
-                module.load_state_dict(values, strict=False, assign=True)
-                del values
+                for owner, name, tensor in empty:
+                    value = self._value(f"{self._names[owner]}.{name}".removeprefix("."))
+                    is_parameter = isinstance(tensor, nn.Parameter)
+                    setattr(owner, name, nn.Parameter(value, False) if is_parameter else value)
                 yield
             finally:
-                module.load_state_dict(empty, strict=False, assign=True)
+                for owner, name, tensor in empty:
+                    setattr(owner, name, tensor)
                 self._let_go()
 
     def check(self) -> None:
@@ -176,7 +180,7 @@ class Weights:
 
     def __getstate__(self) -> dict[str, Any]:
         # Maps and locks cannot travel, and what is made of modules is made again.
-        made = ("_maps", "_lock", "_prefixes")
+        made = ("_maps", "_lock", "_names")
         state = {name: value for name, value in dict(vars(self)).items() if name not in made}
         alone = {name: value.alone() for name, value in self.stored.items()}
         return state | {"stored": alone}

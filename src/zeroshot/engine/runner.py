@@ -31,6 +31,7 @@ ACCELERATOR_BATCH = 256
 
 Vision = Callable[[Tensor], Tensor]
 Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 class Engine:
@@ -158,17 +159,17 @@ class Engine:
     def _encode_planned(self, rows: list[tuple[int, ...]]) -> Tensor:
         with self._making:
             tower = self._fast_text
-        batches = plan(rows)
-        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
-            kept = {prefix: tower.prefix(prefix) for prefix in {batch.prefix for batch in batches}}
+        batches = plan(rows, workers.count())
+        prefixes = list({batch.prefix: None for batch in batches})
+        kept = dict(zip(prefixes, workers.run(_in_inference(tower.prefix), prefixes), strict=True))
 
         @_in_inference
         def embed(batch: Batch) -> Tensor:
-            return tower.run(batch.rows, len(batch.prefix), kept[batch.prefix]).float()
+            return tower.run(batch, kept[batch.prefix]).float()
 
         embeddings = self._blank(len(rows))
         for batch, part in zip(batches, workers.run(embed, batches), strict=True):
-            embeddings[batch.places] = part
+            embeddings[batch.texts] = part
         return embeddings
 
     def _encode_plain(self, rows: list[tuple[int, ...]], size: int) -> Tensor:
@@ -184,11 +185,11 @@ class Engine:
         return embeddings
 
 
-def _in_inference(work: Callable[[Task], Tensor]) -> Callable[[Task], Tensor]:
+def _in_inference(work: Callable[[Task], Result]) -> Callable[[Task], Result]:
     """Run work in inference mode and without the caller's autocast: both hold for a thread only."""
 
     @wraps(work)
-    def run(task: Task) -> Tensor:
+    def run(task: Task) -> Result:
         with torch.inference_mode(), torch.autocast("cpu", enabled=False):
             return work(task)
 

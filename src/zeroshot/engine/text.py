@@ -1,15 +1,16 @@
 """The text transformer for a CPU: nothing is computed twice, and nothing that is not read.
 
-Attention is causal, so a token sees only what stands before it. That makes four savings exact:
-texts run at their true length, equal texts once, the beginning that many texts share once (its
-keys and values are kept), and the last layer for the end-of-text place only.
+Attention is causal, so what a token becomes depends on what stands before it alone. That makes
+four savings exact: texts run at their true length, equal texts once, what texts begin with alike
+once, and the last layer for the end-of-text place only.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -21,24 +22,54 @@ from zeroshot.engine.linear import Linear
 from zeroshot.nn.config import TextConfig
 from zeroshot.nn.text_transformer import TextTransformer
 
-SHARED_BY = 128  # texts that must begin alike for their beginning to be worth computing apart
-TOKENS = 2048  # of a micro-batch, padding included
-SHORT = 8  # tokens up to which texts gain by being laid end to end
-SEQUENCE = 32  # tokens that they should make together
-FEW = 64  # texts that a micro-batch should have before it ends because the next text is longer
+SHARED_BY = 512  # texts that must begin alike for their beginning to be worth computing apart
+TOKENS = 1024  # of a micro-batch, padding included
+TREE = 64  # tokens that a tree should have at most; its places look at each other, seen or not
+ALONE = 256  # tokens of all texts up to which they make one tree, which all cores work on at once
 
 CPU = torch.device("cpu")  # said each time, as a caller may have set another default
 KeysValues = tuple[Tensor, Tensor]  # of one layer: each [1, h, p, w/h]
 Row = tuple[int, ...]
 
 
+@dataclass
+class Tree:
+    """Texts laid over one another: what they begin with alike stands there once.
+
+    Tokens stand in preorder: after a token all texts that go on from it, one after the other.
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)  # how many tokens of its text stand before
+    ends: list[int] = field(default_factory=list)  # places of the last tokens of texts
+    texts: list[int] = field(default_factory=list)  # which those are, among all
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def add(self, row: Row, shared: int, text: int) -> None:
+        """Add a text that begins with `shared` tokens of the one before it."""
+        self.tokens += row[shared:]
+        self.depths += range(shared, len(row))
+        self.ends.append(len(self.tokens) - 1)
+        self.texts.append(text)
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Texts that begin with one prefix, to be run together."""
+    """Texts that begin with one prefix, to be run together; their trees hold what follows it."""
 
     prefix: Row
-    places: list[int]  # of the texts among all
-    rows: list[Row]  # what follows the prefix, sorted by length
+    trees: list[Tree]
+
+    def __len__(self) -> int:
+        """Count tokens, padding included."""
+        return len(self.trees) * max(map(len, self.trees))
+
+    @property
+    def texts(self) -> list[int]:
+        """Which texts these are, among all."""
+        return [text for tree in self.trees for text in tree.texts]
 
 
 class FastTextTransformer:
@@ -59,18 +90,20 @@ class FastTextTransformer:
             self.proj = Linear(tower.text_projection.T, None, dtype)
         self.blocks, self.last = fast_blocks(tower.transformer, config.activation, dtype, filled)
 
-    def embed(self, rows: Sequence[Row], start: int) -> Tensor:
-        """Look up tokens that stand at positions from `start` on: [b, t, w]."""
-        length = max(map(len, rows))
-        ids = torch.tensor([row + (0,) * (length - len(row)) for row in rows], device=CPU)
+    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Look up tokens at their positions: [b, t] each, gives [b, t, w]."""
         # looked up in the precision of the file, so that the table is never copied
-        x = F.embedding(ids, self.tokens).to(self.dtype)
-        return x + self.positions[start : start + length]
+        return F.embedding(tokens, self.tokens).to(self.dtype) + self.positions[positions]
 
     def prefix(self, row: Row) -> list[KeysValues]:
         """Compute the keys and values of a shared beginning, for every layer."""
-        x = self.embed([row], 0)
-        mask = _mask(0, len(row), 1)
+        if not row:
+            heads = self.last.heads
+            nothing = torch.empty(1, heads, 0, self.width // heads, dtype=self.dtype, device=CPU)
+            return [(nothing, nothing)] * (len(self.blocks) + 1)
+        positions = torch.arange(len(row), device=CPU)
+        x = self.embed(torch.tensor([row], dtype=torch.long, device=CPU), positions)
+        mask = _mask(positions.unsqueeze(0), 0)
         kept: list[KeysValues] = []
         for block in self.blocks:
             q, k, v = block.heads_first(block.qkv(block.ln_1(x)), 3)
@@ -79,79 +112,128 @@ class FastTextTransformer:
         k, v = self.last.heads_first(self.last.keys(self.last.ln_1(x)), 2)
         return [*kept, (k, v)]
 
-    def run(self, rows: Sequence[Row], start: int, kept: list[KeysValues]) -> Tensor:
-        """Embed rows that follow a prefix `start` tokens long: [b, d].
-
-        A few short texts are laid end to end and attend together, each masked from the others:
-        attention has a fixed cost a sequence, which for four tokens is most of it.
-        """
-        count, length = len(rows), max(map(len, rows))
-        together = SEQUENCE // length if length <= SHORT else 1
-        rows = [*rows, *[rows[-1]] * (-count % together)]  # filled up to whole sequences
-        x = self.embed(rows, start).view(-1, together * length, self.width)  # [b/g, gt, w]
-        mask = _mask(start, length, together)
+    def run(self, batch: Batch, kept: Sequence[KeysValues]) -> Tensor:
+        """Embed the texts of a batch, given what `prefix` computed: [texts, d]."""
+        start = len(batch.prefix)
+        tokens = _padded([tree.tokens for tree in batch.trees])  # [b, t]
+        depths = _padded([tree.depths for tree in batch.trees])
+        mask = _mask(depths, start)
+        x = self.embed(tokens, start + depths)
         for block, before in zip(self.blocks, kept, strict=False):  # kept: the last's too
             q, k, v = block.heads_first(block.qkv(block.ln_1(x)), 3)
             k, v = _after(before, k, v)
             x = block.finish(x, attend(q, k, v, mask))
-        ends = torch.tensor([len(row) - 1 for row in rows], device=CPU).view(-1, together)
-        ends += length * torch.arange(together, device=CPU)  # [b/g, g], places in a sequence
+        ends = _padded([tree.ends for tree in batch.trees])  # [b, e], of which some are no text's
+        counts = torch.tensor([len(tree.ends) for tree in batch.trees], device=CPU)
+        real = torch.arange(ends.shape[1], device=CPU) < counts.unsqueeze(1)
+        where = torch.arange(len(ends), device=CPU).unsqueeze(1), ends
         normed = self.last.ln_1(x)
         k, v = self.last.heads_first(self.last.keys(normed), 2)
         k, v = _after(kept[-1], k, v)
-        where = torch.arange(len(ends), device=CPU).unsqueeze(1), ends
-        q = self.last.heads_first(self.last.query(normed[where]), 1)[0]  # [b/g, h, g, w/h]
-        attended = attend(q, k, v, mask[ends].unsqueeze(1))
-        x = self.last.finish(x[where], attended).flatten(0, 1)  # [b, w]
-        return self.proj(self.ln_final(x))[:count]
+        q = self.last.heads_first(self.last.query(normed[where]), 1)[0]  # [b, h, e, w/h]
+        attended = attend(q, k, v, mask[:, 0][where].unsqueeze(1))
+        x = self.last.finish(x[where][real], attended[real])  # [texts, w]
+        return self.proj(self.ln_final(x))
 
 
-def _mask(start: int, length: int, together: int) -> Tensor:
-    """Say which keys each place sees: the prefix, and its own text up to itself: [gt, p + gt]."""
-    own = torch.ones(length, length, dtype=torch.bool, device=CPU).tril()
-    apart = torch.eye(together, dtype=torch.bool, device=CPU)
-    blocks = (apart[:, None, :, None] & own[None, :, None, :]).reshape(together * length, -1)
-    prefix = torch.ones(len(blocks), start, dtype=torch.bool, device=CPU)
-    return torch.cat([prefix, blocks], dim=1)
+def _padded(rows: Sequence[list[int]]) -> Tensor:
+    """Put rows below one another, filled up with zeros."""
+    length = max(map(len, rows))
+    return torch.tensor([row + [0] * (length - len(row)) for row in rows], device=CPU)
+
+
+def _mask(depths: Tensor, start: int) -> Tensor:
+    """Say which keys each place sees: the prefix, what its text has before it, and itself.
+
+    Of places at depths [b, t], after a prefix of `start` tokens: [b, 1, t, start + t].
+    """
+    b, t = depths.shape
+    ahead = torch.ones(t, t, dtype=torch.bool, device=CPU).triu(1)
+    # A place is seen by those after it, until one stands no deeper than it does.
+    least = depths.unsqueeze(1).masked_fill(~ahead, t).cummin(dim=2).values  # [b, seen, seeing]
+    own = (least > depths.unsqueeze(2)).mT.tril()
+    prefix = torch.ones(b, t, start, dtype=torch.bool, device=CPU)
+    return torch.cat([prefix, own], dim=2).unsqueeze(1)
 
 
 def _after(before: KeysValues, k: Tensor, v: Tensor) -> KeysValues:
-    """Put the prefix's keys and values before each row's own."""
-    rows = len(k)
-    first, second = (part.expand(rows, -1, -1, -1) for part in before)
+    """Put the prefix's keys and values before each tree's own."""
+    if not before[0].shape[2]:
+        return k, v
+    first, second = (part.expand(len(k), -1, -1, -1) for part in before)
     return torch.cat([first, k], dim=2), torch.cat([second, v], dim=2)
 
 
-def plan(rows: Sequence[Row]) -> list[Batch]:
-    """Arrange texts in micro-batches by shared beginning and length."""
+def plan(rows: Sequence[Row], workers: int = 1) -> list[Batch]:
+    """Arrange distinct texts in micro-batches by what they begin with, some for each worker."""
+    order = sorted(range(len(rows)), key=rows.__getitem__)
+    tokens = sum(
+        len(row) - _alike(before, row)
+        for before, row in pairwise([Row(), *(rows[text] for text in order)])
+    )
+    most, parts = ALONE, 1
+    if tokens > ALONE:
+        most, parts = TREE, workers * -(-tokens // (workers * TOKENS))
     batches: list[Batch] = []
-    for prefix, places in _groups(rows, list(range(len(rows))), 1):
-        places.sort(key=lambda place: len(rows[place]))
-        own = [rows[place][len(prefix) :] for place in places]
-        first = 0
-        for last in range(1, len(own) + 1):
-            longer = last < len(own) and len(own[last]) > len(own[last - 1])
-            full = last < len(own) and (last - first + 1) * len(own[last]) > TOKENS
-            if last == len(own) or full or (longer and last - first >= FEW):
-                batches.append(Batch(prefix, places[first:last], own[first:last]))
-                first = last
-    return batches
+    for prefix, texts in _groups(rows, order, 0):
+        trees = sorted(_trees(rows, texts, len(prefix), most), key=len)
+        count = max(1, round(sum(map(len, trees)) * parts / tokens))
+        batches += (Batch(prefix, run) for run in _cut(trees, count))
+    return sorted(batches, key=len, reverse=True)  # the largest first, lest it ends alone
 
 
-def _groups(rows: Sequence[Row], places: list[int], depth: int) -> Iterator[tuple[Row, list[int]]]:
+def _cut(trees: Sequence[Tree], count: int) -> Iterator[list[Tree]]:
+    """Cut into `count` runs, of about as many tokens each."""
+    share, size, done = sum(map(len, trees)) / count, 0, 0
+    run: list[Tree] = []
+    for tree in trees:
+        run.append(tree)
+        size += len(tree)
+        if size >= share * (done + 1):
+            yield run
+            run, done = [], done + 1
+    if run:
+        yield run
+
+
+def _trees(rows: Sequence[Row], texts: Sequence[int], depth: int, most: int) -> Iterator[Tree]:
+    """Lay sorted texts, after their first `depth` tokens, into trees of `most` tokens or fewer."""
+    tree, before = Tree(), Row()
+    for text in texts:
+        row = rows[text][depth:]
+        shared = _alike(before, row)
+        if tree.tokens and len(tree) + len(row) - shared > most:
+            yield tree
+            tree, shared = Tree(), 0
+        tree.add(row, shared, text)
+        before = row
+    yield tree
+
+
+def _alike(one: Row, other: Row) -> int:
+    """Count the tokens that two rows begin with alike."""
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+def _groups(rows: Sequence[Row], texts: list[int], depth: int) -> Iterator[tuple[Row, list[int]]]:
     """Yield (shared beginning, the texts that have it); every text once, none left empty.
 
-    All `places` share their first `depth` tokens.
+    All `texts` share their first `depth` tokens.
     """
     following: defaultdict[int, list[int]] = defaultdict(list)
-    for place in places:
-        if len(rows[place]) > depth + 1:  # the end token itself is never shared
-            following[rows[place][depth]].append(place)
+    for text in texts:
+        if len(rows[text]) > depth + 1:  # the end token itself is never shared
+            following[rows[text][depth]].append(text)
     moved: set[int] = set()
     for shared in following.values():
         if len(shared) >= SHARED_BY:
             moved.update(shared)
             yield from _groups(rows, shared, depth + 1)
-    rest = [place for place in places if place not in moved]
+    rest = [text for text in texts if text not in moved]
     if rest:
         yield rows[rest[0]][:depth], rest
