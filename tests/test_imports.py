@@ -152,3 +152,30 @@ sys.argv[1:] = ["prompts"]
 run()
 """
     assert child(code).splitlines()[-1] == "True"
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [
+        ("", "off"),
+        ("gc.disable()", "off"),
+        ("gc.freeze(); frozen = gc.get_freeze_count()", "on"),
+        ("threading.Thread(target=time.sleep, args=[30], daemon=True).start()", "on"),
+    ],
+    ids=["as it was", "disabled", "frozen", "beside another thread"],
+)
+def test_the_collector_rests_while_torch_is_imported_and_is_as_before(
+    before: str, meanwhile: str
+) -> None:
+    code = f"""
+import gc, sys, threading, time
+frozen, seen = 0, set()
+{before}
+sys.addaudithook(lambda name, args: seen.add("on" if gc.isenabled() else "off")
+    if name == "import" and str(args[0]).startswith("torch.nn") else None)
+import zeroshot
+zeroshot.load
+assert "torch.nn" in sys.modules
+print(*seen, gc.isenabled(), (gc.get_freeze_count() > 0) == (frozen > 0))
+"""
+    assert child(code).split() == [meanwhile, str(before != "gc.disable()"), "True"]

@@ -78,8 +78,11 @@ else:
         """Import a module, and torch with it, while the search for garbage cycles rests.
 
         It would look through all that torch makes, again and again, for a seventh of the time.
+        It is the whole process's, so other threads and a caller's own settings are left alone.
         """
-        if "torch" in sys.modules or not gc.isenabled() or gc.get_freeze_count():
+        threading = sys.modules.get("threading")
+        alone = threading is None or threading.active_count() == 1
+        if "torch" in sys.modules or not alone or not gc.isenabled() or gc.get_freeze_count():
             return import_module(name)
         gc.disable()
         try:

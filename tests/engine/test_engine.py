@@ -156,15 +156,15 @@ def test_the_fast_text_tower_equals_the_plain_one(
     assert worst(found, plain) < EXACT
 
 
-@pytest.mark.parametrize("shared_by", [100, 10_000], ids=["kept", "in trees"])
+@pytest.mark.parametrize("repeated", [1, 10_000], ids=["kept", "in trees"])
 def test_a_shared_beginning_changes_nothing(
     network: Network,
     config: NetworkConfig,
     operators: None,
     monkeypatch: pytest.MonkeyPatch,
-    shared_by: int,
+    repeated: int,
 ) -> None:
-    monkeypatch.setattr(text, "SHARED_BY", shared_by)
+    monkeypatch.setattr(text, "REPEATED", repeated)
     end = config.text.vocab_size - 1
     beginnings = [[end - 1, 7, 8], [end - 1, 7, 8, 9, 4], [end - 1, 3]]
     labels = rows(config, [3 + n % 5 for n in range(300)])
@@ -174,7 +174,7 @@ def test_a_shared_beginning_changes_nothing(
     found = Engine(network, config, CPU, torch.float32).encode_ids(texts)
 
     prefixes = {batch.prefix for batch in text.plan(list(map(tuple, texts)))}
-    assert len(prefixes) >= 3 if shared_by == 100 else prefixes == {()}
+    assert len(prefixes) >= 3 if repeated == 1 else prefixes == {()}
     assert worst(found, plain) < EXACT
 
 
@@ -276,6 +276,43 @@ def test_a_plan_runs_every_text_once_and_whole(texts: list[tuple[int, ...]]) -> 
     if len(batches) == len(batches[0].trees) == 1:
         beginnings = {row[:length] for row in texts for length in range(1, len(row) + 1)}
         assert len(batches[0]) == len(beginnings)  # none is computed twice
+
+
+@pytest.mark.parametrize("count", [30, 100, 500])
+@pytest.mark.parametrize(("shared", "own"), [(73, 2), (60, 10), (30, 5), (5, 4)])
+def test_a_long_beginning_is_not_computed_for_every_text(count: int, shared: int, own: int) -> None:
+    texts = [(8, *range(100, 99 + shared), *range(n, n + own), 9) for n in range(200, 200 + count)]
+    needed = shared + count * (own + 1)
+
+    batches = text.plan(texts, 2)
+
+    run = len({batch.prefix for batch in batches} - {()}) * shared + sum(map(len, batches))
+    assert needed <= run < 1.25 * needed
+
+
+def test_short_and_long_texts_are_not_padded_to_one_length() -> None:
+    short = [(8, 2 * n, 9) for n in range(340)]
+    long = [(8, 2 * n + 1, *range(1000 * n, 1000 * n + 74), 9) for n in range(340)]
+
+    batches = text.plan(short + long, 2)
+
+    assert max(map(len, batches)) < 2 * text.TOKENS
+    assert sum(map(len, batches)) < 1.1 * sum(map(len, short + long))
+
+
+@pytest.mark.parametrize("length", [3, 14, 40])
+def test_a_text_that_is_not_finite_spoils_no_other(length: int) -> None:
+    config = CONFIGS["quick_gelu"]
+    network = network_of(config)
+    with torch.no_grad():
+        network.text.token_embedding.weight[7] = torch.nan
+    texts = [[598, *range(10 + n, 8 + n + length), 599] for n in range(20)]
+    bad = [598, *range(100, 97 + length), 7, 599]
+
+    with pytest.raises(NonFiniteError) as caught:
+        Engine(network, config, CPU, torch.float32).encode_ids([*texts, bad, *texts])
+
+    assert caught.value.rows == [20]
 
 
 def test_non_finite_embeddings_are_an_error_that_names_the_rows() -> None:

@@ -170,6 +170,9 @@ class Engine:
         embeddings = self._blank(len(rows))
         for batch, part in zip(batches, workers.run(embed, batches), strict=True):
             embeddings[batch.texts] = part
+        bad = (~torch.isfinite(embeddings).all(dim=1)).nonzero().flatten().tolist()
+        if bad:  # or beside one that is: a key that is not seen counts nothing, but 0 * NaN is NaN
+            embeddings[bad] = self._encode_plain([rows[i] for i in bad], ACCELERATOR_BATCH)
         return embeddings
 
     def _encode_plain(self, rows: list[tuple[int, ...]], size: int) -> Tensor:

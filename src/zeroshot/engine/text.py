@@ -7,10 +7,9 @@ once, and the last layer for the end-of-text place only.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor
@@ -22,10 +21,11 @@ from zeroshot.engine.linear import Linear
 from zeroshot.nn.config import TextConfig
 from zeroshot.nn.text_transformer import TextTransformer
 
-SHARED_BY = 512  # texts that must begin alike for their beginning to be worth computing apart
-TOKENS = 1024  # of a micro-batch, padding included
+TOKENS = 1024  # of a micro-batch, about
 TREE = 64  # tokens that a tree should have at most; its places look at each other, seen or not
 ALONE = 256  # tokens of all texts up to which they make one tree, which all cores work on at once
+REPEATED = 64  # tokens in trees that must stand for the same to be worth computing apart
+PADDED = 1.25  # times the tokens it should have, that a micro-batch may have with its padding
 
 CPU = torch.device("cpu")  # said each time, as a caller may have set another default
 KeysValues = tuple[Tensor, Tensor]  # of one layer: each [1, h, p, w/h]
@@ -183,15 +183,18 @@ def plan(rows: Sequence[Row], workers: int = 1) -> list[Batch]:
 
 
 def _cut(trees: Sequence[Tree], count: int) -> Iterator[list[Tree]]:
-    """Cut into `count` runs, of about as many tokens each."""
+    """Cut trees, shortest first, into about `count` runs of as many tokens each."""
     share, size, done = sum(map(len, trees)) / count, 0, 0
     run: list[Tree] = []
     for tree in trees:
+        if run and (len(run) + 1) * len(tree) > PADDED * share:
+            yield run
+            run = []
         run.append(tree)
         size += len(tree)
         if size >= share * (done + 1):
             yield run
-            run, done = [], done + 1
+            run, done = [], int(size / share)
     if run:
         yield run
 
@@ -220,20 +223,27 @@ def _alike(one: Row, other: Row) -> int:
     return count
 
 
-def _groups(rows: Sequence[Row], texts: list[int], depth: int) -> Iterator[tuple[Row, list[int]]]:
+def _groups(
+    rows: Sequence[Row], texts: Sequence[int], depth: int
+) -> Iterator[tuple[Row, list[int]]]:
     """Yield (shared beginning, the texts that have it); every text once, none left empty.
 
-    All `texts` share their first `depth` tokens.
+    All `texts`, which are sorted, share their first `depth` tokens.
     """
-    following: defaultdict[int, list[int]] = defaultdict(list)
-    for text in texts:
-        if len(rows[text]) > depth + 1:  # the end token itself is never shared
-            following[rows[text][depth]].append(text)
-    moved: set[int] = set()
-    for shared in following.values():
-        if len(shared) >= SHARED_BY:
-            moved.update(shared)
-            yield from _groups(rows, shared, depth + 1)
-    rest = [text for text in texts if text not in moved]
+    rest: list[int] = []
+    for _, group in groupby(texts, lambda text: rows[text][depth]):
+        alike = list(group)
+        shared = _alike(rows[alike[0]], rows[alike[-1]])  # never all of a text: its end differs
+        if len(alike) > 1 and _repeated(rows, alike, depth, shared) >= REPEATED:
+            yield from _groups(rows, alike, shared)
+        else:
+            rest += alike
     if rest:
         yield rows[rest[0]][:depth], rest
+
+
+def _repeated(rows: Sequence[Row], texts: Sequence[int], depth: int, shared: int) -> float:
+    """Estimate in how many places of trees the tokens from `depth` to `shared` would stand."""
+    others = sum(len(rows[text]) - shared for text in texts)
+    room = max(TREE - (shared - depth), others / len(texts))  # of a tree, beside them
+    return (shared - depth) * others / room
