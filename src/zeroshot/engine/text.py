@@ -166,17 +166,19 @@ def _after(before: KeysValues, k: Tensor, v: Tensor) -> KeysValues:
 
 def plan(rows: Sequence[Row], workers: int = 1) -> list[Batch]:
     """Arrange distinct texts in micro-batches by what they begin with, some for each worker."""
+    if not rows:
+        return []
     order = sorted(range(len(rows)), key=rows.__getitem__)
     tokens = sum(
         len(row) - _alike(before, row)
         for before, row in pairwise([Row(), *(rows[text] for text in order)])
     )
-    most, parts = ALONE, 1
-    if tokens > ALONE:
-        most, parts = TREE, workers * -(-tokens // (workers * TOKENS))
+    if tokens <= ALONE:
+        return [Batch(Row(), list(_trees(rows, order, 0, ALONE)))]
+    parts = workers * -(-tokens // (workers * TOKENS))
     batches: list[Batch] = []
     for prefix, texts in _groups(rows, order, 0):
-        trees = sorted(_trees(rows, texts, len(prefix), most), key=len)
+        trees = sorted(_trees(rows, texts, len(prefix), TREE), key=len)
         count = max(1, round(sum(map(len, trees)) * parts / tokens))
         batches += (Batch(prefix, run) for run in _cut(trees, count))
     return sorted(batches, key=len, reverse=True)  # the largest first, lest it ends alone
