@@ -1,0 +1,54 @@
+"""What it saves that texts which begin alike share their beginning, by the number of labels.
+
+Not part of `make bench`, which compares with the peers: this is what `engine/text.py` decides by.
+The same prompts are run as they are, and with every text taken to begin like no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from unittest import mock
+
+from checkpoints import FULL, agreement
+from torch import Tensor
+
+from zeroshot import prompts
+from zeroshot.bench import alternate, machine, random_model
+from zeroshot.engine import text
+
+NETWORK = "ViT-B/32"
+LABELS = (3, 10, 30)
+ROUNDS = 3
+
+
+def apart(work: Callable[[], Tensor]) -> Tensor:
+    """Do work with every text run whole."""
+    with mock.patch.object(text, "_alike", return_value=0):
+        return work()
+
+
+def main() -> None:
+    """Print a line for each number of labels."""
+    print(", ".join(machine().values()))
+    labels = [names[0] for names in prompts.labels("imagenet").values()]
+    templates = prompts.get("imagenet").templates
+    for dtype in ("float32", "bfloat16"):
+        model = random_model(FULL[NETWORK], device="cpu", dtype=dtype)
+        for count in LABELS:
+            sentences = [
+                t.replace(prompts.SLOT, name) for t in templates for name in labels[:count]
+            ]
+            shared = partial(model.encode_text, sentences)
+            contenders = {"shared": shared, "apart": partial(apart, shared)}
+            near = agreement(shared(), apart(shared))
+            found = alternate(contenders, rounds=ROUNDS)
+            seconds = " : ".join(f"{found.median(kind):.2f}" for kind in contenders)
+            print(
+                f"{len(templates)} x {count} {dtype}: {found.ratio('shared', 'apart'):.2f}x as "
+                f"fast, {seconds} s; cosine {near:.6f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
