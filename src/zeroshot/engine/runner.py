@@ -170,8 +170,8 @@ class Engine:
         embeddings = self._blank(len(rows))
         for batch, part in zip(batches, workers.run(embed, batches), strict=True):
             embeddings[batch.texts] = part
-        bad = (~torch.isfinite(embeddings).all(dim=1)).nonzero().flatten().tolist()
-        if bad:  # or beside one that is: a key that is not seen counts nothing, but 0 * NaN is NaN
+        if bad := _not_finite(embeddings):
+            # Or only beside one: a key that is not seen counts nothing, but 0 * NaN is NaN.
             embeddings[bad] = self._encode_plain([rows[i] for i in bad], ACCELERATOR_BATCH)
         return embeddings
 
@@ -201,12 +201,15 @@ def _in_inference(work: Callable[[Task], Result]) -> Callable[[Task], Result]:
 
 def _finished(embeddings: Tensor, normalize: bool) -> Tensor:
     """Check for numbers that are none, and scale rows to unit length."""
-    finite = torch.isfinite(embeddings).all(dim=1)
-    if not finite.all():
-        rows = (~finite).nonzero().flatten().tolist()
+    if rows := _not_finite(embeddings):
         raise NonFiniteError(
             f"the network gave NaN or infinity for inputs {rows[:10]}; if they are finite "
             "themselves, try dtype='float32'",
             rows=rows,
         )
     return F.normalize(embeddings, dim=-1) if normalize else embeddings
+
+
+def _not_finite(embeddings: Tensor) -> list[int]:
+    """List the rows that hold NaN or infinity."""
+    return [int(row) for row in (~torch.isfinite(embeddings).all(dim=1)).nonzero()]
