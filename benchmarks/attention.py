@@ -14,8 +14,8 @@ from unittest import mock
 from checkpoints import FULL, agreement
 from torch import Tensor
 
-from zeroshot.bench import alternate, machine, pictures, random_model
-from zeroshot.engine import attention
+from zeroshot.diagnostics.bench import alternate, machine, pictures, random_model
+from zeroshot.engine.cpu import attention
 
 CASES = {"ViT-B/32": 64, "ViT-B/16": 16, "ViT-L/14": 8}  # images
 ROUNDS = 7

@@ -14,8 +14,8 @@ from checkpoints import FULL, agreement
 from torch import Tensor
 
 from zeroshot import prompts
-from zeroshot.bench import alternate, machine, random_model
-from zeroshot.engine import text
+from zeroshot.diagnostics.bench import alternate, machine, random_model
+from zeroshot.engine.cpu import text
 
 NETWORK = "ViT-B/32"
 LABELS = (3, 10, 30)

@@ -17,11 +17,17 @@ from safetensors.torch import save_file
 from table import Run
 from torch import Tensor
 
-from zeroshot.bench import BASE, draw, pictures
-from zeroshot.nn.config import NetworkConfig, ResNetConfig, TextConfig, ViTConfig
+from zeroshot.diagnostics.bench import BASE, draw, pictures
 from zeroshot.nn.network import Network
-from zeroshot.pixels import OPENAI_MEAN, OPENAI_STD
-from zeroshot.tokenizer import END, START, Tokenizer
+from zeroshot.spec import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    NetworkConfig,
+    ResNetConfig,
+    TextConfig,
+    ViTConfig,
+)
+from zeroshot.tokenizers.clip import END, START, ClipTokenizer
 
 VOCABULARY = 49_408  # ids of CLIP's tokenizer
 WIDE = TextConfig(77, VOCABULARY, 768, 12, 12, 3072, "quick_gelu")
@@ -148,9 +154,9 @@ def _write_hf(folder: Path, network: NetworkConfig) -> None:
 
 def _write_tokenizer(folder: Path, context_length: int) -> None:
     """Write the vocabulary as transformers' CLIPTokenizer reads it."""
-    from zeroshot.tokenizer import MERGES, _merges, _symbols
+    from zeroshot.tokenizers.clip import MERGES, _merges, _symbols
 
-    assert Tokenizer().vocab_size == VOCABULARY
+    assert ClipTokenizer().vocab_size == VOCABULARY
     symbols = _symbols(MERGES)
     _json(folder / "vocab.json", {symbol: i for i, symbol in enumerate(symbols)})
     lines = ["#version: 0.2", *_merges()]

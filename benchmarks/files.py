@@ -22,8 +22,8 @@ from torch import Tensor
 
 import zeroshot
 from zeroshot import prompts
-from zeroshot.bench import alternate, gemm, pictures, timed
-from zeroshot.pipeline import cores
+from zeroshot.diagnostics.bench import alternate, gemm, pictures, timed
+from zeroshot.machine import cores
 
 BFLOAT16, FLOAT32 = "bfloat16", "float32"
 BATCH = 32  # images, of the peers

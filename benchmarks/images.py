@@ -19,7 +19,7 @@ from table import Row, Run, main
 from torch import Tensor
 
 import zeroshot
-from zeroshot.bench import GEMM_SIDE, Rounds, alternate, flop_per_image, pictures
+from zeroshot.diagnostics.bench import GEMM_SIDE, Rounds, alternate, flop_per_image, pictures
 from zeroshot.nn.network import Network
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"

@@ -20,10 +20,10 @@ from torch.nn import functional as F
 
 import zeroshot
 from zeroshot import prompts
-from zeroshot.bench import BASE, alternate, machine
+from zeroshot.diagnostics.bench import BASE, alternate, machine
 from zeroshot.engine import Engine
-from zeroshot.engine.linear import Linear
-from zeroshot.nn.config import ViTConfig
+from zeroshot.engine.cpu.linear import Linear
+from zeroshot.spec import ViTConfig
 
 LEVELS = 127  # of int8 on either side of zero
 ROWS = 400  # tokens of eight images, as a worker runs them
@@ -48,7 +48,7 @@ def agreement() -> None:
     """Print cosines with float32 of sentences that the embedded model's text tower embeds."""
     model = zeroshot.load("mini", device="cpu", dtype="float32")
     config, cpu = model.spec.network, torch.device("cpu")
-    engine = Engine(model.network, config, cpu, torch.float32, plain=True)
+    engine = Engine(model.checkpoint.weights, config, cpu, torch.float32, plain=True)
     labels = [names[0] for names in prompts.labels("imagenet").values()][:SAMPLE]
     templates = prompts.get("imagenet7").templates
     ids = model.tokenizer.rows([t.replace("{}", label) for t in templates for label in labels])

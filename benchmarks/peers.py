@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zeroshot.pipeline import cores
+from zeroshot.machine import cores
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything measured lies on this disk
 PACKAGES = ("transformers", "open_clip_torch", "clip-anytorch", "openvino")

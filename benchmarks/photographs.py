@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from table import Run
 
-from zeroshot.bench import SEED
+from zeroshot.diagnostics.bench import SEED
 
 PHOTOS = Path(__file__).parent.parent / "examples" / "photos"
 QUALITY = 88

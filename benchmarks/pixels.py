@@ -19,9 +19,9 @@ from PIL import Image
 from table import Row, Run, main
 
 import zeroshot
-from zeroshot.bench import alternate
+from zeroshot.diagnostics.bench import alternate
 from zeroshot.images import ImageLike
-from zeroshot.pixels import OPENAI_STD
+from zeroshot.spec import OPENAI_STD
 
 OVER = "OpenAI's pipeline"
 FLOAT32 = "float32"

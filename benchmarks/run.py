@@ -31,7 +31,7 @@ from table import (
 )
 
 from zeroshot import __version__
-from zeroshot.bench import GEMM_SIDE, gemm, machine
+from zeroshot.diagnostics.bench import GEMM_SIDE, gemm, machine
 
 HERE = Path(__file__).parent
 GROUPS = {

@@ -18,9 +18,9 @@ from table import Row, Run, main
 from torch import Tensor
 
 import zeroshot
-from zeroshot import Head, Tokenizer, prompts
-from zeroshot.bench import GEMM_SIDE, SEED, alternate, timed
-from zeroshot.nn.config import TextConfig
+from zeroshot import ClipTokenizer, Head, prompts
+from zeroshot.diagnostics.bench import GEMM_SIDE, SEED, alternate, timed
+from zeroshot.spec import TextConfig
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 OVER = "transformers float32, 77 tokens"
@@ -108,7 +108,7 @@ def flop(rows: Sequence[Sequence[int]], config: TextConfig) -> float:
 def tokenising(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row]:
     """T9: ids of all the head's prompts, words seen before."""
     texts = sentences(labels, templates)
-    tokenizer = Tokenizer()
+    tokenizer = ClipTokenizer()
     cold = timed(lambda: tokenizer.rows(texts))
     contenders = {"zeroshot": lambda: tokenizer.rows(texts)}
     over = "OpenAI's SimpleTokenizer"

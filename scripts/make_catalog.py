@@ -2,7 +2,7 @@
 
     .parity-venv/bin/python scripts/make_catalog.py      # where open_clip_torch is installed
 
-Facts and where they come from:
+Fields and where they come from:
 - repositories, tags, activation, preprocessing, archives' sha256: open_clip 3.3.0, pretrained.py;
 - architectures: its model_configs/*.json; TinyCLIP's: microsoft/Cream, TinyCLIP/src/open_clip;
 - parameters and gflops: counted on this package's own towers on torch's meta device (so an
@@ -31,7 +31,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zeroshot import catalog
 from zeroshot.catalog import Entry
-from zeroshot.checkpoint.config import Facts, from_open_clip
+from zeroshot.checkpoint.config_fields import Fields
+from zeroshot.checkpoint.layouts.open_clip import from_config
 from zeroshot.nn.network import Network
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
@@ -280,7 +281,7 @@ def tinyclip() -> Iterator[Checkpoint]:
 def table(checkpoint: Checkpoint) -> str:
     """Write one checkpoint."""
     content = {"model_cfg": checkpoint.config, "preprocess_cfg": {}}
-    network = from_open_clip(Facts(content, checkpoint.architecture)).network
+    network = from_config(Fields(content, checkpoint.architecture)).network
     parameters, gflops = size(network)
     openai = checkpoint.tag == "openai"
     timm = checkpoint.repository.startswith("timm/")

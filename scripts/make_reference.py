@@ -30,8 +30,8 @@ from peers import (  # noqa: E402
     release,
 )
 
-from zeroshot import selfcheck  # noqa: E402
-from zeroshot.nn.config import NetworkConfig, ResNetConfig, ViTConfig  # noqa: E402
+from zeroshot.diagnostics import selfcheck  # noqa: E402
+from zeroshot.spec import NetworkConfig, ResNetConfig, ViTConfig  # noqa: E402
 
 OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

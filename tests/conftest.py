@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import zeroshot
-from zeroshot.checkpoint import native
-from zeroshot.checkpoint.config import Spec
-from zeroshot.nn.config import NetworkConfig, TextConfig, ViTConfig
+from zeroshot import pipeline
+from zeroshot.checkpoint.layouts import native
+from zeroshot.images.preprocess import Preprocess
 from zeroshot.nn.network import Network
-from zeroshot.pixels import Preprocess
+from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, TextConfig, ViTConfig
 
 TINY_SEED = 20_261_122
 TINY_SIZE = 32  # pixels
@@ -36,7 +36,7 @@ hypothesis.settings.load_profile("quick")
 def tiny_spec(merges: int = TINY_MERGES) -> Spec:
     vision = ViTConfig(TINY_SIZE, 8, 32, 2, 2, 128, "quick_gelu")
     text = TextConfig(77, 512 + merges + 2, 32, 2, 2, 128, "quick_gelu")
-    return Spec(NetworkConfig(16, vision, text), Preprocess(TINY_SIZE), merges)
+    return Spec(NetworkConfig(16, vision, text), PreprocessConfig(TINY_SIZE), merges)
 
 
 def tiny_tensors(spec: Spec, seed: int = TINY_SEED) -> dict[str, torch.Tensor]:
@@ -85,7 +85,8 @@ class FakeEncoder:
     identity = "fake"
     logit_scale = 10.0
     logit_bias = None
-    pool = None
+    scoring = "softmax"
+    map_batches = staticmethod(pipeline.embedded)
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         rows = [[1 + t.count("r"), 1 + t.count("g"), 1 + t.count("b")] for t in texts]
@@ -94,7 +95,7 @@ class FakeEncoder:
     def prepare(self, image: Any) -> NDArray[np.float32]:
         return Preprocess(2, mean=(0, 0, 0), std=(1, 1, 1))(image)
 
-    def encode_pixels(self, pixels: Any) -> torch.Tensor:
+    def encode_pixels(self, pixels: Any, **options: Any) -> torch.Tensor:
         means = torch.as_tensor(pixels).mean(dim=(2, 3))
         return torch.nn.functional.normalize(means + 1e-3, dim=1)
 

@@ -87,7 +87,7 @@ def test_another_model_replaces_the_last(
 ) -> None:
     from conftest import tiny_spec, tiny_tensors
 
-    from zeroshot.checkpoint import native
+    from zeroshot.checkpoint.layouts import native
 
     other = tmp_path / "other.safetensors"
     native.save(other, "other", tiny_spec(), tiny_tensors(tiny_spec(), seed=5))

@@ -12,10 +12,18 @@ from click.testing import CliRunner
 from PIL import Image
 
 from zeroshot import Model
-from zeroshot.bench import Rounds, alternate, draw, flop_per_image, gemm, measure, pictures
 from zeroshot.cli import main
-from zeroshot.nn.config import NetworkConfig, TextConfig, ViTConfig
+from zeroshot.diagnostics.bench import (
+    Rounds,
+    alternate,
+    draw,
+    flop_per_image,
+    gemm,
+    measure,
+    pictures,
+)
 from zeroshot.nn.network import Network
+from zeroshot.spec import NetworkConfig, TextConfig, ViTConfig
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TARGETS = {f"T{n}" for n in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14)}

@@ -10,7 +10,18 @@ import pytest
 
 from zeroshot import catalog
 from zeroshot.errors import ModelNotFound
-from zeroshot.pixels import OPENAI_MEAN, OPENAI_STD, Preprocess
+from zeroshot.images.preprocess import Preprocess
+from zeroshot.spec import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    Activation,
+    NetworkConfig,
+    PreprocessConfig,
+    Published,
+    Spec,
+    TextConfig,
+    ViTConfig,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 OPENAI = {  # file and sha256, of openai/CLIP clip/clip.py
@@ -229,39 +240,44 @@ def test_preprocessing_of_every_checkpoint_can_be_made() -> None:
     }
 
 
-# ---- expectations
+# ---- published facts
 
 
-def test_an_expectation_is_complete() -> None:
-    expected = catalog.expectation(catalog.find("ViT-H-14-378:dfn5b"))
+def test_published_facts_are_complete() -> None:
+    published = catalog.find("ViT-H-14-378:dfn5b").published
 
-    assert vars(expected) == {
-        "activation": "quick_gelu",
-        "image_size": 378,
-        "embed_dim": 1024,
-        "context_length": 77,
-        "mean": OPENAI_MEAN,
-        "std": OPENAI_STD,
-        "interpolation": "bicubic",
-        "resize_mode": "squash",
-    }
+    assert published == Published(
+        activation="quick_gelu",
+        preprocess=PreprocessConfig(378, OPENAI_MEAN, OPENAI_STD, "bicubic", "squash"),
+        embed_dim=1024,
+        context_length=77,
+        activation_is_sourced=True,
+    )
+
+
+def spec_of(activation: Activation, mean: tuple[float, float, float] = (0.5, 0.5, 0.5)) -> Spec:
+    """What a config file may say of a ViT-B/16."""
+    vision = ViTConfig(224, 16, 768, 12, 12, 3072, activation)
+    text = TextConfig(77, 49_408, 512, 12, 8, 2048, activation)
+    return Spec(NetworkConfig(512, vision, text), PreprocessConfig(224, mean))
 
 
 def test_a_config_that_says_otherwise_is_named_fact_by_fact() -> None:
-    expected = catalog.expectation(catalog.find("ViT-B-16:dfn2b"))
-    found = {"activation": "gelu", "image_size": 224, "mean": (0.5, 0.5, 0.5), "layers": 12}
+    published = catalog.find("ViT-B-16:dfn2b").published
 
-    assert expected.disagreements(found) == [
+    assert published.size_conflicts(spec_of("gelu")) == []
+    assert published.recipe_conflicts(spec_of("gelu")) == [
         "activation is 'gelu', published as 'quick_gelu'",
         f"mean is (0.5, 0.5, 0.5), published as {OPENAI_MEAN}",
     ]
 
 
 def test_activation_is_left_to_the_files_where_nobody_published_it() -> None:
-    expected = catalog.expectation(catalog.find("TinyCLIP-8M/16"))
+    published = catalog.find("TinyCLIP-8M/16").published
 
-    assert expected.activation is None
-    assert expected.disagreements({"activation": "quick_gelu"}) == []
+    assert not published.activation_is_sourced
+    assert published.recipe_conflicts(spec_of("quick_gelu", OPENAI_MEAN)) == []
+    assert published.applied_to(spec_of("quick_gelu")).network.text.activation == "quick_gelu"
 
 
 # ---- documentation

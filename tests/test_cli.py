@@ -270,8 +270,8 @@ def test_encode_writes_the_embeddings_of_images(
     found = np.load(tmp_path / "e.npy")
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, tiny.encode_image(photos).numpy(), atol=1e-5)
-    assert (tmp_path / "e.txt").read_text().splitlines() == [str(p) for p in photos]
-    assert {p.name for p in tmp_path.iterdir()} >= {"e.npy", "e.txt", "photos"}
+    assert (tmp_path / "e.npy.txt").read_text().splitlines() == [str(p) for p in photos]
+    assert {p.name for p in tmp_path.iterdir()} >= {"e.npy", "e.npy.txt", "photos"}
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
@@ -287,11 +287,56 @@ def test_encode_leaves_out_what_cannot_be_read(
 def test_encode_of_only_bad_images_writes_nothing(run: Any, tmp_path: Path) -> None:
     (tmp_path / "e.npy").write_bytes(b"of yesterday")
 
-    result = run("encode", tmp_path / "none.png", "-o", tmp_path / "e.npy")
+    result = run("encode", tmp_path / "none.png", "-o", tmp_path / "e.npy", "--force")
 
     assert result.exit_code == failures.SOME_FAILED
     assert (tmp_path / "e.npy").read_bytes() == b"of yesterday"
     assert "is not written" in result.stderr
+
+
+def test_encode_replaces_no_file_without_force(
+    run: Any, photos: list[Path], tmp_path: Path
+) -> None:
+    out, names = tmp_path / "e.npy", tmp_path / "e.npy.txt"
+
+    names.write_text("mine")
+    assert run("encode", photos[0], "-o", out).exit_code == 2
+    assert (names.read_text(), out.exists()) == ("mine", False)
+
+    names.rename(out)
+    refused = run("encode", photos[0], "-o", out)
+    assert refused.exit_code == 2
+    assert "e.npy exists; --force replaces it" in refused.stderr
+    assert (out.read_text(), names.exists()) == ("mine", False)
+
+    assert run("encode", photos[0], "-o", out, "--force").exit_code == 0
+    assert np.load(out).shape == (1, 16)
+
+
+def test_a_list_of_inputs_named_like_the_output_is_not_replaced(
+    run: Any, photos: list[Path], tmp_path: Path
+) -> None:
+    listed = tmp_path / "photos.txt"
+    listed.write_text(f"{photos[0]}\n")
+
+    result = run("encode", "-", "-o", tmp_path / "photos.npy", stdin=listed.read_text())
+
+    assert result.exit_code == 0
+    assert listed.read_text() == f"{photos[0]}\n"
+
+
+def test_save_head_replaces_heads_only(run: Any, photos: list[Path], tmp_path: Path) -> None:
+    keep, head = tmp_path / "keep.jpg", tmp_path / "head.safetensors"
+    keep.write_bytes(photos[0].read_bytes())
+
+    refused = run("classify", photos[0], "-l", "a,b", "--save-head", keep)
+    assert refused.exit_code == 2
+    assert "keep.jpg exists and is not a head" in refused.stderr
+    assert keep.read_bytes() == photos[0].read_bytes()
+
+    for labels in ("a,b", "c,d"):
+        assert run("classify", photos[0], "-l", labels, "--save-head", head).exit_code == 0
+    assert zeroshot.Head.load(head).labels == ("c", "d")
 
 
 def test_sentences_are_read_from_standard_input(run: Any, tmp_path: Path) -> None:
@@ -299,7 +344,7 @@ def test_sentences_are_read_from_standard_input(run: Any, tmp_path: Path) -> Non
 
     assert result.exit_code == 0
     assert np.load(tmp_path / "e.npy").shape[0] == 2
-    assert (tmp_path / "e.txt").read_text() == "a cat\na dog\n"
+    assert (tmp_path / "e.npy.txt").read_text() == "a cat\na dog\n"
     assert run("encode", "--text", "-", "-o", tmp_path / "e.npy", stdin="").exit_code == 2
 
 
@@ -308,7 +353,7 @@ def test_encode_takes_sentences(run: Any, tiny: zeroshot.Model, tmp_path: Path) 
     assert result.exit_code == 0
     wanted = tiny.encode_text(["a cat", "ein Hund"])
     torch.testing.assert_close(torch.from_numpy(np.load(tmp_path / "e.npy")), wanted)
-    assert (tmp_path / "e.txt").read_text("utf-8") == "a cat\nein Hund\n"
+    assert (tmp_path / "e.npy.txt").read_text("utf-8") == "a cat\nein Hund\n"
 
 
 def test_encode_keeps_names_that_are_no_text(run: Any, tmp_path: Path) -> None:
@@ -316,7 +361,7 @@ def test_encode_keeps_names_that_are_no_text(run: Any, tmp_path: Path) -> None:
     with open(raw, "wb") as file:
         file.write(encoded(Image.fromarray(photograph()), "PNG"))
     assert run("encode", os.fsdecode(raw), "-o", tmp_path / "e.npy").exit_code == 0
-    assert (tmp_path / "e.txt").read_bytes() == raw + b"\n"
+    assert (tmp_path / "e.npy.txt").read_bytes() == raw + b"\n"
 
 
 def test_a_sentence_that_is_too_long_ends_with_two(run: Any, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 from zeroshot import catalog
 from zeroshot.cli import main
-from zeroshot.cli.models import models
+from zeroshot.cli.models import command
 
 
 def run(*arguments: str) -> str:
-    result = CliRunner().invoke(models, arguments)
+    result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -85,7 +85,7 @@ def test_one_model_is_told_in_full() -> None:
 
 
 def test_no_model_that_fits_is_said_and_is_no_failure() -> None:
-    result = CliRunner().invoke(models, ["--min-accuracy", "99"])
+    result = CliRunner().invoke(command, ["--min-accuracy", "99"])
 
     assert result.exit_code == 0
     assert "no model fits" in result.stderr
@@ -103,8 +103,8 @@ def test_help_imports_no_torch(command: str) -> None:
     script = (
         "import sys\n"
         "from click.testing import CliRunner\n"
-        f"from zeroshot.cli.{command} import {command}\n"
-        f"result = CliRunner().invoke({command}, ['--help'])\n"
+        f"import zeroshot.cli.{command} as module\n"
+        "result = CliRunner().invoke(module.command, ['--help'])\n"
         "assert result.exit_code == 0, result.output\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
         "print(result.output)"

@@ -17,9 +17,14 @@ from huggingface_hub import constants
 from PIL import Image
 
 import zeroshot
-from zeroshot import catalog, doctor, engine, model, pixels, selfcheck, tokenizer
-from zeroshot.cli.doctor import doctor as command
-from zeroshot.doctor import Check
+from zeroshot import catalog, engine, loading
+from zeroshot.cli.doctor import command
+from zeroshot.diagnostics import doctor, selfcheck
+from zeroshot.diagnostics.doctor import Check
+from zeroshot.hub import archives
+from zeroshot.hub.inspection import cached_checkpoints
+from zeroshot.images import preprocess as pixels
+from zeroshot.tokenizers import clip as tokenizer
 
 CPU = torch.device("cpu")
 NOISE = [-0.46879708766937256, -0.392880916595459, 0.8597967624664307]  # of the name "x"
@@ -83,13 +88,15 @@ def keep_case(text: str) -> str:
     return " ".join(text.split())
 
 
-def merge_nothing(self: tokenizer.Tokenizer, symbols: list[str]) -> list[int]:
+def merge_nothing(self: tokenizer.ClipTokenizer, symbols: list[str]) -> list[int]:
     return [1 for _ in symbols]
 
 
 TOKENIZER_FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "case is kept": lambda patch: patch.setattr(tokenizer, "clean", keep_case),
-    "nothing is merged": lambda patch: patch.setattr(tokenizer.Tokenizer, "_merge", merge_nothing),
+    "nothing is merged": lambda patch: patch.setattr(
+        tokenizer.ClipTokenizer, "_merge", merge_nothing
+    ),
 }
 
 
@@ -163,7 +170,7 @@ def test_a_network_gone_wrong_is_told_from_the_engine(monkeypatch: pytest.Monkey
 
     def spoilt(config: Any) -> Any:
         made = build(config)
-        made.text.ln_final.eps = 0.1
+        made.text.ln_final.weight *= 1.5
         return made
 
     monkeypatch.setattr(selfcheck, "network", spoilt)
@@ -208,7 +215,7 @@ def loaded_with(shift: float) -> SimpleNamespace:
 def test_the_embedded_model_is_held_to_its_plain_network(
     shift: float, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model, "load", lambda *arguments, **options: loaded_with(shift))
+    monkeypatch.setattr(loading, "load", lambda *arguments, **options: loaded_with(shift))
 
     assert doctor.whole_model().status == status
 
@@ -217,7 +224,7 @@ def test_an_embedded_model_that_does_not_load_is_told(monkeypatch: pytest.Monkey
     def fail(*arguments: object, **options: object) -> None:
         raise zeroshot.errors.UnsafeWeightsError("cut short")
 
-    monkeypatch.setattr(model, "load", fail)
+    monkeypatch.setattr(loading, "load", fail)
 
     check = doctor.whole_model()
 
@@ -324,9 +331,9 @@ def test_verify_holds_weights_to_the_catalogs_hash(
 ) -> None:
     put(hub, VIT_B_32, FILES)
     entry = replace(catalog.find("ViT-B/32"), sha256="0" * 64)
-    folder = hub / "models--timm--vit_base_patch32_clip_224.openai"
 
-    check = doctor.cached(entry, VIT_B_32, folder, verify=True)
+    (found,) = cached_checkpoints(entry, verify=True)
+    check = doctor.cached(found, verify=True)
 
     assert check.status == "bad"
     assert f"published {'0' * 64}" in check.detail
@@ -369,15 +376,15 @@ def test_a_configuration_without_weights_is_noted(hub: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "status"), [(b"archive", "ok"), (b"archivE", "bad")])
-def test_a_publishers_archive_is_held_to_its_hash(
-    content: bytes, status: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "ViT-B-32.pt"
-    path.write_bytes(content)
+def test_a_publishers_archive_is_held_to_its_hash(content: bytes, status: str, hub: Path) -> None:
     entry = replace(catalog.find("ViT-B/32"), url_sha256=hashlib.sha256(b"archive").hexdigest())
+    path = archives.archive_path(entry.url, entry.url_sha256)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
 
-    assert doctor.archive(entry, path).status == "ok"
-    assert doctor.archive(entry, path, verify=True).status == status
+    (plain,), (verified,) = cached_checkpoints(entry), cached_checkpoints(entry, verify=True)
+    assert doctor.archived(plain, verify=False).status == "ok"
+    assert doctor.archived(verified, verify=True).status == status
 
 
 def test_nothing_in_the_cache_is_changed(hub: Path) -> None:

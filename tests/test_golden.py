@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from parity import pictures
 
 import zeroshot
-from zeroshot.pixels import Preprocess
-from zeroshot.tokenizer import Tokenizer
+from zeroshot.images.preprocess import Preprocess
+from zeroshot.tokenizers.clip import ClipTokenizer
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOLERANCE = 1e-5  # of an embedding's length, in float32
@@ -169,7 +169,7 @@ def tokens() -> dict[str, Any]:
 
 
 def test_ids_of_two_thousand_texts_are_openais() -> None:
-    tokenizer = Tokenizer()
+    tokenizer = ClipTokenizer()
     texts, expected = tokens()["texts"], tokens()["ids"]
 
     different = [
@@ -186,7 +186,7 @@ def test_rows_of_texts_that_are_too_long_are_cut_as_openai_cuts() -> None:
     cut = tokens()["cut"]
     texts = [tokens()["texts"][i] for i in cut["texts"]]
 
-    found = Tokenizer()(texts, truncate=True)
+    found = ClipTokenizer()(texts, truncate=True)
 
     assert found.dtype == np.int64
     assert np.array_equal(found, np.array(cut["rows"]))

@@ -22,9 +22,9 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-from zeroshot import images as module
 from zeroshot.errors import ImageError, ImageNotFound
-from zeroshot.images import describe, each, is_single, open_image
+from zeroshot.images import arrays as image_arrays
+from zeroshot.images import decoding, describe, download, each, is_single, open_image
 
 PHOTO = photograph()
 PICTURE = Image.fromarray(PHOTO)
@@ -245,17 +245,17 @@ def test_trouble_with_a_url_is_told(server: str, path: str, kind: str, says: str
     ],
 )
 def test_urls_that_lead_nowhere_are_image_errors(url: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(module, "DOWNLOAD_SECONDS", 2.0)
+    monkeypatch.setattr(download, "DOWNLOAD_SECONDS", 2.0)
     assert failure(url).kind in ("url_refused", "timeout")
 
 
 def test_a_download_is_bounded_in_bytes(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_DOWNLOAD", 20_000)
+    monkeypatch.setattr(download, "MAX_DOWNLOAD", 20_000)
     assert failure(f"{server}/endless.png").kind == "too_large_bytes"
 
 
 def test_a_download_is_bounded_in_time(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DOWNLOAD_SECONDS", 0.2)
+    monkeypatch.setattr(download, "DOWNLOAD_SECONDS", 0.2)
     assert failure(f"{server}/slow.png").kind == "timeout"
 
 
@@ -643,9 +643,11 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(
 def test_a_picture_of_exactly_the_limit_is_not_refused_for_its_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "MAX_PIXELS", PICTURE.width * PICTURE.height)
+    for module in (image_arrays, decoding):
+        monkeypatch.setattr(module, "MAX_PIXELS", PICTURE.width * PICTURE.height)
     open_image(PICTURE)
-    monkeypatch.setattr(module, "MAX_PIXELS", PICTURE.width * PICTURE.height - 1)
+    for module in (image_arrays, decoding):
+        monkeypatch.setattr(module, "MAX_PIXELS", PICTURE.width * PICTURE.height - 1)
     for source in (PICTURE, PHOTO, encoded(PICTURE, "PNG")):
         assert failure(source).kind == "too_many_pixels"
 

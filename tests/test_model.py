@@ -12,7 +12,7 @@ from conftest import TINY_SIZE, photograph, tiny_spec, tiny_tensors
 from PIL import Image
 
 import zeroshot
-from zeroshot.checkpoint import native
+from zeroshot.checkpoint.layouts import native
 from zeroshot.errors import ImageError, InputError, ModelNotFound, TokenLimitError
 from zeroshot.head import Head
 

@@ -22,7 +22,7 @@ import sys
 import zeroshot, zeroshot.resources
 print(zeroshot.__file__)
 print(zeroshot.prompts.get("imagenet").templates[0])
-print(zeroshot.Tokenizer().encode("a cat"))
+print(zeroshot.ClipTokenizer().encode("a cat"))
 print(len(zeroshot.available_models()))
 assert "torch" not in sys.modules
 """

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroshot.pipeline import ahead, batches, cores, embedded
+from zeroshot.machine import cores
+from zeroshot.pipeline import ahead, batches, embedded
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])

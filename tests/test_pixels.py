@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zeroshot.errors import ImageError
-from zeroshot.pixels import OPENAI_MEAN, OPENAI_STD, Preprocess
+from zeroshot.images.preprocess import Preprocess
+from zeroshot.spec import OPENAI_MEAN, OPENAI_STD
 
 
 def plain(picture: Image.Image, size: int, mean: Any = OPENAI_MEAN, std: Any = OPENAI_STD) -> Any:

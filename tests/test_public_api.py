@@ -14,12 +14,14 @@ import zeroshot
 from zeroshot import resources
 
 ROOT = Path(__file__).parents[1]
+ALIASES = {"ImageLike", "Labels", "Prompts"}
 
 
 def test_all_is_sorted_and_complete() -> None:
     assert zeroshot.__all__ == sorted(zeroshot.__all__)
     assert set(zeroshot.__all__) == {
-        *("Classifier", "Failure", "Head", "Model", "Prediction", "PromptSet", "Tokenizer"),
+        *("Classifier", "Failure", "Head", "Model", "Prediction", "PromptSet", "ClipTokenizer"),
+        *("ImageLike", "Labels", "Prompts", "Sample", "Tokenizer"),
         *("ZeroshotError", "__version__", "available_models", "classify", "errors", "load"),
         "prompts",
     }
@@ -30,7 +32,9 @@ def test_all_is_sorted_and_complete() -> None:
 def test_every_public_name_is_there_and_stays_the_same(name: str) -> None:
     first = getattr(zeroshot, name)
     assert getattr(zeroshot, name) is first
-    if name != "__version__":
+    if name in ALIASES:
+        assert (first | None) is not None  # usable in annotations that are evaluated
+    elif name != "__version__":
         assert inspect.ismodule(first) or first.__module__.startswith("zeroshot.")
         assert inspect.getdoc(first)
 
@@ -79,14 +83,15 @@ def test_public_functions_are_typed_explained_and_keyword_only(name: str, functi
 USER_SCRIPT = """
 from collections.abc import Iterator
 from pathlib import Path
-from typing import assert_type
+from typing import Literal, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 import zeroshot
-from zeroshot import Classifier, Failure, Head, Model, Prediction, PromptSet, Tokenizer
+from zeroshot import Classifier, Failure, Head, ImageLike, Labels, Model, Prediction, Prompts
+from zeroshot import PromptSet, Sample, Tokenizer
 
 one = zeroshot.classify("cat.jpg", ["cat", "dog"])
 assert_type(one, Prediction)
@@ -106,6 +111,7 @@ assert_type(model.similarity(model.encode_image([]), model.encode_text([])), Ten
 assert_type(model.prepare(np.zeros((4, 4, 3), np.uint8)), NDArray[np.float32])
 assert_type(model.to(dtype="float32"), Model)
 assert_type(model.tokenizer, Tokenizer)
+assert_type(model.scoring, Literal["softmax", "sigmoid"])
 assert_type(model.logit_bias, float | None)
 assert_type(zeroshot.available_models(), list[str])
 
@@ -118,6 +124,7 @@ classifier = Classifier(model, head)
 assert_type(model.classifier(head), Classifier)
 assert_type(classifier("a.jpg"), Prediction)
 assert_type(classifier([Path("a.jpg")], top=3), list[Prediction])
+assert_type(classifier(Sample("photos.tar/1.jpg", b"")), Prediction)
 assert_type(classifier.predict_proba("a.jpg"), NDArray[np.float32])
 assert_type(classifier.score(["a.jpg"], ["cat"]), float)
 stream = classifier.stream(Path(".").rglob("*.jpg"), on_error="yield")
@@ -125,6 +132,10 @@ assert_type(stream, Iterator[Prediction | Failure])
 for found in stream:
     if isinstance(found, Failure):
         assert_type(found.error, Exception)
+
+def name_it(image: ImageLike, labels: Labels, prompts: Prompts = "photo") -> str:
+    return zeroshot.classify(image, labels, prompts=prompts).label
+
 
 try:
     zeroshot.load("none")
@@ -135,6 +146,7 @@ zeroshot.classify("cat.jpg", 5)  # type: ignore[call-overload]
 zeroshot.load(5)  # type: ignore[arg-type]
 zeroshot.clasify  # type: ignore[attr-defined]
 one.label = "dog"  # type: ignore[misc]
+model.preprocess = model.preprocess  # type: ignore[misc]
 """
 
 

@@ -9,27 +9,22 @@ from pathlib import Path
 import pytest
 
 from zeroshot import catalog
-from zeroshot.catalog import Expectation
-from zeroshot.checkpoint.read import read
+from zeroshot.checkpoint.reader import read
 from zeroshot.errors import IncompatibleWeights
-from zeroshot.pixels import OPENAI_MEAN, OPENAI_STD
+from zeroshot.spec import OPENAI_MEAN, OPENAI_STD, PreprocessConfig, Published
 
-AS_STORED = Expectation(
+AS_STORED = Published(
     activation="quick_gelu",
-    image_size=32,
+    preprocess=PreprocessConfig(32, OPENAI_MEAN, OPENAI_STD, "bicubic", "shortest"),
     embed_dim=16,
     context_length=77,
-    mean=OPENAI_MEAN,
-    std=OPENAI_STD,
-    interpolation="bicubic",
-    resize_mode="shortest",
 )
 
 
 def test_a_config_that_agrees_changes_nothing(
     tiny_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert read(tiny_path, expected=AS_STORED).spec == read(tiny_path).spec
+    assert read(tiny_path, published=AS_STORED).spec == read(tiny_path).spec
     assert caplog.records == []
 
 
@@ -38,37 +33,42 @@ def test_the_published_activation_is_used_and_said(
 ) -> None:
     caplog.set_level(logging.WARNING, "zeroshot")
 
-    spec = read(tiny_path, expected=replace(AS_STORED, activation="gelu")).spec
+    spec = read(tiny_path, published=replace(AS_STORED, activation="gelu")).spec
 
     assert (spec.network.vision.activation, spec.network.text.activation) == ("gelu", "gelu")
     assert "activation is 'quick_gelu', published as 'gelu'" in caplog.text
 
 
 def test_the_published_preprocessing_is_used(tiny_path: Path) -> None:
-    wanted = replace(AS_STORED, mean=(0.5, 0.5, 0.5), resize_mode="squash")
+    recipe = replace(AS_STORED.preprocess, mean=(0.5, 0.5, 0.5), resize_mode="squash")
+    wanted = replace(AS_STORED, preprocess=recipe)
 
-    preprocess = read(tiny_path, expected=wanted).spec.preprocess
+    preprocess = read(tiny_path, published=wanted).spec.preprocess
 
     assert (preprocess.mean, preprocess.resize_mode) == ((0.5, 0.5, 0.5), "squash")
 
 
 def test_an_activation_that_nobody_published_is_the_files_own(tiny_path: Path) -> None:
-    spec = read(tiny_path, expected=replace(AS_STORED, activation=None)).spec
+    spec = read(
+        tiny_path, published=replace(AS_STORED, activation="gelu", activation_is_sourced=False)
+    ).spec
 
     assert spec.network.text.activation == "quick_gelu"
 
 
 @pytest.mark.parametrize("fact", ["image_size", "embed_dim", "context_length"])
 def test_another_size_is_another_checkpoint(tiny_path: Path, fact: str) -> None:
+    other = {"preprocess": PreprocessConfig(5)} if fact == "image_size" else {fact: 5}
+
     with pytest.raises(IncompatibleWeights, match=f"{fact} is .* published as 5"):
-        read(tiny_path, expected=replace(AS_STORED, **{fact: 5}))
+        read(tiny_path, published=replace(AS_STORED, **other))
 
 
 def test_every_openai_model_is_expected_to_use_quick_gelu() -> None:
     activations = {
-        catalog.expectation(entry).activation
+        entry.published.activation
         for entry in catalog.entries().values()
-        if entry.family == "openai"
+        if entry.family == "openai" and entry.published.activation_is_sourced
     }
 
     assert activations == {"quick_gelu"}

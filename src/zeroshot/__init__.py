@@ -8,8 +8,6 @@ network is needed.
 
 from __future__ import annotations
 
-import gc
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -17,27 +15,37 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Classifier": "classifier",
+    "ClipTokenizer": "tokenizers",
     "Failure": "predictions",
     "Head": "head",
+    "ImageLike": "images",
+    "Labels": "prompts",
     "Model": "model",
     "Prediction": "predictions",
     "PromptSet": "prompts",
-    "Tokenizer": "tokenizer",
+    "Prompts": "prompts",
+    "Sample": "images",
+    "Tokenizer": "tokenizers",
     "ZeroshotError": "errors",
     "available_models": "catalog",
     "classify": "api",
     "errors": "",
-    "load": "model",
+    "load": "loading",
     "prompts": "",
 }
 
 __all__ = [
     "Classifier",
+    "ClipTokenizer",
     "Failure",
     "Head",
+    "ImageLike",
+    "Labels",
     "Model",
     "Prediction",
     "PromptSet",
+    "Prompts",
+    "Sample",
     "Tokenizer",
     "ZeroshotError",
     "__version__",
@@ -56,12 +64,17 @@ if TYPE_CHECKING:
     from zeroshot.classifier import Classifier as Classifier
     from zeroshot.errors import ZeroshotError as ZeroshotError
     from zeroshot.head import Head as Head
+    from zeroshot.images import ImageLike as ImageLike
+    from zeroshot.images import Sample as Sample
+    from zeroshot.loading import load as load
     from zeroshot.model import Model as Model
-    from zeroshot.model import load as load
     from zeroshot.predictions import Failure as Failure
     from zeroshot.predictions import Prediction as Prediction
+    from zeroshot.prompts import Labels as Labels
+    from zeroshot.prompts import Prompts as Prompts
     from zeroshot.prompts import PromptSet as PromptSet
-    from zeroshot.tokenizer import Tokenizer as Tokenizer
+    from zeroshot.tokenizers import ClipTokenizer as ClipTokenizer
+    from zeroshot.tokenizers import Tokenizer as Tokenizer
 else:
 
     def __getattr__(name):
@@ -70,28 +83,12 @@ else:
             raise AttributeError(f"module 'zeroshot' has no attribute {name!r}")
         if not home:
             return import_module(f"zeroshot.{name}")
-        value = getattr(_imported(f"zeroshot.{home}"), name)
+        from zeroshot.collector import paused_for_import
+
+        with paused_for_import():
+            value = getattr(import_module(f"zeroshot.{home}"), name)
         globals()[name] = value
         return value
-
-    def _imported(name):
-        """Import a module, and torch with it, while the search for garbage cycles rests.
-
-        It would look through all that torch makes, again and again, for a seventh of the time.
-        It is the whole process's, so other threads and a caller's own settings are left alone.
-        """
-        threading = sys.modules.get("threading")
-        alone = threading is None or threading.active_count() == 1
-        if "torch" in sys.modules or not alone or not gc.isenabled() or gc.get_freeze_count():
-            return import_module(name)
-        gc.disable()
-        try:
-            return import_module(name)
-        finally:
-            # Frozen for an instant, objects become old without being looked at one by one.
-            gc.freeze()
-            gc.unfreeze()
-            gc.enable()
 
     def __dir__():
         return sorted(__all__)

@@ -15,7 +15,8 @@ from zeroshot import prompts as prompt_sets
 from zeroshot.classifier import TOP, Classifier
 from zeroshot.head import Head
 from zeroshot.images import ImageLike
-from zeroshot.model import Model, load
+from zeroshot.loading import load
+from zeroshot.model import Model
 from zeroshot.predictions import Prediction
 from zeroshot.prompts import Labels, Prompts, PromptSet
 

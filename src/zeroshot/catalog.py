@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from zeroshot.errors import ModelNotFound, seen_from
 from zeroshot.resources import folder
-
-WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")  # in no model's name
+from zeroshot.spec import Activation, PreprocessConfig, Published
+from zeroshot.weight_files import SUFFIXES
 
 DEFAULT = "ViT-B/32"
 EMBEDDED = "mini"
@@ -27,13 +26,6 @@ FAMILIES = (  # the files of weights/, in the order they are listed
     "resnets",
     "tinyclip",
 )
-# What OpenAI's preprocessing is; a table says where a checkpoint differs (clip/clip.py)
-OPENAI_PREPROCESS: dict[str, Any] = {
-    "mean": (0.48145466, 0.4578275, 0.40821073),
-    "std": (0.26862954, 0.26130258, 0.27577711),
-    "interpolation": "bicubic",
-    "resize_mode": "shortest",
-}
 SPEEDS = {  # gflops an image, up to which the class holds: bounds between the usual towers
     "fastest": 10.0,  # ViT-B/32
     "fast": 60.0,  # ViT-B/16, the small ResNets
@@ -82,6 +74,17 @@ class Entry:
         return None if self.repository else folder("weights") / self.files[-1]
 
     @property
+    def published(self) -> Published:
+        """What is published about it, for loading to rely on or insist on."""
+        return Published(
+            activation=cast(Activation, self.activation),
+            preprocess=PreprocessConfig(self.image_size, **self.preprocess),
+            embed_dim=self.embed_dim,
+            context_length=self.context_length,
+            activation_is_sourced=bool(self.activation_source),
+        )
+
+    @property
     def speed(self) -> str:
         """A word for how fast images go through; empty where the cost is not known."""
         if self.gflops is None:
@@ -89,52 +92,20 @@ class Entry:
         return next(word for word, limit in SPEEDS.items() if self.gflops < limit)
 
 
-@dataclass(frozen=True)
-class Expectation:
-    """What a catalogued checkpoint must turn out to be, whatever the files beside it say.
-
-    The accuracies of the catalog were measured with these. A config that was uploaded later may
-    say otherwise, and costs up to 2.7 points when it is believed (laion400m_e32 as GELU).
-    """
-
-    activation: str | None  # None where the files' own word is better
-    image_size: int
-    embed_dim: int
-    context_length: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str
-    resize_mode: str
-
-    def disagreements(self, found: Mapping[str, object]) -> list[str]:
-        """Say where facts read from files, by the names of the fields here, differ."""
-        return [
-            f"{name} is {found[name]!r}, published as {wanted!r}"
-            for name, wanted in vars(self).items()
-            if wanted is not None and name in found and found[name] != wanted
-        ]
-
-
-def expectation(entry: Entry) -> Expectation:
-    """State what is published about a checkpoint, for loading to compare with or insist on."""
-    return Expectation(
-        activation=entry.activation if entry.activation_source else None,
-        image_size=entry.image_size,
-        embed_dim=entry.embed_dim,
-        context_length=entry.context_length,
-        **{**OPENAI_PREPROCESS, **entry.preprocess},
-    )
-
-
 @cache
 def entries() -> dict[str, Entry]:
     """Return every known checkpoint by name, family after family."""
-    found: dict[str, Entry] = {}
-    for family in FAMILIES:
-        path = folder("weights") / f"{family}.toml"
-        for name, table in tomllib.loads(path.read_text("utf-8")).items():
-            found[name] = Entry(name=name, **{key: _frozen(value) for key, value in table.items()})
-    return found
+    return {name: entry for family in FAMILIES for name, entry in _family(family).items()}
+
+
+@cache
+def _family(family: str) -> dict[str, Entry]:
+    """Read the checkpoints of one file of weights/."""
+    tables = tomllib.loads((folder("weights") / f"{family}.toml").read_text("utf-8"))
+    return {
+        name: Entry(name=name, **{key: _frozen(value) for key, value in table.items()})
+        for name, table in tables.items()
+    }
 
 
 def _frozen(value: Any) -> Any:
@@ -158,6 +129,8 @@ def find(name: str) -> Entry:
 
     Raises ModelNotFound with the nearest name, or with the tags of an architecture that is known.
     """
+    if name in _family(FAMILIES[0]):  # of the package: no other file needs to be read
+        return _family(FAMILIES[0])[name]
     plain = _plain(name)
     if plain in _names():
         return _names()[plain]
@@ -179,7 +152,7 @@ def find(name: str) -> Entry:
 
 def is_file_name(name: str) -> bool:
     """Say whether this is the name of a weights file rather than of a model."""
-    return name.lower().endswith(WEIGHTS_SUFFIXES)
+    return name.lower().endswith(SUFFIXES)
 
 
 def published(name: str) -> Entry | None:

@@ -25,6 +25,7 @@ what to do, and keeps the offending fact as an attribute.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +68,12 @@ def shortened(text: str, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
+def some(names: Sequence[str], limit: int = 10) -> str:
+    """List up to `limit` names, and how many more there are."""
+    listed = ", ".join(names[:limit])
+    return f"{listed} and {len(names) - limit} more" if len(names) > limit else listed
+
+
 def _again(kind: type[ZeroshotError], args: tuple[Any, ...], facts: dict[str, Any]) -> Any:
     """Make an error anew from its message and facts."""
     error = kind.__new__(kind, *args)
@@ -103,6 +110,11 @@ class ImageError(ZeroshotError, OSError):
         super().__init__(message)
         self.kind = kind
         self.source = source
+
+
+def image_error(kind: ImageProblem, source: str | None, what: str) -> ImageError:
+    """Make an ImageError whose message starts with the image's name, where it has one."""
+    return ImageError(f"{source}: {what}" if source else what, kind=kind, source=source)
 
 
 class ImageNotFound(ImageError, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""One unit vector a label, and where it came from: build, save, load, select, join.
+"""One unit vector per label, how it is scored, and where it came from.
 
 A head is the text side of a zero-shot classifier, computed once. It remembers the identity of the
 model that made it and refuses to work with another.
@@ -10,10 +10,10 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,10 +23,13 @@ from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
 from zeroshot.errors import HeadMismatch, LabelError
+from zeroshot.files import write_atomically
 from zeroshot.label_store import LabelStore, Names
 from zeroshot.prompts import Labels, Prompts, PromptSet
+from zeroshot.spec import Scoring
 
-METADATA_KEY = "zeroshot.head/1"
+METADATA_KEY = "zeroshot.head/2"
+OLDER_KEYS = ("zeroshot.head/1",)  # without scoring and calibration
 MAX_HEADER = 16 * 2**20  # bytes of JSON a head file may begin with
 MAX_SCALE = 1000  # as `checkpoint.read` demands of a model's
 UNIT = 1e-3  # how far from 1 the length of a row may lie
@@ -42,6 +45,8 @@ class TextEncoder(Protocol):
     def logit_scale(self) -> float: ...
     @property
     def logit_bias(self) -> float | None: ...
+    @property
+    def scoring(self) -> Scoring: ...
     def encode_text(self, texts: Sequence[str]) -> Tensor: ...
 
 
@@ -49,8 +54,11 @@ class TextEncoder(Protocol):
 class Head:
     """Labels as directions in a model's embedding space.
 
-    `weight` is float32 [L, d], one unit row a label; `names` are the synonyms each label was
+    `weight` is float32 [L, d], one unit row per label; `names` are the synonyms each label was
     built from, `templates` the sentences they were put into, `model` the identity of the model.
+    `scoring` says how logits become probabilities: "softmax" over all labels, or "sigmoid" for
+    each label independently. `calibration` is plain data that is kept with the head; `select` and
+    `+` drop it, since it holds for one set of labels.
     """
 
     labels: tuple[str, ...]
@@ -61,6 +69,8 @@ class Head:
     names: tuple[tuple[str, ...], ...]
     templates: tuple[str, ...]
     prompts: str  # name of the prompt set
+    scoring: Scoring = "softmax"
+    calibration: Mapping[str, Any] | None = None
 
     @classmethod
     def build(
@@ -97,6 +107,7 @@ class Head:
             names=tuple(named.values()),
             templates=prompt_set.templates,
             prompts=prompt_set.name,
+            scoring=encoder.scoring,
         )
 
     def __len__(self) -> int:
@@ -109,6 +120,13 @@ class Head:
         """Score unit image embeddings [n, d] (or [d]) against every label: [n, L] (or [L])."""
         scores = self.logit_scale * embeddings.float() @ self.weight.to(embeddings.device).T
         return scores if self.logit_bias is None else scores + self.logit_bias
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Turn logits [n, L] (or [L]) into probabilities 0..1 of the same shape.
+
+        With softmax scoring each row sums to one; with sigmoid scoring labels are independent.
+        """
+        return logits.softmax(dim=-1) if self.scoring == "softmax" else logits.sigmoid()
 
     def select(self, labels: Iterable[str]) -> Head:
         """Keep these labels only, in this order, at no cost.
@@ -127,6 +145,7 @@ class Head:
             labels=tuple(wanted),
             weight=self.weight[chosen],
             names=tuple(self.names[row] for row in chosen),
+            calibration=None,
         )
 
     def __add__(self, other: Head) -> Head:
@@ -147,6 +166,7 @@ class Head:
             names=self.names + other.names,
             templates=self.templates if same else self.templates + other.templates,
             prompts=self.prompts if same else f"{self.prompts}|{other.prompts}",
+            calibration=None,
         )
 
     def check(self, identity: str, source: str = "this head") -> None:
@@ -174,14 +194,12 @@ class Head:
             "logit_scale": self.logit_scale,
             "logit_bias": self.logit_bias,
             "model": self.model,
+            "scoring": self.scoring,
+            "calibration": self.calibration,
         }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            metadata = {METADATA_KEY: json.dumps(facts, ensure_ascii=False)}
+        metadata = {METADATA_KEY: json.dumps(facts, ensure_ascii=False)}
+        with write_atomically(path) as temporary:
             temporary.write_bytes(save({"weight": self.weight.cpu().contiguous()}, metadata))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Head:
@@ -197,7 +215,8 @@ class Head:
                 raise ValueError(f"a header of {length} bytes")
             with safe_open(path, framework="pt") as opened:
                 metadata = opened.metadata() or {}
-                facts = json.loads(metadata[METADATA_KEY])
+                key = next((key for key in OLDER_KEYS if key in metadata), METADATA_KEY)
+                facts = json.loads(metadata[key])
                 weight = opened.get_tensor("weight").clone()
             head = cls(
                 labels=tuple(prompt_sets.named(facts["labels"])),
@@ -208,6 +227,8 @@ class Head:
                 names=tuple(tuple(map(str, names)) for names in facts["names"]),
                 templates=tuple(map(str, facts["templates"])),
                 prompts=str(facts["prompts"]),
+                scoring=facts.get("scoring", "softmax"),
+                calibration=facts.get("calibration"),
             )
         except FileNotFoundError:
             raise
@@ -217,22 +238,35 @@ class Head:
             ) from error
         except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
             raise HeadMismatch(f"{path}: not a head, or damaged ({error}); rebuild it") from error
-        if weight.ndim != 2 or not len(weight) == len(head.labels) == len(head.names):
-            raise HeadMismatch(
-                f"{path}: {len(head.labels)} labels but weights of shape {tuple(weight.shape)}; "
-                "the file is damaged, rebuild it"
-            )
-        if weight.dtype != torch.float32 or not torch.isfinite(weight).all():
-            raise HeadMismatch(f"{path}: weights are not finite float32; rebuild it")
-        lengths = weight.norm(dim=1)
-        if not torch.allclose(lengths, torch.ones_like(lengths), atol=UNIT):
-            raise HeadMismatch(f"{path}: its rows are not of unit length; damaged, rebuild it")
-        if not 0 < head.logit_scale <= MAX_SCALE or not math.isfinite(head.logit_bias or 0.0):
-            raise HeadMismatch(
-                f"{path}: logits of scale {head.logit_scale} and bias {head.logit_bias}, wanted "
-                f"numbers, the scale within 0..{MAX_SCALE}; damaged, rebuild it"
-            )
+        _check_loaded(head, path)
         return head
+
+
+def _check_loaded(head: Head, path: Path) -> None:
+    """Raise HeadMismatch for a head whose numbers `save` cannot have written."""
+    weight = head.weight
+    if weight.ndim != 2 or not len(weight) == len(head.labels) == len(head.names):
+        raise HeadMismatch(
+            f"{path}: {len(head.labels)} labels but weights of shape {tuple(weight.shape)}; "
+            "the file is damaged, rebuild it"
+        )
+    if weight.dtype != torch.float32 or not torch.isfinite(weight).all():
+        raise HeadMismatch(f"{path}: weights are not finite float32; rebuild it")
+    lengths = weight.norm(dim=1)
+    if not torch.allclose(lengths, torch.ones_like(lengths), atol=UNIT):
+        raise HeadMismatch(f"{path}: its rows are not of unit length; damaged, rebuild it")
+    if not 0 < head.logit_scale <= MAX_SCALE or not math.isfinite(head.logit_bias or 0.0):
+        raise HeadMismatch(
+            f"{path}: logits of scale {head.logit_scale} and bias {head.logit_bias}, expected "
+            f"numbers, the scale within 0..{MAX_SCALE}; damaged, rebuild it"
+        )
+    if head.scoring not in get_args(Scoring):
+        raise HeadMismatch(
+            f"{path}: scoring is {head.scoring!r}, expected one of {', '.join(get_args(Scoring))}; "
+            "it was written by a newer version, update zeroshot or rebuild it"
+        )
+    if not isinstance(head.calibration, dict | None):
+        raise HeadMismatch(f"{path}: its calibration is not a JSON object; damaged, rebuild it")
 
 
 def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet) -> Tensor:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from zeroshot.files import write_atomically
 
 METADATA_KEY = "zeroshot.labels/1"
 LIMIT = 256 * 2**20  # bytes of all files together
@@ -70,18 +71,14 @@ class LabelStore:
         known, weight = self._open(path)
         rows = {names: weight[row] for names, row in known.items()} | dict(vectors)
         kept = dict(list(rows.items())[-ROWS:])
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             metadata = {METADATA_KEY: json.dumps(list(kept), ensure_ascii=False)}
-            save_file({"weight": torch.stack(list(kept.values())).cpu()}, temporary, metadata)
-            os.replace(temporary, path)
+            with write_atomically(path) as temporary:
+                save_file({"weight": torch.stack(list(kept.values())).cpu()}, temporary, metadata)
             self._trim(path)
         except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-            log.info("%s: labels cannot be kept (%s)", self.folder, error)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            log.info("%s: cannot store label embeddings (%s)", self.folder, error)
 
     def _open(self, path: Path) -> tuple[dict[Names, int], Tensor]:
         """Return row numbers by label, and the rows; nothing when there is no sound file."""

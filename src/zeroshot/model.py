@@ -1,146 +1,39 @@
-"""A loaded CLIP ready for pictures and sentences: weights, tokenizer, preprocessing, device."""
+"""A loaded CLIP: weights, tokenizer, preprocessing, device."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Executor
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zeroshot import catalog, pipeline
 from zeroshot import prompts as prompt_sets
-from zeroshot.catalog import Entry
-from zeroshot.checkpoint import read as checkpoints
-from zeroshot.checkpoint.config import Hints, to_json
-from zeroshot.checkpoint.read import Checkpoint
+from zeroshot.checkpoint.layouts import native
+from zeroshot.checkpoint.reader import Checkpoint
 from zeroshot.classifier import Classifier
-from zeroshot.engine import Engine, choose_device, choose_dtype, resample
-from zeroshot.errors import InputError, ModelNotFound
+from zeroshot.embedding import Item, Pixels, Result, check_batch_size, embed
+from zeroshot.engine import Engine, choose_device, choose_dtype
+from zeroshot.errors import InputError
 from zeroshot.head import Head
-from zeroshot.images import ImageLike, each, is_single
+from zeroshot.images import ImageLike, is_single
+from zeroshot.images.preprocess import Decode, Preprocess
 from zeroshot.label_store import LabelStore, default_folder
-from zeroshot.nn.config import Activation
 from zeroshot.nn.network import Network
-from zeroshot.pixels import Preprocess
 from zeroshot.prompts import Labels, Prompts
-from zeroshot.resources import warn_of_namesake
-from zeroshot.tokenizer import Tokenizer
+from zeroshot.spec import Scoring, Spec
+from zeroshot.tokenizers import ClipTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLE = 256  # values at each of three places of a tensor that enter the fingerprint
-
-
-def load(
-    name: str | os.PathLike[str] = catalog.DEFAULT,
-    *,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    decode: Literal["exact", "fast"] = "exact",
-    image_size: int | None = None,
-    revision: str | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    offline: bool = False,
-    lock: str | os.PathLike[str] | None = None,
-    like: str | None = None,
-) -> Model:
-    """Load a model by name, hub repository, or path to a file or folder.
-
-    `name` is one of `available_models()` ("mini" needs no download), a hub repository
-    "owner/name", or a path to weights in OpenAI's, open_clip's or the transformers layout. A
-    path is anything that exists, or begins with "." or "/".
-
-    `device` and `dtype` default to the best there is. `decode="fast"` reads large JPEGs at a half
-    or less of their size, which is two to four times quicker and nearly the same. `image_size`,
-    in pixels, resizes the position embeddings where it is not the checkpoint's own. `revision`,
-    `cache_dir` and `offline` concern the hub only. `lock` names a file that `zeroshot lock` wrote:
-    what it holds is loaded, and nothing else. `like` names a catalogued checkpoint whose
-    activation and preprocessing hold for a bare state dict, which does not say them.
-
-    Raises ModelNotFound, DownloadError and its kin, IncompatibleWeights, UnsafeWeightsError.
-    """
-    warn_of_namesake()
-    if not isinstance(name, str | os.PathLike):
-        raise InputError(f"expected a name or path, got {type(name).__name__} {name!r}")
-    if not os.fspath(name):
-        raise InputError("the model's name is empty; zeroshot.available_models() lists those known")
-    chosen_device = choose_device(device)
-    chosen_dtype = choose_dtype(dtype, chosen_device)
-    if decode not in ("exact", "fast"):
-        raise InputError(f"decode={decode!r} must be 'exact' or 'fast'")
-    if lock is None:
-        display, path, entry = _locate(
-            name, revision=revision, cache_dir=cache_dir, offline=offline
-        )
-    elif revision is None:
-        from zeroshot import hub
-
-        display, path = hub.fetch_pinned(lock, str(name), cache_dir=cache_dir, offline=offline)
-        entry = catalog.published(str(name))
-    else:
-        raise InputError(f"revision {revision!r} and a lock, which names one too: pass either")
-    alike = catalog.find(like) if like is not None else entry
-    checkpoint = checkpoints.read(
-        path,
-        _hints(alike) if alike else None,
-        image_size,
-        catalog.expectation(entry) if entry else None,
-    )
-    model = Model(checkpoint, display, chosen_device, chosen_dtype)
-    model.preprocess = replace(model.preprocess, decode=decode)
-    return model
-
-
-def _locate(
-    name: str | os.PathLike[str],
-    *,
-    revision: str | None,
-    cache_dir: str | os.PathLike[str] | None,
-    offline: bool,
-) -> tuple[str, Path, Entry | None]:
-    """Return a name to show, the local file or folder, and the entry of a model to be fetched."""
-    text = os.fspath(name)
-    path = Path(text).expanduser()
-    if isinstance(name, os.PathLike) or text.startswith((".", "/", "~")):
-        if not path.exists():
-            raise ModelNotFound(f"{path}: no such file or folder")
-        return path.name, path, None
-    try:
-        entry = catalog.find(text)
-    except ModelNotFound as unknown:
-        if path.exists():
-            return path.name, path, None
-        elsewhere = text.count("/") == 1 and not catalog.is_file_name(text)
-        if not elsewhere or catalog.looks_like_ours(text):
-            raise
-        from zeroshot import hub
-
-        try:
-            found = hub.fetch(text, revision=revision, cache_dir=cache_dir, offline=offline)
-        except ModelNotFound as missing:
-            raise ModelNotFound(f"{missing}. And {unknown}") from missing
-        return text, found.weights, None
-    if entry.path is not None:
-        return entry.name, entry.path, None
-    from zeroshot import hub  # imported late: a seventh of our own imports, and rarely needed
-
-    weights = hub.fetch_entry(entry, revision=revision, cache_dir=cache_dir, offline=offline)
-    return entry.name, weights, entry
-
-
-def _hints(entry: Entry) -> Hints:
-    preprocess = Preprocess(entry.image_size, **entry.preprocess)
-    return Hints(cast(Activation, entry.activation), preprocess)
 
 
 class Model:
@@ -150,21 +43,53 @@ class Model:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.dtype
+        self,
+        checkpoint: Checkpoint,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        decode: Decode = "exact",
+        parity: bool = False,
     ) -> None:
-        self.spec = spec = checkpoint.spec
-        self.name = name
-        self.checkpoint = checkpoint
-        self.preprocess: Preprocess = spec.preprocess
-        self.tokenizer = Tokenizer(
+        self._checkpoint, self._name = checkpoint, name
+        spec = checkpoint.spec
+        self._preprocess = Preprocess(**vars(spec.preprocess), decode=decode, parity=parity)
+        self._tokenizer = ClipTokenizer(
             context_length=spec.network.text.context_length, merges=spec.merges
         )
-        weights = checkpoint.weights
-        self._engine = Engine(weights.blank, spec.network, device, dtype, filled=weights.filled)
+        self._engine = Engine(checkpoint.weights, spec.network, device, dtype)
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
         return f"<Model {self.name} {self.embed_dim}-d on {self.device}, {dtype}>"
+
+    # Facts of the weights are read-only: `identity` is a hash over them, and heads rely on it.
+
+    @property
+    def name(self) -> str:
+        """Name, repository or file that it was loaded from."""
+        return self._name
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The weights and what belongs to them."""
+        return self._checkpoint
+
+    @property
+    def spec(self) -> Spec:
+        """Architecture, preprocessing, tokenizer and scoring of the checkpoint."""
+        return self._checkpoint.spec
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The checkpoint's preprocessing; call it with an image for float32 [3, size, size]."""
+        return self._preprocess
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The checkpoint's tokenizer."""
+        return self._tokenizer
 
     @property
     def network(self) -> Network:
@@ -192,12 +117,17 @@ class Model:
     @cached_property
     def logit_scale(self) -> float:
         """What cosine similarities are multiplied by to become logits; from the checkpoint."""
-        return float(self.checkpoint.weights.stored["logit_scale"].read().exp())
+        return float(self.checkpoint.weights.read("logit_scale").exp())
 
     @property
     def logit_bias(self) -> float | None:
         """What is added to logits; None, as CLIP has none."""
         return None
+
+    @property
+    def scoring(self) -> Scoring:
+        """How logits become probabilities: "softmax" over all labels, or "sigmoid" for each."""
+        return self.spec.scoring
 
     @cached_property
     def identity(self) -> str:
@@ -206,7 +136,7 @@ class Model:
         The same for one checkpoint in any layout. Each tensor enters by shape and 768 of its
         values, so it tells checkpoints apart but is no proof against forgery.
         """
-        facts = to_json(self.spec)
+        facts = native.to_json(self.spec)
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for name, stored in sorted(self.checkpoint.weights.stored.items()):
             length = stored.shape.numel()
@@ -228,23 +158,11 @@ class Model:
         Rows have unit length unless `normalize` is false. Raises ImageError for what cannot be
         read.
         """
-        _check_batch(batch_size)
-
-        def encode(batch: list[NDArray[np.float32]]) -> Tensor:
-            pixels = torch.from_numpy(np.stack(batch))
-            return self._engine.encode_pixels(pixels, batch_size=batch_size, normalize=normalize)
-
-        alone = 0 if is_single(images) else None  # a single image is worth every core
-        parts = list(
-            pipeline.embedded(
-                self.prepare,
-                encode,
-                each(images),
-                batch_size=batch_size,
-                workers=alone,
-                pool=self.pool,
-            )
-        )
+        parts = [
+            batch.rows
+            for batch in embed(self, images, batch_size=batch_size, normalize=normalize)
+            if batch.rows is not None
+        ]
         if not parts:
             return self._nothing()
         embeddings = torch.cat(parts)
@@ -264,7 +182,7 @@ class Model:
         exceeds the context length and `truncate` is false.
         Source: Radford et al. 2021, section 2.4; pooling at the end-of-text token.
         """
-        _check_batch(batch_size)
+        check_batch_size(batch_size)
         if not isinstance(texts, Iterable):
             raise InputError(f"expected text or a list of it, got {type(texts).__name__} {texts!r}")
         many = [texts] if isinstance(texts, str) else list(texts)
@@ -318,15 +236,21 @@ class Model:
         A float32 model resamples as the reference does, to the last bit; in other precisions,
         which round more than that, pixels may be one grey level off and take half the time.
         """
-        preprocess = self.preprocess
-        if preprocess.parity or self.dtype == torch.float32:
-            return preprocess(image)
-        return resample(preprocess.open(image), preprocess)
+        return self._engine.backend.prepare(image, self._preprocess)
 
-    def encode_pixels(self, pixels: NDArray[np.float32] | Tensor) -> Tensor:
-        """Embed normalised pixels [n, 3, size, size] as unit rows, float32 [n, d]."""
+    def encode_pixels(
+        self,
+        pixels: NDArray[np.float32] | Tensor,
+        *,
+        batch_size: int | None = None,
+        normalize: bool = True,
+    ) -> Tensor:
+        """Embed normalized pixels [n, 3, size, size] as float32 [n, d].
+
+        Rows have unit length unless `normalize` is false; `batch_size` bounds what is run at once.
+        """
         tensor = _tensor(pixels)
-        size = self.preprocess.size
+        size = self._preprocess.size
         if tensor.ndim != 4 or tuple(tensor.shape[1:]) != (3, size, size):
             raise InputError(
                 f"pixels have shape {tuple(tensor.shape)}, wanted (n, 3, {size}, {size}); "
@@ -334,12 +258,21 @@ class Model:
             )
         if not len(tensor):
             return self._nothing()
-        return self._engine.encode_pixels(tensor)
+        return self._engine.encode_pixels(tensor, batch_size=batch_size, normalize=normalize)
 
-    @property
-    def pool(self) -> Executor | None:
-        """Threads that prepare and encode images side by side; None off the CPU."""
-        return self._engine.pool
+    def map_batches(
+        self,
+        prepare: Callable[[Item], Pixels],
+        embed: Callable[[list[Pixels]], Result],
+        items: Iterable[Item],
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+    ) -> Iterator[Result]:
+        """Prepare items one by one and embed them in batches, in order, as suits the device."""
+        return self._engine.backend.map_batches(
+            prepare, embed, items, batch_size=batch_size, workers=workers
+        )
 
     def to(
         self,
@@ -352,14 +285,26 @@ class Model:
             precision = self.dtype if device is None else choose_dtype(None, target)
         else:
             precision = choose_dtype(dtype, target)
-        moved = Model(self.checkpoint, self.name, target, precision)
-        moved.preprocess = self.preprocess
-        return moved
+        return Model(
+            self.checkpoint,
+            self.name,
+            target,
+            precision,
+            decode=self._preprocess.decode,
+            parity=self._preprocess.parity,
+        )
 
+    def save(self, path: str | os.PathLike[str], *, half: bool = False) -> None:
+        """Write the model as one safetensors file, which `zeroshot.load` reads.
 
-def _check_batch(batch_size: int | None) -> None:
-    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-        raise InputError(f"batch_size={batch_size!r} must be a whole number of at least 1")
+        The file holds weights, architecture, activation, preprocessing and vocabulary, and appears
+        whole or not at all. With `half`, matrices are stored in half precision. Raises
+        IncompatibleWeights when a value is NaN or infinity, or beyond half precision.
+        """
+        weights = self.checkpoint.weights
+        weights.check()
+        tensors = weights.as_stored()
+        native.save(Path(path), self.name, self.spec, native.halve(tensors) if half else tensors)
 
 
 def _tensor(pixels: NDArray[np.float32] | Tensor) -> Tensor:

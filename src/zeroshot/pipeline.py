@@ -15,6 +15,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
+from zeroshot.machine import cores
+
 Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
@@ -22,13 +24,6 @@ Result = TypeVar("Result")
 STOP_SECONDS = 5.0  # how long a consumer that stops early waits for work in flight
 SMALL_BATCH = 8  # items that one worker prepares and encodes at a time
 LARGE_BATCH = 32  # items encoded at a time when threads prepare them ahead
-
-
-def cores() -> int:
-    """Count the processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def ahead(

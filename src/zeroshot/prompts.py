@@ -25,7 +25,6 @@ DEFAULT = "photo"
 MAX_LABELS = 100_000
 
 Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
-Prompts: TypeAlias = "PromptSet | str | os.PathLike[str] | Sequence[str]"
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,9 @@ class PromptSet:
         if not isinstance(templates, list):
             raise PromptError(f"{path}: no list named 'templates' in it")
         return cls(tuple(templates), str(content.get("name", Path(path).stem)), str(path))
+
+
+Prompts: TypeAlias = PromptSet | str | os.PathLike[str] | Sequence[str]
 
 
 def available() -> list[str]:

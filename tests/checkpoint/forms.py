@@ -17,16 +17,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zeroshot.checkpoint import native
-from zeroshot.checkpoint.config import Spec
-from zeroshot.nn.config import NetworkConfig, ResNetConfig, TextConfig, ViTConfig
+from zeroshot.checkpoint.layouts import native
 from zeroshot.nn.network import Network
-from zeroshot.pixels import Preprocess
+from zeroshot.spec import NetworkConfig, PreprocessConfig, ResNetConfig, Spec, TextConfig, ViTConfig
 
 Tensors = dict[str, Tensor]
 TEXT = TextConfig(16, 49408, 64, 1, 1, 256, "quick_gelu")
-VIT = Spec(NetworkConfig(32, ViTConfig(32, 8, 64, 2, 1, 256, "quick_gelu"), TEXT), Preprocess(32))
-RESNET = Spec(NetworkConfig(32, ResNetConfig(64, 8, (1, 1, 1, 1), 4), TEXT), Preprocess(64))
+VIT = Spec(
+    NetworkConfig(32, ViTConfig(32, 8, 64, 2, 1, 256, "quick_gelu"), TEXT), PreprocessConfig(32)
+)
+RESNET = Spec(NetworkConfig(32, ResNetConfig(64, 8, (1, 1, 1, 1), 4), TEXT), PreprocessConfig(64))
 
 
 def tensors_of(spec: Spec, seed: int = 7) -> Tensors:

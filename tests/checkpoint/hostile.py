@@ -22,9 +22,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from zeroshot.checkpoint import native
-from zeroshot.checkpoint.config import Facts, from_json, to_json
-from zeroshot.checkpoint.stored import blank
+from zeroshot.checkpoint.config_fields import Fields
+from zeroshot.checkpoint.layouts import native
+from zeroshot.checkpoint.layouts.native import from_json, to_json
+from zeroshot.checkpoint.weights import on_meta
 
 from . import forms
 
@@ -628,8 +629,8 @@ def headers() -> Iterator[Case]:
         content = to_json(forms.VIT)
         for tower in ("vision", "text"):
             content["architecture"][tower]["layers"] = layers
-        spec = from_json(Facts(content, ""))
-        names = blank(spec.network).state_dict()
+        spec = from_json(Fields(content, ""))
+        names = on_meta(spec.network).state_dict()
         header: dict[str, object] = {METADATA: {native.METADATA_KEY: json.dumps(content)}}
         header |= {
             name: one | {"shape": [1], "data_offsets": [4 * n, 4 * n + 4]}

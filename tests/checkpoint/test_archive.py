@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from zeroshot.checkpoint import zips
-from zeroshot.checkpoint.archive import read_archive
+from zeroshot.checkpoint.formats import zips
+from zeroshot.checkpoint.formats.torch_archive import read_archive
 from zeroshot.errors import UnsafeWeightsError
 
 from . import forms, hostile

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from zeroshot.checkpoint import config
-from zeroshot.checkpoint.config import Facts
+import zeroshot
+from zeroshot.checkpoint.config_fields import Fields, checked, read_config
+from zeroshot.checkpoint.layouts import native, open_clip, transformers
 from zeroshot.errors import IncompatibleWeights
-from zeroshot.pixels import Preprocess
+from zeroshot.spec import PreprocessConfig, Spec
 
 from . import forms
 
@@ -20,7 +21,7 @@ OPEN_CLIP = forms.open_clip_config(forms.VIT)
 HUGGINGFACE = forms.huggingface_config(forms.VIT)
 
 
-def changed(document: dict[str, Any], path: str, value: Any) -> Facts:
+def changed(document: dict[str, Any], path: str, value: Any) -> Fields:
     """Return the document with the value under a dotted path set."""
     document = copy.deepcopy(document)
     *parts, last = path.split(".")
@@ -28,7 +29,7 @@ def changed(document: dict[str, Any], path: str, value: Any) -> Facts:
     for part in parts:
         place = place.setdefault(part, {})
     place[last] = value
-    return Facts(document, "x.json")
+    return Fields(document, "x.json")
 
 
 # ---- open_clip
@@ -74,7 +75,7 @@ def changed(document: dict[str, Any], path: str, value: Any) -> Facts:
 )
 def test_what_open_clip_can_and_we_cannot_is_named(path: str, value: Any) -> None:
     with pytest.raises(IncompatibleWeights) as caught:
-        config.from_open_clip(changed(OPEN_CLIP, path, value))
+        open_clip.from_config(changed(OPEN_CLIP, path, value))
 
     message = str(caught.value)
     assert path.rpartition(".")[2] in message.replace("mlp_width", "mlp_ratio")
@@ -83,7 +84,7 @@ def test_what_open_clip_can_and_we_cannot_is_named(path: str, value: Any) -> Non
 
 def test_the_vocabulary_of_another_tokenizer_is_refused() -> None:
     with pytest.raises(IncompatibleWeights, match="32000 ids is not CLIP's"):
-        config.from_open_clip(changed(OPEN_CLIP, "model_cfg.text_cfg.vocab_size", 32000))
+        open_clip.from_config(changed(OPEN_CLIP, "model_cfg.text_cfg.vocab_size", 32000))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_the_vocabulary_of_another_tokenizer_is_refused() -> None:
     ],
 )
 def test_what_changes_nothing_is_let_pass(path: str, value: Any) -> None:
-    assert config.from_open_clip(changed(OPEN_CLIP, path, value)) == forms.VIT
+    assert open_clip.from_config(changed(OPEN_CLIP, path, value)) == forms.VIT
 
 
 def test_activation_and_epsilon_come_from_the_config() -> None:
@@ -108,7 +109,7 @@ def test_activation_and_epsilon_come_from_the_config() -> None:
     document["model_cfg"]["vision_cfg"] |= {"norm_kwargs": {"eps": 1e-6}}
     document["model_cfg"]["text_cfg"] |= {"act_kwargs": {"approximate": "tanh"}}
 
-    network = config.from_open_clip(Facts(document, "x")).network
+    network = open_clip.from_config(Fields(document, "x")).network
 
     assert (network.vision.activation, network.text.activation) == ("gelu", "gelu_tanh")
     assert (network.vision.eps, network.text.eps) == (1e-6, 1e-5)
@@ -122,7 +123,7 @@ def test_heads_of_the_giants(name: str, width: int, head_width: int, heads: int)
     facts = changed(OPEN_CLIP, "model_cfg.vision_cfg.width", width)
     facts.content["model_cfg"]["vision_cfg"]["head_width"] = head_width
 
-    assert config.from_open_clip(facts).network.vision.heads == heads
+    assert open_clip.from_config(facts).network.vision.heads == heads
 
 
 # ---- transformers
@@ -131,12 +132,12 @@ def test_heads_of_the_giants(name: str, width: int, head_width: int, heads: int)
 @pytest.mark.parametrize(
     ("path", "value", "what"),
     [
-        ("model_type", "siglip", "model_type is 'siglip', wanted 'clip'"),
+        ("model_type", "siglip", "model_type is 'siglip', expected 'clip'"),
         ("model_type", "chinese_clip", "model_type is 'chinese_clip'"),
         ("model_type", None, "model_type is None"),
         ("vision_config.hidden_act", "swish", "hidden_act is 'swish'"),
         ("vision_config.hidden_act", ["gelu"], "hidden_act"),
-        ("vision_config.num_attention_heads", 5, "the image tower"),
+        ("vision_config.num_attention_heads", 5, "vision heads is 5, expected a divisor"),
         ("vision_config.hidden_size", 10**9, "vision width is 1000000000"),
         ("vision_config.layer_norm_eps", -1, "vision eps"),
         ("text_config.num_hidden_layers", 2**30, "text layers"),
@@ -149,14 +150,14 @@ def test_what_transformers_can_and_we_cannot_is_named(path: str, value: Any, wha
     facts = changed(HUGGINGFACE, path, value)
 
     with pytest.raises(IncompatibleWeights, match=what):
-        config.checked(config.Spec(config.huggingface_network(facts), Preprocess(32)), "x.json")
+        checked(Spec(transformers.network_of(facts), PreprocessConfig(32)), "x.json")
 
 
 def test_the_older_way_to_write_a_tower_wins_as_it_does_in_transformers() -> None:
     facts = changed(HUGGINGFACE, "text_config_dict", HUGGINGFACE["text_config"])
     facts.content["text_config"] = {"hidden_size": 1}
 
-    assert config.huggingface_network(facts) == forms.VIT.network
+    assert transformers.network_of(facts) == forms.VIT.network
 
 
 @pytest.mark.parametrize(
@@ -177,13 +178,13 @@ def test_preprocessing_that_is_not_clips_is_named(path: str, value: Any, what: s
     facts = changed(forms.huggingface_preprocess(forms.VIT), path, value)
 
     with pytest.raises(IncompatibleWeights, match=what):
-        config.huggingface_preprocess(facts)
+        transformers.preprocess_of(facts)
 
 
 def test_sizes_may_be_numbers_as_in_old_files() -> None:
-    facts = Facts({"size": 32, "crop_size": 32, "resample": 2}, "x")
+    facts = Fields({"size": 32, "crop_size": 32, "resample": 2}, "x")
 
-    assert config.huggingface_preprocess(facts) == Preprocess(32, interpolation="bilinear")
+    assert transformers.preprocess_of(facts) == PreprocessConfig(32, interpolation="bilinear")
 
 
 # ---- our own, and the file itself
@@ -191,14 +192,15 @@ def test_sizes_may_be_numbers_as_in_old_files() -> None:
 
 def test_a_spec_survives_being_written() -> None:
     for spec in (forms.VIT, forms.RESNET):
-        document = json.loads(json.dumps(config.to_json(spec)))
-        assert config.from_json(Facts(document, "x")) == spec
+        document = json.loads(json.dumps(native.to_json(spec)))
+        assert native.from_json(Fields(document, "x")) == spec
 
 
-def test_what_a_caller_wishes_of_pixels_is_no_fact_of_the_weights() -> None:
-    wish = config.Spec(forms.VIT.network, Preprocess(32, parity=True))
+def test_options_of_loading_are_not_facts_of_the_weights(tmp_path: Path) -> None:
+    model = zeroshot.load(forms.ours(forms.VIT, forms.tensors_of(forms.VIT), tmp_path), parity=True)
 
-    assert config.to_json(wish) == config.to_json(forms.VIT)
+    assert model.preprocess.parity
+    assert native.to_json(model.spec) == native.to_json(forms.VIT)
 
 
 @pytest.mark.parametrize(
@@ -226,10 +228,10 @@ def test_what_a_caller_wishes_of_pixels_is_no_fact_of_the_weights() -> None:
 def test_numbers_that_make_no_network_are_refused_before_one_is_built(
     path: str, value: Any
 ) -> None:
-    document = json.loads(json.dumps(config.to_json(forms.VIT)))
+    document = json.loads(json.dumps(native.to_json(forms.VIT)))
 
     with pytest.raises(IncompatibleWeights):
-        config.from_json(changed(document, path, value))
+        native.from_json(changed(document, path, value))
 
 
 @pytest.mark.parametrize(
@@ -249,4 +251,4 @@ def test_a_config_that_is_no_config_is_our_error(content: bytes, tmp_path: Path)
     (tmp_path / "config.json").write_bytes(content)
 
     with pytest.raises(IncompatibleWeights, match=r"config\.json"):
-        config.read_json(tmp_path / "config.json")
+        read_config(tmp_path / "config.json")

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from zeroshot.checkpoint import files, read
+from zeroshot.checkpoint import reader
+from zeroshot.checkpoint.formats import files
 from zeroshot.errors import ModelNotFound
 
 from . import hostile
@@ -137,7 +138,7 @@ def test_a_fifo_a_folder_and_a_loop_of_links_are_not_opened(tmp_path: Path) -> N
     (tmp_path / "loop.pt").symlink_to(tmp_path / "loop.pt")
     for name in ("fifo.pt", "empty", "loop.pt", "absent.pt", "a\0b.pt"):
         with pytest.raises(ModelNotFound):
-            read.read(tmp_path / name)
+            reader.read(tmp_path / name)
 
 
 def test_a_link_to_a_good_file_is_followed(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from zeroshot import load
-from zeroshot.checkpoint import native, read
-from zeroshot.checkpoint.config import to_json
+from zeroshot.checkpoint import reader
+from zeroshot.checkpoint.layouts import native
+from zeroshot.checkpoint.layouts.native import to_json
 from zeroshot.cli import main
 from zeroshot.errors import IncompatibleWeights
 
@@ -73,7 +74,7 @@ def test_bare_tensors_are_converted_with_a_hint(vit: Tensors, tmp_path: Path) ->
     )
 
     assert result.exit_code == 0, result.output
-    assert read.read(target).spec == forms.VIT
+    assert reader.read(target).spec == forms.VIT
 
 
 def test_a_file_in_the_way_stays_unless_forced(vit: Tensors, tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_file_in_the_way_stays_unless_forced(vit: Tensors, tmp_path: Path) -> 
     assert target.read_text() == "mine"
 
     assert CliRunner().invoke(main, ["convert", str(source), str(target), "--force"]).exit_code == 0
-    assert read.read(target).spec == forms.VIT
+    assert reader.read(target).spec == forms.VIT
 
 
 @pytest.mark.parametrize("target", ["new.pt", "absent/new.safetensors"])
@@ -133,7 +134,7 @@ def write(tensors: Tensors, path: Path) -> Path:
 def test_int8_rows_are_widened_by_their_scales(vit: Tensors, tmp_path: Path) -> None:
     tensors = quantized(vit)
 
-    network = read.read(write(tensors, tmp_path / "a.safetensors")).network
+    network = reader.read(write(tensors, tmp_path / "a.safetensors")).network
 
     expected = tensors["visual.proj"].float() * tensors["visual.proj.scale"][:, None]
     assert torch.equal(network.visual.proj, expected)
@@ -152,8 +153,8 @@ def test_int8_rows_are_widened_by_their_scales(vit: Tensors, tmp_path: Path) -> 
 def test_scales_that_do_not_belong_are_refused(
     wrong: Tensors, vit: Tensors, tmp_path: Path
 ) -> None:
-    with pytest.raises(IncompatibleWeights, match="one number a row"):
-        read.read(write(quantized(vit) | wrong, tmp_path / "a.safetensors"))
+    with pytest.raises(IncompatibleWeights, match="one number per row"):
+        reader.read(write(quantized(vit) | wrong, tmp_path / "a.safetensors"))
 
 
 def test_int8_without_scales_is_no_weight(vit: Tensors, tmp_path: Path) -> None:
@@ -161,4 +162,4 @@ def test_int8_without_scales_is_no_weight(vit: Tensors, tmp_path: Path) -> None:
     del tensors["visual.proj.scale"]
 
     with pytest.raises(IncompatibleWeights, match=r"not floating point: visual\.proj of int8"):
-        read.read(write(tensors, tmp_path / "a.safetensors"))
+        reader.read(write(tensors, tmp_path / "a.safetensors"))

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroshot.checkpoint import pickles
-from zeroshot.checkpoint.pickles import SKIPPED, Call, Global, Interpreter, Record
+from zeroshot.checkpoint.formats import pickles
+from zeroshot.checkpoint.formats.pickles import SKIPPED, Call, Global, Interpreter, Record
 from zeroshot.errors import UnsafeWeightsError
 
 from . import hostile
@@ -146,7 +146,7 @@ def test_the_largest_checkpoint_allowed_needs_fewer_opcodes_than_allowed() -> No
 
     import torch
 
-    from zeroshot.checkpoint.archive import MAX_TENSORS
+    from zeroshot.checkpoint.formats.torch_archive import MAX_TENSORS
 
     buffer = io.BytesIO()
     torch.save({f"visual.transformer.resblocks.{n}.w": torch.ones(2) for n in range(100)}, buffer)

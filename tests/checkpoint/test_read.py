@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from zeroshot import load
-from zeroshot.checkpoint import layouts, positions, read
-from zeroshot.checkpoint.config import Hints
-from zeroshot.checkpoint.read import Checkpoint
-from zeroshot.checkpoint.stored import blank
+from zeroshot.checkpoint import positions, reader
+from zeroshot.checkpoint.layouts import LAYOUTS
+from zeroshot.checkpoint.reader import Checkpoint
+from zeroshot.checkpoint.weights import on_meta
 from zeroshot.errors import (
     IncompatibleWeights,
     InputError,
@@ -22,7 +22,7 @@ from zeroshot.errors import (
     UnsafeWeightsError,
     WeightsError,
 )
-from zeroshot.pixels import Preprocess
+from zeroshot.spec import PreprocessConfig, Published
 
 from . import forms
 from .forms import Form, Tensors
@@ -64,7 +64,7 @@ def test_every_layout_becomes_the_same_network(spec: Any, form: Form, tmp_path: 
     tensors = forms.tensors_of(spec)
     path = form(spec, tensors, tmp_path)
 
-    checkpoint = read.read(path)
+    checkpoint = reader.read(path)
 
     assert checkpoint.spec == spec
     state = checkpoint.network.state_dict()
@@ -96,13 +96,13 @@ def test_one_checkpoint_has_one_identity_in_all_its_forms(
 
 
 def test_every_missing_tensor_is_an_error(vit: Tensors, tmp_path: Path) -> None:
-    read.read(forms.open_clip(forms.VIT, vit, tmp_path))
+    reader.read(forms.open_clip(forms.VIT, vit, tmp_path))
     file = tmp_path / "open_clip_model.safetensors"
     whole = load_file(file)
     for name in whole:
         save_file({key: tensor for key, tensor in whole.items() if key != name}, file)
         with pytest.raises(IncompatibleWeights):
-            read.read(tmp_path)
+            reader.read(tmp_path)
 
 
 def test_no_random_number_is_drawn_and_no_tensor_left_unfilled(
@@ -111,7 +111,7 @@ def test_no_random_number_is_drawn_and_no_tensor_left_unfilled(
     path = forms.open_clip(forms.VIT, vit, tmp_path)
     before = torch.random.get_rng_state()
 
-    network = read.read(path).network
+    network = reader.read(path).network
 
     assert torch.equal(torch.random.get_rng_state(), before)
     tensors = (*network.parameters(), *network.buffers())
@@ -119,7 +119,7 @@ def test_no_random_number_is_drawn_and_no_tensor_left_unfilled(
 
 
 def test_a_blank_network_has_no_values_and_cannot_answer() -> None:
-    network = blank(forms.VIT.network)
+    network = on_meta(forms.VIT.network)
 
     assert all(tensor.is_meta for tensor in network.state_dict().values())
 
@@ -133,7 +133,7 @@ def test_all_that_does_not_fit_is_one_error_of_ten_names_a_kind(
     wrong["visual.class_embedding"] = torch.zeros(64, dtype=torch.int32)
 
     with pytest.raises(IncompatibleWeights) as caught:
-        read.read(forms.open_clip(forms.VIT, wrong, tmp_path))
+        reader.read(forms.open_clip(forms.VIT, wrong, tmp_path))
 
     message = str(caught.value)
     assert "18 missing" in message
@@ -151,18 +151,18 @@ def test_a_tensor_that_is_not_of_numbers_is_named(
     broken["visual.proj"][5, 5] = value
 
     with pytest.raises(IncompatibleWeights, match=r"visual\.proj holds NaN or infinity"):
-        read.read(forms.open_clip(forms.VIT, broken, tmp_path)).weights.check()
+        reader.read(forms.open_clip(forms.VIT, broken, tmp_path)).weights.check()
 
 
 def test_a_large_sum_of_finite_values_is_no_infinity(vit: Tensors, tmp_path: Path) -> None:
     large = vit | {"visual.proj": torch.full((64, 32), 3e38)}
 
-    read.read(forms.open_clip(forms.VIT, large, tmp_path))
+    reader.read(forms.open_clip(forms.VIT, large, tmp_path))
 
 
 def test_a_scale_beyond_a_thousand_is_no_clips(vit: Tensors, tmp_path: Path) -> None:
     with pytest.raises(IncompatibleWeights, match="logit_scale"):
-        read.read(forms.open_clip(forms.VIT, vit | {"logit_scale": torch.tensor(8.0)}, tmp_path))
+        reader.read(forms.open_clip(forms.VIT, vit | {"logit_scale": torch.tensor(8.0)}, tmp_path))
 
 
 # ---- what the files do not say, and who says it instead
@@ -172,12 +172,12 @@ def test_bare_tensors_need_a_hint(vit: Tensors, tmp_path: Path) -> None:
     torch.save(forms.openai(vit), tmp_path / "bare.pt")
 
     with pytest.raises(IncompatibleWeights, match="like="):
-        read.read(tmp_path / "bare.pt")
+        reader.read(tmp_path / "bare.pt")
 
-    hints = Hints("gelu", Preprocess(224, interpolation="bilinear"))
-    spec = read.read(tmp_path / "bare.pt", hints).spec
+    hints = Published("gelu", PreprocessConfig(224, interpolation="bilinear"))
+    spec = reader.read(tmp_path / "bare.pt", hints).spec
     assert spec.network.text.activation == "gelu"
-    assert spec.preprocess == Preprocess(32, interpolation="bilinear")
+    assert spec.preprocess == PreprocessConfig(32, interpolation="bilinear")
 
 
 def test_a_traced_model_that_is_not_openais_is_not_taken_for_one(
@@ -186,7 +186,7 @@ def test_a_traced_model_that_is_not_openais_is_not_taken_for_one(
     forms.save_torchscript(forms.openai(vit), tmp_path / "traced.pt")
 
     with pytest.raises(IncompatibleWeights, match="with which activation"):
-        read.read(tmp_path / "traced.pt")
+        reader.read(tmp_path / "traced.pt")
 
 
 def test_heads_come_from_the_config_not_from_the_width(vit: Tensors, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_heads_come_from_the_config_not_from_the_width(vit: Tensors, tmp_path: P
     config["vision_config"]["num_attention_heads"] = 4  # 16 wide, where OpenAI has 64
     forms.write_json(tmp_path / "config.json", config)
 
-    assert read.read(path).spec.network.vision.heads == 4
+    assert reader.read(path).spec.network.vision.heads == 4
 
 
 def test_either_config_will_do_where_a_folder_has_but_one(vit: Tensors, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_either_config_will_do_where_a_folder_has_but_one(vit: Tensors, tmp_path
     (tmp_path / "config.json").unlink()
     forms.write_json(tmp_path / "open_clip_config.json", forms.open_clip_config(forms.VIT))
 
-    assert read.read(tmp_path).spec == forms.VIT
+    assert reader.read(tmp_path).spec == forms.VIT
 
 
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
@@ -212,14 +212,14 @@ def test_a_folder_that_misses_a_config_says_which(name: str, vit: Tensors, tmp_p
     (tmp_path / name).unlink()
 
     with pytest.raises(IncompatibleWeights, match=name):
-        read.read(tmp_path)
+        reader.read(tmp_path)
 
 
 def test_a_hint_stands_in_for_a_missing_preprocessor_config(vit: Tensors, tmp_path: Path) -> None:
     forms.transformers(forms.VIT, vit, tmp_path)
     (tmp_path / "preprocessor_config.json").unlink()
 
-    assert read.read(tmp_path, Hints("gelu", Preprocess(224))).spec == forms.VIT
+    assert reader.read(tmp_path, Published("gelu", PreprocessConfig(224))).spec == forms.VIT
 
 
 # ---- which file is meant
@@ -229,7 +229,7 @@ def test_a_folder_of_several_unknown_files_asks_for_one(vit: Tensors, tmp_path: 
     for name in ("a.pt", "b.pt"):
         (tmp_path / name).touch()
     with pytest.raises(ModelNotFound, match=r"a\.pt, b\.pt; name the file"):
-        read.read(tmp_path)
+        reader.read(tmp_path)
 
 
 def test_shards_that_are_not_there_are_named(vit: Tensors, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_shards_that_are_not_there_are_named(vit: Tensors, tmp_path: Path) -> No
     (tmp_path / "open_clip_model-00002-of-00002.safetensors").unlink()
 
     with pytest.raises(ModelNotFound, match=r"1 of 2 shards .*open_clip_model-00002"):
-        read.read(tmp_path)
+        reader.read(tmp_path)
 
 
 def test_a_shard_of_another_revision_is_refused(vit: Tensors, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_a_shard_of_another_revision_is_refused(vit: Tensors, tmp_path: Path) ->
     )
 
     with pytest.raises(IncompatibleWeights, match="does not hold what the index says"):
-        read.read(tmp_path)
+        reader.read(tmp_path)
 
 
 @pytest.mark.parametrize("place", ["../elsewhere.safetensors", "/etc/passwd", "a/b.bin", "x.py", 3])
@@ -256,7 +256,7 @@ def test_an_index_names_files_beside_it_only(place: object, tmp_path: Path) -> N
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
 
     with pytest.raises(UnsafeWeightsError, match="files beside it"):
-        read.read(tmp_path)
+        reader.read(tmp_path)
 
 
 def test_a_pointer_of_git_lfs_says_how_to_fetch_the_file(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_pointer_of_git_lfs_says_how_to_fetch_the_file(tmp_path: Path) -> None
     (tmp_path / "model.safetensors").write_text(pointer)
 
     with pytest.raises(UnsafeWeightsError, match="git lfs pull"):
-        read.read(tmp_path)
+        reader.read(tmp_path)
 
 
 def test_a_file_that_cannot_be_opened_is_our_error(
@@ -277,7 +277,7 @@ def test_a_file_that_cannot_be_opened_is_our_error(
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(WeightsError, match=r"a\.pt: cannot be read \(Permission denied\)"):
-        read.read(tmp_path / "a.pt")
+        reader.read(tmp_path / "a.pt")
 
 
 # ---- pictures of another size
@@ -305,7 +305,7 @@ def test_a_size_asked_for_is_the_size_the_network_sees(
 ) -> None:
     tensors = forms.tensors_of(spec)
 
-    checkpoint: Checkpoint = read.read(forms.openai_archive(spec, tensors, tmp_path), None, size)
+    checkpoint: Checkpoint = reader.read(forms.openai_archive(spec, tensors, tmp_path), None, size)
 
     assert checkpoint.spec.preprocess.size == checkpoint.spec.network.vision.image_size == size
     assert checkpoint.network.visual(torch.zeros(1, 3, size, size)).shape == (1, 32)
@@ -316,18 +316,44 @@ def test_a_size_that_the_patches_do_not_fill_is_refused(
     size: Any, vit: Tensors, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="multiple of 8"):
-        read.read(forms.ours(forms.VIT, vit, tmp_path), None, size)
+        reader.read(forms.ours(forms.VIT, vit, tmp_path), None, size)
 
 
 def test_the_own_size_changes_nothing(vit: Tensors, tmp_path: Path) -> None:
     path = forms.ours(forms.VIT, vit, tmp_path)
 
     assert torch.equal(
-        read.read(path, None, 32).network.visual.positional_embedding,
+        reader.read(path, None, 32).network.visual.positional_embedding,
         vit["visual.positional_embedding"],
     )
 
 
-def test_layouts_are_four() -> None:
-    with pytest.raises(IncompatibleWeights, match="not a CLIP of a known layout"):
-        layouts.detect(["blip.vision"], "x")
+def test_tensors_of_no_known_layout_are_named(tmp_path: Path) -> None:
+    save_file({"blip.vision": torch.ones(2)}, tmp_path / "other.safetensors")
+
+    with pytest.raises(IncompatibleWeights, match=r"not a CLIP of a known layout.*blip\.vision"):
+        reader.read(tmp_path / "other.safetensors")
+
+
+def test_every_layout_has_a_name_of_its_own() -> None:
+    assert [layout.name for layout in LAYOUTS] == ["native", "openai", "open_clip", "transformers"]
+
+
+@pytest.mark.parametrize("name", ["open_clip_model.safetensors", "model.safetensors"])
+def test_safetensors_files_win_over_pickles(name: str, vit: Tensors, tmp_path: Path) -> None:
+    forms.open_clip(forms.VIT, vit, tmp_path)
+    (tmp_path / "open_clip_model.safetensors").rename(tmp_path / name)
+    for pickled in ("open_clip_pytorch_model.bin", "pytorch_model.bin"):
+        (tmp_path / pickled).write_bytes(b"not weights")
+
+    assert reader.read(tmp_path).source == str(tmp_path / name)
+
+
+def test_a_shard_index_of_two_megabytes_is_read(vit: Tensors, tmp_path: Path) -> None:
+    forms.open_clip_shards(forms.VIT, vit, tmp_path)
+    (index,) = tmp_path.glob("*.index.json")
+    content = json.loads(index.read_text())
+    content["metadata"] = {"note": "x" * 2**21}
+    index.write_text(json.dumps(content))
+
+    assert reader.read(tmp_path).spec == forms.VIT

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from zeroshot.checkpoint.safetensors_file import read_safetensors
+from zeroshot.checkpoint.formats.safetensors_file import read_safetensors
 from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError
 
 from . import hostile

@@ -15,13 +15,14 @@ import torch
 from safetensors.torch import save_file
 
 from zeroshot import load
-from zeroshot.checkpoint import native, read
-from zeroshot.checkpoint.config import Spec, to_json
-from zeroshot.checkpoint.files import read_content
-from zeroshot.checkpoint.stored import Stored, Weights
+from zeroshot.checkpoint import reader
+from zeroshot.checkpoint.formats.files import read_content
+from zeroshot.checkpoint.layouts import native
+from zeroshot.checkpoint.layouts.native import to_json
+from zeroshot.checkpoint.tensors import StoredTensor
+from zeroshot.checkpoint.weights import Weights
 from zeroshot.errors import IncompatibleWeights
-from zeroshot.nn.config import NetworkConfig, TextConfig, ViTConfig
-from zeroshot.pixels import Preprocess
+from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, TextConfig, ViTConfig
 
 from . import forms
 from .forms import Tensors
@@ -34,20 +35,20 @@ def vit() -> Tensors:
 
 @pytest.fixture
 def weights(vit: Tensors, tmp_path: Path) -> Weights:
-    return read.read(forms.transformers(forms.VIT, vit, tmp_path)).weights
+    return reader.read(forms.transformers(forms.VIT, vit, tmp_path)).weights
 
 
 @pytest.mark.parametrize(
     "stored",
     [
-        Stored((torch.arange(12.0).view(4, 3),)),
-        Stored(tuple(torch.arange(12.0).half().view(3, 4).unbind(0))),
-        Stored((torch.arange(12).view(4, 3).to(torch.int8),), scale=torch.arange(4.0) / 8),
-        Stored((torch.arange(15.0).view(5, 3),), places=9),
+        StoredTensor((torch.arange(12.0).view(4, 3),)),
+        StoredTensor(tuple(torch.arange(12.0).half().view(3, 4).unbind(0))),
+        StoredTensor((torch.arange(12).view(4, 3).to(torch.int8),), scale=torch.arange(4.0) / 8),
+        StoredTensor((torch.arange(15.0).view(5, 3),), positions=9),
     ],
     ids=["whole", "parts", "int8", "resampled"],
 )
-def test_a_sample_is_a_piece_of_the_whole(stored: Stored) -> None:
+def test_a_sample_is_a_piece_of_the_whole(stored: StoredTensor) -> None:
     whole = stored.read()
     flat = whole.reshape(-1)
 
@@ -57,29 +58,41 @@ def test_a_sample_is_a_piece_of_the_whole(stored: Stored) -> None:
         assert torch.equal(stored.sample(start, stop), flat[start:stop])
 
 
-def test_a_module_has_its_values_while_it_is_filled_and_none_before_or_after(
+def test_a_borrowed_tensor_keeps_its_values_after_others_were_released(
     weights: Weights, vit: Tensors
 ) -> None:
-    block = weights.blank.visual.transformer.resblocks[1]
+    values = weights.values("visual.transformer.resblocks.1")
+    borrowed = values["mlp.c_fc.weight"]
 
-    with weights.filled(block):
-        state = weights.blank.state_dict()
-        there = {name for name, tensor in state.items() if not tensor.is_meta}
-        assert there == {n for n in vit if n.startswith("visual.transformer.resblocks.1.")}
-        assert all(torch.equal(state[name], vit[name]) for name in there)
+    for name in vit:
+        weights.read(name)
+        values.release()
 
-    assert all(tensor.is_meta for tensor in weights.blank.state_dict().values())
-
-
-def test_what_is_left_out_stays_blank(weights: Weights) -> None:
-    tower = weights.blank.visual
-
-    with weights.filled(tower, but=tower.transformer):
-        assert not tower.proj.is_meta
-        assert all(tensor.is_meta for tensor in tower.transformer.state_dict().values())
+    assert torch.equal(borrowed, vit["visual.transformer.resblocks.1.mlp.c_fc.weight"])
 
 
-def test_a_value_that_is_no_number_leaves_the_network_blank(vit: Tensors, tmp_path: Path) -> None:
+def test_a_materialized_module_owns_its_values(weights: Weights, vit: Tensors) -> None:
+    tower = weights.materialize("visual")
+    with torch.no_grad():
+        for parameter in tower.parameters():
+            parameter.zero_()
+
+    again = weights.materialize("visual").state_dict()
+
+    assert again.keys() == {n.removeprefix("visual.") for n in vit if n.startswith("visual.")}
+    assert all(torch.equal(tensor, vit[f"visual.{name}"]) for name, tensor in again.items())
+    assert all(tensor.is_meta for tensor in weights.on_meta.state_dict().values())
+
+
+def test_a_module_can_be_materialized_in_another_precision(weights: Weights) -> None:
+    tower = weights.materialize("text", dtype=torch.bfloat16)
+
+    assert {parameter.dtype for parameter in tower.parameters()} == {torch.bfloat16}
+
+
+def test_nan_in_a_tensor_is_an_error_each_time_and_spares_the_other_tower(
+    vit: Tensors, tmp_path: Path
+) -> None:
     broken = vit | {"text.ln_final.bias": torch.full_like(vit["text.ln_final.bias"], torch.nan)}
     model = load(forms.ours(forms.VIT, broken, tmp_path), device="cpu")
 
@@ -87,7 +100,7 @@ def test_a_value_that_is_no_number_leaves_the_network_blank(vit: Tensors, tmp_pa
         with pytest.raises(IncompatibleWeights, match=r"text\.ln_final\.bias holds NaN"):
             model.encode_text("a cat")
 
-    assert all(tensor.is_meta for tensor in model.checkpoint.weights.blank.state_dict().values())
+    assert all(tensor.is_meta for tensor in model.checkpoint.weights.on_meta.state_dict().values())
     assert model.encode_pixels(torch.zeros(1, 3, 32, 32)).shape == (1, 32)
 
 
@@ -118,7 +131,7 @@ def test_memory_that_cannot_be_given_back_is_kept(vit: Tensors, tmp_path: Path) 
         def madvise(self, _: int) -> None:
             raise OSError(22, "Invalid argument")
 
-    weights = read.read(forms.ours(forms.VIT, vit, tmp_path)).weights
+    weights = reader.read(forms.ours(forms.VIT, vit, tmp_path)).weights
     weights._maps = (Locked(),)  # type: ignore[assignment]
 
     weights.check()
@@ -128,7 +141,7 @@ def test_a_pickle_holds_each_value_once_though_tensors_share_memory(vit: Tensors
     flat = torch.cat([tensor.reshape(-1) for tensor in vit.values()])
     sizes = [tensor.numel() for tensor in vit.values()]
     views = zip(vit, flat.split(sizes), strict=True)
-    stored = {name: Stored((view.view(vit[name].shape),)) for name, view in views}
+    stored = {name: StoredTensor((view.view(vit[name].shape),)) for name, view in views}
 
     assert len(pickle.dumps(Weights(forms.VIT.network, stored))) < 1.5 * flat.nbytes
 
@@ -186,15 +199,15 @@ WIDE = Spec(  # 50 million values, 200 MB
         ViTConfig(32, 8, 768, 4, 12, 3072, "quick_gelu"),
         TextConfig(16, 49408, 256, 8, 4, 1024, "quick_gelu"),
     ),
-    Preprocess(32),
+    PreprocessConfig(32),
 )
 PEAK = """
 import re, sys
 from pathlib import Path
-import torch, zeroshot.model
+import torch, zeroshot
 status = Path("/proc/self/status")
 def peak(name="VmHWM"): return int(re.search(name + r":\\s+(\\d+)", status.read_text())[1]) * 1024
-model = zeroshot.model.load(sys.argv[1], device="cpu", dtype="bfloat16")
+model = zeroshot.load(sys.argv[1], device="cpu", dtype="bfloat16")
 torch.mm(torch.ones(8, 8, dtype=torch.bfloat16), torch.ones(8, 8, dtype=torch.bfloat16))
 before = peak("VmRSS")
 model.encode_pixels(torch.zeros(1, 3, 32, 32))

@@ -21,15 +21,15 @@ from typing import Any
 
 import torch
 
-from zeroshot.checkpoint import files, read
-from zeroshot.checkpoint.config import Hints
+from zeroshot.checkpoint import reader
+from zeroshot.checkpoint.formats import files
 from zeroshot.errors import ZeroshotError
-from zeroshot.pixels import Preprocess
+from zeroshot.spec import PreprocessConfig, Published
 
 from . import forms
 
 PATIENCE = 60.0  # seconds after which a child is given up, however busy the machine
-HINTS = Hints("quick_gelu", Preprocess(224))
+HINTS = Published("quick_gelu", PreprocessConfig(224))
 FORBIDDEN = (
     "os.", "subprocess.", "pty.", "socket.", "ctypes.", "marshal.", "pickle.", "shutil.", "import",
     "exec", "compile", "code.", "webbrowser.", "urllib.", "winreg.",
@@ -48,9 +48,9 @@ def warm_up(folder: Path) -> None:
     """Import whatever reading imports, so that any import after this is the file's doing."""
     for path in sorted(folder.iterdir()):
         verdict(lambda path=path: files.read_content(path))
-        verdict(lambda path=path: read.read(path, HINTS).weights.check())
+        verdict(lambda path=path: reader.read(path, HINTS).weights.check())
     forms.ours(forms.VIT, forms.tensors_of(forms.VIT), folder)
-    read.read(folder / "ours.safetensors").weights.check()
+    reader.read(folder / "ours.safetensors").weights.check()
 
 
 def verdict(action: Any) -> str:
@@ -101,12 +101,14 @@ def watched(path: Path) -> dict[str, Any]:
 
     sys.addaudithook(hook)
     before, start = resident(), time.process_time()
-    reader = verdict(lambda: files.read_content(path))
-    whole = verdict(lambda: read.read(path, HINTS).weights.check()) if reader == "read" else reader
+    content = verdict(lambda: files.read_content(path))
+    whole = content
+    if content == "read":
+        whole = verdict(lambda: reader.read(path, HINTS).weights.check())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     watching = False
     return {
-        "reader": reader,
+        "reader": content,
         "whole": whole,
         "seconds": time.process_time() - start,
         "memory": peak - before,

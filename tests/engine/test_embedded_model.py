@@ -10,7 +10,7 @@ import torch
 
 import zeroshot
 from zeroshot import prompts
-from zeroshot.checkpoint.stored import Stored
+from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.engine import Engine
 
 PHOTOS = sorted((Path(__file__).parents[2] / "examples" / "photos").glob("*.*g"))
@@ -25,7 +25,7 @@ def mini() -> zeroshot.Model:
 @pytest.fixture(scope="module")
 def plain(mini: zeroshot.Model) -> Engine:
     cpu = torch.device("cpu")
-    return Engine(mini.network, mini.spec.network, cpu, torch.float32, plain=True)
+    return Engine(mini.checkpoint.weights, mini.spec.network, cpu, torch.float32, plain=True)
 
 
 @pytest.mark.parametrize(("dtype", "cosine"), [("float32", 0.999999), ("bfloat16", 0.99)])
@@ -68,8 +68,8 @@ def test_a_saved_head_classifies_without_the_text_tower(
     model = zeroshot.load("mini", dtype="float32")
     assert model.identity  # a fingerprint reads a few values of each tensor
     stored, asked = model.checkpoint.weights.stored, []
-    read = Stored.read
-    monkeypatch.setattr(Stored, "read", lambda one: asked.append(one) or read(one))
+    read = StoredTensor.read
+    monkeypatch.setattr(StoredTensor, "read", lambda one: asked.append(one) or read(one))
 
     found = model.classifier(zeroshot.Head.load(path))(PHOTOS[3])
 

@@ -8,7 +8,7 @@ import torch
 from conftest import photograph
 from PIL import Image
 
-from zeroshot.engine.levels import grey_levels
+from zeroshot.engine.pillow_memory import grey_levels
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (640, 1), (1, 640), (500, 375)], ids=str)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 
 import zeroshot
 from zeroshot.engine import resample
-from zeroshot.pixels import Preprocess
+from zeroshot.images.preprocess import Preprocess
 
 LEVEL = 1 / 255 / 0.26  # one grey level, normalised, in the channel that stretches it most
 SIZES = [(1, 1), (1, 9), (640, 1), (32, 32), (31, 33), (64, 48), (500, 375), (97, 977), (3, 2)]
@@ -87,9 +88,8 @@ def test_a_float32_model_prepares_as_the_reference_and_others_nearly_so(
     assert np.abs(quick.prepare(picture) - tiny.preprocess(picture)).max() <= 1.01 * LEVEL
 
 
-def test_the_parity_switch_holds_in_every_precision(tiny: zeroshot.Model) -> None:
-    quick = tiny.to(dtype="bfloat16")
-    quick.preprocess = dataclasses.replace(quick.preprocess, parity=True)
+def test_the_parity_option_holds_in_every_precision(tiny: zeroshot.Model, tiny_path: Path) -> None:
+    quick = zeroshot.load(tiny_path, device="cpu", dtype="bfloat16", parity=True)
     palette = photo(90, 70).convert("P")
     buffer = io.BytesIO()
     palette.save(buffer, "PNG")

@@ -19,16 +19,17 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from zeroshot.checkpoint import config, files, read
-from zeroshot.checkpoint.config import Hints, Spec, to_json
-from zeroshot.checkpoint.native import METADATA_KEY
-from zeroshot.checkpoint.stored import blank
+from zeroshot.checkpoint import reader
+from zeroshot.checkpoint.config_fields import read_config
+from zeroshot.checkpoint.formats import files
+from zeroshot.checkpoint.layouts import open_clip
+from zeroshot.checkpoint.layouts.native import METADATA_KEY, to_json
+from zeroshot.checkpoint.weights import on_meta
 from zeroshot.errors import ZeroshotError
-from zeroshot.nn.config import NetworkConfig, TextConfig, ViTConfig
-from zeroshot.pixels import Preprocess
+from zeroshot.spec import NetworkConfig, PreprocessConfig, Published, Spec, TextConfig, ViTConfig
 
 SEED = 20_261_122
-HINTS = Hints("quick_gelu", Preprocess(224))
+HINTS = Published("quick_gelu", PreprocessConfig(224))
 MAX_SECONDS = 5.0
 INTERESTING = (0, 1, 127, 128, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
 
@@ -75,13 +76,13 @@ def seeds() -> tuple[Seed, ...]:
 
 def whole(path: Path) -> object:
     """Read a checkpoint to the end: tensors, spec, network."""
-    checkpoint = read.read(path, HINTS)
+    checkpoint = reader.read(path, HINTS)
     checkpoint.weights.check()
     return checkpoint
 
 
 def _beside(path: Path) -> object:
-    return config.from_open_clip(config.read_json(path))
+    return open_clip.from_config(read_config(path))
 
 
 def _config() -> bytes:
@@ -118,7 +119,7 @@ def _spec() -> Spec:
     """Describe a CLIP as small as one can be."""
     vision = ViTConfig(2, 1, 2, 1, 1, 2, "gelu")
     network = NetworkConfig(2, vision, TextConfig(4, 514, 2, 1, 1, 2, "gelu"))
-    return Spec(network, Preprocess(2), 0)
+    return Spec(network, PreprocessConfig(2), 0)
 
 
 def _checkpoint(spec: bytes) -> bytes:
@@ -128,7 +129,7 @@ def _checkpoint(spec: bytes) -> bytes:
 
 @cache
 def _values() -> dict[str, Tensor]:
-    state = blank(_spec().network).state_dict()
+    state = on_meta(_spec().network).state_dict()
     tensors: dict[str, Tensor] = {name: torch.ones(t.shape) for name, t in state.items()}
     tensors["visual.proj"] = torch.ones(2, 2, dtype=torch.int8)
     tensors["visual.proj.scale"] = torch.ones(2)

@@ -11,7 +11,8 @@ import pytest
 from huggingface_hub import constants, file_download
 from mini_hub import CONFIG, NAME, REPOSITORY, WEIGHTS, MiniHub
 
-from zeroshot.hub import client, publisher
+from zeroshot.hub import archives as publisher
+from zeroshot.hub import client
 
 
 @pytest.fixture(scope="session")

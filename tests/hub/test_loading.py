@@ -18,7 +18,8 @@ from parity import pictures
 
 import zeroshot
 from zeroshot import catalog, errors, hub
-from zeroshot.hub.checksums import sha256
+from zeroshot.catalog import Entry
+from zeroshot.files import sha256
 
 pytest_plugins = ["hub_fixtures"]
 
@@ -94,8 +95,10 @@ def golden(tmp_path: Path) -> Golden:
 
 def expect_sizes(monkeypatch: pytest.MonkeyPatch, **sizes: Any) -> None:
     """Let the catalog expect a tiny checkpoint under every name."""
-    expectation = catalog.expectation
-    monkeypatch.setattr(catalog, "expectation", lambda entry: expectation(replace(entry, **sizes)))
+    published = Entry.published.fget
+    monkeypatch.setattr(
+        Entry, "published", property(lambda entry: published(replace(entry, **sizes)))
+    )
 
 
 def test_a_catalogued_name_gives_the_embeddings_of_its_repository(

@@ -224,14 +224,19 @@ def test_the_command_locks_a_revision(tiny_hub: MiniHub, tmp_path: Path) -> None
 
 def test_the_command_fails_whole(tiny_hub: MiniHub, tmp_path: Path) -> None:
     path = tmp_path / "zeroshot.lock"
-    path.write_text("what was there")
+    hub.write_lock(path, [hub.pin("mini")])
+    before = path.read_text()
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
 
     done = CliRunner().invoke(main, ["lock", REPOSITORY, "owner/absent", "-o", str(path)])
     two = CliRunner().invoke(main, ["lock", "mini", REPOSITORY, "--revision", "main"])
 
     assert done.exit_code == 4
     assert "owner/absent" in done.output
-    assert path.read_text() == "what was there"
+    assert path.read_text() == before
+    refused = CliRunner().invoke(main, ["lock", "mini", "-o", str(other)])
+    assert (refused.exit_code, other.read_text()) == (2, "mine")
     assert two.exit_code == 2
     assert "single name" in two.output
 

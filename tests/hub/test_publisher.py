@@ -15,7 +15,7 @@ from mini_hub import CONFIG, NAME, WEIGHTS, MiniHub
 
 from zeroshot import catalog, errors, hub
 from zeroshot.catalog import Entry
-from zeroshot.hub import publisher
+from zeroshot.hub import archives as publisher
 
 pytest_plugins = ["hub_fixtures"]
 
@@ -243,7 +243,7 @@ def test_its_stamp_spares_the_next_reading(
 ) -> None:
     path = publisher.fetch_archive(entry.url, SHA256)
     stamp = json.loads(path.with_name(f"{FILE}.stamp").read_text())
-    monkeypatch.setattr("zeroshot.hub.checksums.sha256", lambda _: pytest.fail("was read"))
+    monkeypatch.setattr("zeroshot.files.sha256", lambda _: pytest.fail("was read"))
 
     assert publisher.fetch_archive(entry.url, SHA256) == path
     assert stamp["sha256"] == SHA256

@@ -24,9 +24,10 @@ import pytest
 from huggingface_hub import constants, file_download, scan_cache_dir
 from mini_hub import CONFIG, NAME, NEW_WEIGHTS, REPOSITORY, WEIGHTS, MiniHub
 
-from zeroshot import catalog, errors, hub
-from zeroshot.hub import checksums, repository
-from zeroshot.hub.place import token
+from zeroshot import catalog, errors, files, hub
+from zeroshot.hub import checksums
+from zeroshot.hub import snapshots as repository
+from zeroshot.hub.location import token
 
 pytest_plugins = ["hub_fixtures"]
 
@@ -54,11 +55,11 @@ def test_a_cold_start_fetches_each_file_once(tiny_hub: MiniHub) -> None:
 
 
 def test_a_branch_that_is_cached_costs_one_question(tiny_hub: MiniHub) -> None:
-    for files in ((), BOTH):
-        hub.fetch(REPOSITORY, files)
+    for names in ((), BOTH):
+        hub.fetch(REPOSITORY, names)
         asked(tiny_hub)
 
-        hub.fetch(REPOSITORY, files)
+        hub.fetch(REPOSITORY, names)
 
         requests = asked(tiny_hub)
         assert [method for method, _ in requests] == ["HEAD"]
@@ -270,8 +271,8 @@ def test_a_warm_start_reads_no_weights_and_a_changed_file_is_read_again(
 ) -> None:
     path = hub.fetch(REPOSITORY, BOTH).weights
     hashed: list[Path] = []
-    sha256 = checksums.sha256
-    monkeypatch.setattr(checksums, "sha256", lambda p: hashed.append(p) or sha256(p))
+    sha256 = files.sha256
+    monkeypatch.setattr(files, "sha256", lambda p: hashed.append(p) or sha256(p))
 
     hub.fetch(REPOSITORY, BOTH)
     assert hashed == []

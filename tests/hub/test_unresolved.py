@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from zeroshot.errors import DownloadError
-from zeroshot.hub import client, publisher
+from zeroshot.hub import archives as publisher
+from zeroshot.hub import client
 from zeroshot.hub.failures import unresolved
 
 NOT_FOUND = socket.gaierror(-2, "Name or service not known")

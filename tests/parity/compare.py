@@ -48,8 +48,8 @@ from PIL import Image
 from sentences import BLOCKS, EMOJI, ODD, PHRASES, TEMPLATES
 
 import zeroshot
-from zeroshot.pixels import Preprocess
-from zeroshot.tokenizer import Tokenizer
+from zeroshot.images.preprocess import Preprocess
+from zeroshot.tokenizers.clip import ClipTokenizer
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "docs" / "parity.md"
@@ -437,7 +437,7 @@ def hf_pixels() -> Iterator[Row]:
 
 def tokens() -> Iterator[Row]:
     """Ids of the fixture's texts, then of texts that hypothesis draws."""
-    openai, theirs, ours = SimpleTokenizer(), open_clip.SimpleTokenizer(), Tokenizer()
+    openai, theirs, ours = SimpleTokenizer(), open_clip.SimpleTokenizer(), ClipTokenizer()
     stored = ROOT / "tests" / "fixtures" / "tokens.json.xz"
     texts = json.loads(lzma.decompress(stored.read_bytes()))["texts"]
     different = sum(list(ours.encode(text)) != openai.encode(text) for text in texts)
@@ -466,7 +466,7 @@ STRATEGIES = {
 }
 
 
-def _drawn_texts(name: str, strategy: Any, openai: SimpleTokenizer, ours: Tokenizer) -> Row:
+def _drawn_texts(name: str, strategy: Any, openai: SimpleTokenizer, ours: ClipTokenizer) -> Row:
     seen: set[str] = set()
     shortest: list[str] = []
 

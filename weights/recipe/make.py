@@ -15,12 +15,12 @@ import teacher
 import torch
 import wordnet
 
-from zeroshot.nn.concept import ConceptTower
-from zeroshot.nn.config import ConceptConfig
-from zeroshot.tokenizer import Tokenizer
+from zeroshot.nn.conse import ConSETower
+from zeroshot.spec import ConSEConfig
+from zeroshot.tokenizers.clip import ClipTokenizer
 
 SEED = 0
-VISION = ConceptConfig(image_size=224, variant=0, concepts=1000, temperature=1.5, top_k=20)
+VISION = ConSEConfig(image_size=224, variant=0, concepts=1000, temperature=1.5, top_k=20)
 OUTPUT = Path(__file__).parent.parent / "mini.safetensors"
 log = logging.getLogger("recipe")
 
@@ -38,7 +38,7 @@ def main() -> None:
     packages = sources.fetch(options.work)
     texts = corpus.collect(packages, seed=SEED)
     log.info("corpus: %d texts, %d held out", len(texts.training), len(texts.held_out))
-    tokenizer = Tokenizer()
+    tokenizer = ClipTokenizer()
     tokens = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size - 2)]
     aims = targets.build(packages, texts, tokens, options.work / "teacher")
     text = student.start(aims, seed=SEED)
@@ -47,7 +47,7 @@ def main() -> None:
     student.train(text, mixed, aims, options.work / "last.pt", student.LAST, seed=SEED)
     text.eval()
 
-    visual = ConceptTower(VISION, teacher.EMBED_DIM)
+    visual = ConSETower(VISION, teacher.EMBED_DIM)
     visual.classifier = classifier.read(packages, VISION.variant)
     visual.concepts = torch.nn.Parameter(torch.from_numpy(aims.concepts))
     names = other_names(packages)

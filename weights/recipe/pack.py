@@ -8,17 +8,16 @@ from student import CONFIG
 from teacher import EMBED_DIM
 from torch import Tensor
 
-from zeroshot.checkpoint import native
-from zeroshot.checkpoint.config import Spec
-from zeroshot.nn.concept import ConceptTower
-from zeroshot.nn.config import ConceptConfig, NetworkConfig
+from zeroshot.checkpoint.layouts import native
+from zeroshot.images.preprocess import Preprocess
+from zeroshot.nn.conse import ConSETower
 from zeroshot.nn.text_transformer import TextTransformer
-from zeroshot.pixels import Preprocess
+from zeroshot.spec import ConSEConfig, NetworkConfig, Spec
 
 LARGE = 100_000  # values; smaller filters stay float16, which costs little and keeps much
 
 
-def spec(vision: ConceptConfig) -> Spec:
+def spec(vision: ConSEConfig) -> Spec:
     """Describe the checkpoint; EfficientNet-Lite reads (value - 127) / 128."""
     preprocess = Preprocess(
         vision.image_size, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic"
@@ -28,10 +27,10 @@ def spec(vision: ConceptConfig) -> Spec:
 
 def write(
     path: Path,
-    visual: ConceptTower,
+    visual: ConSETower,
     text: TextTransformer,
     logit_scale: float,
-    vision: ConceptConfig,
+    vision: ConSEConfig,
     *,
     whole: bool = False,
 ) -> None:

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zeroshot.nn.concept import ConceptTower
+from zeroshot.nn.conse import ConSETower
 
 ACCURACY = 0.75  # EfficientNet-Lite0 on ImageNet's validation photographs
 PER_CLASS = 4
 LABELS = 20  # labels a simulated photograph is tried with
 
 
-def fit(visual: ConceptTower, labels: Tensor, *, seed: int) -> float:
+def fit(visual: ConSETower, labels: Tensor, *, seed: int) -> float:
     """Return the scale that minimises the log loss of the right label [1000, d]."""
     generator = torch.Generator().manual_seed(seed)
     truth = torch.arange(1000).repeat(PER_CLASS)

@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from zeroshot.nn.config import TextConfig
 from zeroshot.nn.text_transformer import TextTransformer
-from zeroshot.tokenizer import CONTEXT_LENGTH, Tokenizer
+from zeroshot.spec import TextConfig
+from zeroshot.tokenizers.clip import CONTEXT_LENGTH, ClipTokenizer
 
 CONFIG = TextConfig(
     context_length=CONTEXT_LENGTH,
-    vocab_size=Tokenizer().vocab_size,
+    vocab_size=ClipTokenizer().vocab_size,
     width=256,
     layers=3,
     heads=4,
@@ -161,7 +161,7 @@ def pieces(rows: list[list[int]], aims: np.ndarray, step: int, seed: int):
 
 def tokenize(texts: list[str]) -> list[list[int]]:
     """Return rows of ids; the few texts that are too long are cut."""
-    return Tokenizer().rows(texts, truncate=True)
+    return ClipTokenizer().rows(texts, truncate=True)
 
 
 def padded(rows: list[list[int]]) -> Tensor:

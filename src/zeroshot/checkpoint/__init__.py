@@ -1,9 +1,7 @@
-"""Files of any known layout become a network and its configuration, without executing anything.
+"""A path becomes weights that fit, and their spec, without executing code.
 
-Reading order: `zips` and `pickles` bound what a file can ask for; `archive` (torch.save files and
-TorchScript archives) and `safetensors_file` lay named tensors over a `mapped` file; `files` finds
-them, in one file or in shards; `layouts` renames them to this package's names; `config` says which
-network they are, from the files beside them or from their shapes; `positions` fits them to another
-picture size; `stored` hands values out a module at a time; `read` ties these together; `native` is
-this package's own single-file layout.
+`reader` ties the parts together: `formats` turn bytes into named tensors, `layouts` turn those
+into this package's names and a spec, with `config_fields` to read config files. `tensors` and
+`weights` give out values when they are needed, and `positions` fits position embeddings to another
+image size.
 """

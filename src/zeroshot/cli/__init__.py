@@ -6,8 +6,6 @@ such model, no way to fetch it, or a head of another, 74 output cannot be writte
 
 from __future__ import annotations
 
-import atexit
-import gc
 import io
 import sys
 import warnings
@@ -15,15 +13,9 @@ import warnings
 import click
 
 import zeroshot
-from zeroshot.cli.bench import bench
-from zeroshot.cli.classify import classify
-from zeroshot.cli.convert import convert
-from zeroshot.cli.doctor import doctor
-from zeroshot.cli.encode import encode
+from zeroshot.cli import bench, classify, convert, doctor, encode, lock, models, prompts
 from zeroshot.cli.failures import reported, show_warning
-from zeroshot.cli.lock import lock
-from zeroshot.cli.models import models
-from zeroshot.cli.prompts import prompts
+from zeroshot.collector import skip_at_exit
 
 
 class _Group(click.Group):
@@ -47,12 +39,11 @@ def main() -> None:
     """Label pictures with words they were never trained on."""
 
 
-for command in (bench, classify, convert, doctor, encode, lock, models, prompts):
-    main.add_command(command)
+for module in (bench, classify, convert, doctor, encode, lock, models, prompts):
+    main.add_command(module.command)
 
 
 def run() -> None:
     """Be the process of the command line."""
-    # Its last search for cycles would look at all of torch, for a quarter of a second.
-    atexit.register(gc.freeze)
+    skip_at_exit()
     main(prog_name="zeroshot")

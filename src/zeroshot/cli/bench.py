@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from zeroshot.bench import Finding, Report
+    from zeroshot.diagnostics.bench import Finding, Report
 
 HEADER = ("work", "precision", "plain", "fast", "ratio", "of GEMM", "agreement")
 
 
-@click.command()
+@click.command("bench")
 @click.option(
     "-m",
     "--model",
@@ -24,7 +24,7 @@ HEADER = ("work", "precision", "plain", "fast", "ratio", "of GEMM", "agreement")
 @click.option("--dtype", help="float32, bfloat16 or float16; the device's best by default.")
 @click.option("--quick", is_flag=True, help="One round on a few inputs: tells that it runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def bench(
+def command(
     model: str | None, device: str | None, dtype: str | None, quick: bool, as_json: bool
 ) -> None:
     """Time the fast way against the plain one on this machine.
@@ -34,7 +34,7 @@ def bench(
     agreement is the least cosine between the two ways' embeddings. Takes about a minute.
     """
     import zeroshot
-    from zeroshot.bench import measure, random_model
+    from zeroshot.diagnostics.bench import measure, random_model
 
     if model is None:
         chosen = random_model(device=device, dtype=dtype)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from zeroshot.cli import sources
 from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.options import ModelChoice, images_argument, model_options
+from zeroshot.errors import HeadMismatch
 
 if TYPE_CHECKING:
+    from zeroshot.head import Head
     from zeroshot.predictions import Failure, Prediction
 
-Writer = Callable[["Prediction | Failure"], None]
 
-
-@click.command()
+@click.command("classify")
 @images_argument
 @click.option("-l", "--labels", help="'a dog,a cat', a file of labels, or a set such as imagenet.")
 @click.option("--head", type=click.Path(exists=True), help="A saved head, instead of labels.")
@@ -32,9 +31,13 @@ Writer = Callable[["Prediction | Failure"], None]
 @click.option("-t", "--top", default=5, show_default=True, help="Labels shown for each image.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row for each label shown.")
-@click.option("--save-head", type=click.Path(dir_okay=False), help="Keep the labels' head here.")
+@click.option(
+    "--save-head",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save the labels' head here; replaces a head only.",
+)
 @model_options
-def classify(
+def command(
     images: tuple[str, ...],
     labels: str | None,
     head: str | None,
@@ -42,7 +45,7 @@ def classify(
     top: int,
     as_json: bool,
     as_csv: bool,
-    save_head: str | None,
+    save_head: Path | None,
     choice: ModelChoice,
 ) -> None:
     """Say which of the labels each image shows.
@@ -61,6 +64,7 @@ def classify(
         raise click.UsageError(f"--top {top} must be at least 1")
 
     import zeroshot
+    from zeroshot.labeling.sinks import Csv, JsonLines
     from zeroshot.predictions import Failure
 
     loaded = choice.load()
@@ -68,8 +72,10 @@ def classify(
     assert chosen is not None
     classifier = loaded.classifier(chosen, prompts)
     if save_head is not None:
-        classifier.head.save(save_head)
-    write = _write_json if as_json else _csv_writer() if as_csv else _table_writer()
+        _save_head(classifier.head, save_head)
+    write = _table(sys.stdout)
+    if as_json or as_csv:
+        write = (JsonLines if as_json else Csv)(sys.stdout).write
     failed = count = 0
     for result in classifier.stream(sources.images(images), top=top, on_error="yield"):
         write(result)
@@ -85,42 +91,28 @@ def classify(
         raise SystemExit(SOME_FAILED)
 
 
-def _write_json(result: Prediction | Failure) -> None:
-    line = json.dumps(result.to_dict(), ensure_ascii=False)
-    click.echo(line if _can_print(line) else json.dumps(result.to_dict()))
+def _save_head(head: Head, path: Path) -> None:
+    """Save a head; replace only a file that is a head already."""
+    if path.exists():
+        try:
+            type(head).load(path)
+        except HeadMismatch as error:
+            raise click.UsageError(
+                f"{path} exists and is not a head; give --save-head another name"
+            ) from error
+    head.save(path)
 
 
-def _csv_writer() -> Writer:
-    rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(["source", "rank", "label", "probability", "error"])
-
-    def write(result: Prediction | Failure) -> None:
-        facts = result.to_dict()
-        for rank, entry in enumerate(facts.get("ranking", ()), 1):
-            probability = f"{entry['probability']:.6f}"
-            rows.writerow([result.source, rank, entry["label"], probability, ""])
-        if "error" in facts:
-            rows.writerow([result.source, "", "", "", facts["error"]])
-
-    return write
-
-
-def _table_writer() -> Writer:
+def _table(stream: TextIO) -> Callable[[Prediction | Failure], None]:
+    """Write tables for a reader at a terminal; failures are reported on stderr only."""
+    from zeroshot.labeling.sinks import can_encode
     from zeroshot.predictions import Failure, table
 
-    blocks = "█" if _can_print("█") else "#"
+    blocks = "█" if can_encode("█", stream) else "#"
 
     def write(result: Prediction | Failure) -> None:
         if not isinstance(result, Failure):
-            click.echo(table(result, blocks if sys.stdout.isatty() else None))
+            click.echo(table(result, blocks if stream.isatty() else None))
             click.echo()
 
     return write
-
-
-def _can_print(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command("convert")
 @click.argument("source", metavar="SOURCE")
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path), metavar="TARGET")
 @click.option("--like", help="The catalogued model whose activation and preprocessing SOURCE has.")
 @click.option("--half", is_flag=True, help="Store matrices in half precision: half the size.")
 @click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
 @click.option("--offline", is_flag=True, help="Use cached files only, never the network.")
-def convert(
+def command(
     source: str, target: Path, like: str | None, half: bool, force: bool, offline: bool
 ) -> None:
     """Write a checkpoint as one safetensors file.
@@ -32,15 +32,11 @@ def convert(
         raise click.UsageError(f"{target.parent} is not a folder")
 
     import zeroshot
-    from zeroshot.checkpoint import native
 
     load = partial(zeroshot.load, device="cpu", dtype="float32")
     path: str | Path = Path(source) if Path(source).exists() else source
     model = load(path, like=like, offline=offline)
-    weights = model.checkpoint.weights
-    weights.check()
-    tensors = weights.as_stored()
-    native.save(target, model.name, model.spec, native.halve(tensors) if half else tensors)
+    model.save(target, half=half)
     written = load(target)  # read back before it is called done
     click.echo(
         f"{target}: {target.stat().st_size / 1e6:.1f} MB, identity {written.identity}", err=True

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from zeroshot.doctor import Check
+    from zeroshot.diagnostics.doctor import Check
 
 MARKS = {"ok": "ok", "note": "--", "bad": "!!"}
 UNSOUND = 1  # exit code
 
 
-@click.command()
+@click.command("doctor")
 @click.option("--verify", is_flag=True, help="Hash cached files again, against what was published.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for bug reports.")
-def doctor(verify: bool, as_json: bool) -> None:
+def command(verify: bool, as_json: bool) -> None:
     """Examine this installation; exit with 1 when something is wrong.
 
     Tells versions, what the machine can do, the download cache and the checkpoints in it, and runs
     tokenizer, resize and towers on stored inputs to say which stage is off. Nothing is downloaded.
     Marks: ok is right, -- is worth knowing, !! is wrong; what to do stands below.
     """
-    from zeroshot.doctor import examine
+    from zeroshot.diagnostics.doctor import examine
 
     checks = []
     group = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from zeroshot.cli.failures import CANNOT_WRITE, SOME_FAILED, fail
 from zeroshot.cli.options import ModelChoice, model_options
 
 
-@click.command()
+@click.command("encode")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
 @click.option("--text", is_flag=True, help="INPUTS are sentences, not images.")
 @click.option("--truncate", is_flag=True, help="Cut sentences that are too long for the model.")
@@ -21,14 +20,16 @@ from zeroshot.cli.options import ModelChoice, model_options
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="The .npy file to write; what each row is goes into a .txt file beside it.",
+    help="The .npy file to write; what each row is goes into OUT.npy.txt.",
 )
+@click.option("--force", is_flag=True, help="Replace output files that exist.")
 @model_options
-def encode(
+def command(
     inputs: tuple[str, ...],
     text: bool,
     truncate: bool,
     out: Path,
+    force: bool,
     choice: ModelChoice,
 ) -> None:
     """Write unit embeddings, float32 [n, d], one row an input.
@@ -42,11 +43,15 @@ def encode(
     if not out.parent.is_dir():
         fail(f"{out.parent}: no such folder", CANNOT_WRITE)
 
-    import numpy as np
     import torch
 
-    from zeroshot.errors import ImageError
+    from zeroshot.embedding import embed
+    from zeroshot.labeling.sinks import names_beside, save_embeddings
+    from zeroshot.predictions import Failure
 
+    for path in (out, names_beside(out)):
+        if path.exists() and not force:
+            raise click.UsageError(f"{path} exists; --force replaces it")
     loaded = choice.load()
     failed = 0
     rows: list[str] = []
@@ -56,48 +61,24 @@ def encode(
             raise click.UsageError("no sentences on standard input")
         embeddings = loaded.encode_text(rows, truncate=truncate)
     else:
-        from zeroshot.pipeline import embedded
-
-        def prepare(path: str) -> tuple[str, np.ndarray | ImageError]:
-            try:
-                return path, loaded.prepare(path)
-            except ImageError as error:
-                return path, error
-
-        def encode_batch(
-            batch: list[tuple[str, np.ndarray | ImageError]],
-        ) -> tuple[list[tuple[str, ImageError | None]], torch.Tensor | None]:
-            pixels = [each for _, each in batch if not isinstance(each, ImageError)]
-            outcomes = [(path, r if isinstance(r, ImageError) else None) for path, r in batch]
-            return outcomes, loaded.encode_pixels(np.stack(pixels)) if pixels else None
-
         parts = []
-        images = sources.images(inputs)
-        for outcomes, part in embedded(prepare, encode_batch, images, pool=loaded.pool):
-            for path, error in outcomes:
-                if error is None:
-                    rows.append(path)
-                else:
+        for batch in embed(loaded, sources.images(inputs), on_error="yield"):
+            for outcome in batch.outcomes:
+                if isinstance(outcome, Failure):
                     failed += 1
-                    click.echo(f"Error: {error}", err=True)
-            if part is not None:
-                parts.append(part)
+                    click.echo(f"Error: {outcome.error}", err=True)
+                else:
+                    rows.append(str(outcome))
+            if batch.rows is not None:
+                parts.append(batch.rows)
         if failed and not parts:
             click.echo(f"no image could be read; {out} is not written", err=True)
             raise SystemExit(SOME_FAILED)
         embeddings = torch.cat(parts) if parts else torch.zeros(0, loaded.embed_dim)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, embeddings.cpu().numpy())
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
-    names = "".join(f"{row}\n" for row in rows)
-    out.with_suffix(".txt").write_text(names, "utf-8", errors="surrogateescape")
+    save_embeddings(out, embeddings.cpu().numpy(), rows)
     click.echo(
         f"{out}: {len(rows)} embeddings of {loaded.embed_dim} numbers; what each row is: "
-        f"{out.with_suffix('.txt')}",
+        f"{names_beside(out)}",
         err=True,
     )
     if failed:

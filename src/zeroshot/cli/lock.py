@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from zeroshot.errors import InputError
 
-@click.command()
+
+@click.command("lock")
 @click.argument("names", nargs=-1, required=True, metavar="NAMES...")
 @click.option(
     "-o",
@@ -15,14 +17,14 @@ import click
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("zeroshot.lock"),
     show_default=True,
-    help="The file to write; what it holds is replaced.",
+    help="The file to write; replaces a lock file only.",
 )
 @click.option(
     "--revision",
     help="A branch, tag or commit to lock, for a single name; the latest by default.",
 )
 @click.option("--offline", is_flag=True, help="Use cached files only, never the network.")
-def lock(names: tuple[str, ...], output: Path, revision: str | None, offline: bool) -> None:
+def command(names: tuple[str, ...], output: Path, revision: str | None, offline: bool) -> None:
     """Fetch models and write commit, size and sha256 of their files.
 
     zeroshot.load(NAME, lock="zeroshot.lock") then loads exactly these, or fails.
@@ -31,6 +33,13 @@ def lock(names: tuple[str, ...], output: Path, revision: str | None, offline: bo
 
     if revision and len(names) > 1:
         raise click.UsageError("--revision goes with a single name, as commits belong to one")
+    if output.exists():
+        try:
+            hub.read_lock(output)
+        except InputError as error:
+            raise click.UsageError(
+                f"{output} exists and is not a lock file; give --output another name"
+            ) from error
     pins = [hub.pin(name, revision=revision, offline=offline) for name in dict.fromkeys(names)]
     hub.write_lock(output, pins)
     for pinned in pins:

@@ -14,14 +14,14 @@ HEADER = ("name", "params", "pixels", "ImageNet", "speed", "licence", "where")
 RIGHT = (1, 2, 3)  # columns of numbers
 
 
-@click.command()
+@click.command("models")
 @click.argument("name", required=False)
 @click.option("--family", type=click.Choice(catalog.FAMILIES), help="Only models of this family.")
 @click.option("--max-params", type=float, metavar="M", help="At most so many million parameters.")
 @click.option("--min-accuracy", type=float, metavar="%", help="At least this ImageNet top-1.")
 @click.option("--search", metavar="TEXT", help="Only models with TEXT in name, alias or place.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list with every fact.")
-def models(
+def command(
     name: str | None,
     family: str | None,
     max_params: float | None,

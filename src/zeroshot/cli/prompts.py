@@ -8,10 +8,10 @@ from zeroshot import prompts as prompt_sets
 from zeroshot.errors import PromptError
 
 
-@click.command()
+@click.command("prompts")
 @click.argument("name", required=False)
 @click.option("--labels", is_flag=True, help="Print the set's labels instead of its templates.")
-def prompts(name: str | None, labels: bool) -> None:
+def command(name: str | None, labels: bool) -> None:
     """List the prompt sets, or print the templates or labels of one."""
     if name is None:
         for each in prompt_sets.available():

@@ -1,10 +1,10 @@
-"""How a network runs fast on this device: precision, packing, fusing, batch shapes.
+"""How a network runs fast on this device. The only package that depends on hardware.
 
-The only room that knows hardware. `device` chooses where and in which precision; `runner` holds
-the Engine that the model talks to; on a CPU it runs the towers as `vision`, `text` and `resnet`
-rewrite them, made of the packed layers in `linear` and `blocks`, spread over the one-thread
-`workers`; `resampling` makes pixels of the `levels` of a picture. Every rewrite is proved equal to
-the plain way by a test.
+`device` chooses device and precision; `runner` holds the Engine that a model uses; `backend` is
+what a kind of device must offer: `cpu/` runs rewritten towers, `plain` the modules of
+`zeroshot.nn` on any other device. `resampling` makes pixels, of the memory that `pillow_memory`
+finds; `torch_state` is the torch state that towers run in. A test compares every faster way with
+the plain one.
 """
 
 from zeroshot.engine.device import choose_device, choose_dtype

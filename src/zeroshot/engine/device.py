@@ -29,6 +29,11 @@ def choose_device(device: str | torch.device | None) -> torch.device:
             raise InputError(f"device={device!r} is no device torch knows; try 'cpu'") from error
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise InputError(f"device={device!r}, but torch {torch.__version__} sees no CUDA GPU")
+        if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise InputError(
+                f"device={device!r}, but torch sees {count} CUDA GPUs, numbered 0 to {count - 1}"
+            )
         if chosen.type == "mps" and not torch.backends.mps.is_available():
             raise InputError(f"device={device!r}, but torch {torch.__version__} sees no Apple GPU")
         return chosen

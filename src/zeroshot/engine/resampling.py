@@ -15,16 +15,27 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from zeroshot.engine.levels import grey_levels
-from zeroshot.pixels import LONGEST, Preprocess
+from zeroshot.engine.pillow_memory import grey_levels
+from zeroshot.images import ImageLike
+from zeroshot.images.preprocess import LONGEST, Preprocess
+
+
+def prepare(image: ImageLike, preprocess: Preprocess, dtype: torch.dtype) -> NDArray[np.float32]:
+    """Make pixels for a network of this precision: float32 [3, size, size].
+
+    Exactly the reference's for float32; other precisions round more than resampling does.
+    """
+    if preprocess.parity or dtype == torch.float32:
+        return preprocess(image)
+    return resample(preprocess.open(image), preprocess)
 
 
 def resample(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.float32]:
-    """Turn an RGB picture into normalised pixels: float32 [3, size, size]."""
+    """Turn an RGB picture into normalized pixels: float32 [3, size, size]."""
     size = preprocess.size
     short, long = sorted(picture.size)
     if short < size or long > LONGEST * short:  # enlarging, torch would be two levels off
-        return preprocess.normalise(np.asarray(preprocess.resize(picture)))
+        return preprocess.normalize(np.asarray(preprocess.resize(picture)))
     width, height, left, top = preprocess.geometry(*picture.size)
     with torch.inference_mode():
         with grey_levels(picture) as whole:
@@ -32,13 +43,13 @@ def resample(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.float32
                 whole, size=(height, width), mode=preprocess.interpolation, antialias=True
             )
         square = resized[0, :3, top : top + size, left : left + size]
-        scale, shift = _normalisation(preprocess.mean, preprocess.std)
+        scale, shift = _normalization(preprocess.mean, preprocess.std)
         values = square.to(torch.float32, memory_format=torch.contiguous_format)
         return np.asarray(values.mul_(scale).sub_(shift).numpy())
 
 
 @cache
-def _normalisation(
+def _normalization(
     mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> tuple[Tensor, Tensor]:
     """Return what grey levels are multiplied by, and what is taken off: each [3, 1, 1].

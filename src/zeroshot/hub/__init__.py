@@ -8,11 +8,11 @@ from pathlib import Path
 
 from zeroshot.catalog import Entry
 from zeroshot.errors import DownloadError
+from zeroshot.hub.archives import cached_archive, fetch_archive
 from zeroshot.hub.failures import HubUnreachable
+from zeroshot.hub.location import is_offline
 from zeroshot.hub.lockfile import Pin, fetch_pinned, pin, read_lock, write_lock
-from zeroshot.hub.place import is_offline
-from zeroshot.hub.publisher import cached_archive, fetch_archive
-from zeroshot.hub.repository import Fetched, fetch, fetch_checkpoint
+from zeroshot.hub.snapshots import Fetched, fetch, fetch_checkpoint
 
 __all__ = [
     "Fetched",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 import re
 from pathlib import Path
 
+from zeroshot import files
+from zeroshot.files import git_sha1, write_atomically
+
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SHA1 = re.compile(r"[0-9a-f]{40}")
-CHUNK = 1 << 20  # bytes
 
 log = logging.getLogger("zeroshot")
 
@@ -33,31 +34,11 @@ def difference(path: Path, wanted: str, stamp: Path | None = None) -> str:
         found = str(seen["sha256"])
         if found == wanted:
             return ""
-    found = sha256(path)
+    found = files.sha256(path)
     if wanted and found != wanted:
         return found
     _write_stamp(stamp, facts | {"sha256": found})
     return ""
-
-
-def sha256(path: Path) -> str:
-    """Hash a file's content in chunks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def git_sha1(path: Path) -> tuple[str, str]:
-    """Hash a file as git names it, and plainly."""
-    git = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    plain = hashlib.sha1(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            git.update(chunk)
-            plain.update(chunk)
-    return git.hexdigest(), plain.hexdigest()
 
 
 def published_name(path: Path) -> str:
@@ -107,10 +88,9 @@ def _read_stamp(stamp: Path | None) -> dict[str, object]:
 def _write_stamp(stamp: Path | None, document: dict[str, object]) -> None:
     if stamp is None:
         return
-    fresh = stamp.with_name(f"{stamp.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps(document), "utf-8")
-        fresh.replace(stamp)
+        with write_atomically(stamp) as temporary:
+            temporary.write_text(json.dumps(document), "utf-8")
     except OSError as error:  # a read-only cache: the file is hashed again next time
         log.debug("%s: cannot be written: %s", stamp, error)

@@ -7,7 +7,6 @@ reset connection or a 5xx answer to a GET, and its exceptions are those of three
 from __future__ import annotations
 
 import logging
-import os
 import random
 import re
 import time
@@ -19,6 +18,7 @@ from typing import TypeVar, cast
 
 from zeroshot import __version__
 from zeroshot.errors import ZeroshotError
+from zeroshot.files import write_atomically
 from zeroshot.hub.failures import (
     cache_unreadable,
     not_a_hub,
@@ -28,7 +28,7 @@ from zeroshot.hub.failures import (
     translated,
     wrong_length,
 )
-from zeroshot.hub.place import COMMIT, Place, endpoint, token
+from zeroshot.hub.location import COMMIT, Location, endpoint, token
 
 ETAG = re.compile(r"[\w-][\w.-]*")
 TRIES = 4
@@ -48,47 +48,46 @@ class Published:
     size: int = 0
 
 
-def cached(place: Place, name: str) -> Path | bool:
+def cached(location: Location, name: str) -> Path | bool:
     """Return a file's path in the cache, False when known to be absent there, True when unknown."""
     from huggingface_hub import try_to_load_from_cache
 
     try:
         found = try_to_load_from_cache(
-            place.repository, name, cache_dir=place.cache, revision=place.revision
+            location.repository, name, cache_dir=location.cache, revision=location.revision
         )
     except OSError as error:
-        raise cache_unreadable(error, place.folder) from error
+        raise cache_unreadable(error, location.folder) from error
     return Path(found) if isinstance(found, str) else found is None
 
 
-def known_commit(place: Place) -> str | None:
+def known_commit(location: Location) -> str | None:
     """Return the commit that the cache holds for a branch or tag."""
     try:
-        commit = (place.folder / "refs" / place.revision).read_text("utf-8").strip()
+        commit = (location.folder / "refs" / location.revision).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return None
     return commit if COMMIT.fullmatch(commit) else None
 
 
-def remember_commit(place: Place, commit: str) -> None:
+def remember_commit(location: Location, commit: str) -> None:
     """Note in the cache which commit a branch or tag is at; a read-only cache is left alone."""
-    ref = place.folder / "refs" / place.revision
+    ref = location.folder / "refs" / location.revision
     try:
         ref.parent.mkdir(parents=True, exist_ok=True)
-        fresh = ref.with_name(f".{ref.name}.{os.getpid()}.{os.urandom(4).hex()}")
-        fresh.write_text(commit, "utf-8")
-        fresh.replace(ref)
+        with write_atomically(ref) as temporary:
+            temporary.write_text(commit, "utf-8")
     except OSError as error:
-        log.debug("%s: %s is not remembered: %s", place, commit, error)
+        log.debug("%s: %s is not remembered: %s", location, commit, error)
 
 
-def head(place: Place, name: str, *, patient: bool = True) -> Published:
+def head(location: Location, name: str, *, patient: bool = True) -> Published:
     """Ask what the hub publishes of a file: one request, more only when that fails."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
     def ask() -> Published:
-        url = hf_hub_url(place.repository, name, revision=place.revision, endpoint=endpoint())
+        url = hf_hub_url(location.repository, name, revision=location.revision, endpoint=endpoint())
         try:
             facts = get_hf_file_metadata(
                 url,
@@ -102,15 +101,15 @@ def head(place: Place, name: str, *, patient: bool = True) -> Published:
             headers = getattr(getattr(error, "response", None), "headers", {})
             return Published(headers.get("X-Repo-Commit") or "", exists=False)
         if not COMMIT.fullmatch(facts.commit_hash or ""):
-            raise not_a_hub(place, "its answer names no commit")
+            raise not_a_hub(location, "its answer names no commit")
         if not ETAG.fullmatch(facts.etag or ""):  # the client makes a file name of it
-            raise not_a_hub(place, f"its answer has the ETag {facts.etag!r}, wanted a hash")
+            raise not_a_hub(location, f"its answer has the ETag {facts.etag!r}, wanted a hash")
         return Published(facts.commit_hash or "", True, facts.etag or "", facts.size or 0)
 
-    return _tried(ask, place, name, tries=TRIES if patient else 1)
+    return _tried(ask, location, name, tries=TRIES if patient else 1)
 
 
-def download(place: Place, name: str, *, force: bool = False) -> Path | None:
+def download(location: Location, name: str, *, force: bool = False) -> Path | None:
     """Bring one file into the cache, or return None when the repository has none of that name."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -122,10 +121,10 @@ def download(place: Place, name: str, *, force: bool = False) -> Path | None:
         try:
             return Path(
                 hf_hub_download(
-                    place.repository,
+                    location.repository,
                     name,
-                    revision=place.revision,
-                    cache_dir=place.cache,
+                    revision=location.revision,
+                    cache_dir=location.cache,
                     force_download=fresh,
                     token=token(),
                     endpoint=endpoint(),
@@ -142,7 +141,7 @@ def download(place: Place, name: str, *, force: bool = False) -> Path | None:
             fresh = fresh or wrong_length(error)
             raise
 
-    return _tried(bring, place, name, tries=TRIES)
+    return _tried(bring, location, name, tries=TRIES)
 
 
 def backoff(attempt: int) -> float:
@@ -157,7 +156,7 @@ def file_lock(path: Path) -> AbstractContextManager[object]:
     return cast(AbstractContextManager[object], WeakFileLock(path))
 
 
-def _tried(act: Callable[[], T], place: Place, name: str, *, tries: int) -> T:
+def _tried(act: Callable[[], T], location: Location, name: str, *, tries: int) -> T:
     for attempt in range(1, tries + 1):
         try:
             return act()
@@ -165,8 +164,8 @@ def _tried(act: Callable[[], T], place: Place, name: str, *, tries: int) -> T:
             raise
         except Exception as error:
             if attempt == tries or not transient(error, attempt):
-                raise translated(error, place, name) from error
+                raise translated(error, location, name) from error
             pause = max(backoff(attempt), retry_after(error))
-            log.info("%s: %s: %s; trying again in %.1f s", place, name, said(error), pause)
+            log.info("%s: %s: %s; trying again in %.1f s", location, name, said(error), pause)
             time.sleep(pause)
     raise AssertionError("the last try returns or raises")

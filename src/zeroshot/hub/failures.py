@@ -13,7 +13,7 @@ from zeroshot.errors import (
     ModelNotFound,
     ZeroshotError,
 )
-from zeroshot.hub.place import Place, by_hand, endpoint, token
+from zeroshot.hub.location import Location, by_hand, endpoint, token
 
 TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 HOPELESS = {"ProxyError", "UnsupportedProtocol", "TooManyRedirects", "DecodingError"}
@@ -72,40 +72,42 @@ def _cause_of_force(error: Exception) -> Exception:
     )
 
 
-def translated(error: Exception, place: Place, name: str) -> ZeroshotError:
+def translated(error: Exception, location: Location, name: str) -> ZeroshotError:
     """Turn any exception of the client into one of ours that says what to do."""
     from huggingface_hub import errors as theirs
 
-    here = f"{place}: {name}"
+    here = f"{location}: {name}"
     error = _cause_of_force(error)
     if isinstance(error, theirs.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # what kept the client from asking
     if isinstance(error, theirs.FileMetadataError):
-        return not_a_hub(place, str(error))
+        return not_a_hub(location, str(error))
     if isinstance(error, theirs.GatedRepoError):
         return ModelAccessDenied(
-            f"{place.repository} is gated: accept its terms at {endpoint()}/{place.repository}, "
+            f"{location.repository} is gated: accept its terms at "
+            f"{endpoint()}/{location.repository}, "
             f"then set HF_TOKEN or log in with `hf auth login`{_withheld()}"
         )
     if isinstance(error, theirs.RevisionNotFoundError):
         return ModelNotFound(
-            f"{place.repository} has no revision {place.revision!r}; name one of those listed at "
-            f"{endpoint()}/{place.repository}/commits/main, or none for the latest"
+            f"{location.repository} has no revision {location.revision!r}; name one of those "
+            "listed at "
+            f"{endpoint()}/{location.repository}/commits/main, or none for the latest"
         )
     if isinstance(error, theirs.RepositoryNotFoundError):
         return ModelNotFound(
-            f"{endpoint()} has no repository {place.repository!r}, or it is private: check the "
+            f"{endpoint()} has no repository {location.repository!r}, or it is private: check the "
             f"name, and for a private one set HF_TOKEN or log in with `hf auth login`{_withheld()}"
         )
     if isinstance(error, theirs.HfHubHTTPError):
-        return _refused(error, place, name)
+        return _refused(error, location, name)
     if isinstance(error, OSError) and error.errno in CACHE_ERRNO:
-        return cache_error(error, place.cache)
+        return cache_error(error, location.cache)
     if isinstance(error, OSError) and wrong_length(error):
         return DownloadError(
             f"{here}: at every try fewer or more bytes came than {endpoint()} announced; the "
             "connection is cut or a proxy alters files: try again later or elsewhere. "
-            f"{by_hand(place)}"
+            f"{by_hand(location)}"
         )
     kind, words = type(error).__name__, said(error)
     if kind == "ProxyError":
@@ -118,24 +120,25 @@ def translated(error: Exception, place: Place, name: str) -> ZeroshotError:
     elif isinstance(error, ValueError | TypeError) or kind in ("InvalidURL", "UnsupportedProtocol"):
         return DownloadError(
             f"{here}: cannot be fetched from {endpoint()} ({words}); check HF_ENDPOINT and "
-            f"HTTPS_PROXY. {by_hand(place)}"
+            f"HTTPS_PROXY. {by_hand(location)}"
         )
     else:
         advice = "check the network, or set HF_ENDPOINT to a mirror"
     return HubUnreachable(
-        f"{here} is not in the cache {place.cache}, and {endpoint()} did not deliver it ({words}); "
-        f"{advice}. {by_hand(place)}"
+        f"{here} is not in the cache {location.cache}, and {endpoint()} did not deliver it "
+        f"({words}); "
+        f"{advice}. {by_hand(location)}"
     )
 
 
-def _refused(error: Exception, place: Place, name: str) -> ZeroshotError:
+def _refused(error: Exception, location: Location, name: str) -> ZeroshotError:
     """Translate an answer of 400 or more that is not about a missing or gated thing."""
     status = status_of(error)
-    here = f"{place}: {name}"
+    here = f"{location}: {name}"
     if _refused_by_storage(error):
         return DownloadError(
             f"{here}: the storage that {endpoint()} points to refuses ({status}) at every try; "
-            f"try again later, or check whether a firewall lets it through. {by_hand(place)}"
+            f"try again later, or check whether a firewall lets it through. {by_hand(location)}"
         )
     if status == 401:
         return ModelAccessDenied(
@@ -145,12 +148,12 @@ def _refused(error: Exception, place: Place, name: str) -> ZeroshotError:
     if status == 403:
         return ModelAccessDenied(
             f"{here}: {endpoint()} forbids access (403): check that the token may read "
-            f"{place.repository}, and that no firewall refuses the address{_withheld()}"
+            f"{location.repository}, and that no firewall refuses the address{_withheld()}"
         )
     if status == 407:
         return HubUnreachable(
             f"{here}: a proxy wants to be told who asks (407); put user and password into "
-            f"HTTPS_PROXY. {by_hand(place)}"
+            f"HTTPS_PROXY. {by_hand(location)}"
         )
     if status == 429:
         return DownloadError(
@@ -160,11 +163,11 @@ def _refused(error: Exception, place: Place, name: str) -> ZeroshotError:
     if status >= 500 or status == 408:
         return HubUnreachable(
             f"{here}: {endpoint()} answers {status} at every try; it is out of order: try again "
-            f"later, or set HF_ENDPOINT to a mirror. {by_hand(place)}"
+            f"later, or set HF_ENDPOINT to a mirror. {by_hand(location)}"
         )
     return DownloadError(
         f"{here}: {endpoint()} answers {status}, wanted the file; check HF_ENDPOINT and proxies. "
-        f"{by_hand(place)}"
+        f"{by_hand(location)}"
     )
 
 
@@ -174,12 +177,13 @@ def _refused_by_storage(error: Exception) -> bool:
     return status_of(error) in (401, 403) and not address.startswith(endpoint())
 
 
-def not_a_hub(place: Place, why: str) -> HubUnreachable:
+def not_a_hub(location: Location, why: str) -> HubUnreachable:
     """Return the error of an answer that lacks what every hub says."""
     return HubUnreachable(
-        f"{place}: what answers at {endpoint()} is not a hub ({why}); a proxy or a login page may "
+        f"{location}: what answers at {endpoint()} is not a hub ({why}); a proxy or a login page "
+        "may "
         "stand in between: open that address in a browser, or correct HF_ENDPOINT. "
-        f"{by_hand(place)}"
+        f"{by_hand(location)}"
     )
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from zeroshot import catalog
 from zeroshot.errors import ChecksumError, InputError, ModelNotFound
+from zeroshot.files import sha256, write_atomically
 from zeroshot.hub import checksums
-from zeroshot.hub.place import COMMIT
-from zeroshot.hub.repository import fetch, fetch_checkpoint
+from zeroshot.hub.location import COMMIT
+from zeroshot.hub.snapshots import fetch, fetch_checkpoint
 
 VERSION = 1
 HEADER = """\
@@ -135,13 +136,8 @@ def write_lock(path: str | os.PathLike[str], pins: Iterable[Pin]) -> None:
             )
             + "]\n"
         )
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_text("".join(parts), "utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with write_atomically(path) as temporary:
+        temporary.write_text("".join(parts), "utf-8")
 
 
 def read_lock(path: str | os.PathLike[str]) -> dict[str, Pin]:
@@ -189,8 +185,7 @@ def _read_pin(table: dict[str, Any]) -> Pin:
 
 def _described(files: dict[str, Path]) -> tuple[PinnedFile, ...]:
     return tuple(
-        PinnedFile(name, path.stat().st_size, checksums.sha256(path))
-        for name, path in files.items()
+        PinnedFile(name, path.stat().st_size, sha256(path)) for name, path in files.items()
     )
 
 

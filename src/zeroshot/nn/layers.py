@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zeroshot.nn.config import Activation
+from zeroshot.spec import Activation
 
 
 def quick_gelu(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zeroshot.nn.config import ResNetConfig
+from zeroshot.spec import ResNetConfig
 
 EXPANSION = 4  # a bottleneck's output channels, in multiples of its inner ones
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zeroshot.nn.config import TextConfig
 from zeroshot.nn.layers import Transformer
+from zeroshot.spec import TextConfig
 
 
 class TextTransformer(nn.Module):

@@ -1,0 +1,125 @@
+"""The fields of a JSON config file, read one by one; errors name the file and the field."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from zeroshot.errors import IncompatibleWeights, some
+from zeroshot.spec import CLIP_MERGES, CLIP_SYMBOLS, Spec, finite
+
+MAX_CONFIG = 2**20  # bytes of a config file; the largest of CLIP's has 20 kB
+
+
+class Fields:
+    """A JSON object of a config file."""
+
+    def __init__(self, content: object, source: str, prefix: str = "") -> None:
+        if not isinstance(content, dict):
+            raise IncompatibleWeights(
+                f"{source}: {prefix.rstrip('.') or 'the file'} is not a JSON object", source=source
+            )
+        self.content, self.source, self.prefix = content, source, prefix
+
+    def part(self, key: str) -> Fields:
+        """Return the object under a key; an absent one is empty."""
+        return Fields(self.content.get(key) or {}, self.source, f"{self.prefix}{key}.")
+
+    def number(self, key: str, default: int | None = None) -> int:
+        """Return a positive integer."""
+        value = self.content.get(key)
+        value = default if value is None else value
+        if isinstance(value, list) and value and value.count(value[0]) == len(value) <= 2:
+            value = value[0]  # height and width
+        if type(value) is not int or not 0 < value < 2**31:
+            raise self.refusal(key, value, "a positive integer")
+        return value
+
+    def real(self, key: str, default: float) -> float:
+        """Return a number."""
+        value = self.content.get(key, default)
+        if not finite(value, above=-(2.0**31)) or value > 2**31:
+            raise self.refusal(key, value, "a number")
+        return float(value)
+
+    def channels(
+        self, key: str, default: tuple[float, float, float] | None = None
+    ) -> tuple[float, float, float]:
+        """Return one number per color channel."""
+        value = self.content.get(key, default)
+        if isinstance(value, int | float):
+            value = [value] * 3
+        if (
+            not isinstance(value, list | tuple)
+            or len(value) != 3
+            or not finite(*value, above=-1000)
+            or max(value) > 1000
+        ):
+            raise self.refusal(key, value, "three numbers, one per color channel")
+        return float(value[0]), float(value[1]), float(value[2])
+
+    def only(self, known: Iterable[str]) -> None:
+        """Raise IncompatibleWeights for a field that nothing here reads or knows as harmless."""
+        if unknown := sorted(set(self.content) - set(known)):
+            names = some([f"{self.prefix}{name}" for name in unknown])
+            raise IncompatibleWeights(
+                f"{self.source}: unknown fields {names}; they may change the network, so the "
+                "checkpoint is not loaded without them",
+                source=self.source,
+            )
+
+    def must_be(self, **values: object) -> None:
+        """Raise IncompatibleWeights where a field is present and has another value."""
+        for key, value in values.items():
+            found = self.content.get(key)
+            if found is not None and found != value:
+                raise self.refusal(key, found, f"{value!r}: other networks are not supported")
+
+    def refusal(self, key: str, value: object, expected: str) -> IncompatibleWeights:
+        """Make the error for a field that does not have the expected value."""
+        return IncompatibleWeights(
+            f"{self.source}: {self.prefix}{key} is {reprlib.repr(value)}, expected {expected}",
+            source=self.source,
+        )
+
+
+def read_config(path: Path) -> Fields:
+    """Read a config file."""
+    with path.open("rb") as file:
+        return parse_config(file.read(MAX_CONFIG + 1), str(path))
+
+
+def parse_config(text: str | bytes, source: str) -> Fields:
+    """Parse a configuration of bounded length."""
+    if len(text) > MAX_CONFIG:
+        raise IncompatibleWeights(
+            f"{source}: the configuration has more than {MAX_CONFIG} bytes, unlike a CLIP's",
+            source=source,
+        )
+    try:
+        return Fields(json.loads(text), source)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, IncompatibleWeights):
+            raise
+        raise IncompatibleWeights(f"{source}: invalid JSON ({error})", source=source) from error
+
+
+def checked(spec: Spec, source: str) -> Spec:
+    """Return the spec if a network can be built of it, or name the field that forbids it."""
+    for field, value, expected in spec.problems():
+        raise IncompatibleWeights(
+            f"{source}: {field} is {reprlib.repr(value)}, expected {expected}", source=source
+        )
+    return spec
+
+
+def require_clip_vocabulary(vocab_size: int, source: str) -> None:
+    """Raise IncompatibleWeights unless a vocabulary has the size of CLIP's."""
+    if vocab_size != CLIP_MERGES + CLIP_SYMBOLS:
+        raise IncompatibleWeights(
+            f"{source}: a vocabulary of {vocab_size} ids is not CLIP's byte-pair encoding of "
+            f"{CLIP_MERGES + CLIP_SYMBOLS}; its tokenizer is not supported",
+            source=source,
+        )

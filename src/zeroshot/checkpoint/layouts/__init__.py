@@ -1,0 +1,13 @@
+"""Layouts: named tensors become this package's names and a spec, one object per publisher.
+
+`LAYOUTS` is the table. `openai`, `open_clip`, `transformers` and `native` each make one `Layout`;
+`wrappers` strips what training scripts put around a state dict.
+"""
+
+from zeroshot.checkpoint.layouts import native, open_clip, openai, transformers
+from zeroshot.checkpoint.layouts.base import Checkpointed, Layout
+from zeroshot.checkpoint.layouts.wrappers import unwrap
+
+LAYOUTS = (native.LAYOUT, openai.LAYOUT, open_clip.LAYOUT, transformers.LAYOUT)
+
+__all__ = ["LAYOUTS", "Checkpointed", "Layout", "unwrap"]

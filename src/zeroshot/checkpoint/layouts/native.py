@@ -1,0 +1,148 @@
+"""The package's own layout: one safetensors file with its configuration in the metadata.
+
+The metadata key `zeroshot.checkpoint/1` holds the configuration as JSON; tensors have this
+package's names. An int8 tensor NAME comes with NAME.scale, one number per row, and is widened when
+read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Set
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zeroshot.checkpoint.config_fields import Fields, checked, parse_config
+from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, by_our_names
+from zeroshot.checkpoint.tensors import StoredTensor
+from zeroshot.errors import IncompatibleWeights
+from zeroshot.files import write_atomically
+from zeroshot.nn.network import TOWERS
+from zeroshot.spec import NetworkConfig, PreprocessConfig, Published, Spec, TextConfig
+
+METADATA_KEY = "zeroshot.checkpoint/1"
+
+
+def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
+    return METADATA_KEY in metadata
+
+
+def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
+    """Join int8 tensors and their row scales."""
+    scales = {name: tensors[f"{name}.scale"] for name in tensors if f"{name}.scale" in tensors}
+    for name, scale in scales.items():
+        tensor = tensors[name]
+        if tensor.dtype != torch.int8 or not tensor.ndim or scale.shape != tensor.shape[:1]:
+            raise IncompatibleWeights(
+                f"{source}: {name} and its .scale are not int8 and one number per row",
+                source=source,
+            )
+    stored = by_our_names({name: (tensor,) for name, tensor in tensors.items()}, source)
+    for name, scale in scales.items():
+        stored.pop(f"{name}.scale", None)
+        stored[name] = StoredTensor(stored[name].parts, scale)
+    return stored
+
+
+def _spec(found: Checkpointed, like: Published | None) -> Spec:
+    return from_json(parse_config(found.metadata[METADATA_KEY], str(found.path)))
+
+
+def to_json(spec: Spec) -> dict[str, Any]:
+    """Write a spec as plain data; `Model.identity` is a hash over it."""
+    network = spec.network
+    plain = {
+        "architecture": {
+            "embed_dim": network.embed_dim,
+            "vision": _tower_to_json(network.vision),
+            "text": _tower_to_json(network.text),
+        },
+        "preprocess": asdict(spec.preprocess),
+        "tokenizer": {"merges": spec.merges},
+    }
+    # Left out where it is the usual one: files and identities of before it existed stay equal.
+    return plain if spec.scoring == "softmax" else plain | {"scoring": spec.scoring}
+
+
+def _tower_to_json(config: Any) -> dict[str, Any]:
+    return {"kind": config.kind, **asdict(config)}
+
+
+def from_json(facts: Fields) -> Spec:
+    """Read what `to_json` wrote."""
+    architecture = facts.part("architecture")
+    kinds = {config.kind: config for config in TOWERS if config is not TextConfig}
+    vision = architecture.part("vision")
+    kind = vision.content.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise vision.refusal("kind", kind, f"one of {', '.join(map(str, kinds))}")
+    network = NetworkConfig(
+        architecture.number("embed_dim"),
+        _filled(kinds[kind], vision),
+        _filled(TextConfig, architecture.part("text")),
+    )
+    merges: Any = facts.part("tokenizer").content.get("merges")
+    scoring: Any = facts.content.get("scoring", "softmax")
+    preprocess = _filled(PreprocessConfig, facts.part("preprocess"))
+    return checked(Spec(network, preprocess, merges, scoring), facts.source)
+
+
+def _filled(kind: type[Any], facts: Fields) -> Any:
+    """Make a config value from the fields that have its names."""
+    known = {field.name for field in fields(kind)}
+    values = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in facts.content.items()
+        if key in known
+    }
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise IncompatibleWeights(
+            f"{facts.source}: {facts.prefix.rstrip('.')}: {error}", source=facts.source
+        ) from error
+
+
+def save(path: Path, name: str, spec: Spec, tensors: dict[str, Tensor]) -> None:
+    """Write a checkpoint in this layout; the file appears whole or not at all."""
+    metadata = {METADATA_KEY: json.dumps({"name": name, **to_json(spec)}, sort_keys=True)}
+    with write_atomically(path) as temporary:
+        save_file(_apart(tensors), temporary, metadata)
+
+
+def halve(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Store matrices in half precision, as OpenAI does; vectors keep theirs.
+
+    Raises IncompatibleWeights when one holds numbers beyond the range of half precision.
+    """
+    halved: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim > 1 and tensor.is_floating_point():
+            tensor = tensor.half()
+            if not torch.isfinite(tensor).all():
+                raise IncompatibleWeights(
+                    f"tensor {name} holds numbers beyond 65504, the largest of half precision; "
+                    "convert it without --half"
+                )
+        halved[name] = tensor
+    return halved
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make tensors contiguous, each with memory of its own, as the format requires."""
+    memory: set[int] = set()
+    apart: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.contiguous()
+        place = tensor.data_ptr()
+        apart[name] = tensor.clone() if place in memory else tensor
+        memory.add(place)
+    return apart
+
+
+LAYOUT = Layout("native", _recognizes, _rename, _spec)

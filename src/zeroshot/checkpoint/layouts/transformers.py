@@ -1,0 +1,267 @@
+"""The transformers library's CLIPModel: its tensor names, `config.json` and a preprocessor config.
+
+Sources: `convert_clip_original_pytorch_to_hf.py`, CLIPTextConfig, CLIPVisionConfig and
+CLIPImageProcessor of transformers; the harmless fields are those that PreTrainedConfig of its
+versions 4 and 5 writes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Set
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from zeroshot.checkpoint.config_fields import (
+    Fields,
+    checked,
+    read_config,
+    require_clip_vocabulary,
+)
+from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, by_our_names
+from zeroshot.checkpoint.tensors import StoredTensor
+from zeroshot.errors import IncompatibleWeights
+from zeroshot.spec import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    Activation,
+    Interpolation,
+    NetworkConfig,
+    PreprocessConfig,
+    Published,
+    Spec,
+    TextConfig,
+    ViTConfig,
+)
+
+CONFIG = "config.json"
+PREPROCESS = ("preprocessor_config.json", "processor_config.json")
+NAMES = (
+    (r"^vision_model\.embeddings\.class_embedding$", "visual.class_embedding"),
+    (r"^vision_model\.embeddings\.patch_embedding\.", "visual.conv1."),
+    (r"^vision_model\.embeddings\.position_embedding\.weight$", "visual.positional_embedding"),
+    (r"^vision_model\.pre_layrnorm\.", "visual.ln_pre."),  # spelled like this in the files
+    (r"^vision_model\.post_layernorm\.", "visual.ln_post."),
+    (r"^vision_model\.encoder\.layers\.", "visual.transformer.resblocks."),
+    (r"^visual_projection\.weight$", "visual.proj"),
+    (r"^text_model\.embeddings\.token_embedding\.", "text.token_embedding."),
+    (r"^text_model\.embeddings\.position_embedding\.weight$", "text.positional_embedding"),
+    (r"^text_model\.final_layer_norm\.", "text.ln_final."),
+    (r"^text_model\.encoder\.layers\.", "text.transformer.resblocks."),
+    (r"^text_projection\.weight$", "text.text_projection"),
+    (r"\.layer_norm([12])\.", r".ln_\1."),
+    (r"\.self_attn\.out_proj\.", ".attn.out_proj."),
+    (r"\.self_attn\.([qkv])_proj\.", r".attn.\1_proj."),
+    (r"\.mlp\.fc1\.", ".mlp.c_fc."),
+    (r"\.mlp\.fc2\.", ".mlp.c_proj."),
+)
+ACTIVATIONS: dict[object, Activation] = {
+    "quick_gelu": "quick_gelu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
+RESAMPLING: dict[object, Interpolation] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
+FIRST_END = 2  # this eos_token_id means "the largest id", as in configs of before 2023
+# What every config of the library may hold, and what does not change an embedding: how the library
+# loads and trains, and how language models generate text.
+HARMLESS = (
+    *("_name_or_path", "_attn_implementation_autoset", "_commit_hash", "architectures"),
+    *(
+        "attention_dropout",
+        "attn_implementation",
+        "auto_map",
+        "dropout",
+        "dtype",
+        "finetuning_task",
+    ),
+    *("gradient_checkpointing", "id2label", "initializer_factor", "initializer_range"),
+    *("label2id", "logit_scale_init_value", "model_type", "num_labels", "output_attentions"),
+    *("output_hidden_states", "prefix", "problem_type", "projection_dim", "return_dict"),
+    *("task_specific_params", "tf_legacy_loss", "tie_encoder_decoder", "tie_word_embeddings"),
+    *("tokenizer_class", "torch_dtype", "torchscript", "transformers_version"),
+    *("transformers.js_config", "use_bfloat16", "use_cache", "chunk_size_feed_forward"),
+    *("bad_words_ids", "begin_suppress_tokens", "bos_token_id", "decoder_start_token_id"),
+    *("diversity_penalty", "do_sample", "early_stopping", "encoder_no_repeat_ngram_size"),
+    *("exponential_decay_length_penalty", "forced_bos_token_id", "forced_eos_token_id"),
+    *("length_penalty", "max_length", "min_length", "no_repeat_ngram_size", "num_beam_groups"),
+    *("num_beams", "num_return_sequences", "output_scores", "pad_token_id"),
+    *("remove_invalid_values", "repetition_penalty", "return_dict_in_generate", "sep_token_id"),
+    *("suppress_tokens", "temperature", "top_k", "top_p", "typical_p"),
+    *("cross_attention_hidden_size", "mask_token_id", "cls_token_id", "unk_token_id"),
+)
+PREPROCESS_FIELDS = (
+    *("crop_size", "do_center_crop", "do_normalize", "do_rescale", "do_resize", "image_mean"),
+    *("image_std", "resample", "rescale_factor", "size", "do_pad"),
+    # of the library's own machinery
+    *("_processor_class", "_valid_processor_keys", "auto_map", "data_format", "default_to_square"),
+    *("device", "disable_grouping", "do_convert_rgb", "feature_extractor_type", "image_seq_length"),
+    *("image_processor_type", "input_data_format", "pad_size", "processor_class"),
+    *("return_tensors", "transformers_version", "use_square_size"),
+)
+SWITCHES = (
+    "add_cross_attention",
+    "is_decoder",
+    "is_encoder_decoder",
+    "pruned_heads",
+)  # must be off
+TOWER_FIELDS = (
+    *(*HARMLESS, *SWITCHES, "hidden_size", "intermediate_size", "num_hidden_layers"),
+    *("num_attention_heads", "hidden_act", "layer_norm_eps"),
+)
+VISION_FIELDS = (*TOWER_FIELDS, "image_size", "patch_size", "num_channels", "eos_token_id")
+TEXT_FIELDS = (*TOWER_FIELDS, "max_position_embeddings", "vocab_size", "eos_token_id")
+MODEL_FIELDS = (
+    *(*HARMLESS, *SWITCHES, "eos_token_id", "text_config", "vision_config"),
+    *("text_config_dict", "vision_config_dict"),
+)
+
+
+def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
+    return "vision_model.embeddings.patch_embedding.weight" in names and any(
+        name.startswith("text_model.") for name in names
+    )
+
+
+def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
+    """Rename tensors; queries, keys and values become parts of one. None of them is read."""
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        ours = name
+        for pattern, replacement in NAMES:
+            ours = re.sub(pattern, replacement, ours)
+        if ours in ("visual.proj", "text.text_projection") and tensor.ndim == 2:
+            tensor = tensor.T
+        renamed[ours] = tensor
+    joined: dict[str, tuple[Tensor, ...]] = {}
+    for name, tensor in renamed.items():
+        found = re.match(r"(.*\.attn\.)([qkv])_proj\.(weight|bias)$", name)
+        stem, part, kind = found.groups() if found else ("", "", "")
+        parts = [renamed.get(f"{stem}{letter}_proj.{kind}") for letter in "qkv"]
+        alike = [p for p in parts if p is not None and p.shape == tensor.shape]
+        if not found or len(alike) < 3 or len({p.dtype for p in alike}) > 1 or not tensor.ndim:
+            joined[name] = (tensor,)  # one that stays alone here will be reported as unexpected
+        elif part == "q":
+            joined[f"{stem}in_proj_{kind}"] = tuple(alike)
+    return by_our_names(joined, source)
+
+
+def _spec(found: Checkpointed, like: Published | None) -> Spec:
+    raise _missing(found.path, CONFIG)
+
+
+def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
+    network = network_of(read_config(path))
+    beside = [path.parent / name for name in PREPROCESS]
+    found = next((read_config(file) for file in beside if file.is_file()), None)
+    if found is not None:
+        preprocess = preprocess_of(found)
+    elif preprocess is None:
+        raise _missing(path, PREPROCESS[0])
+    else:
+        preprocess = replace(preprocess, size=network.vision.image_size)
+    return checked(Spec(network, preprocess), str(path))
+
+
+def network_of(config: Fields) -> NetworkConfig:
+    """Read the content of `config.json`."""
+    kind = config.content.get("model_type")
+    if kind != "clip":
+        raise config.refusal("model_type", kind, "'clip': models of other kinds are not supported")
+    # The older of two ways to say it wins, as in transformers.
+    vision, text = (
+        config.part(f"{tower}_config_dict" if config.content.get(f"{tower}_config_dict") else name)
+        for tower, name in (("vision", "vision_config"), ("text", "text_config"))
+    )
+    for part, known in ((config, MODEL_FIELDS), (vision, VISION_FIELDS), (text, TEXT_FIELDS)):
+        part.only(known)
+        for switch in SWITCHES:
+            if value := part.content.get(switch):
+                raise part.refusal(switch, value, "none: it changes the network")
+    vision.must_be(num_channels=3)
+    image = ViTConfig(
+        image_size=vision.number("image_size", 224),
+        patch_size=vision.number("patch_size", 32),
+        width=vision.number("hidden_size", 768),
+        layers=vision.number("num_hidden_layers", 12),
+        heads=vision.number("num_attention_heads", 12),
+        mlp_width=vision.number("intermediate_size", 3072),
+        activation=_activation(vision),
+        eps=vision.real("layer_norm_eps", 1e-5),
+    )
+    words = TextConfig(
+        context_length=text.number("max_position_embeddings", 77),
+        vocab_size=text.number("vocab_size", 49408),
+        width=text.number("hidden_size", 512),
+        layers=text.number("num_hidden_layers", 12),
+        heads=text.number("num_attention_heads", 8),
+        mlp_width=text.number("intermediate_size", 2048),
+        activation=_activation(text),
+        eps=text.real("layer_norm_eps", 1e-5),
+    )
+    require_clip_vocabulary(words.vocab_size, config.source)
+    end = text.content.get("eos_token_id")
+    if end not in (None, FIRST_END, words.vocab_size - 1):  # it is pooled where this token stands
+        raise text.refusal("eos_token_id", end, f"{words.vocab_size - 1}, CLIP's end-of-text token")
+    return NetworkConfig(config.number("projection_dim", 512), image, words)
+
+
+def _activation(tower: Fields) -> Activation:
+    name = tower.content.get("hidden_act", "quick_gelu")
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise tower.refusal("hidden_act", name, f"one of {', '.join(map(str, ACTIVATIONS))}")
+    return ACTIVATIONS[name]
+
+
+def preprocess_of(fields: Fields) -> PreprocessConfig:
+    """Read `preprocessor_config.json`, or `processor_config.json` that has it as a part."""
+    if "image_processor" in fields.content:
+        fields = fields.part("image_processor")
+    fields.only(PREPROCESS_FIELDS)
+    fields.must_be(do_pad=False)
+    size = fields.content.get("size")
+    if isinstance(size, int):
+        size = {"shortest_edge": size}
+    crop = fields.content.get("crop_size")
+    if isinstance(crop, int):
+        crop = {"height": crop, "width": crop}
+    if not isinstance(size, dict):
+        raise fields.refusal("size", size, "a number or an object")
+    number = fields.content.get("resample", 3)
+    resample = RESAMPLING.get(number) if type(number) is int else None
+    if resample is None:
+        raise fields.refusal("resample", number, "2 or 3")
+    for step in ("do_resize", "do_rescale", "do_normalize"):
+        if not fields.content.get(step, True):
+            raise fields.refusal(step, False, "true: images of any size and scale are given")
+    scale = fields.real("rescale_factor", 1 / 255)
+    if abs(scale * 255 - 1) > 1e-6:
+        raise fields.refusal("rescale_factor", scale, "1/255")
+    mean = fields.channels("image_mean", OPENAI_MEAN)
+    std = fields.channels("image_std", OPENAI_STD)
+    if "shortest_edge" in size:
+        edge = size["shortest_edge"]
+        if fields.content.get("do_center_crop") is False:
+            raise fields.refusal("do_center_crop", False, "true where the short side is resized")
+        if crop is not None and crop != {"height": edge, "width": edge}:
+            raise fields.refusal("crop_size", crop, f"{edge} both ways, as size")
+        side = Fields(size, fields.source, "size.").number("shortest_edge")
+        return PreprocessConfig(side, mean, std, resample)
+    side = Fields(size, fields.source, "size.").number("height")
+    if size.get("width") != side:
+        raise fields.refusal("size", size, "a square")
+    return PreprocessConfig(side, mean, std, resample, "squash")
+
+
+def _missing(weights: Path, name: str) -> IncompatibleWeights:
+    return IncompatibleWeights(
+        f"{weights.parent / name}: no such file, and without it {weights.name} does not say how "
+        "it was trained; copy it from where the weights came from"
+        + (", or pass like='ViT-B/32' (--like)" if name != CONFIG else ""),
+        source=str(weights),
+    )
+
+
+LAYOUT = Layout("transformers", _recognizes, _rename, _spec, CONFIG, _read)

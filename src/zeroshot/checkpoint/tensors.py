@@ -1,0 +1,69 @@
+"""The tensors of a network as a file stores them, read when their values are needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from zeroshot.checkpoint.formats.mapping import joined
+from zeroshot.checkpoint.positions import resize
+
+NOT_WEIGHTS = ("num_batches_tracked", "attn_mask", "position_ids")  # counters and constants
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a network as a file stores it.
+
+    `parts` are rows that follow one another: queries, keys and values are apart in some layouts.
+    `scale` holds one number per row of an int8 tensor; `positions` is the number of positions that
+    position embeddings are resampled to.
+    """
+
+    parts: tuple[Tensor, ...]
+    scale: Tensor | None = None
+    positions: int | None = None
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of what `read` returns."""
+        first = self.parts[0].shape
+        if self.positions is not None:
+            return torch.Size((1 + self.positions, *first[1:]))
+        if len(self.parts) == 1:
+            return first
+        return torch.Size((sum(len(part) for part in self.parts), *first[1:]))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the numbers in the file."""
+        return self.parts[0].dtype
+
+    def read(self) -> Tensor:
+        """Return the float32 values; they may be the mapped file's own, so do not write to them."""
+        tensor = self.parts[0] if len(self.parts) == 1 else joined(self.parts)
+        tensor = tensor.float()
+        if self.scale is not None:
+            tensor = tensor * self.scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
+        return tensor if self.positions is None else resize(tensor, self.positions)
+
+    def alone(self) -> StoredTensor:
+        """Return a copy without the rest of the memory that its parts are views of."""
+        parts = tuple(
+            part.clone() if part.untyped_storage().nbytes() > part.nbytes else part
+            for part in self.parts
+        )
+        return replace(self, parts=parts)
+
+    def sample(self, start: int, stop: int) -> Tensor:
+        """Return float32 values from `start` to `stop` of the flattened tensor."""
+        if self.scale is not None or self.positions is not None:
+            return self.read().reshape(-1)[start:stop]
+        found: list[Tensor] = []
+        for part in self.parts:
+            if start < part.numel() and stop > 0:
+                found.append(part.reshape(-1)[max(start, 0) : stop].float())
+            start, stop = start - part.numel(), stop - part.numel()
+        return torch.cat(found) if found else torch.empty(0, device="cpu")

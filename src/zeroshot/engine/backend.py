@@ -1,0 +1,77 @@
+"""What runs a network on one kind of device, as the engine sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zeroshot.images import ImageLike
+from zeroshot.images.preprocess import Preprocess
+from zeroshot.spec import NetworkConfig
+
+Row = tuple[int, ...]  # token ids of one text, start and end included
+Item = TypeVar("Item")
+Pixels = TypeVar("Pixels")
+Result = TypeVar("Result")
+
+
+class Values(Protocol):
+    """The float32 values of one module, borrowed by name and not written to.
+
+    A value stays valid as long as it is referenced.
+    """
+
+    def __getitem__(self, name: str) -> Tensor: ...
+    def of(self, name: str) -> Values: ...  # of a submodule
+    def release(self) -> None: ...  # the memory of what was read may be taken back
+
+
+class NetworkWeights(Protocol):
+    """The weights of a network, lent tensor by tensor or copied into a module that owns them."""
+
+    @property
+    def on_meta(self) -> nn.Module: ...  # the network's structure, without memory
+    def values(self, module: str) -> Values: ...
+    def materialize(
+        self, module: str, *, device: torch.device | str, dtype: torch.dtype
+    ) -> nn.Module: ...
+
+
+class Backend(Protocol):
+    """Runs both towers of a network on one device in one precision.
+
+    A new kind of device is one class with these methods and a row in `runner.BACKENDS`.
+    """
+
+    def __init__(
+        self,
+        weights: NetworkWeights,
+        config: NetworkConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None: ...
+
+    def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
+        """Make normalized pixels of an image: float32 [3, size, size]."""
+
+    def embed_pixels(self, pixels: Tensor, batch_size: int | None) -> Tensor:
+        """Embed pixels [n, 3, s, s] as float32 [n, d]; at most `batch_size` at once."""
+
+    def embed_ids(self, rows: list[Row], batch_size: int | None) -> Tensor:
+        """Embed distinct texts as float32 [n, d]; at most `batch_size` at once."""
+
+    def map_batches(
+        self,
+        prepare: Callable[[Item], Pixels],
+        embed: Callable[[list[Pixels]], Result],
+        items: Iterable[Item],
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+    ) -> Iterator[Result]:
+        """Prepare items one by one and embed them in batches, in order, with bounded memory."""

@@ -1,0 +1,102 @@
+"""A pre-norm transformer block, rewritten to do less and to do it at once.
+
+QuickGELU is x sigmoid(1.702 x), which is silu(1.702 x) / 1.702: with 1.702 folded into the first
+map of the MLP and its inverse into the second it becomes the silu that oneDNN can fuse. Residuals
+are added inside the linear maps.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zeroshot.engine.backend import Values
+from zeroshot.engine.cpu.linear import Fused, Linear, Scratch
+from zeroshot.spec import Activation, TextConfig, ViTConfig
+
+QUICK_GELU = 1.702
+FUSED: dict[Activation, Fused] = {"quick_gelu": "silu", "gelu": "gelu", "gelu_tanh": "gelu_tanh"}
+
+
+class Norm:
+    """LayerNorm with its weights in the precision of the tower."""
+
+    def __init__(self, values: Values, eps: float, dtype: torch.dtype) -> None:
+        # copies: float32 values may be those of a mapped file, whose pages are released
+        self.weight = values["weight"].to(dtype, copy=True)
+        self.bias = values["bias"].to(dtype, copy=True)
+        self.shape, self.eps = list(self.weight.shape), eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Normalize the last dimension."""
+        return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+
+
+class FastBlock(ABC):
+    """What every block has; made of the values of one linear layer at a time."""
+
+    def __init__(
+        self, config: ViTConfig | TextConfig, values: Values, dtype: torch.dtype, scratch: Scratch
+    ) -> None:
+        self.heads, self.width = config.heads, config.width
+        linear = partial(Linear, dtype=dtype, scratch=scratch)
+        self.ln_1 = Norm(values.of("ln_1"), config.eps, dtype)
+        self.ln_2 = Norm(values.of("ln_2"), config.eps, dtype)
+        attention, mlp = values.of("attn"), values.of("mlp")
+        self.project(attention["in_proj_weight"], attention["in_proj_bias"], linear)
+        self.out = linear(attention["out_proj.weight"], attention["out_proj.bias"])
+        values.release()
+        activation = config.activation
+        fold = QUICK_GELU if activation == "quick_gelu" else 1.0
+        self.fc1 = linear(
+            mlp["c_fc.weight"], mlp["c_fc.bias"] * fold, fused=FUSED[activation], scale=fold
+        )
+        values.release()
+        self.fc2 = linear(mlp["c_proj.weight"], mlp["c_proj.bias"], scale=1 / fold)
+        values.release()
+
+    @abstractmethod
+    def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
+        """Keep maps to queries, keys and values, which are `self.width` rows each."""
+
+    def heads_first(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """Split [b, t, parts * w] into `parts` tensors [b, h, t, w/h]."""
+        b, t, _ = x.shape
+        split = x.view(b, t, parts, self.heads, self.width // self.heads)
+        return split.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add attention's answer and the MLP's to the residual x: all [b, t, w]."""
+        x = self.out.add_to(x, attended)
+        return self.fc2.add_to(x, self.fc1(self.ln_2(x)))
+
+
+class InnerBlock(FastBlock):
+    """A block whose every place is read by the next one."""
+
+    def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
+        """Map to all three at once."""
+        self.qkv = linear(weight, bias)
+
+
+class LastBlock(FastBlock):
+    """The last block: few places are read, so queries are few, but all keys and values count."""
+
+    def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
+        """Map to queries apart."""
+        self.query = linear(weight[: self.width], bias[: self.width])
+        self.keys = linear(weight[self.width :], bias[self.width :])  # and values
+
+
+def fast_blocks(
+    config: ViTConfig | TextConfig, values: Values, dtype: torch.dtype
+) -> tuple[list[InnerBlock], LastBlock]:
+    """Rewrite a stack of blocks, whose values are named by number."""
+    scratch, last = Scratch(), config.layers - 1
+    inner = [InnerBlock(config, values.of(str(n)), dtype, scratch) for n in range(last)]
+    return inner, LastBlock(config, values.of(str(last)), dtype, scratch)

@@ -1,0 +1,37 @@
+"""The embedded model's image tower for a CPU: its convolutions channels last, the rest as it is."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from zeroshot.engine.backend import Values
+from zeroshot.nn.conse import ConSETower
+from zeroshot.spec import ConSEConfig
+
+
+class FastConSETower:
+    """Pixels [b, 3, s, s] become embeddings [b, d]; equal to the plain tower but for rounding.
+
+    The class scores and what follows stay float32: the softmax over them magnifies rounding, and
+    they cost nothing.
+    """
+
+    def __init__(self, config: ConSEConfig, values: Values, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        with torch.device("meta"):
+            self.tower = ConSETower(config, values["concepts"].shape[1])
+        state = {name: values[name].clone() for name in self.tower.state_dict()}
+        self.tower.load_state_dict(state, assign=True)
+        self.tower.requires_grad_(False).eval()
+        values.release()
+        self.convolutions = copy.deepcopy(self.tower.classifier).to(dtype)
+        self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Embed a batch."""
+        x = pixels.to(self.dtype, memory_format=torch.channels_last)
+        scores = self.tower.classifier.score(self.convolutions.features(x).float())
+        return self.tower.place(scores)

@@ -1,0 +1,99 @@
+"""The ResNet for a CPU: channels last, batch norms, ReLUs and skips fused into the convolutions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zeroshot.engine.backend import Values
+from zeroshot.engine.cpu.attention import attend
+from zeroshot.engine.cpu.convolution import folded
+from zeroshot.engine.cpu.linear import Linear
+from zeroshot.spec import ResNetConfig
+
+
+class FastResNet:
+    """Pixels [b, 3, s, s] become embeddings [b, d]; equal to the plain tower but for rounding."""
+
+    def __init__(self, config: ResNetConfig, values: Values, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.stem = [
+            folded(
+                values.of(f"conv{n}"),
+                values.of(f"bn{n}"),
+                dtype,
+                stride=2 if n == 1 else 1,
+                padding=1,
+                relu=True,
+            )
+            for n in (1, 2, 3)
+        ]
+        self.blocks = [
+            FastBottleneck(
+                values.of(f"layer{stage}.{n}"),
+                dtype,
+                stride=2 if stage > 1 and n == 0 else 1,
+                widens=n == 0,
+            )
+            for stage, count in enumerate(config.layers, 1)
+            for n in range(count)
+        ]
+        self.pool = FastAttentionPool(values.of("attnpool"), config.heads, dtype)
+        values.release()
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Embed a batch."""
+        x = pixels.to(self.dtype, memory_format=torch.channels_last)
+        for convolve in self.stem:
+            x = convolve(x)
+        x = F.avg_pool2d(x, 2)  # [b, c, s/4, s/4]
+        for block in self.blocks:
+            x = block(x)
+        return self.pool(x)
+
+
+class FastBottleneck:
+    """One bottleneck: three or four convolutions, nothing between them."""
+
+    def __init__(self, values: Values, dtype: torch.dtype, *, stride: int, widens: bool) -> None:
+        self.reduce = folded(values.of("conv1"), values.of("bn1"), dtype, relu=True)
+        self.middle = folded(values.of("conv2"), values.of("bn2"), dtype, padding=1, relu=True)
+        self.expand = folded(values.of("conv3"), values.of("bn3"), dtype)
+        self.stride = stride
+        self.skip = None
+        if widens:
+            self.skip = folded(values.of("downsample.0"), values.of("downsample.1"), dtype)
+        values.release()
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Reduce the sides of a feature map by the stride."""
+        return F.avg_pool2d(x, self.stride) if self.stride > 1 else x
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Run the block: [b, c, s, s] to [b, c', s', s']."""
+        skip = x if self.skip is None else self.skip(self.pool(x))
+        return self.expand.add_to(skip, self.pool(self.middle(self.reduce(x))))
+
+
+class FastAttentionPool:
+    """Attention whose only query is the mean of all places, its keys and values in one map."""
+
+    def __init__(self, values: Values, heads: int, dtype: torch.dtype) -> None:
+        self.heads = heads
+        self.positions = values["positional_embedding"].to(dtype, copy=True)
+        self.query = Linear(values["q_proj.weight"], values["q_proj.bias"], dtype)
+        weight = torch.cat([values["k_proj.weight"], values["v_proj.weight"]])
+        bias = torch.cat([values["k_proj.bias"], values["v_proj.bias"]])
+        self.keys = Linear(weight, bias, dtype)
+        self.out = Linear(values["c_proj.weight"], values["c_proj.bias"], dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Pool a feature map [b, w, s, s] to [b, d]."""
+        x = x.flatten(2).transpose(1, 2)  # [b, p, w]
+        x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positions
+        b, p, w = x.shape
+        shape = (self.heads, w // self.heads)
+        q = self.query(x[:, :1]).view(b, 1, *shape).transpose(1, 2)  # [b, h, 1, w/h]
+        k, v = self.keys(x).view(b, p, 2, *shape).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.out(attend(q, k, v)[:, 0])

@@ -1,0 +1,27 @@
+"""Which towers have a version for CPUs.
+
+The table maps the type of a tower's configuration to its CPU version, made of the configuration,
+the tower's values and the precision. A tower without a row runs as the plain module of
+`zeroshot.nn`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from zeroshot.engine.backend import Values
+from zeroshot.engine.cpu.conse import FastConSETower
+from zeroshot.engine.cpu.resnet import FastResNet
+from zeroshot.engine.cpu.text import FastTextTransformer
+from zeroshot.engine.cpu.vision import FastVisionTransformer
+from zeroshot.spec import ConSEConfig, ResNetConfig, TextConfig, ViTConfig
+
+CPU_TOWERS: dict[type[Any], Callable[[Any, Values, torch.dtype], Any]] = {
+    ViTConfig: FastVisionTransformer,
+    ResNetConfig: FastResNet,
+    ConSEConfig: FastConSETower,
+    TextConfig: FastTextTransformer,
+}

@@ -1,0 +1,89 @@
+"""The plain modules of `zeroshot.nn` on any device of torch: CUDA, MPS, or a CPU to compare."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from zeroshot import pipeline
+from zeroshot.engine.backend import Item, NetworkWeights, Pixels, Result, Row
+from zeroshot.engine.resampling import prepare
+from zeroshot.engine.torch_state import inference
+from zeroshot.images import ImageLike
+from zeroshot.images.preprocess import Preprocess
+from zeroshot.spec import NetworkConfig
+
+BATCH = 256  # images or texts run at once by default
+
+
+class PlainBackend:
+    """Runs the plain modules, each copied to the device when it is first used."""
+
+    def __init__(
+        self,
+        weights: NetworkWeights,
+        config: NetworkConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.device, self.dtype = device, dtype
+        self._weights, self._config = weights, config
+        self._making = threading.Lock()  # several threads may use a tower for the first time
+
+    @cached_property
+    def _visual(self) -> nn.Module:
+        return self._weights.materialize("visual", device=self.device, dtype=self.dtype)
+
+    @cached_property
+    def _text(self) -> nn.Module:
+        return self._weights.materialize("text", device=self.device, dtype=self.dtype)
+
+    def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
+        """Make normalized pixels of an image: float32 [3, size, size]."""
+        return prepare(image, preprocess, self.dtype)
+
+    def embed_pixels(self, pixels: Tensor, batch_size: int | None = None) -> Tensor:
+        """Embed pixels [n, 3, s, s] as float32 [n, d]."""
+        with self._making:
+            tower = self._visual
+        with inference(self.device, self.dtype):
+            parts = [
+                tower(part.to(self.device, self.dtype)).float()
+                for part in pixels.split(batch_size or BATCH)
+            ]
+        return torch.cat(parts)
+
+    def embed_ids(self, rows: list[Row], batch_size: int | None = None) -> Tensor:
+        """Embed texts sorted by length, each batch cut to its longest: exact, being causal."""
+        with self._making:
+            tower = self._text
+        size = batch_size or BATCH
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        shape = (len(rows), self._config.embed_dim)
+        embeddings = torch.empty(shape, dtype=torch.float32, device=self.device)
+        for first in range(0, len(rows), size):
+            places = order[first : first + size]
+            length = len(rows[places[-1]])
+            padded = [rows[i] + (0,) * (length - len(rows[i])) for i in places]
+            with inference(self.device, self.dtype):
+                part = tower(torch.tensor(padded, device=self.device)).float()
+            embeddings[places] = part
+        return embeddings
+
+    def map_batches(
+        self,
+        prepare: Callable[[Item], Pixels],
+        embed: Callable[[list[Pixels]], Result],
+        items: Iterable[Item],
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+    ) -> Iterator[Result]:
+        """Prepare items ahead on threads and embed them in batches, in order."""
+        return pipeline.embedded(prepare, embed, items, batch_size=batch_size, workers=workers)

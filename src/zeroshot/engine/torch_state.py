@@ -1,0 +1,41 @@
+"""The torch state that towers run in: inference mode, no autocast, float32 without TF32.
+
+All three are settings of a thread or of the process that belong to the caller, so they hold only
+while a tower runs and are as before afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def inference(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Run towers in inference mode and without the caller's autocast.
+
+    In float32, CUDA matrix products and convolutions use float32: TF32 has 10 bits, which moves the
+    embeddings of RN50 to a cosine of 0.9997.
+    """
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        if device.type == "cpu":
+            yield
+            return
+        with torch.autocast(device.type, enabled=False), _without_tf32(dtype):
+            yield
+
+
+@contextmanager
+def _without_tf32(dtype: torch.dtype) -> Iterator[None]:
+    if dtype != torch.float32:
+        yield
+        return
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32, matmul.allow_tf32 = False, False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before

@@ -1,0 +1,1 @@
+"""Many images become results in files: `sources` finds images, `sinks` writes results."""

@@ -1,0 +1,379 @@
+"""What belongs to a checkpoint's weights besides tensors, as plain values.
+
+A `Spec` holds the configuration of both towers, the preprocessing, the tokenizer's size and the
+scoring. A tower's configuration answers for itself: `problems()` names numbers that no network can
+have, `depth` is its number of layers, `stride` the step of its input size, `resized()` the same
+tower for another input size. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
+
+Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
+Interpolation = Literal["bicubic", "bilinear"]
+ResizeMode = Literal["shortest", "squash"]
+Scoring = Literal["softmax", "sigmoid"]
+Problem = tuple[str, object, str]  # field, its value, what is expected
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of channel values in 0..1; clip/clip.py
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+CLIP_MERGES = (
+    48_894  # byte-pair merges in CLIP's vocabulary; any prefix of them is a vocabulary too
+)
+CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
+RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
+LIMITS = {  # far beyond any CLIP, near enough that no config can ask for an endless network
+    "embed_dim": 16_384,
+    "image_size": 4096,
+    "size": 4096,
+    "patch_size": 1024,
+    "width": 16_384,
+    "layers": 256,
+    "heads": 1024,
+    "mlp_width": 131_072,
+    "context_length": 4096,
+    "vocab_size": 100_000,
+    "concepts": 1_000_000,
+    "top_k": 1_000_000,
+}
+
+
+class TowerConfig(Protocol):
+    """What loading and running need to know of a tower's configuration, a frozen dataclass."""
+
+    kind: ClassVar[str]  # its name in files
+
+    @property
+    def depth(self) -> int:
+        """Layers, each of which has tensors of its own."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields whose values no network can have."""
+
+
+class ImageTowerConfig(TowerConfig, Protocol):
+    """What loading and running need to know of an image tower's configuration."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input, in pixels."""
+
+    @property
+    def stride(self) -> int | None:
+        """Pixels that input sizes must be a multiple of; None where the size is fixed."""
+
+    def resized(self, size: int) -> ImageTowerConfig:
+        """Return the same tower for another input size."""
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """A vision transformer (paper, section 2.4; `VisionTransformer` of openai/CLIP)."""
+
+    image_size: int  # pixels, side of the square input
+    patch_size: int  # pixels
+    width: int
+    layers: int
+    heads: int  # not always width / 64: H/14 has 16 of 80, bigG/14 16 of 104
+    mlp_width: int
+    activation: Activation
+    eps: float = 1e-5  # added to the variance in LayerNorm
+    kind: ClassVar[str] = "vit"
+
+    @property
+    def depth(self) -> int:
+        """Transformer blocks."""
+        return self.layers
+
+    @property
+    def stride(self) -> int | None:
+        """Pixels that input sizes must be a multiple of."""
+        return self.patch_size
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields whose values no network can have."""
+        yield from _out_of_range(self)
+        if _positive(self.width, self.heads) and self.width % self.heads:
+            yield "heads", self.heads, f"a divisor of the width {self.width}"
+        if _positive(self.patch_size, self.image_size) and self.patch_size > self.image_size:
+            yield "patch_size", self.patch_size, f"at most the image size {self.image_size}"
+
+    def resized(self, size: int) -> ViTConfig:
+        """Return the same tower for another input size."""
+        return replace(self, image_size=size)
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """OpenAI's modified ResNet: three-convolution stem, blurred strides, attention pooling."""
+
+    image_size: int
+    width: int  # channels after the stem; 64 for RN50
+    layers: tuple[int, int, int, int]  # bottlenecks per stage
+    heads: int  # of the attention pool: 32 * width / 64
+    kind: ClassVar[str] = "resnet"
+
+    @property
+    def depth(self) -> int:
+        """Bottlenecks of all stages."""
+        return sum(self.layers)
+
+    @property
+    def stride(self) -> int | None:
+        """Pixels that input sizes must be a multiple of."""
+        return RESNET_STRIDE
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields whose values no network can have."""
+        yield from _out_of_range(self, sequences=("layers",))
+        if not isinstance(self.layers, tuple) or len(self.layers) != 4:
+            yield "layers", self.layers, "four numbers of blocks"
+        if _positive(self.width, self.heads) and self.width * 32 % self.heads:
+            yield "heads", self.heads, f"a divisor of the width {self.width * 32}"
+        if _positive(self.image_size) and self.image_size % RESNET_STRIDE:
+            yield "image_size", self.image_size, f"a multiple of {RESNET_STRIDE}"
+
+    def resized(self, size: int) -> ResNetConfig:
+        """Return the same tower for another input size."""
+        return replace(self, image_size=size)
+
+
+@dataclass(frozen=True)
+class ConSEConfig:
+    """EfficientNet-Lite class scores, combined into the text space (ConSE, arXiv 1312.5650)."""
+
+    image_size: int
+    variant: int  # EfficientNet-Lite 0, 1 or 2
+    concepts: int  # classes of the image half
+    temperature: float  # divides the class scores before the softmax
+    top_k: int  # classes that take part in an image's embedding
+    kind: ClassVar[str] = "concept"
+
+    @property
+    def depth(self) -> int:
+        """None that a configuration can choose: the variant fixes them."""
+        return 0
+
+    @property
+    def stride(self) -> int | None:
+        """The input size is fixed."""
+        return None
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields whose values no network can have."""
+        yield from _out_of_range(self)
+        if self.variant not in (0, 1, 2):
+            yield "variant", self.variant, "0, 1 or 2"
+        if _positive(self.top_k, self.concepts) and self.top_k > self.concepts:
+            yield "top_k", self.top_k, f"at most the number of concepts {self.concepts}"
+
+    def resized(self, size: int) -> ConSEConfig:
+        """Return the same tower for another input size."""
+        return replace(self, image_size=size)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """A causal text transformer (paper, section 2.4), pooled at the end-of-text token."""
+
+    context_length: int  # tokens, start and end included
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    activation: Activation
+    eps: float = 1e-5
+    kind: ClassVar[str] = "clip"
+
+    @property
+    def depth(self) -> int:
+        """Transformer blocks."""
+        return self.layers
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields whose values no network can have."""
+        yield from _out_of_range(self)
+        if _positive(self.width, self.heads) and self.width % self.heads:
+            yield "heads", self.heads, f"a divisor of the width {self.width}"
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Both towers and the space they share."""
+
+    embed_dim: int
+    vision: ImageTowerConfig
+    text: TextConfig
+
+    @property
+    def depth(self) -> int:
+        """Layers of both towers."""
+        return self.vision.depth + self.text.depth
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields whose values no network can have."""
+        yield from _out_of_range(self)
+        yield from _prefixed("vision", self.vision.problems())
+        yield from _prefixed("text", self.text.problems())
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """How a checkpoint's images are made, as facts of its weights."""
+
+    size: int  # pixels, side of the square result
+    mean: tuple[float, float, float] = OPENAI_MEAN  # of channel values in 0..1
+    std: tuple[float, float, float] = OPENAI_STD
+    interpolation: Interpolation = "bicubic"
+    resize_mode: ResizeMode = "shortest"  # squash: both sides, no crop
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields whose values no preprocessing can have."""
+        yield from _out_of_range(self)
+        for name, above in (("mean", -math.inf), ("std", 0.0)):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or len(value) != 3 or not finite(*value, above=above):
+                yield name, value, "three numbers, one per color channel"
+        if self.interpolation not in get_args(Interpolation):
+            yield "interpolation", self.interpolation, "'bicubic' or 'bilinear'"
+        if self.resize_mode not in get_args(ResizeMode):
+            yield "resize_mode", self.resize_mode, "'shortest' or 'squash'"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A checkpoint's network and everything that must travel with its weights."""
+
+    network: NetworkConfig
+    preprocess: PreprocessConfig
+    merges: int = CLIP_MERGES  # of the tokenizer's vocabulary
+    scoring: Scoring = "softmax"
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields whose values no checkpoint can have."""
+        yield from self.network.problems()
+        yield from _prefixed("preprocess", self.preprocess.problems())
+        size, image_size = self.preprocess.size, self.network.vision.image_size
+        if size != image_size:
+            yield "preprocess size", size, f"{image_size}, as the image tower"
+        most = min(CLIP_MERGES, self.network.text.vocab_size - CLIP_SYMBOLS)
+        if type(self.merges) is not int or not 0 <= self.merges <= most:
+            yield "tokenizer merges", self.merges, f"at most {most}"
+        if self.scoring not in get_args(Scoring):
+            yield "scoring", self.scoring, "'softmax' or 'sigmoid'"
+
+    def resized(self, size: int) -> Spec:
+        """Return the spec of the same network for images of another size.
+
+        Raises ValueError when its image tower cannot have that size.
+        """
+        vision = self.network.vision
+        if vision.stride is None:
+            raise ValueError("the embedded model's size is fixed")
+        limit = LIMITS["image_size"]
+        if type(size) is not int or not 0 < size <= limit or size % vision.stride:
+            raise ValueError(f"expected a multiple of {vision.stride} pixels up to {limit}")
+        network = replace(self.network, vision=vision.resized(size))
+        return replace(self, network=network, preprocess=replace(self.preprocess, size=size))
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is published about a checkpoint besides its files.
+
+    Two uses: bare tensors do not say their activation and preprocessing, so those of a published
+    checkpoint that they resemble hold. And a catalogued checkpoint is loaded as published even
+    where a config beside it says otherwise, since its published accuracy was measured so: a config
+    uploaded later costs up to 2.7 points when it is believed (laion400m_e32 as GELU).
+    """
+
+    activation: Activation
+    preprocess: PreprocessConfig
+    embed_dim: int | None = None  # None: not known, as all fields below
+    context_length: int | None = None
+    activation_is_sourced: bool = True  # False: a config beside the weights knows better
+
+    def size_conflicts(self, spec: Spec) -> list[str]:
+        """Name the sizes that differ: then the files are of another checkpoint."""
+        return _differences(
+            ("image_size", spec.network.vision.image_size, self.preprocess.size),
+            ("embed_dim", spec.network.embed_dim, self.embed_dim),
+            ("context_length", spec.network.text.context_length, self.context_length),
+        )
+
+    def recipe_conflicts(self, spec: Spec) -> list[str]:
+        """Name what a config says otherwise about activation and preprocessing."""
+        activation = self.activation if self.activation_is_sourced else None
+        return _differences(
+            ("activation", spec.network.text.activation, activation),
+            *(
+                (name, getattr(spec.preprocess, name), getattr(self.preprocess, name))
+                for name in ("mean", "std", "interpolation", "resize_mode")
+            ),
+        )
+
+    def applied_to(self, spec: Spec) -> Spec:
+        """Return a spec with the published activation and preprocessing."""
+        network = spec.network
+        if self.activation_is_sourced:
+            network = replace(
+                network,
+                vision=_with_activation(network.vision, self.activation),
+                text=replace(network.text, activation=self.activation),
+            )
+        preprocess = replace(self.preprocess, size=spec.preprocess.size)
+        return replace(spec, network=network, preprocess=preprocess)
+
+
+def finite(*values: object, above: float) -> bool:
+    """Tell whether all values are finite numbers above a bound."""
+    return all(isinstance(value, int | float) and above < value < math.inf for value in values)
+
+
+Config = TypeVar("Config", bound=Any)
+
+
+def _with_activation(config: Config, activation: Activation) -> Config:
+    """Set the activation of a tower whose activation can be chosen."""
+    has_one = any(field.name == "activation" for field in fields(config))
+    return replace(config, activation=activation) if has_one else config
+
+
+def _differences(*facts: tuple[str, object, object]) -> list[str]:
+    return [
+        f"{name} is {found!r}, published as {known!r}"
+        for name, found, known in facts
+        if known is not None and found != known
+    ]
+
+
+def _positive(*numbers: object) -> bool:
+    return all(type(number) is int and number > 0 for number in numbers)
+
+
+def _prefixed(part: str, problems: Iterator[Problem]) -> Iterator[Problem]:
+    for field, value, expected in problems:
+        yield f"{part} {field}", value, expected
+
+
+def _out_of_range(config: Any, *, sequences: tuple[str, ...] = ()) -> Iterator[Problem]:
+    """Yield the numbers of a configuration that lie outside of the limits of their names.
+
+    The fields named in `sequences` hold several numbers.
+    """
+    for field in fields(config):
+        name, value = field.name, getattr(config, field.name)
+        limit = LIMITS.get(name)
+        several = name in sequences and isinstance(value, tuple)
+        for number in value if several else (value,):
+            if limit and (type(number) is not int or not 0 < number <= limit):
+                yield name, number, f"1 to {limit}"
+        if name in ("eps", "temperature") and not finite(value, above=0):
+            yield name, value, "a small number above 0"
+        if name == "activation" and value not in get_args(Activation):
+            yield name, value, f"one of {get_args(Activation)}"
