@@ -8,7 +8,7 @@ and let go of afterwards.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from zeroshot.checkpoint.layouts import NO_WEIGHTS
 from zeroshot.checkpoint.mapped import joined, let_go
@@ -189,8 +190,27 @@ class Weights:
         vars(self).update(state, _maps=(), _lock=threading.RLock())
 
 
+class _SkipInitialization(TorchFunctionMode):
+    """Skip the random initialization of parameters: meta tensors have no values.
+
+    torch 2.6 imports sympy for it.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
 def blank(config: NetworkConfig) -> Network:
     """Build a network without memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _SkipInitialization():
         network = Network(config)
     return network.requires_grad_(False).eval()
