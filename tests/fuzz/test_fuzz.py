@@ -34,7 +34,8 @@ def test_nothing_escapes_our_tree(outcomes: list[tuple[str, str]]) -> None:
 def test_damage_is_mostly_refused_and_sometimes_harmless(outcomes: list[tuple[str, str]]) -> None:
     for seed in seeds():
         counts = Counter(outcome for name, outcome in outcomes if name == seed.name)
-        assert counts["'read'"] > 100, seed.name
+        # 2 % of the trials. The seed "spec" is read in 4 to 5 %: 113 to 136 times with other dice.
+        assert counts["'read'"] > 50, seed.name
         assert COUNT / len(seeds()) - counts["'read'"] > 500, seed.name
 
 
