@@ -23,7 +23,7 @@ class FastConceptTower:
         with filled(tower):
             self.tower = copy.deepcopy(tower)
         self.convolutions = copy.deepcopy(self.tower.classifier).to(dtype)
-        self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embed a batch."""
