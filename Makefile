@@ -5,8 +5,15 @@ VENV ?= .venv
 # A CPU build where the machine has no NVIDIA GPU; override with TORCH=...
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo torch || echo "-c scripts/cpu.txt torch")
 BIN = $(VENV)/bin
+# The oldest Python and the oldest releases that pyproject.toml allows. PyPI serves a CUDA build of
+# several GB on Linux; for the CPU build (200 MB), name PyTorch's own index beside it:
+#   make test-lowest LOWEST_TORCH="--extra-index-url https://download.pytorch.org/whl/cpu torch"
+LOWEST_PYTHON ?= python3.11
+LOWEST_VENV ?= .lowest-venv
+LOWEST_TORCH ?= torch
+LOWEST_BIN = $(LOWEST_VENV)/bin
 
-.PHONY: try test parity bench mini fuzz clean
+.PHONY: try test test-lowest parity bench mini fuzz clean
 
 ## Classify the example photographs with the embedded model
 try: $(VENV)/.installed
@@ -15,6 +22,10 @@ try: $(VENV)/.installed
 ## Run everything that guards main: format, lint, types, floors, tests
 test: $(VENV)/.developed
 	@PATH="$(abspath $(BIN)):$$PATH" scripts/check
+
+## Run the tests with the minimum version of every dependency; arguments for pytest in ARGS
+test-lowest: $(LOWEST_VENV)/.developed
+	@PATH="$(abspath $(LOWEST_BIN)):$$PATH" python -m pytest $(ARGS)
 
 ## Compare with OpenAI's code, open_clip and transformers, installed side by side (several GB)
 parity:
@@ -34,7 +45,7 @@ fuzz: $(VENV)/.developed
 	$(BIN)/python -m tests.fuzz.run --count 300000
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(LOWEST_VENV) build dist
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
@@ -50,3 +61,12 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 $(VENV)/.developed: $(VENV)/.torch pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $@ $(VENV)/.installed
+
+# Constraints also hold what torch itself requires, such as numpy and fsspec.
+$(LOWEST_VENV)/.developed: pyproject.toml scripts/lowest.py
+	$(LOWEST_PYTHON) -m venv $(LOWEST_VENV)
+	$(LOWEST_BIN)/python scripts/lowest.py > $(LOWEST_VENV)/lowest.txt
+	$(LOWEST_BIN)/python -m pip install --quiet --upgrade pip
+	$(LOWEST_BIN)/python -m pip install --quiet -c $(LOWEST_VENV)/lowest.txt $(LOWEST_TORCH)
+	$(LOWEST_BIN)/python -m pip install --quiet -c $(LOWEST_VENV)/lowest.txt --editable ".[dev]"
+	@touch $@

@@ -194,7 +194,7 @@ def save_torchscript(tensors: Tensors, path: Path) -> None:
     for name, tensor in tensors.items():
         tree.add(name, tensor)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript as a whole
+        warnings.filterwarnings("ignore", r"`torch\.jit\.")  # deprecated as a whole
         torch.jit.save(torch.jit.script(tree), str(path))
 
 

@@ -260,7 +260,7 @@ def setstate_archive(path: Path, canary: Path) -> None:
             return x
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"`torch\.jit\.")  # deprecated as a whole
         torch.jit.save(torch.jit.script(Evil()), str(path))
 
 

@@ -107,7 +107,7 @@ def test_the_pickles_would_run_in_pythons_own_reader(tmp_path: Path) -> None:
     assert canary.exists()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings(r"ignore:`torch\.jit\.")
 def test_the_torchscript_archive_would_run_in_torchs_own_reader(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     hostile.setstate_archive(tmp_path / "evil.pt", canary)

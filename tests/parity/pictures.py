@@ -10,6 +10,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -24,6 +25,11 @@ SOME_SENTENCES = (  # what the checkpoints' text towers are compared on
     "a very long sentence " * 40,
 )
 SOME_SIZES = ((97, 61), (61, 97), (64, 64), (200, 150), (33, 41), (48, 130))  # width, height
+# Those that the fixtures' answers hold for. They come from Pillow 13, which resamples vertically
+# first where that is cheaper, as it is for tall pictures when they shrink. Older releases start
+# horizontally, and rounding between the passes moves pixels by up to 4 grey levels.
+VERTICAL_FIRST = int(PIL.__version__.partition(".")[0]) >= 13
+COMPARED = [i for i, (w, h) in enumerate(SOME_SIZES) if VERTICAL_FIRST or w >= h]
 
 
 def photograph(width: int, height: int, seed: int, *, grain: int = 16) -> NDArray[np.uint8]:

@@ -9,13 +9,14 @@ referenced: its pages come back from the file. A module that will be run gets va
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from mmap import mmap
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from zeroshot.checkpoint.formats.mapping import release
 from zeroshot.checkpoint.tensors import NOT_WEIGHTS, StoredTensor
@@ -141,8 +142,27 @@ class Weights:
         return dict(vars(self)) | {"stored": alone, "_maps": ()}
 
 
+class _SkipInitialization(TorchFunctionMode):
+    """Skip the random initialization of parameters: meta tensors have no values.
+
+    It takes 70 ms for ViT-L/14, and torch 2.6 imports sympy for it.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
 def on_meta(config: NetworkConfig) -> Network:
     """Build a network without memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _SkipInitialization():
         network = Network(config)
     return network.requires_grad_(False).eval()

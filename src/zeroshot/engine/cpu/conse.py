@@ -28,7 +28,7 @@ class FastConSETower:
         self.tower.requires_grad_(False).eval()
         values.release()
         self.convolutions = copy.deepcopy(self.tower.classifier).to(dtype)
-        self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embed a batch."""
