@@ -20,12 +20,18 @@ test: $(VENV)/.developed
 parity:
 	PYTHON=$(PYTHON) tests/parity/environment.sh
 
-.PHONY: docs help
+.PHONY: docs wheel help
 
 ## Build the documentation site in build/docs, without a network; warnings are errors
 docs: $(VENV)/.developed
 	$(BIN)/python -m sphinx -q -b html -W --keep-going -n -d build/doctrees docs build/docs
 	@echo "open build/docs/index.html"
+
+## Build wheel and sdist in dist/ and check their metadata
+wheel: $(VENV)/.developed
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
 
 ## List the targets
 help:
