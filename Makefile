@@ -31,6 +31,25 @@ test-lowest: $(LOWEST_VENV)/.developed
 parity:
 	PYTHON=$(PYTHON) tests/parity/environment.sh
 
+.PHONY: docs wheel help
+
+## Build the documentation site in build/docs, without a network; warnings are errors
+docs: $(VENV)/.developed
+	$(BIN)/python -m sphinx -q -b html -W --keep-going -n -d build/doctrees docs build/docs
+	@echo "open build/docs/index.html"
+
+## Build wheel and sdist in dist/ and check their metadata
+wheel: $(VENV)/.developed
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+
+## List the targets
+help:
+	@awk '/^## / { text = substr($$0, 4) } \
+		/^[a-z][a-z-]*:/ { if (text) printf "%-12s %s\n", substr($$1, 1, length($$1) - 1), text } \
+		!/^## / { text = "" }' $(MAKEFILE_LIST)
+
 ## Measure against the peers, installed side by side (several GB, about half an hour)
 bench:
 	PYTHON=$(PYTHON) benchmarks/environment.sh
@@ -44,6 +63,7 @@ mini: $(VENV)/.developed
 fuzz: $(VENV)/.developed
 	$(BIN)/python -m tests.fuzz.run --count 300000
 
+## Remove the environment and everything built
 clean:
 	rm -rf $(VENV) $(LOWEST_VENV) build dist
 
