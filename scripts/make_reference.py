@@ -23,7 +23,7 @@ from peers import (  # noqa: E402
     OpenAIClip,
     SimpleTokenizer,
     clip,
-    grey_levels,
+    gray_levels,
     open_clip,
     open_clip_transform,
     openai_transform,
@@ -109,7 +109,7 @@ def resize(name: str, size: int, colors: Any, interpolation: str, mode: str) -> 
         transform = open_clip_transform(
             size, mean=mean, std=std, interpolation=interpolation, resize_mode=mode
         )
-    levels = grey_levels(transform(selfcheck.picture()), mean, std)
+    levels = gray_levels(transform(selfcheck.picture()), mean, std)
     assert levels.dtype == np.uint8
     assert levels.shape == (size, size, 3)
     return {
