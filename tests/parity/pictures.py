@@ -36,8 +36,8 @@ def photograph(width: int, height: int, seed: int, *, grain: int = 16) -> NDArra
     fast = _surface(random, width, height, cells=11)
     picture = (3 * slow + fast) // 4
     y, x = np.mgrid[:height, :width]
-    centre_x, centre_y = random.randint(0, width), random.randint(0, height)
-    disc = (x - centre_x) ** 2 + (y - centre_y) ** 2 < (max(width, height) // 4) ** 2
+    center_x, center_y = random.randint(0, width), random.randint(0, height)
+    disc = (x - center_x) ** 2 + (y - center_y) ** 2 < (max(width, height) // 4) ** 2
     picture[disc] = 255 - picture[disc]
     bar = slice(height // 3, height // 3 + 1 + height // 20)
     picture[bar] = random.randint(0, 256, 3)
