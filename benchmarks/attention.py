@@ -1,8 +1,8 @@
-"""Attention written out against torch's fused one, in whole towers of bfloat16 on this processor.
+"""Compare unfused attention with torch's fused operator, in whole bfloat16 encoders on this CPU.
 
-Not part of `make bench`, which compares with the peers: this is what `engine/attention.py` decides
-by. Agreement is the least cosine with the same weights in float32, as it is and with the mean of
-the batch taken off, which is stricter.
+Not part of `make bench`, which compares with other libraries. `engine/attention.py` is based on
+these results. Agreement is the lowest cosine with the same weights in float32, once as it is and
+once after subtracting the mean of the batch, which is stricter.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ SAMPLE = 8  # images whose embeddings are compared
 
 
 def run(written_out: bool, work: Callable[[], Tensor]) -> Tensor:
-    """Do work with attention of one kind or the other."""
+    """Run the workload with unfused or fused attention."""
     with mock.patch.object(attention, "is_written_out", return_value=written_out):
         return work()
 
 
 def nearness(found: Tensor, wanted: Tensor) -> str:
-    """State the least cosine, plain and centred."""
+    """Format the lowest cosine, plain and centered."""
     mean = wanted.mean(dim=0)
     return f"{agreement(found, wanted):.5f} / {agreement(found - mean, wanted - mean):.5f}"
 
 
 def main() -> None:
-    """Print a line for each network."""
+    """Print one line per network."""
     print(", ".join(machine().values()))
     for name, images in CASES.items():
         pixels = pictures(images, FULL[name].vision.image_size)
@@ -43,17 +43,17 @@ def main() -> None:
         wanted = exact.encode_pixels(pixels[:SAMPLE])
         del exact
         model = random_model(FULL[name], device="cpu", dtype="bfloat16")
-        kinds = {"written out": True, "fused": False}
+        kinds = {"unfused": True, "fused": False}
         contenders = {
             kind: partial(run, written_out, partial(model.encode_pixels, pixels))
             for kind, written_out in kinds.items()
         }
         found = alternate(contenders, rounds=ROUNDS)
         near = {kind: nearness(work()[:SAMPLE], wanted) for kind, work in contenders.items()}
-        speeds = " : ".join(f"{images / found.median(kind):.2f}" for kind in kinds)
+        speeds = " vs. ".join(f"{images / found.median(kind):.2f}" for kind in kinds)
         print(
-            f"{name}: {found.ratio('written out', 'fused'):.3f}x of fused, {speeds} images/s; "
-            f"cosine {near['written out']}, fused {near['fused']}"
+            f"{name}: {found.ratio('unfused', 'fused'):.3f}x as fast, {speeds} images/s; "
+            f"cosine {near['unfused']}, fused {near['fused']}"
         )
 
 

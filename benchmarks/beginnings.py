@@ -1,7 +1,7 @@
-"""What it saves that texts which begin alike share their beginning, by the number of labels.
+"""Measure the gain from sharing common prompt prefixes, by the number of labels.
 
-Not part of `make bench`, which compares with the peers: this is what `engine/text.py` decides by.
-The same prompts are run as they are, and with every text taken to begin like no other.
+Not part of `make bench`, which compares with other libraries. `engine/text.py` is based on these
+results. The same prompts run with prefix sharing and without.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ ROUNDS = 3
 
 
 def apart(work: Callable[[], Tensor]) -> Tensor:
-    """Do work with every text run whole."""
+    """Run the workload without prefix sharing."""
     with mock.patch.object(text, "_alike", return_value=0):
         return work()
 
 
 def main() -> None:
-    """Print a line for each number of labels."""
+    """Print one line per number of labels."""
     print(", ".join(machine().values()))
     labels = [names[0] for names in prompts.labels("imagenet").values()]
     templates = prompts.get("imagenet").templates
@@ -43,7 +43,7 @@ def main() -> None:
             contenders = {"shared": shared, "apart": partial(apart, shared)}
             near = agreement(shared(), apart(shared))
             found = alternate(contenders, rounds=ROUNDS)
-            seconds = " : ".join(f"{found.median(kind):.2f}" for kind in contenders)
+            seconds = " vs. ".join(f"{found.median(kind):.2f}" for kind in contenders)
             print(
                 f"{len(templates)} x {count} {dtype}: {found.ratio('shared', 'apart'):.2f}x as "
                 f"fast, {seconds} s; cosine {near:.6f}"

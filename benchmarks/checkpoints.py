@@ -1,7 +1,8 @@
-"""Seeded checkpoints in layouts that zeroshot and its peers read: one file, the same weights.
+"""Seeded checkpoints in formats that zeroshot and other libraries read, with the same weights.
 
-Written without any peer: speed does not depend on the weights, agreement does, and these are drawn
-so that different inputs get clearly different embeddings (`zeroshot.bench.draw`).
+They are written without the other libraries. Speed does not depend on the weights, but agreement
+does: they are generated so that different inputs get clearly different embeddings
+(`zeroshot.bench.draw`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from zeroshot.spec import (
 )
 from zeroshot.tokenizers.clip import END, START, ClipTokenizer
 
-VOCABULARY = 49_408  # ids of CLIP's tokenizer
+VOCABULARY = 49_408  # size of CLIP's vocabulary
 WIDE = TextConfig(77, VOCABULARY, 768, 12, 12, 3072, "quick_gelu")
 RN50_TEXT = TextConfig(77, VOCABULARY, 512, 12, 8, 2048, "quick_gelu")
 FULL = {  # paper, appendix F
@@ -47,7 +48,7 @@ TO_HUGGINGFACE = (
     (r"^visual\.class_embedding$", "vision_model.embeddings.class_embedding"),
     (r"^visual\.conv1\.", "vision_model.embeddings.patch_embedding."),
     (r"^visual\.positional_embedding$", "vision_model.embeddings.position_embedding.weight"),
-    (r"^visual\.ln_pre\.", "vision_model.pre_layrnorm."),  # spelt like this in the files
+    (r"^visual\.ln_pre\.", "vision_model.pre_layrnorm."),  # spelled like this in the files
     (r"^visual\.ln_post\.", "vision_model.post_layernorm."),
     (r"^visual\.transformer\.resblocks\.", "vision_model.encoder.layers."),
     (r"^visual\.proj$", "visual_projection.weight"),
@@ -64,17 +65,17 @@ TO_HUGGINGFACE = (
 
 
 def config(run: Run, name: str) -> NetworkConfig:
-    """Return the network of this name, or the tiny one that stands in for it."""
+    """Return the network with this name, or its tiny substitute."""
     return run.size(FULL, TINY)[name]
 
 
 def transformers_folder(run: Run, name: str) -> Path:
-    """Return a folder in the layout of transformers' CLIPModel; made when it is not there."""
+    """Return a folder in the format of transformers' CLIPModel; create it if missing."""
     return _made(run.work / f"{name.replace('/', '-')}-transformers", config(run, name), _write_hf)
 
 
 def open_clip_folder(run: Run, name: str) -> Path:
-    """Return a folder in open_clip's layout, with OpenAI's names; made when it is not there."""
+    """Return a folder in open_clip's format with OpenAI's names; create it if missing."""
     return _made(run.work / f"{name.replace('/', '-')}-open_clip", config(run, name), _write_open)
 
 
@@ -153,7 +154,7 @@ def _write_hf(folder: Path, network: NetworkConfig) -> None:
 
 
 def _write_tokenizer(folder: Path, context_length: int) -> None:
-    """Write the vocabulary as transformers' CLIPTokenizer reads it."""
+    """Write the vocabulary in the format of transformers' CLIPTokenizer."""
     from zeroshot.tokenizers.clip import MERGES, _merges, _symbols
 
     assert ClipTokenizer().vocab_size == VOCABULARY
@@ -232,13 +233,13 @@ def _write_open(folder: Path, network: NetworkConfig) -> None:
 
 
 def _settled(config: NetworkConfig, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give batch norms the statistics of pictures, as training does: values stay near one."""
+    """Set batch norm statistics from images, so that values stay near one."""
     network = Network(config)
     network.load_state_dict(tensors)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.reset_running_stats()
-            module.momentum = None  # the mean of all that is seen
+            module.momentum = None  # cumulative mean
     with torch.no_grad():
         network.train().visual(pictures(8, config.vision.image_size))
     return network.state_dict()
@@ -249,10 +250,10 @@ def _json(path: Path, content: object) -> None:
 
 
 def unit(embeddings: Tensor) -> Tensor:
-    """Scale rows to unit length, in float32."""
+    """L2-normalize rows in float32."""
     return torch.nn.functional.normalize(embeddings.float(), dim=-1)
 
 
 def agreement(ours: Tensor, theirs: Tensor) -> float:
-    """Return the least cosine between rows of embeddings."""
+    """Return the lowest cosine between rows of embeddings."""
     return float((unit(ours) * unit(theirs)).sum(dim=1).min())

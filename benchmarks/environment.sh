@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Run a script, run.py if none is named, in an environment with the peers that zeroshot is timed
-# against, which is made first or brought up to date: several GB, since PyPI serves CUDA builds.
+# Run a script (default: run.py) in an environment with the libraries that zeroshot is compared with.
+# Creates or updates the environment first. It needs several GB, because PyPI provides CUDA builds.
 #
-#   benchmarks/environment.sh                                  # what `make bench` does
+#   benchmarks/environment.sh                                  # same as `make bench`
 #   benchmarks/environment.sh benchmarks/images.py --only T4   # one group, one target
 #
-#   BENCH_VENV  where it lies  (default: .bench-venv in the checkout; git-ignored)
-#   PYTHON      what makes it  (default: python3)
+#   BENCH_VENV  path of the environment   (default: .bench-venv in the checkout; git-ignored)
+#   PYTHON      interpreter to create it  (default: python3)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,7 +17,7 @@ python=$venv/bin/python
 [[ -x $python ]] || "${PYTHON:-python3}" -m venv "$venv"
 if ! cmp -s "$here/requirements.txt" "$venv/.peers"; then
     "$python" -m pip install --requirement "$here/requirements.txt"
-    # OpenVINO runs without it, and a benchmark has nothing to report to anybody
+    # Disable telemetry; OpenVINO runs without it
     "$python" -m pip uninstall --yes openvino-telemetry
     cp "$here/requirements.txt" "$venv/.peers"
 fi

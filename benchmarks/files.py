@@ -1,8 +1,8 @@
-"""T12: JPEG files to the five best of 1000 labels, against what users of the peers write.
+"""T12: JPEG files to the top 5 of 1000 labels, compared with typical code for other libraries.
 
-The head is built before; only the transformers pipeline cannot keep one and encodes every label
-for every call, so it gets two files. The limit is the time of the model alone on pixels that lie
-ready: decoding would then be free.
+The label embeddings are computed beforehand. Only the transformers pipeline does not keep them and
+encodes all labels on every call, so it processes two files. The limit is the time of the model on
+preprocessed pixels, as if decoding were free.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zeroshot.diagnostics.bench import alternate, gemm, pictures, timed
 from zeroshot.machine import cores
 
 BFLOAT16, FLOAT32 = "bfloat16", "float32"
-BATCH = 32  # images, of the peers
+BATCH = 32  # images, for the other libraries
 TOP = 5
 OURS = "zeroshot stream bfloat16"
 OPEN_CLIP = "open_clip float32, DataLoader"
@@ -37,7 +37,7 @@ TARGETS = {OPEN_CLIP: 5.5, LOOP: 1.5, PIPELINE: 500.0}
 
 
 def measure(run: Run) -> Iterator[Row]:
-    """Let everyone classify files, as many as it gets through in a few seconds."""
+    """Classify files with every contender, as many as it processes in a few seconds."""
     if not run.wants("T12"):
         return
     folder = transformers_folder(run, "ViT-B/32")
@@ -77,11 +77,11 @@ def measure(run: Run) -> Iterator[Row]:
         speeds[PIPELINE] = len(few) / seconds
         ratios[PIPELINE] = len(files) / again / speeds[PIPELINE]
     for name, least in TARGETS.items():
-        what = f"files to top 5 of {len(labels)} labels, {OURS} : {name}"
+        what = f"files to top 5 of {len(labels)} labels, {OURS} vs. {name}"
         if name not in speeds:
             yield Row("T12", what, None, f"{speeds[OURS]:.1f} images/s", least)
             continue
-        figures = f"{speeds[OURS]:.1f} : {speeds[name]:.4g} images/s; model alone "
+        figures = f"{speeds[OURS]:.1f} vs. {speeds[name]:.4g} images/s; model alone "
         figures += f"{speeds[ALONE]:.0f}; {probe}"
         bars = {who: speed for who, speed in speeds.items() if who != ALONE}
         yield Row(
@@ -117,7 +117,7 @@ class _Files(torch.utils.data.Dataset[Tensor]):
 
 
 def open_clip_loader(run: Run, _: Path, head: Tensor) -> Callable[[Sequence[Path]], object]:
-    """Write the loop of open_clip's own zero-shot evaluation: a DataLoader with a worker a core."""
+    """Return open_clip's zero-shot evaluation loop: a DataLoader with one worker per core."""
     model, transform = peers.open_clip_model(open_clip_folder(run, "ViT-B/32"))
 
     @torch.inference_mode()
@@ -131,7 +131,7 @@ def open_clip_loader(run: Run, _: Path, head: Tensor) -> Callable[[Sequence[Path
 
 
 def transformers_loop(_: Run, folder: Path, head: Tensor) -> Callable[[Sequence[Path]], object]:
-    """Write what transformers' documentation shows, in bfloat16 and with a head kept."""
+    """Return the loop from transformers' documentation, in bfloat16 with a stored head."""
     model = peers.transformers_model(folder, BFLOAT16)
     processor = peers.transformers().CLIPImageProcessor.from_pretrained(folder)
 
@@ -149,14 +149,14 @@ def transformers_loop(_: Run, folder: Path, head: Tensor) -> Callable[[Sequence[
 
 
 def transformers_pipeline(folder: Path) -> Any:
-    """Make the pipeline that transformers offers for the task."""
+    """Create transformers' pipeline for the task."""
     return peers.transformers().pipeline(
         "zero-shot-image-classification", model=str(folder), device="cpu"
     )
 
 
 def best(embeddings: Tensor, head: Tensor) -> Tensor:
-    """Return the places of the best labels of each image."""
+    """Return the indices of the best labels of each image."""
     return (100 * unit(embeddings) @ head.T).softmax(dim=-1).topk(min(TOP, len(head))).indices
 
 

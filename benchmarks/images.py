@@ -1,8 +1,8 @@
-"""T1 T2 T4 T5 T6 T14: the image towers, against transformers, OpenVINO and OpenAI's own code.
+"""T1 T2 T4 T5 T6 T14: image encoders, compared with transformers, OpenVINO and OpenAI's code.
 
-All contenders embed the same pixels in one process, taking turns; ours by `model.encode_pixels`,
-each peer in the batch size that suits it best. The limit is the matrix multiplication timed between
-the rounds, and the work that of the full network for everyone.
+All contenders embed the same pixels in one process and alternate. zeroshot uses
+`model.encode_pixels`; each other library uses its fastest batch size. The limit is the matrix
+multiplication timed between the rounds; the operation count is that of the full network for all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zeroshot.diagnostics.bench import GEMM_SIDE, Rounds, alternate, flop_per_im
 from zeroshot.nn.network import Network
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
-BEST_BATCH = 32  # images, of transformers on a CPU (design notes: 8 to 32 are alike)
+BEST_BATCH = 32  # images, for transformers on a CPU (8 to 32 are equally fast)
 READING = "reading the bfloat16 weights once"
 LIMIT = {FLOAT32: "a float32 GEMM", BFLOAT16: "a bfloat16 GEMM"}
 
@@ -31,7 +31,7 @@ Contenders = dict[str, Callable[[], Tensor]]
 
 
 def measure(run: Run) -> Iterator[Row]:
-    """Measure what is asked for."""
+    """Measure the selected targets."""
     if run.wants("T1", "T2"):
         yield from throughput(run)
     if run.wants("T4"):
@@ -46,7 +46,7 @@ def measure(run: Run) -> Iterator[Row]:
 
 @contextmanager
 def memory_given_back() -> Iterator[None]:
-    """Let go of models before the next ones come."""
+    """Release models before the next ones are loaded."""
     try:
         yield
     finally:
@@ -54,13 +54,13 @@ def memory_given_back() -> Iterator[None]:
 
 
 def ours(folder: object, dtype: str, pixels: Tensor, name: str | None = None) -> Contenders:
-    """Embed pixels by zeroshot."""
+    """Embed pixels with zeroshot."""
     model = zeroshot.load(folder, device="cpu", dtype=dtype)  # type: ignore[arg-type]
     return {name or f"zeroshot {dtype}": partial(model.encode_pixels, pixels)}
 
 
 def taken(run: Run, contenders: Mapping[str, Callable[[], object]], rounds: int) -> Rounds:
-    """Let contenders take turns, with both probes between."""
+    """Run contenders alternately, with both GEMM probes in between."""
     return alternate(
         contenders,
         rounds=run.size(rounds, 1),
@@ -70,7 +70,7 @@ def taken(run: Run, contenders: Mapping[str, Callable[[], object]], rounds: int)
 
 
 def flop(run: Run, name: str) -> float:
-    """Count the work of one image in the full network."""
+    """Count the operations of one image in the full network."""
     network = config(run, name)
     return flop_per_image(Network(network).visual, network.vision.image_size)
 
@@ -87,12 +87,12 @@ def row(
     least: float | None = None,
     note: str = "",
 ) -> Row:
-    """State a throughput against another."""
+    """Return a row that compares two throughputs."""
     dtype = BFLOAT16 if BFLOAT16 in name else FLOAT32
     gemm = f"GEMM {found.gemm(FLOAT32):,.0f} / {found.gemm(BFLOAT16):,.0f} GFLOP/s"
     if over not in found.seconds:
         return Row(number, what, None, gemm, least)
-    speeds = f"{images / found.median(name):.1f} : {images / found.median(over):.1f} images/s"
+    speeds = f"{images / found.median(name):.1f} vs. {images / found.median(over):.1f} images/s"
     share = found.share(name, images * flop, dtype)
     figures = "; ".join(part for part in (speeds, note, gemm) if part)
     bars = {who: images / found.median(who) for who in found.seconds}
@@ -110,7 +110,7 @@ def row(
 
 
 def throughput(run: Run) -> Iterator[Row]:
-    """T1 and T2: ViT-B/32, everyone in one run."""
+    """T1 and T2: ViT-B/32, all contenders in one run."""
     with memory_given_back():
         folder = transformers_folder(run, "ViT-B/32")
         size = config(run, "ViT-B/32").vision.image_size
@@ -143,7 +143,7 @@ def throughput(run: Run) -> Iterator[Row]:
             ("T2", exact, "OpenVINO float32", None),
         ):
             if run.wants(number):
-                what = f"ViT-B/32 images/s, {name} : {over}"
+                what = f"ViT-B/32 images/s, {name} vs. {over}"
                 yield state(
                     number=number, what=what, name=name, over=over, least=least, note=cosines[name]
                 )
@@ -165,15 +165,17 @@ def latency(run: Run) -> Iterator[Row]:
                 encode = peers.openvino_images(model, size, BFLOAT16, batch=1, streams=1)
                 contenders["OpenVINO bfloat16"] = partial(encode, pixels)
         tower = Network(config(run, "ViT-B/32")).visual
-        weights = torch.zeros(sum(p.numel() for p in tower.parameters()) // 2)  # as many bytes
+        weights = torch.zeros(
+            sum(p.numel() for p in tower.parameters()) // 2
+        )  # same number of bytes
         found = taken(run, contenders | {READING: weights.sum}, rounds=40)
         for over, most in (("transformers float32", 1 / 3.5), ("OpenVINO bfloat16", 1.0)):
-            what = f"ViT-B/32, one image, {name} : {over}"
+            what = f"ViT-B/32, one image, {name} vs. {over}"
             most = round(most, 3)
             if over not in contenders:
                 yield Row("T4", what, None, "", most=most)
                 continue
-            ms = f"{found.median(name) * 1e3:.1f} : {found.median(over) * 1e3:.1f} ms"
+            ms = f"{found.median(name) * 1e3:.1f} vs. {found.median(over) * 1e3:.1f} ms"
             figures = f"{ms}; {READING} {found.median(READING) * 1e3:.1f} ms"
             reached = 1 / found.ratio(name, over)
             share = found.ratio(name, READING)
@@ -199,7 +201,7 @@ def larger(run: Run) -> Iterator[Row]:
             yield row(
                 found,
                 number="T5",
-                what=f"{model_name} images/s, {name} : {over}",
+                what=f"{model_name} images/s, {name} vs. {over}",
                 name=name,
                 over=over,
                 images=images,
@@ -230,7 +232,7 @@ def resnet(run: Run) -> Iterator[Row]:
             yield row(
                 found,
                 number="T6",
-                what=f"RN50 images/s, {name} : {over}",
+                what=f"RN50 images/s, {name} vs. {over}",
                 name=name,
                 over=over,
                 images=images,
@@ -241,7 +243,7 @@ def resnet(run: Run) -> Iterator[Row]:
 
 
 def openai_images(model: object, batch: int) -> Callable[[Tensor], Tensor]:
-    """Embed images by OpenAI's model, a batch at a time."""
+    """Embed images with OpenAI's model, one batch at a time."""
 
     @torch.inference_mode()
     def encode(pixels: Tensor) -> Tensor:
@@ -251,7 +253,7 @@ def openai_images(model: object, batch: int) -> Callable[[Tensor], Tensor]:
 
 
 def batches(run: Run) -> Iterator[Row]:
-    """T14: the same images, handed over in batches of different size."""
+    """T14: the same images in batches of different sizes."""
     with memory_given_back():
         model = zeroshot.load(transformers_folder(run, "ViT-B/32"), device="cpu", dtype=BFLOAT16)
         images = run.size(256, 8)
@@ -272,7 +274,7 @@ def batches(run: Run) -> Iterator[Row]:
         )
         yield Row(
             "T14",
-            f"ViT-B/32 {BFLOAT16}, batch of {sizes[-1]} : the best batch",
+            f"ViT-B/32 {BFLOAT16}, batch of {sizes[-1]} vs. the fastest batch size",
             found.ratio(largest, best),
             f"images/s by batch: {speeds}; GEMM {found.gemm(BFLOAT16):,.0f} GFLOP/s",
             least=0.97,

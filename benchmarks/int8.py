@@ -1,9 +1,10 @@
-"""Whether int8 would pay: how near it is on the embedded model, how fast on this processor.
+"""Measure int8: accuracy on the embedded model, speed on this CPU.
 
-Not part of `make bench`, since zeroshot has no int8: this is what that decision rests on. Weights
-are rounded to int8 with a scale a row. Activations are rounded as they come, with one scale for
-all of a batch, which is what torch's int8 maps take, or with one for each token, which they do
-not. Agreement is that of the embedded model's text tower on sentences about ImageNet's classes.
+Not part of `make bench`. zeroshot does not support int8; that decision is based on these results.
+Weights are quantized to int8 with one scale per row. Activations are quantized dynamically: with
+one scale per batch, as torch's int8 operators require, or with one per token, which they do not
+support. Accuracy is measured with the embedded model's text encoder on sentences about ImageNet
+classes.
 """
 
 from __future__ import annotations
@@ -25,27 +26,27 @@ from zeroshot.engine import Engine
 from zeroshot.engine.cpu.linear import Linear
 from zeroshot.spec import ViTConfig
 
-LEVELS = 127  # of int8 on either side of zero
-ROWS = 400  # tokens of eight images, as a worker runs them
+LEVELS = 127  # int8 levels on either side of zero
+ROWS = 400  # tokens of eight images, the batch of one worker
 SAMPLE = 200  # labels
 plain_linear = F.linear
 
 
 def rounded(x: Tensor, *, rows: bool) -> Tensor:
-    """Round to whole multiples of a 127th of the largest value, of each row or of all."""
+    """Round to multiples of 1/127 of the largest value, per row or overall."""
     largest = x.abs().amax(dim=-1, keepdim=True) if rows else x.abs().max()
     scale = largest.clamp(min=1e-12) / LEVELS
     return (x / scale).round() * scale
 
 
-def quantised(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, rows: bool) -> Tensor:
-    """Stand in for `F.linear`: the numbers of int8 arithmetic, computed in float32."""
+def quantized(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, rows: bool) -> Tensor:
+    """Replace `F.linear`: results of int8 arithmetic, computed in float32."""
     return plain_linear(rounded(x, rows=rows), rounded(weight, rows=True), bias)
 
 
 @torch.inference_mode()
 def agreement() -> None:
-    """Print cosines with float32 of sentences that the embedded model's text tower embeds."""
+    """Print cosines between int8 and float32 text embeddings of the embedded model."""
     model = zeroshot.load("mini", device="cpu", dtype="float32")
     config, cpu = model.spec.network, torch.device("cpu")
     engine = Engine(model.checkpoint.weights, config, cpu, torch.float32, plain=True)
@@ -53,17 +54,17 @@ def agreement() -> None:
     templates = prompts.get("imagenet7").templates
     ids = model.tokenizer.rows([t.replace("{}", label) for t in templates for label in labels])
     wanted = engine.encode_ids(ids)
-    centre = wanted.mean(dim=0)
-    for what, rows in (("one scale a batch", False), ("one scale a token", True)):
-        with mock.patch("torch.nn.functional.linear", partial(quantised, rows=rows)):
+    center = wanted.mean(dim=0)
+    for what, rows in (("one scale per batch", False), ("one scale per token", True)):
+        with mock.patch("torch.nn.functional.linear", partial(quantized, rows=rows)):
             found = engine.encode_ids(ids)
         least = float((found * wanted).sum(dim=1).min())
-        apart = float(F.cosine_similarity(found - centre, wanted - centre).min())
-        print(f"{what}: least cosine {least:.5f}, centred {apart:.5f}, of {len(ids)} sentences")
+        apart = float(F.cosine_similarity(found - center, wanted - center).min())
+        print(f"{what}: lowest cosine {least:.5f}, centered {apart:.5f}, {len(ids)} sentences")
 
 
 class Int8:
-    """A linear map by oneDNN's int8 kernel, its input rounded as it comes."""
+    """A linear layer with oneDNN's int8 kernel and dynamic quantization of its input."""
 
     def __init__(self, weight: Tensor, bias: Tensor, fused: str) -> None:
         self.scales = weight.abs().amax(dim=1) / LEVELS
@@ -84,7 +85,7 @@ class Int8:
 
 @torch.inference_mode()
 def speed() -> None:
-    """Print how the linear maps of a ViT-B/32 block compare with bfloat16, on one core."""
+    """Compare the linear layers of a ViT-B/32 block with bfloat16, on one core."""
     torch.set_num_threads(1)
     vision = BASE.vision
     assert isinstance(vision, ViTConfig)
@@ -103,7 +104,7 @@ def speed() -> None:
     taken = alternate({k: lambda v=v: [one() for one in v] for k, v in work.items()}, rounds=30)
     ms = {name: 1e3 * statistics.median(seconds) for name, seconds in taken.seconds.items()}
     print(
-        f"linear maps of one block, {ROWS} tokens, one core: bfloat16 {ms['bfloat16']:.2f} ms, "
+        f"linear layers of one block, {ROWS} tokens, one core: bfloat16 {ms['bfloat16']:.2f} ms, "
         f"int8 {ms['int8']:.2f} ms, {taken.ratio('int8', 'bfloat16'):.2f}x"
     )
 

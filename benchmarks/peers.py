@@ -1,6 +1,6 @@
-"""The peers as their own documentation runs them: transformers, open_clip, OpenAI's clip, OpenVINO.
+"""Other libraries, used as documented: transformers, open_clip, OpenAI's clip, OpenVINO.
 
-Each is imported when it is asked for, and only where it is installed.
+Each is imported on first use, and only if it is installed.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from torch import Tensor
 
 from zeroshot.machine import cores
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything measured lies on this disk
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything measured is on this disk
 PACKAGES = ("transformers", "open_clip_torch", "clip-anytorch", "openvino")
 VERSIONS = ("torch", "torchvision", *PACKAGES, "pillow")
-OPENVINO_BATCH = 16  # images a request; two such streams are its fastest on two cores
+OPENVINO_BATCH = 16  # images per request; two such streams are fastest on two cores
 
 Encoder = Callable[[Tensor], Tensor]
 
 
 def installed(*modules: str) -> bool:
-    """Tell whether modules can be imported."""
+    """Return whether modules can be imported."""
     return all(importlib.util.find_spec(module) is not None for module in modules)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the peers that are installed."""
+    """Return the versions of the installed libraries."""
     found = {}
     for package in VERSIONS:
         try:
@@ -67,7 +67,7 @@ def transformers_model(folder: Path, dtype: str) -> Any:
 
 
 def transformers_images(model: Any, batch: int) -> Encoder:
-    """Embed images a batch at a time."""
+    """Embed images one batch at a time."""
 
     @torch.inference_mode()
     def encode(pixels: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def transformers_images(model: Any, batch: int) -> Encoder:
 
 
 def transformers_texts(model: Any, batch: int) -> Encoder:
-    """Embed ids, padded to the context length as CLIP's own code does, a batch at a time."""
+    """Embed ids one batch at a time, padded to the context length like CLIP's own code."""
 
     @torch.inference_mode()
     def encode(ids: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class _ImageFeatures(torch.nn.Module):
 def openvino_images(
     model: Any, size: int, dtype: str, *, batch: int = OPENVINO_BATCH, streams: int | None = None
 ) -> Encoder:
-    """Compile the image tower of a transformers model; `streams` requests run at once."""
+    """Compile the image encoder of a transformers model with `streams` parallel requests."""
     import openvino
 
     streams = streams or cores()
@@ -153,8 +153,8 @@ def openai() -> Any:
     """Import clip/ of openai/CLIP."""
     import packaging.version
 
-    # clip/clip.py still says `from pkg_resources import packaging`, gone from setuptools since 70;
-    # the release of torch that we pin wants a newer one.
+    # clip/clip.py imports packaging from pkg_resources, which setuptools 70 removed. The pinned
+    # torch requires a newer setuptools.
     stand_in = types.ModuleType("pkg_resources")
     stand_in.packaging = packaging  # type: ignore[attr-defined]
     sys.modules.setdefault("pkg_resources", stand_in)
@@ -168,7 +168,7 @@ def openai() -> Any:
 
 
 def openai_transform(size: int) -> Any:
-    """OpenAI's preprocessing, as `clip.load` returns it."""
+    """Return OpenAI's preprocessing, the same as from `clip.load`."""
     openai()
     return sys.modules["clip.clip"]._transform(size)
 
@@ -179,7 +179,7 @@ def openai_model(folder: Path) -> Any:
 
     state = load_file(folder / "open_clip_model.safetensors")
     model = openai().model.build_model(state).float()
-    model.load_state_dict(state)  # which build_model rounds to half precision
+    model.load_state_dict(state)  # build_model rounds to half precision
     return model
 
 

@@ -1,7 +1,7 @@
-"""JPEG files of stated sizes, made of this repository's photographs, as cameras would write them.
+"""JPEG files of given sizes, generated from this repository's photographs.
 
-Enlarged pictures are smooth, so grain is added until a file has as many bytes as such a photograph
-usually has: decoding costs by the byte as well as by the pixel.
+Enlarged images are smooth, so grain is added until a file has a typical number of bytes for its
+size: the cost of decoding depends on bytes as well as on pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zeroshot.diagnostics.bench import SEED
 PHOTOS = Path(__file__).parent.parent / "examples" / "photos"
 QUALITY = 88
 SMALL, FULL_HD, TWELVE_MP = (500, 375), (1920, 1080), (4000, 3000)
-GRAIN = {SMALL: 0.0, FULL_HD: 4.0, TWELVE_MP: 3.0}  # grey levels, standard deviation
+GRAIN = {SMALL: 0.0, FULL_HD: 4.0, TWELVE_MP: 3.0}  # gray levels, standard deviation
 
 
 @cache
@@ -29,7 +29,7 @@ def _originals() -> list[Image.Image]:
 
 
 def photographs(run: Run, size: tuple[int, int], count: int) -> list[Path]:
-    """Return `count` JPEG files of this size; made when they are not there."""
+    """Return `count` JPEG files of this size; create missing ones."""
     folder = run.work / f"photographs-{size[0]}x{size[1]}"
     folder.mkdir(exist_ok=True)
     files = [folder / f"{n:04}.jpg" for n in range(count)]
@@ -42,7 +42,7 @@ def photographs(run: Run, size: tuple[int, int], count: int) -> list[Path]:
 
 
 def _photograph(n: int, size: tuple[int, int]) -> Image.Image:
-    """Take the n-th photograph, again and again mirrored and cut otherwise."""
+    """Return the n-th photograph; repeats are mirrored and cropped differently."""
     originals = _originals()
     picture = originals[n % len(originals)]
     turn = n // len(originals)

@@ -1,7 +1,7 @@
-"""T10 T11: from a JPEG file to normalised pixels, against OpenAI's own pipeline.
+"""T10 T11: from a JPEG file to normalized pixels, compared with OpenAI's preprocessing.
 
-One file after another on one thread, torch kept to one thread too: what decoding costs, not how
-well it is spread. The limit is Pillow's decoding alone, into RGB and nothing more.
+Files are processed sequentially on one thread, and torch uses one thread too: this measures the
+cost of decoding, not parallelism. The limit is Pillow's decoding to RGB alone.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Prepare = Callable[[ImageLike], object]
 
 
 def measure(run: Run) -> Iterator[Row]:
-    """Measure what is asked for."""
+    """Measure the selected targets."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         folder = transformers_folder(run, "ViT-B/32")
         exact = zeroshot.load(folder, device="cpu", dtype=FLOAT32)
-        # which is a CPU's own choice where it multiplies bfloat16, and resamples by torch
+        # the default on CPUs with native bfloat16; resamples in torch
         usual = zeroshot.load(folder, device="cpu", dtype="bfloat16")
         if run.wants("T10"):
             for size, count in ((SMALL, 40), (FULL_HD, 12)):
@@ -57,11 +57,11 @@ def compare(
     count: int,
     most: float,
 ) -> Row:
-    """Time one way of preparing against OpenAI's, on pictures of one size."""
+    """Compare one preprocessing mode with OpenAI's, on images of one size."""
     size = run.size(size, (96, 72))
     files = photographs(run, size, run.size(count, 2))
     name = "fast decoding" if number == "T11" else "zeroshot"
-    what = f"pixels of {size[0]}x{size[1]} JPEGs, {name} : {OVER}"
+    what = f"preprocessing of {size[0]}x{size[1]} JPEGs, {name} vs. {OVER}"
     alone = "decoding alone"
     side = config(run, "ViT-B/32").vision.image_size
     decode = partial(decode_only, side=2 * side if number == "T11" else None)
@@ -82,8 +82,8 @@ def compare(
         number,
         what,
         1 / found.ratio(name, OVER),
-        f"{ms[name]:.2f} : {ms[OVER]:.2f} ms, decoding alone {ms[alone]:.2f}; files of "
-        f"{mean_bytes(files) / 1e3:.0f} kB; at most {levels.max():.1f} grey levels apart, "
+        f"{ms[name]:.2f} vs. {ms[OVER]:.2f} ms, decoding alone {ms[alone]:.2f}; files of "
+        f"{mean_bytes(files) / 1e3:.0f} kB; at most {levels.max():.1f} gray levels apart, "
         f"cosine {cosine:.6f}",
         most=most,
         share=found.ratio(name, alone),
@@ -92,13 +92,13 @@ def compare(
 
 
 def each(work: Prepare, files: Sequence[Path]) -> None:
-    """Prepare files one after another."""
+    """Preprocess files sequentially."""
     for file in files:
         work(file)
 
 
 def decode_only(path: Path, side: int | None) -> None:
-    """Decode a file, at the smallest scale that leaves `side` pixels, and do nothing with it."""
+    """Decode a file at the smallest scale with at least `side` pixels, and discard it."""
     with Image.open(path) as picture:
         if side is not None:
             picture.draft("RGB", (side, side))

@@ -1,8 +1,8 @@
-"""T13: from an empty process to the first answer, against the transformers pipeline.
+"""T13: from a new process to the first result, compared with the transformers pipeline.
 
-Processes started anew for every figure: one image, three labels, the same ViT-B/32 from this disk,
-each in what it does by default. Time runs until the answer is printed: with torch a process takes
-half a second more to end. The limit is a process that only imports torch.
+Each figure uses a new process: one image, three labels, the same ViT-B/32 from the local disk, with
+default settings. Time is measured until the result is printed, because a process with torch takes
+half a second more to exit. The limit is a process that only imports torch.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from table import Row, Run, main
 LABELS = ["a cat", "a dog", "a bridge"]
 OURS, OVER = "zeroshot", "transformers pipeline"
 TORCH, PYTHON, HELP, IMPORTS = "import torch", "python", "zeroshot --help", "zeroshot's imports"
-OWN_IMPORTS = 0.15  # seconds, beyond torch and numpy
+OWN_IMPORTS = 0.15  # seconds, in addition to torch and numpy
 HELP_SECONDS = 0.15
-# A process begins with the peak of the one that started it, so Linux's own counter is read there.
+# ru_maxrss includes the peak of the parent process, so VmHWM is read on Linux.
 TELL = """
 print("\\nanswered", flush=True)
 import pathlib, resource, sys
@@ -41,14 +41,14 @@ else:
 
 @dataclass(frozen=True)
 class Life:
-    """What one process took."""
+    """Time and memory of one process."""
 
-    seconds: float  # until it had its answer
-    memory: float  # MB, at its peak
+    seconds: float  # until it printed its result
+    memory: float  # peak, in MB
 
 
 def measure(run: Run) -> Iterator[Row]:
-    """Start processes in turn, and take medians of ratios."""
+    """Start processes alternately and take medians of ratios."""
     if not run.wants("T13"):
         return
     lives = lived(run, programs(run), run.size(7, 1))
@@ -57,11 +57,11 @@ def measure(run: Run) -> Iterator[Row]:
     memory = {name: statistics.median(x.memory for x in found) for name, found in lives.items()}
     share = ratio(seconds[TORCH], seconds[OURS])
     for what, figures, most in (
-        (f"start to first answer, {OURS} : {OVER}", medians, 0.35),
-        (f"peak memory, {OURS} : {OVER}", memory, 0.65),
+        (f"start to first result, {OURS} vs. {OVER}", medians, 0.35),
+        (f"peak memory, {OURS} vs. {OVER}", memory, 0.65),
     ):
         unit, digits = ("s", 2) if figures is medians else ("MB", 0)
-        theirs = f" : {figures[OVER]:.{digits}f}" if OVER in figures else ""
+        theirs = f" vs. {figures[OVER]:.{digits}f}" if OVER in figures else ""
         text = (
             f"{figures[OURS]:.{digits}f}{theirs} {unit}, import torch {figures[TORCH]:.{digits}f}"
         )
@@ -77,22 +77,22 @@ def measure(run: Run) -> Iterator[Row]:
     )
     yield Row(
         "T13",
-        f"own imports beyond torch : {OWN_IMPORTS} s",
+        f"imports in addition to torch vs. {OWN_IMPORTS} s",
         max(beyond, 0.0) / OWN_IMPORTS,
         f"{beyond:.2f} s",
         most=1.0,
     )
     yield Row(
         "T13",
-        f"zeroshot --help : {HELP_SECONDS} s",
+        f"zeroshot --help vs. {HELP_SECONDS} s",
         medians[HELP] / HELP_SECONDS,
-        f"{medians[HELP]:.3f} s, an empty python {medians[PYTHON]:.3f}",
+        f"{medians[HELP]:.3f} s, empty Python process {medians[PYTHON]:.3f}",
         most=1.0,
     )
 
 
 def programs(run: Run) -> dict[str, str]:
-    """Write what the processes run."""
+    """Return the programs that the processes run."""
     folder = str(transformers_folder(run, "ViT-B/32"))
     image = str(photographs(run, run.size(SMALL, (96, 72)), 1)[0])
     found = {
@@ -113,7 +113,7 @@ def programs(run: Run) -> dict[str, str]:
 
 
 def lived(run: Run, programs: dict[str, str], rounds: int) -> dict[str, list[Life]]:
-    """Run every program in every round, after one round that only warms the page cache."""
+    """Run every program in every round, after one warm-up round for the page cache."""
     lives: dict[str, list[Life]] = {name: [] for name in programs}
     for turn in range(rounds if run.quick else rounds + 1):
         for name, program in programs.items():
@@ -124,11 +124,11 @@ def lived(run: Run, programs: dict[str, str], rounds: int) -> dict[str, list[Lif
 
 
 def live(program: str) -> Life:
-    """Run a program in a process of its own, which tells its answer, then its peak of memory."""
+    """Run a program in a new process, which prints its result and then its peak memory."""
     environment = os.environ | {
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "ZEROSHOT_CACHE": "off",  # labels are embedded anew, as on the first day
+        "ZEROSHOT_CACHE": "off",  # labels are embedded without a cache, as in a first run
     }
     command = [sys.executable, "-c", program + TELL]
     with TemporaryFile("w+") as complaints:

@@ -1,4 +1,4 @@
-"""What a benchmark answers: rows of target, reached, figures and share of the physical limit."""
+"""Benchmark results: rows with target, ratio, figures and fraction of the physical limit."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from typing import BinaryIO, TypeVar
 
 Value = TypeVar("Value")
 
-HEADER = ("", "what", "target", "reached", "", "of the limit", "figures")
+HEADER = ("", "comparison", "target", "ratio", "reached", "of the limit", "figures")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One target of the list, and what was reached in this run."""
+    """One target and its result in this run."""
 
     number: str  # T1 to T14
     what: str
-    reached: float | None  # a ratio; None where the other side is not installed
-    figures: str  # the medians it came from, with the probe beside them
-    least: float | None = None  # the ratio to reach, where more is better
-    most: float | None = None  # the ratio to stay under, where less is better
-    share: float | None = None  # of the physical limit that `limit` names
+    reached: float | None  # a ratio; None if the other side is not installed
+    figures: str  # the underlying medians, and the GEMM probe
+    least: float | None = None  # target ratio if higher is better
+    most: float | None = None  # target ratio if lower is better
+    share: float | None = None  # fraction of the physical limit named in `limit`
     limit: str = ""
-    bars: Mapping[str, float] = field(default_factory=dict)  # speeds by contender, ours first
-    unit: str = ""  # of the bars
+    bars: Mapping[str, float] = field(default_factory=dict)  # speeds by contender, zeroshot first
+    unit: str = ""  # unit of the bars
 
     @property
     def target(self) -> str:
-        """The target in words."""
+        """Return the target as text."""
         if self.least is not None:
             return f"≥ {self.least:g}x"
         return "" if self.most is None else f"≤ {self.most:g}x"
 
     @property
     def verdict(self) -> str:
-        """Tell whether the target was reached; empty without a target or a figure."""
+        """Return whether the target was reached; empty without a target or a result."""
         if self.reached is None or (self.least is None and self.most is None):
             return ""
         if self.least is not None:
@@ -50,7 +50,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The row as text."""
+        """Return the row as text cells."""
         return (
             self.number,
             self.what,
@@ -63,7 +63,7 @@ class Row:
 
 
 def ratio(value: float) -> str:
-    """Write a ratio with as many digits as mean something."""
+    """Format a ratio with its significant digits."""
     return f"{value:.0f}x" if value >= 100 else f"{value:.1f}x" if value >= 20 else f"{value:.3g}x"
 
 
@@ -71,35 +71,35 @@ def ratio(value: float) -> str:
 class Run:
     """How much to measure."""
 
-    quick: bool  # tiny networks and few inputs: shows that it runs, says nothing about speed
+    quick: bool  # tiny networks and few inputs: a smoke test without meaningful speeds
     only: frozenset[str]  # targets; empty for all
-    work: Path  # where checkpoints and pictures are kept from run to run
+    work: Path  # folder for checkpoints and images, reused between runs
 
     def wants(self, *numbers: str) -> bool:
-        """Tell whether one of these targets is asked for."""
+        """Return whether one of these targets is selected."""
         return not self.only or not self.only.isdisjoint(numbers)
 
     def size(self, full: Value, tiny: Value) -> Value:
-        """Choose between the size that counts and the one that only runs."""
+        """Return the full size, or the tiny one with --quick."""
         return tiny if self.quick else full
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
-    """Make a parser of the options that all benchmarks share."""
+    """Create a parser with the options shared by all benchmarks."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs")
-    parser.add_argument("--only", default="", help="targets to measure, as in T1,T7")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, as a smoke test")
+    parser.add_argument("--only", default="", help="targets to measure, for example T1,T7")
     parser.add_argument(
         "--work",
         type=Path,
         default=Path(tempfile.gettempdir()) / "zeroshot-benchmarks",
-        help="where checkpoints and pictures are kept (default: %(default)s)",
+        help="folder for checkpoints and images (default: %(default)s)",
     )
     return parser
 
 
 def run_of(arguments: argparse.Namespace) -> Run:
-    """Turn parsed options into a Run, its folder made."""
+    """Convert parsed options to a Run and create its folder."""
     work = arguments.work / ("quick" if arguments.quick else "full")
     work.mkdir(parents=True, exist_ok=True)
     only = frozenset(name.strip().upper() for name in arguments.only.split(",") if name.strip())
@@ -107,7 +107,7 @@ def run_of(arguments: argparse.Namespace) -> Run:
 
 
 def main(measure: Callable[[Run], Sequence[Row]], description: str | None) -> None:
-    """Run one group, print its table, and write it as JSON where `--json` says."""
+    """Run one group, print its table, and write it as JSON with `--json`."""
     parser = options(description)
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
@@ -123,14 +123,14 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read what `write_rows` wrote; none where there is no file."""
+    """Read rows written by `write_rows`; empty if there is no file."""
     if not path.exists():
         return []
     return [Row(**row) for row in json.loads(path.read_text("utf-8"))]
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Lay rows out for a terminal."""
+    """Format rows for a terminal."""
     cells = [HEADER, *(row.cells for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(HEADER))]
     return "\n".join(
@@ -140,20 +140,20 @@ def as_text(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """Lay rows out as a Markdown table."""
+    """Format rows as a Markdown table."""
     lines = ["| " + " | ".join(row.cells) + " |" for row in rows]
     return "\n".join(["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|", *lines])
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all."""
+    """Write a text file atomically."""
     with replace_bytes(path) as file:
         file.write(text.encode())
 
 
 @contextmanager
 def replace_bytes(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write that appears whole or not at all."""
+    """Open a file for atomic writing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

@@ -1,8 +1,8 @@
-"""T7 T9: an ImageNet head of 80 templates and 1000 labels, and the tokenising of its prompts.
+"""T7 T9: an ImageNet head of 80 templates and 1000 labels, and tokenizing of its prompts.
 
-transformers, open_clip and OpenAI's code all run 77 tokens a prompt, which would take most of an
-hour here: a sample of prompts is timed and scaled to all. Our heads are built whole, tokenising
-included, from the labels to the last row, and no cache helps.
+transformers, open_clip and OpenAI's code all run 77 tokens per prompt, which takes most of an hour
+on this machine, so a sample of prompts is timed and scaled. zeroshot builds complete heads,
+including tokenizing, without a cache.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from zeroshot.spec import TextConfig
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 OVER = "transformers float32, 77 tokens"
-BATCH = 32  # prompts, of transformers
+BATCH = 32  # prompts, for transformers
 
 
 def measure(run: Run) -> Iterator[Row]:
-    """Measure what is asked for."""
+    """Measure the selected targets."""
     labels = [names[0] for names in prompts.labels("imagenet").values()]
     labels = list(dict.fromkeys(labels))[: run.size(1000, 40)]
     templates = prompts.get("imagenet").templates[: run.size(80, 4)]
     if run.wants("T7"):
         yield from heads(run, labels, templates)
     if run.wants("T9"):
-        yield from tokenising(run, labels, templates)
+        yield from tokenizing(run, labels, templates)
 
 
 def sentences(labels: Sequence[str], templates: Sequence[str]) -> list[str]:
-    """Put every label into every template, label by label as heads do."""
+    """Insert every label into every template, in the order of heads."""
     return [template.replace("{}", label) for label in labels for template in templates]
 
 
 def heads(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row]:
-    """T7: build the whole head, exactly and in bfloat16."""
+    """T7: build the complete head in float32 and bfloat16."""
     folder = transformers_folder(run, "ViT-B/32")
     prompt_set = prompts.PromptSet(tuple(templates))
     texts = sentences(labels, templates)
@@ -53,7 +53,7 @@ def heads(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row
         model = zeroshot.load(folder, device="cpu", dtype=dtype)
         name = f"zeroshot {dtype}"
         contenders = {name: partial(Head.build, model, labels, prompt_set)}
-        Head.build(model, labels[: run.size(50, 4)], prompt_set)  # packs the tower, warms up
+        Head.build(model, labels[: run.size(50, 4)], prompt_set)  # packs the encoder and warms up
         note = ""
         if peers.installed("transformers"):
             ids = torch.from_numpy(model.tokenizer(sample))
@@ -69,7 +69,7 @@ def heads(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row
             side=run.size(GEMM_SIDE, 64),
         )
         work = flop(model.tokenizer.rows(texts), config(run, "ViT-B/32").text)
-        what = f"head of {len(templates)} x {len(labels)}, {name} : {OVER}"
+        what = f"head of {len(templates)} x {len(labels)}, {name} vs. {OVER}"
         seconds = found.median(name)
         figures = f"{seconds:.1f} s, {len(texts) / seconds:,.0f} prompts/s; {note}"
         figures += f"GEMM {found.gemm(dtype):,.0f} GFLOP/s"
@@ -82,7 +82,8 @@ def heads(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row
             "T7",
             what,
             scale * found.ratio(name, OVER),
-            f"{figures}; theirs {minutes:.0f} min, scaled from {len(sample)} prompts a round",
+            f"{figures}; transformers {minutes:.0f} min, scaled from {len(sample)} prompts "
+            "per round",
             least,
             share=found.share(name, work, dtype),
             limit=f"a {dtype} GEMM over unshared tokens",
@@ -95,9 +96,10 @@ def heads(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row
 
 
 def flop(rows: Sequence[Sequence[int]], config: TextConfig) -> float:
-    """Count what cannot be saved: linear maps over each token that differs, or follows others.
+    """Count the unavoidable operations: linear layers over each token with a distinct prefix.
 
-    Of a layer 12 w^2 multiply-adds a token; of the last one 2 w^2, and the rest for the end only.
+    A layer takes 12 w^2 multiply-adds per token. The last layer takes 2 w^2 per token, and the rest
+    only for the end-of-text token.
     """
     texts = set(map(tuple, rows))
     tokens = len({text[:length] for text in texts for length in range(1, len(text) + 1)})
@@ -105,16 +107,16 @@ def flop(rows: Sequence[Sequence[int]], config: TextConfig) -> float:
     return square * (12 * tokens * (config.layers - 1) + 2 * tokens + 10 * len(texts))
 
 
-def tokenising(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row]:
-    """T9: ids of all the head's prompts, words seen before."""
+def tokenizing(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row]:
+    """T9: ids of all prompts of the head, with a warm word cache."""
     texts = sentences(labels, templates)
     tokenizer = ClipTokenizer()
     cold = timed(lambda: tokenizer.rows(texts))
     contenders = {"zeroshot": lambda: tokenizer.rows(texts)}
     over = "OpenAI's SimpleTokenizer"
-    what = f"tokenising {len(texts):,} prompts, zeroshot : {over}"
+    what = f"tokenizing {len(texts):,} prompts, zeroshot vs. {over}"
     if not peers.installed("clip"):
-        yield Row("T9", what, None, f"first time {cold:.2f} s", least=20.0)
+        yield Row("T9", what, None, f"first call {cold:.2f} s", least=20.0)
         return
     simple = peers.openai().simple_tokenizer.SimpleTokenizer()
     contenders[over] = lambda: [simple.encode(text) for text in texts]
@@ -124,7 +126,7 @@ def tokenising(run: Run, labels: list[str], templates: Sequence[str]) -> Iterato
         "T9",
         what,
         found.ratio("zeroshot", over),
-        f"{found.median('zeroshot'):.3f} : {found.median(over):.2f} s, first time {cold:.2f} s; "
+        f"{found.median('zeroshot'):.3f} vs. {found.median(over):.2f} s, first call {cold:.2f} s; "
         + ("identical ids" if same else "IDS DIFFER"),
         least=20.0,
     )

@@ -1,7 +1,7 @@
-"""Train scikit-learn on image embeddings: which photograph is this crop from?
+"""Train a linear probe on image embeddings: which photograph is this crop from?
 
-Zero-shot labels cannot say everything; a few examples and a linear model often can.
-Needs the extra: pip install -e ".[examples]" in a checkout
+A linear model trained on a few examples can separate classes that are hard to describe with labels.
+Requires scikit-learn: pip install -e ".[examples]" in a checkout.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ PHOTOS = Path(__file__).parent / "photos"
 
 
 def views(path: Path) -> list[Image.Image]:
-    """Return crops of a photograph: a small data set out of one picture."""
+    """Return four crops of a photograph, as a small data set."""
     picture = Image.open(path).convert("RGB")
     width, height = picture.size
     corners = [(0, 0), (width // 4, 0), (0, height // 4), (width // 4, height // 4)]
@@ -31,4 +31,4 @@ truth = np.repeat(subjects, 4)
 
 embeddings = model.encode_image(pictures).numpy()
 accuracy = cross_val_score(LogisticRegression(C=100), embeddings, truth, cv=4).mean()
-print(f"{accuracy:.0%} of held-out crops recognised, {len(subjects)} subjects")
+print(f"{accuracy:.0%} of held-out crops classified correctly, {len(subjects)} classes")

@@ -1,4 +1,4 @@
-"""Name what a picture shows, in one call."""
+"""Classify one image with one call."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Build a label set of one's own: synonyms, and prompts that say what kind of picture it is."""
+"""Classify with custom labels: several names per label, and custom prompt templates."""
 
 from pathlib import Path
 

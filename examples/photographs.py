@@ -1,4 +1,4 @@
-"""Classify the photographs of this folder, each among a dozen labels, and count the right ones."""
+"""Classify the example photographs with twelve labels each and count the correct results."""
 
 import tomllib
 from pathlib import Path
@@ -9,17 +9,17 @@ PHOTOS = Path(__file__).parent / "photos"
 
 
 def main(model: str = "mini") -> int:
-    """Print a table; return how many of the photographs got their right label."""
+    """Print a table and return the number of correctly labeled photographs."""
     photographs = tomllib.loads((PHOTOS / "labels.toml").read_text("utf-8"))
     loaded = zeroshot.load(model)
     right = 0
-    print(f"{'photograph':14} {'answer':14} {'probability':>11}   right answer")
+    print(f"{'photograph':14} {'prediction':14} {'probability':>11}   correct label")
     for name, truth in photographs.items():
         found = zeroshot.classify(PHOTOS / name, truth["candidates"], model=loaded)
         right += found.label == truth["label"]
         mark = "✓" if found.label == truth["label"] else f"✗ {truth['label']}"
         print(f"{name:14} {found.label:14} {found.probability:11.0%}   {mark}")
-    print(f"{right} of {len(photographs)} right with {loaded}")
+    print(f"{right} of {len(photographs)} correct with {loaded}")
     return right
 
 

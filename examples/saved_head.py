@@ -1,4 +1,4 @@
-"""Save a head, load it again, and reuse part of it: labels are embedded only once."""
+"""Save a head, load it and reuse part of it, so labels are embedded only once."""
 
 import tempfile
 from pathlib import Path

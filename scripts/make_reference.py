@@ -1,8 +1,8 @@
-"""Write src/zeroshot/reference.json: what the reference packages answer to selfcheck's inputs.
+"""Write src/zeroshot/reference.json: outputs of the reference packages for selfcheck's inputs.
 
     tests/parity/environment.sh && .parity-venv/bin/python scripts/make_reference.py
 
-Inputs and weights come from zeroshot.selfcheck's formulas; nothing else of zeroshot runs here.
+Inputs and weights are computed by zeroshot.selfcheck; no other zeroshot code runs here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from peers import (  # noqa: E402
     OpenAIClip,
     SimpleTokenizer,
     clip,
-    grey_levels,
+    gray_levels,
     open_clip,
     open_clip_transform,
     openai_transform,
@@ -101,15 +101,15 @@ def main() -> None:
     print(f"{path.stat().st_size:,d} bytes  {path}")
 
 
-def resize(name: str, size: int, colours: Any, interpolation: str, mode: str) -> dict[str, Any]:
-    mean, std = colours
+def resize(name: str, size: int, colors: Any, interpolation: str, mode: str) -> dict[str, Any]:
+    mean, std = colors
     if (interpolation, mode) == ("bicubic", "shortest"):
         transform = openai_transform(size)
     else:
         transform = open_clip_transform(
             size, mean=mean, std=std, interpolation=interpolation, resize_mode=mode
         )
-    levels = grey_levels(transform(selfcheck.picture()), mean, std)
+    levels = gray_levels(transform(selfcheck.picture()), mean, std)
     assert levels.dtype == np.uint8
     assert levels.shape == (size, size, 3)
     return {
@@ -125,7 +125,7 @@ def resize(name: str, size: int, colours: Any, interpolation: str, mode: str) ->
 
 @torch.no_grad()
 def towers(name: str, config: NetworkConfig) -> dict[str, Any]:
-    """Ask OpenAI's code, or open_clip's where heads are not 64 wide."""
+    """Run OpenAI's code, or open_clip's for head widths other than 64."""
     if isinstance(config.vision, ViTConfig) and config.vision.activation == "gelu":
         model = open_clip_model(config)
     else:
@@ -151,8 +151,8 @@ def towers(name: str, config: NetworkConfig) -> dict[str, Any]:
     ):
         unit = found / found.norm(dim=-1, keepdim=True)
         cosines = unit @ unit.T - 2 * torch.eye(len(unit))
-        print(f"{name}, {tower}: nearest cosine {cosines.max():.3f}")
-        assert cosines.max() < 0.99, "inputs too much alike to tell a wrong tower by"
+        print(f"{name}, {tower}: highest cosine {cosines.max():.3f}")
+        assert cosines.max() < 0.99, "inputs too similar to detect a wrong encoder"
         answers[tower] = [[round(float(value), 8) for value in row] for row in unit]
     return answers
 

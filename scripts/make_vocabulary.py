@@ -2,8 +2,8 @@
 
     pip download --no-deps open_clip_torch==3.3.0 && python scripts/make_vocabulary.py *.whl
 
-The package carries OpenAI's `bpe_simple_vocab_16e6.txt.gz` (MIT), whose first line is a comment
-and of whose merges CLIP uses the first 48,894. We keep those and nothing else.
+The package contains OpenAI's `bpe_simple_vocab_16e6.txt.gz` (MIT). Its first line is a comment, and
+CLIP uses only the first 48,894 merges. Only these are written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 ORIGINAL_SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
-MERGES = 49152 - 256 - 2  # vocabulary less bytes less start and end, as in simple_tokenizer.py
+MERGES = 49152 - 256 - 2  # vocabulary minus bytes, start and end, as in simple_tokenizer.py
 TARGET = Path(__file__).parents[1] / "src" / "zeroshot" / "merges.txt.gz"
 
 

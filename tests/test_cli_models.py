@@ -35,7 +35,7 @@ def test_the_table_has_a_line_for_every_model_and_fits_a_terminal() -> None:
     )
 
 
-def test_a_line_tells_size_accuracy_speed_licence_and_place() -> None:
+def test_a_row_lists_size_accuracy_speed_license_and_place() -> None:
     (line,) = (line for line in run().splitlines() if line.startswith("ViT-B-16:dfn2b "))
 
     cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
@@ -43,8 +43,8 @@ def test_a_line_tells_size_accuracy_speed_licence_and_place() -> None:
     assert cells == ["ViT-B-16:dfn2b", "150 M", "224", "76.2 %", "fast", "Apple", "hub: apple"]
 
 
-def test_the_embedded_model_is_noted_to_be_a_stand_in() -> None:
-    assert "mini: in the package; knows what ImageNet knows" in run()
+def test_the_embedded_model_is_noted_to_be_a_demo_model() -> None:
+    assert "mini: demo model in the package, limited to ImageNet-like objects" in run()
 
 
 def test_a_family_can_be_chosen() -> None:

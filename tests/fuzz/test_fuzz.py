@@ -34,9 +34,9 @@ def test_nothing_escapes_our_tree(outcomes: list[tuple[str, str]]) -> None:
 def test_damage_is_mostly_refused_and_sometimes_harmless(outcomes: list[tuple[str, str]]) -> None:
     for seed in seeds():
         counts = Counter(outcome for name, outcome in outcomes if name == seed.name)
-        # 2 % of the trials. The seed "spec" is read in 4 to 5 %: 113 to 136 times with other dice. A
-        # config with an unknown field is refused, and damage to a key makes one.
-        least = 20 if seed.name == "config" else 50
+        # 2 % of the trials; the seed "spec" is read in 4 to 5 %. A config with an unknown field is
+        # refused, and most damage to a key makes one: 17 to 29 with different random streams.
+        least = 10 if seed.name == "config" else 50
         assert counts["'read'"] > least, seed.name
         assert COUNT / len(seeds()) - counts["'read'"] > 500, seed.name
 

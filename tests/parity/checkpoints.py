@@ -1,8 +1,8 @@
-"""Checkpoints in every layout the world uses, written by the peers themselves on seeded weights.
+"""Checkpoints in every supported format, written by the reference packages with seeded weights.
 
-Each `write_*` makes one; each `Peer` reads one back with the peer's own loading code and answers as
-that peer does. The weights are random, but drawn so that attention is not uniform and different
-inputs land far apart: a wrong activation, head count or mask then shows at once.
+Each `write_*` function writes one. Each `Peer` loads one with the reference's own code and runs it.
+The weights are random, but chosen so that attention is not uniform and different inputs get clearly
+different embeddings. A wrong activation, head count or mask is then detected.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from peers import (
 )
 from safetensors.torch import save_file
 
-REPEAT = 251  # rows after which the token embedding repeats: a prime, so neighbours differ
+REPEAT = 251  # rows after which the token embedding repeats; prime, so that adjacent rows differ
 BLOCK_NUMBER = r"(?:resblocks|encoder\.layers)\.(\d+)\."
-MODULE = "state_dict", "module."  # how open_clip's training wraps what it saves
+MODULE = "state_dict", "module."  # key and name prefix in checkpoints of open_clip's training
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A model as its own package loads and runs it, in float32 on the CPU."""
+    """A model loaded and run by its own package, in float32 on the CPU."""
 
-    transform: Callable[..., torch.Tensor]  # picture to pixels
-    image_tower: Callable[[torch.Tensor], torch.Tensor]  # pixels to embeddings, not normalised
-    text_tower: Callable[[torch.Tensor], torch.Tensor]  # ids to embeddings, not normalised
+    transform: Callable[..., torch.Tensor]  # image to pixels
+    image_tower: Callable[[torch.Tensor], torch.Tensor]  # pixels to embeddings, not normalized
+    text_tower: Callable[[torch.Tensor], torch.Tensor]  # ids to embeddings, not normalized
     logits: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits_per_image
     logit_scale: float
     context_length: int
@@ -52,17 +52,17 @@ class Peer:
     model: Any = None
 
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
-        """OpenAI's ids, cut to the context as OpenAI cuts."""
+        """Return OpenAI's ids, truncated to the context length like OpenAI does."""
         return clip.tokenize(list(texts), context_length=self.context_length, truncate=True)
 
 
 # ---- weights
 
 
-def randomise(model: torch.nn.Module, seed: int, *, logit_scale: float) -> None:
-    """Fill a model, its own initial values forgotten, from four levels a tensor.
+def randomize(model: torch.nn.Module, seed: int, *, logit_scale: float) -> None:
+    """Replace all weights of a model by random values, four levels per tensor.
 
-    Four levels, because the fixtures then compress to two bits a weight.
+    With four levels the fixtures compress to two bits per weight.
     """
     generator = torch.Generator().manual_seed(seed)
     blocks = [int(n) for name in model.state_dict() for n in re.findall(BLOCK_NUMBER, name)]
@@ -85,8 +85,8 @@ def randomise(model: torch.nn.Module, seed: int, *, logit_scale: float) -> None:
             elif leaf == "class_embedding" or ("position" in name and tensor.ndim == 2):
                 levels(tensor, 1 / 4)
             elif name.endswith("bn3.weight"):
-                # Half of what a ResNet's branches add. With all of it RN50 enlarges rounding so
-                # much that OpenAI's own float32 is 2e-5 off its float64.
+                # Half of what the branches of a ResNet add. With all of it, RN50 amplifies rounding
+                # so much that OpenAI's own float32 differs from its float64 by 2e-5.
                 levels(tensor, 1 / 32, middle=0.5)
             elif tensor.ndim == 1 and leaf in ("weight", "running_var"):
                 levels(tensor, 1 / 16, middle=1.0)
@@ -97,28 +97,28 @@ def randomise(model: torch.nn.Module, seed: int, *, logit_scale: float) -> None:
 
 
 def _step(name: str, tensor: torch.Tensor, layers: int) -> float:
-    """A power of two that keeps a layer's output about as large as its input.
+    """Return a power of two that keeps a layer's output about as large as its input.
 
-    What a deep transformer's branches add is made smaller the more there are, as OpenAI
-    initialised them. Without that ViT-B/32 enlarges rounding so much that OpenAI's own float32 is
-    7e-6 off its float64, and two right answers can lie a tolerance apart.
+    The branches of a deep transformer are scaled down with its depth, like OpenAI's initialization.
+    Without this, ViT-B/32 amplifies rounding so much that OpenAI's own float32 differs from its
+    float64 by 7e-6, and two correct results can differ by the tolerance.
     """
-    stored_transposed = name.endswith(("proj", "projection"))  # x @ proj, as OpenAI keeps it
+    stored_transposed = name.endswith(("proj", "projection"))  # x @ proj, as in OpenAI's code
     fan_in = tensor.shape[0] if stored_transposed else tensor[0].numel()
     gain = 1.0
     if any(part in name for part in ("in_proj", "q_proj", "k_proj")):
-        gain = 1.5  # attention that prefers some places over others
+        gain = 1.5  # makes attention non-uniform
     elif name.endswith(("out_proj.weight", "mlp.c_proj.weight", "mlp.fc2.weight")):
         gain = 1.0 if layers <= 3 else (2 * layers) ** -0.5
     elif tensor.ndim == 4:
-        gain = 2**0.5  # a ReLU takes half
+        gain = 2**0.5  # a ReLU halves the variance
     return 2.0 ** round(math.log2(gain / math.sqrt(5 * fan_in)))
 
 
 def settle_batch_norm(model: torch.nn.Module, pixels: torch.Tensor) -> None:
-    """Give a ResNet's BatchNorms the statistics of pictures, so that values stay near one.
+    """Set the BatchNorm statistics of a ResNet from images, so that values stay near one.
 
-    Rounded, so that they compress.
+    The statistics are rounded, so that they compress.
     """
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
@@ -141,8 +141,8 @@ def settle_batch_norm(model: torch.nn.Module, pixels: torch.Tensor) -> None:
 def write_openai_archive(model: OpenAIClip, path: Path) -> None:
     """Write a TorchScript archive like the released ones.
 
-    That is: half-precision weights, three extra scalars in the state dict, and storages that say
-    they belong on cuda:0, where OpenAI traced them.
+    It has half-precision weights, three additional scalars in the state dict, and storages marked
+    as cuda:0, the device on which OpenAI traced them.
     """
     model = model.eval()
     convert_weights(model)
@@ -172,7 +172,7 @@ def write_openai_archive(model: OpenAIClip, path: Path) -> None:
 
 
 def _move_storages(source: Path, target: Path, *, device: str) -> None:
-    """Rewrite an archive's pickles as if its storages had been saved from `device`."""
+    """Rewrite the pickles of an archive as if its storages had been saved from `device`."""
 
     def text(value: str) -> bytes:  # pickle's BINUNICODE
         return b"X" + len(value).to_bytes(4, "little") + value.encode()
@@ -202,7 +202,7 @@ def openai_peer(model: OpenAIClip) -> Peer:
 
 
 def read_openai_archive(path: Path) -> Peer:
-    """clip.load: TorchScript archive, or what torch.save made of a state dict."""
+    """Load a TorchScript archive, or a state dict written by torch.save, with clip.load."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model, _ = clip.load(str(path), device="cpu")
@@ -210,7 +210,7 @@ def read_openai_archive(path: Path) -> Peer:
 
 
 def read_openai_state_dict(path: Path) -> Peer:
-    """OpenAI's build_model on a plain state dict, its training wrapping taken off."""
+    """Load a plain state dict with OpenAI's build_model, without the training prefix."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     key, prefix = MODULE
     state = {name.removeprefix(prefix): value for name, value in state.get(key, state).items()}
@@ -230,12 +230,12 @@ def write_open_clip_folder(
     form: str = "safetensors",
     pixels: torch.Tensor | None = None,
 ) -> None:
-    """Write open_clip_config.json and weights as open_clip's push_to_hf_hub does."""
+    """Write open_clip_config.json and weights like open_clip's push_to_hf_hub."""
     folder.mkdir(parents=True, exist_ok=True)
     kwargs = {name: value for name, value in config.items() if name != "custom_text"}
     build = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
     model = build(**kwargs)
-    randomise(model, seed, logit_scale=logit_scale)
+    randomize(model, seed, logit_scale=logit_scale)
     if pixels is not None:
         settle_batch_norm(model, pixels)
     document = {"model_cfg": config, "preprocess_cfg": preprocess}
@@ -284,15 +284,15 @@ def write_hf_folder(
     logit_scale: float,
     terse: bool = False,
 ) -> None:
-    """Write a CLIPModel folder by save_pretrained, without tokenizer files.
+    """Write a CLIPModel folder with save_pretrained, without tokenizer files.
 
-    `terse` leaves out of config.json what equals the library's default, as older releases did.
+    `terse` omits values from config.json that equal the library's defaults, like older releases.
     """
     config = transformers.CLIPConfig(
         text_config=text, vision_config=vision, projection_dim=embed_dim
     )
     model = transformers.CLIPModel(config)
-    randomise(model, seed, logit_scale=logit_scale)
+    randomize(model, seed, logit_scale=logit_scale)
     model.save_pretrained(folder)
     size = vision["image_size"]
     transformers.CLIPImageProcessor(
@@ -321,7 +321,7 @@ def read_hf_folder(folder: Path) -> Peer:
     model = transformers.CLIPModel.from_pretrained(folder, local_files_only=True).eval()
     size = model.config.vision_config.image_size
     return Peer(
-        transform=open_clip_transform(size),  # OpenAI's; transformers' own is compared apart
+        transform=open_clip_transform(size),  # OpenAI's; transformers' own is compared separately
         image_tower=lambda pixels: model.get_image_features(pixel_values=pixels).pooler_output,
         text_tower=lambda ids: model.get_text_features(input_ids=ids).pooler_output,
         logits=lambda pixels, ids: model(pixel_values=pixels, input_ids=ids).logits_per_image,

@@ -1,8 +1,8 @@
-"""Compare zeroshot with the peers' own packages, live, and write docs/parity.md.
+"""Compare zeroshot with the reference implementations and write docs/parity.md.
 
-`make parity` runs it, in the environment that environment.sh makes. Weights are seeded and random,
-shapes are those of published checkpoints or awkward small ones. Exits with 1 when an error is
-above its tolerance.
+`make parity` runs this script in the environment created by environment.sh. Weights are random and
+seeded. Shapes are those of published checkpoints, or small ones that cover edge cases. Exits with 1
+if an error is above its tolerance.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ from zeroshot.tokenizers.clip import ClipTokenizer
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "docs" / "parity.md"
-EMBEDDING = 1e-5  # relative to the embedding's length, in float32
-GREY_LEVEL = 1.001  # one of 255, and room for the normalisation's rounding
+EMBEDDING = 1e-5  # relative to the embedding's norm, in float32
+GRAY_LEVEL = 1.001  # one of 255, plus the rounding of the normalization
 PROBABILITY = 1e-5
-EXAMPLES = 2500  # random texts from each of hypothesis' two strategies
+EXAMPLES = 2500  # random texts per hypothesis strategy
 VOCABULARY = 49408
-SCALED_MODES = ("I;16", "I", "F")  # ours scales them to 8 bits, the peers clip
+SCALED_MODES = ("I;16", "I", "F")  # zeroshot scales them to 8 bits, the references clip
 OPENAI, OPEN_CLIP, TRANSFORMERS = "clip-anytorch", "open_clip_torch", "transformers"
 
 LABELS = (
@@ -73,7 +73,7 @@ SEVEN_TEMPLATES = (  # OpenAI's subset, notebooks/Prompt_Engineering_for_ImageNe
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report."""
+    """One row of the report."""
 
     peer: str
     subject: str
@@ -101,9 +101,9 @@ def main() -> int:
                     f"{row.subject}: {row.what}  {row.note}",
                     flush=True,
                 )
-        except Exception as error:  # one broken part must not hide the others
+        except Exception as error:  # one failing part must not hide the others
             traceback.print_exc()
-            what = f"could not be compared: {type(error).__name__}"
+            what = f"comparison failed: {type(error).__name__}"
             case = getattr(part, "__self__", None)
             peer, subject = (case.peer, case.subject) if case else ("-", part.__name__)
             rows.append(Row(peer, subject, what, float("nan"), 0.0))
@@ -114,7 +114,7 @@ def main() -> int:
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         f"{len(rows) - len(failures)} of {len(rows)} comparisons within tolerance; "
-        f"{seconds:.0f} s, {gigabytes:.1f} GB at most; written to {REPORT.relative_to(ROOT)}"
+        f"{seconds:.0f} s, peak {gigabytes:.1f} GB; wrote {REPORT.relative_to(ROOT)}"
     )
     return 1 if failures else 0
 
@@ -124,14 +124,14 @@ def main() -> int:
 
 @dataclass(frozen=True)
 class Case:
-    """A checkpoint that a peer writes, and both read."""
+    """A checkpoint that a reference package writes and both packages read."""
 
     peer: str
     subject: str
     entry: str
     write: Callable[[Path], None]
     read: Callable[[Path], Peer]
-    like: str | None = None  # for bare tensors, which do not say their activation
+    like: str | None = None  # for bare state dicts, which do not store the activation
     head: bool = False  # compare the zero-shot head too
 
     def rows(self) -> Iterator[Row]:
@@ -159,27 +159,27 @@ class Case:
 
         ours = torch.from_numpy(np.stack([model.prepare(array) for array in photographs]))
         levels = (ours - seen).abs() * torch.tensor(peer.std)[:, None, None] * 255
-        yield self._row("pixels of photographs, grey levels", levels.max().item(), GREY_LEVEL)
+        yield self._row("pixels of photographs, gray levels", levels.max().item(), GRAY_LEVEL)
         towers = model.encode_pixels(seen)
         yield self._row(
             "image embeddings from the same pixels", far(towers, unit(image)), EMBEDDING
         )
         pictured = model.encode_image(photographs, normalize=False)
-        yield self._row("image embeddings from pictures", far(pictured, image), EMBEDDING)
+        yield self._row("image embeddings from images", far(pictured, image), EMBEDDING)
         different = (model.tokenizer(sentences, truncate=True) != ids.numpy()).any(axis=1).sum()
-        yield self._row("token rows that differ", float(different), 0.0)
+        yield self._row("token rows, mismatches", float(different), 0.0)
         written = model.encode_text(sentences, normalize=False, truncate=True)
         yield self._row("text embeddings", far(written, text), EMBEDDING)
         scale = abs(model.logit_scale / peer.logit_scale - 1)
         yield self._row("logit scale, relative", scale, 1e-6)
         scores = model.logit_scale * model.similarity(pictured, written)
         gap = (scores - logits).abs().max().item() / model.logit_scale
-        yield self._row("logits, in units of the scale", gap, EMBEDDING)
+        yield self._row("logits divided by the logit scale", gap, EMBEDDING)
         gap = (scores.softmax(dim=1) - logits.softmax(dim=1)).abs().max().item()
         yield self._row("probabilities", gap, PROBABILITY)
 
     def _compared_heads(self, model: Any, peer: Peer) -> Iterator[Row]:
-        """Ensembling: our head against open_clip's build_zero_shot_classifier."""
+        """Compare our head with open_clip's build_zero_shot_classifier (prompt ensembling)."""
         expected = open_clip.build_zero_shot_classifier(
             peer.model, open_clip.SimpleTokenizer(), list(LABELS), list(SEVEN_TEMPLATES)
         )
@@ -191,11 +191,11 @@ class Case:
         logits = peer.logit_scale * unit(peer.image_tower(seen)) @ expected
         found = torch.from_numpy(classifier.predict_proba(photographs))
         gap = (found - logits.softmax(dim=1)).abs().max().item()
-        yield self._row("probabilities of the classifier", gap, PROBABILITY)
+        yield self._row("classifier probabilities", gap, PROBABILITY)
 
 
 def far(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """The largest distance of a row from its expectation, in lengths of that."""
+    """Return the largest distance of a row from its target, relative to the target's norm."""
     return ((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max().item()
 
 
@@ -220,7 +220,7 @@ PREPROCESS = {"mean": list(OPENAI_MEAN), "std": list(OPENAI_STD)}
 def openai_archive(shape: dict[str, Any], seed: int) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         model = OpenAIClip(**shape)
-        checkpoints.randomise(model, seed, logit_scale=100.0)
+        checkpoints.randomize(model, seed, logit_scale=100.0)
         if shape["vision_patch_size"] is None:
             checkpoints.settle_batch_norm(model, pixels_of_photographs(shape["image_resolution"]))
         checkpoints.write_openai_archive(model, path)
@@ -231,7 +231,7 @@ def openai_archive(shape: dict[str, Any], seed: int) -> Callable[[Path], None]:
 def state_dict(shape: dict[str, Any], seed: int, *, zipped: bool) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         model = OpenAIClip(**shape)
-        checkpoints.randomise(model, seed, logit_scale=100.0)
+        checkpoints.randomize(model, seed, logit_scale=100.0)
         torch.save(model.state_dict(), path, _use_new_zipfile_serialization=zipped)
 
     return write
@@ -281,14 +281,14 @@ def _text(width: int, heads: int, layers: int, context: int = 77) -> dict[str, i
     }  # fmt: skip
 
 
-H_14_LIKE = {  # heads of 80, as ViT-H/14
+H_14_LIKE = {  # head width 80, as in ViT-H/14
     "embed_dim": 96,
     "vision_cfg": {
         "image_size": 224, "layers": 4, "width": 240, "head_width": 80, "patch_size": 14,
     },
     "text_cfg": _text(128, 2, 3),
 }  # fmt: skip
-BIGG_14_LIKE = {  # heads of 104 and an MLP ratio that is no whole number, as ViT-bigG/14
+BIGG_14_LIKE = {  # head width 104 and a fractional MLP ratio, as in ViT-bigG/14
     "embed_dim": 80,
     "quick_gelu": True,
     "custom_text": True,
@@ -320,21 +320,21 @@ def _cases() -> tuple[Case, ...]:
         Case(OPENAI, "TorchScript archive, ViT-B/32", "ViT-B-32.pt",
              openai_archive(VIT_B_32, 11), archive),
         Case(OPENAI, "TorchScript archive, RN50", "RN50.pt", openai_archive(RN50, 12), archive),
-        Case(OPENAI, "state dict, torch.save's zip", "zip.pt",
+        Case(OPENAI, "state dict, torch.save zip format", "zip.pt",
              state_dict(SMALL_VIT, 13, zipped=True), archive, like="ViT-B/32"),
-        Case(OPENAI, "state dict, torch.save before 1.6", "legacy.pt",
+        Case(OPENAI, "state dict, torch.save legacy format", "legacy.pt",
              state_dict(SMALL_VIT, 14, zipped=False), archive, like="ViT-B/32"),
         Case(OPEN_CLIP, "folder, safetensors, ViT-B-32 (GELU)", "b32",
              open_clip_folder(b_32, 21), folder, head=True),
         Case(OPEN_CLIP, "folder, .bin zip, ViT-B-32-quickgelu", "b32q",
              open_clip_folder(b_32_quick, 22, form="zip"), folder, head=True),
-        Case(OPEN_CLIP, "folder, .bin before 1.6, H/14-like heads of 80", "h14",
+        Case(OPEN_CLIP, "folder, legacy .bin, H/14-like, head width 80", "h14",
              open_clip_folder(H_14_LIKE, 23, form="legacy"), folder),
-        Case(OPEN_CLIP, "folder, custom text, bigG/14-like heads of 104", "bigg",
+        Case(OPEN_CLIP, "folder, custom text, bigG/14-like, head width 104", "bigg",
              open_clip_folder(BIGG_14_LIKE, 24), folder),
         Case(OPEN_CLIP, "folder, small ResNet, squash", "rn",
              open_clip_folder(SMALL_RESNET, 25, preprocess=SQUASH, pixels=resnet_pixels), folder),
-        Case(TRANSFORMERS, "CLIPModel folder, ViT-B/32, quick_gelu, terse config", "hfq",
+        Case(TRANSFORMERS, "CLIPModel folder, ViT-B/32, quick_gelu, config without defaults", "hfq",
              hf_folder("quick_gelu", 31, terse=True), checkpoints.read_hf_folder),
         Case(TRANSFORMERS, "CLIPModel folder, ViT-B/32, gelu", "hfg",
              hf_folder("gelu", 32, terse=False), checkpoints.read_hf_folder),
@@ -348,7 +348,7 @@ CASES = _cases()
 
 
 def drawn_pictures(folder: Path) -> dict[str, Image.Image]:
-    """Every kind of picture, in its own mode; the last ones decoded from files."""
+    """Return images of every kind in their own mode; the last ones are decoded from files."""
     drawn = {kind.name: kind.draw() for kind in (*pictures.KINDS, *pictures.LARGE_KINDS)}
     for name, content in pictures.encoded_files().items():
         (folder / name).write_bytes(content)
@@ -357,7 +357,7 @@ def drawn_pictures(folder: Path) -> dict[str, Image.Image]:
 
 
 def pixels() -> Iterator[Row]:
-    """Grey levels, for every kind of picture, both orders and every way to resize."""
+    """Compare gray levels for every kind of image, both orders and every resize mode."""
     ways = [("bicubic", "shortest"), ("bilinear", "shortest"), ("bicubic", "squash"),
             ("bilinear", "squash")]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -365,13 +365,13 @@ def pixels() -> Iterator[Row]:
         comparable = {n: p for n, p in drawn.items() if p.mode not in SCALED_MODES}
         for size in (224, 336):
             transform = openai_transform(size)
-            what = f"{len(comparable)} pictures at {size}, as RGB, grey levels"
+            what = f"{len(comparable)} images at {size}, as RGB, gray levels"
             yield _pixel_row(OPENAI, what, Preprocess(size), rgb_first_of(transform), comparable)
-            what = f"{len(drawn)} pictures at {size}, OpenAI's order (parity=True), grey levels"
+            what = f"{len(drawn)} images at {size}, OpenAI's order (parity=True), gray levels"
             yield _pixel_row(OPENAI, what, Preprocess(size, parity=True), transform, drawn)
         for interpolation, mode in ways:
             transform = open_clip_transform(128, interpolation=interpolation, resize_mode=mode)
-            what = f"{len(comparable)} pictures at 128, {interpolation}, {mode}, grey levels"
+            what = f"{len(comparable)} images at 128, {interpolation}, {mode}, gray levels"
             ours = Preprocess(128, interpolation=interpolation, resize_mode=mode)
             yield _pixel_row(OPEN_CLIP, what, ours, rgb_first_of(transform), comparable)
 
@@ -396,7 +396,7 @@ def _pixel_row(
     note = f"{exact} of {len(errors)} exact"
     if exact < len(errors):
         note += f", worst {worst}"
-    return Row(peer, "preprocessing", what, errors[worst], GREY_LEVEL, note)
+    return Row(peer, "preprocessing", what, errors[worst], GRAY_LEVEL, note)
 
 
 def levels_apart(
@@ -406,10 +406,10 @@ def levels_apart(
 
 
 def hf_pixels() -> Iterator[Row]:
-    """The transformers library's own preprocessing, on pictures that it crops in the same place.
+    """Compare with transformers' own preprocessing, on images that both crop at the same place.
 
-    It rounds the crop's offset down where OpenAI rounds half to even, so only pictures with an
-    even remainder can agree.
+    transformers rounds the crop offset down, OpenAI rounds half to even. Only images with an even
+    remainder can agree.
     """
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -428,7 +428,7 @@ def hf_pixels() -> Iterator[Row]:
         and int(size * max(kind.width, kind.height) / min(kind.width, kind.height)) % 2 == 0
     ]  # fmt: skip
     drawn = {kind.name: kind.draw() for kind in kinds}
-    what = f"CLIPImageProcessorPil, {len(drawn)} RGB pictures at {size}, grey levels"
+    what = f"CLIPImageProcessorPil, {len(drawn)} RGB images at {size}, gray levels"
     yield _pixel_row(TRANSFORMERS, what, Preprocess(size), transform, drawn)
 
 
@@ -436,20 +436,18 @@ def hf_pixels() -> Iterator[Row]:
 
 
 def tokens() -> Iterator[Row]:
-    """Ids of the fixture's texts, then of texts that hypothesis draws."""
+    """Compare ids of the fixture texts, then of texts generated by hypothesis."""
     openai, theirs, ours = SimpleTokenizer(), open_clip.SimpleTokenizer(), ClipTokenizer()
     stored = ROOT / "tests" / "fixtures" / "tokens.json.xz"
     texts = json.loads(lzma.decompress(stored.read_bytes()))["texts"]
     different = sum(list(ours.encode(text)) != openai.encode(text) for text in texts)
-    yield Row(OPENAI, "tokenizer", f"{len(texts)} texts, those that differ", different, 0.0)
+    yield Row(OPENAI, "tokenizer", f"{len(texts)} texts, mismatches", different, 0.0)
     cut = clip.tokenize(texts, truncate=True).numpy()
     different = int((ours(texts, truncate=True) != cut).any(axis=1).sum())
-    yield Row(
-        OPENAI, "tokenizer", f"{len(texts)} rows cut to 77, those that differ", different, 0.0
-    )
+    yield Row(OPENAI, "tokenizer", f"{len(texts)} rows truncated to 77, mismatches", different, 0.0)
     plain = [t for t in texts if "<|" not in t and "_of_text" not in t.lower()]
     different = sum(list(ours.encode(text)) != theirs.encode(text) for text in plain)
-    what = f"{len(plain)} texts without spelt-out specials, those that differ"
+    what = f"{len(plain)} texts without special tokens, mismatches"
     yield Row(OPEN_CLIP, "tokenizer", what, different, 0.0)
     for name, strategy in STRATEGIES.items():
         yield _drawn_texts(name, strategy, openai, ours)
@@ -460,7 +458,7 @@ LETTERS = st.sampled_from(BLOCKS).flatmap(lambda block: st.characters(
 PIECES = st.sampled_from((*ODD, *PHRASES, *TEMPLATES, *EMOJI)).map(lambda text: text[:80])
 STRATEGIES = {
     "random Unicode": st.text(max_size=60),
-    "pieces of every script and oddity": st.lists(
+    "fragments of all scripts and edge cases": st.lists(
         PIECES | st.text(LETTERS, max_size=8) | st.sampled_from(("&", ";", "&#", "'", " ", "<|"))
     ).map("".join),
 }
@@ -482,7 +480,7 @@ def _drawn_texts(name: str, strategy: Any, openai: SimpleTokenizer, ours: ClipTo
     with contextlib.suppress(AssertionError):
         same()
     note = f"for example {shortest[0]!r}" if shortest else ""
-    what = f"{len(seen)} texts drawn by hypothesis ({name}), those that differ"
+    what = f"{len(seen)} texts generated by hypothesis ({name}), mismatches"
     return Row(OPENAI, "tokenizer", what, float(len(shortest)), 0.0, note)
 
 
@@ -490,7 +488,7 @@ def _drawn_texts(name: str, strategy: Any, openai: SimpleTokenizer, ours: ClipTo
 
 
 def deliberate_differences() -> list[str]:
-    """How far OpenAI's order and RGB first lie apart, for each mode of picture."""
+    """Return the difference between OpenAI's order and RGB first, for each image mode."""
     by_mode: dict[str, list[NDArray[np.float32]]] = {}
     transform = openai_transform(224)
     unscaled = np.array(OPENAI_STD)[:, None, None] * 255
@@ -500,7 +498,7 @@ def deliberate_differences() -> list[str]:
         picture = kind.draw()
         gap = (transform(picture) - rgb_first(transform, picture)).abs().numpy() * unscaled
         by_mode.setdefault(kind.mode, []).append(gap)
-    lines = ["| mode of the picture | mean difference | largest |", "|---|---|---|"]
+    lines = ["| image mode | mean difference | largest |", "|---|---|---|"]
     for mode, gaps in by_mode.items():
         mean, most = np.mean([gap.mean() for gap in gaps]), max(gap.max() for gap in gaps)
         lines.append(f"| {mode} | {mean:.1f} | {most:.0f} |")
@@ -508,7 +506,7 @@ def deliberate_differences() -> list[str]:
 
 
 def extreme_difference() -> float:
-    """Grey levels by which pictures beyond pixels.LONGEST are off, at most."""
+    """Return the largest error in gray levels of images beyond pixels.LONGEST."""
     sizes = ((2, 500), (500, 2), (3, 400), (7, 1200), (1200, 7), (1, 200))
     drawn = [pictures.Kind("RGB", *size, seed=900 + i).draw() for i, size in enumerate(sizes)]
     size = 224
@@ -521,18 +519,18 @@ def extreme_difference() -> float:
 
 def write_report(rows: list[Row]) -> None:
     failures = sum(not row.good for row in rows)
-    verdict = "All within tolerance." if not failures else f"**{failures} above tolerance.**"
+    verdict = "All are within tolerance." if not failures else f"**{failures} above tolerance.**"
     versions = ", ".join(
         release(name)
         for name in (OPENAI, OPEN_CLIP, TRANSFORMERS, "torch", "torchvision", "pillow", "ftfy",
                      "regex")
     )  # fmt: skip
     lines = [
-        "# Parity with the peers' own packages",
+        "# Numerical parity",
         "",
-        "Written by `make parity` (tests/parity/compare.py); do not edit. Each peer writes a "
-        "checkpoint of seeded random weights and reads it back with its own code; zeroshot reads "
-        "the same file. float32, CPU. "
+        "Generated by `make parity` (tests/parity/compare.py); do not edit. Each reference package "
+        "writes a checkpoint with seeded random weights and reads it back with its own code. "
+        "zeroshot reads the same file. All results are in float32 on CPU. "
         f"{verdict}",
         "",
         f"Versions: {versions}; Python {platform.python_version()} on {platform.machine()}. "
@@ -540,11 +538,11 @@ def write_report(rows: list[Row]) -> None:
         "same Pillow, which both sides use here: Pillow 13 resamples tall pictures differently "
         "from older releases, by up to 4 gray levels.",
         "",
-        "Errors of embeddings are relative to the embedding's length; pixels are in grey levels "
-        "of 0..255; `same pixels` feeds both towers the peer's pixels, `from pictures` is the "
-        "whole way.",
+        "Errors of embeddings are relative to the embedding's norm. Errors of pixels are in gray "
+        "levels from 0 to 255. `from the same pixels` passes the reference's pixels to both "
+        "encoders; `from images` includes our own preprocessing.",
         "",
-        "| peer | checkpoint or part | what | worst error | tolerance | verdict |",
+        "| reference | checkpoint or component | comparison | max error | tolerance | result |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -552,29 +550,30 @@ def write_report(rows: list[Row]) -> None:
         what = what.replace("|", "\\|").replace("\n", " ")
         lines.append(
             f"| {row.peer} | {row.subject} | {what} | {_number(row.error)} "
-            f"| {_number(row.tolerance)} | {'equal' if row.good else '**differs**'} |"
+            f"| {_number(row.tolerance)} | {'pass' if row.good else '**fail**'} |"
         )
     lines += [
         "",
-        "## Where zeroshot differs on purpose",
+        "## Intentional differences",
         "",
-        "- Pictures become RGB before they are resized; OpenAI and open_clip resize first, so "
-        "that Pillow resamples palette and 1-bit pictures by nearest neighbour. "
-        "`Preprocess(..., parity=True)` gives OpenAI's order. Grey levels between the two "
-        "orders, on this suite's pictures at 224:",
+        "- Images are converted to RGB before they are resized. OpenAI and open_clip resize first, "
+        "so Pillow resamples palette and 1-bit images with nearest neighbor. "
+        "`Preprocess(..., parity=True)` uses OpenAI's order. Difference between the two orders in "
+        "gray levels, for the images of this suite at 224:",
         "",
         *deliberate_differences(),
         "",
-        "- Pictures of 16 or 32 bits a pixel are scaled to 8 bits, where the peers clip them at "
-        "255; EXIF orientation is applied, where the peers ignore it. With `parity=True` neither.",
-        "- A picture more than 100 times as long as wide is not resampled whole, for that can take "
-        "gigabytes, but only where the crop lies: up to "
-        f"{extreme_difference():.0f} grey levels on six such pictures.",
-        "- A text over the context length is an error unless `truncate=True`: as in OpenAI's "
-        "code; open_clip cuts silently.",
-        "- The transformers library's CLIP tokenizer repairs no broken Unicode and resolves no "
-        "HTML entities, and its crop rounds down where OpenAI rounds half to even; zeroshot "
-        "follows OpenAI for checkpoints of every layout.",
+        "- Images with 16 or 32 bits per pixel are scaled to 8 bits; the references clip them at "
+        "255. EXIF orientation is applied; the references ignore it. With `parity=True`, zeroshot "
+        "behaves like the references in both cases.",
+        "- For an image more than 100 times as long as wide, only the region of the crop is "
+        "resampled, because resampling the whole image can take gigabytes: up to "
+        f"{extreme_difference():.0f} gray levels of difference on six such images.",
+        "- A text longer than the context length is an error unless `truncate=True`, as in "
+        "OpenAI's code. open_clip truncates silently.",
+        "- The CLIP tokenizer of transformers does not repair broken Unicode or resolve HTML "
+        "entities, and its crop rounds down where OpenAI rounds half to even. zeroshot follows "
+        "OpenAI for checkpoints of every format.",
     ]
     REPORT.parent.mkdir(exist_ok=True)
     temporary = REPORT.with_suffix(".md.part")

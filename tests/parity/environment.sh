@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Run a script, compare.py if none is named, in an environment of the peers' own packages, which is
-# made first or brought up to date: several GB, since PyPI serves CUDA builds of torch.
+# Run a script (default: compare.py) in an environment with the reference packages. Creates or updates
+# the environment first. It needs several GB, because PyPI provides CUDA builds of torch.
 #
-#   tests/parity/environment.sh                                   # what `make parity` does
-#   tests/parity/environment.sh tests/parity/make_fixtures.py     # golden files anew
+#   tests/parity/environment.sh                                   # same as `make parity`
+#   tests/parity/environment.sh tests/parity/make_fixtures.py     # regenerate the golden files
 #
-#   PARITY_VENV  where it lies  (default: .parity-venv in the checkout; git-ignored)
-#   PYTHON       what makes it  (default: python3)
+#   PARITY_VENV  path of the environment   (default: .parity-venv in the checkout; git-ignored)
+#   PYTHON       interpreter to create it  (default: python3)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,8 +1,8 @@
-"""Write tests/fixtures: tiny checkpoints, tokens and pixels, with the peers' own answers.
+"""Write tests/fixtures: tiny checkpoints, tokens and pixels, with outputs of the references.
 
     tests/parity/environment.sh tests/parity/make_fixtures.py
 
-The weights are seeded and random. tests/test_golden.py holds zeroshot to the answers.
+The weights are random and seeded. tests/test_golden.py compares zeroshot with the outputs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from peers import (
     OpenAIClip,
     SimpleTokenizer,
     clip,
-    grey_levels,
+    gray_levels,
     open_clip_transform,
     openai_transform,
     release,
@@ -38,7 +38,7 @@ from PIL import Image
 from sentences import sentences
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-SPREAD = 0.95  # cosine that no two inputs of a fixture may exceed
+SPREAD = 0.95  # highest allowed cosine between two inputs of a fixture
 VOCABULARY = 49408
 HALF = (0.5, 0.5, 0.5)
 WAYS = (("bicubic", "squash"), ("bilinear", "squash"), ("bilinear", "shortest"))
@@ -46,10 +46,10 @@ WAYS = (("bicubic", "squash"), ("bilinear", "squash"), ("bilinear", "shortest"))
 
 @dataclass(frozen=True)
 class Tiny:
-    """One golden checkpoint: what to load below its folder, who writes it, who reads it."""
+    """One golden checkpoint: its entry path, and the functions that write and read it."""
 
     name: str
-    entry: str  # path to hand to zeroshot.load, relative to the unpacked folder
+    entry: str  # path to pass to zeroshot.load, relative to the unpacked folder
     write: Callable[[Path], None]
     read: Callable[[Path], Peer]
 
@@ -57,7 +57,7 @@ class Tiny:
 def main() -> None:
     torch.set_num_threads(1)
     FIXTURES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=FIXTURES) as temporary:  # all of them, or none
+    with tempfile.TemporaryDirectory(dir=FIXTURES) as temporary:  # replace all or none
         folder = Path(temporary)
         for tiny in TINY:
             write_checkpoint(tiny, folder)
@@ -77,14 +77,14 @@ def main() -> None:
 
 
 def write_checkpoint(tiny: Tiny, target: Path) -> None:
-    """Pack a checkpoint with the answers of the peer that reads it."""
+    """Pack a checkpoint with the outputs of the reference that reads it."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         tiny.write(folder / tiny.entry)
         answers = ask(tiny.read(folder / tiny.entry))
         for kind in ("image_unit", "text_unit"):
             cosines = answers[kind] @ answers[kind].T - 2 * np.eye(len(answers[kind]))
-            assert cosines.max() < SPREAD, f"{tiny.name}: {kind} too much alike, {cosines.max()}"
+            assert cosines.max() < SPREAD, f"{tiny.name}: {kind} too similar, {cosines.max()}"
         np.savez(folder / "answers.npz", **answers)
         (folder / "entry.txt").write_text(tiny.entry)
         pack(folder, target / f"{tiny.name}.tar.xz")
@@ -92,7 +92,7 @@ def write_checkpoint(tiny: Tiny, target: Path) -> None:
 
 @torch.no_grad()
 def ask(peer: Peer) -> dict[str, NDArray[np.generic]]:
-    """What a peer answers for the pictures and sentences that every checkpoint is asked about."""
+    """Return the outputs of a reference for the standard images and sentences."""
     photographs = [Image.fromarray(array) for array in pictures.some_photographs()]
     pixels = torch.stack([peer.transform(photograph) for photograph in photographs])
     ids = peer.tokenize(pictures.SOME_SENTENCES)
@@ -100,7 +100,7 @@ def ask(peer: Peer) -> dict[str, NDArray[np.generic]]:
     assert image.dtype == text.dtype == torch.float32
     logits = peer.logits(pixels, ids)
     answers = {
-        "pixels": torch.from_numpy(np.stack([grey_levels(p, peer.mean, peer.std) for p in pixels])),
+        "pixels": torch.from_numpy(np.stack([gray_levels(p, peer.mean, peer.std) for p in pixels])),
         "mean": torch.tensor(peer.mean, dtype=torch.float64),
         "std": torch.tensor(peer.std, dtype=torch.float64),
         "ids": ids.to(torch.int32),
@@ -116,13 +116,13 @@ def ask(peer: Peer) -> dict[str, NDArray[np.generic]]:
 
 
 def write_openai_vit(path: Path) -> None:
-    """Two heads of 64 in the image tower, one in the text tower: OpenAI's rule."""
+    """Two heads of width 64 in the image encoder, one in the text encoder: OpenAI's rule."""
     model = OpenAIClip(
         embed_dim=48, image_resolution=32, vision_layers=2, vision_width=128, vision_patch_size=8,
         context_length=77, vocab_size=VOCABULARY,
         transformer_width=64, transformer_heads=1, transformer_layers=2,
     )  # fmt: skip
-    checkpoints.randomise(model, seed=1, logit_scale=23.7)
+    checkpoints.randomize(model, seed=1, logit_scale=23.7)
     checkpoints.write_openai_archive(model, path)
 
 
@@ -132,19 +132,19 @@ def write_openai_resnet(path: Path) -> None:
         vision_patch_size=None, context_length=77, vocab_size=VOCABULARY,
         transformer_width=64, transformer_heads=1, transformer_layers=1,
     )  # fmt: skip
-    checkpoints.randomise(model, seed=2, logit_scale=31.0)
+    checkpoints.randomize(model, seed=2, logit_scale=31.0)
     checkpoints.settle_batch_norm(model, pixels_of_photographs(64))
     checkpoints.write_openai_archive(model, path)
 
 
 def write_bare_state_dict(path: Path) -> None:
-    """What open_clip's training leaves behind, in torch.save's format of before 2020."""
+    """A training checkpoint of open_clip, in torch.save's legacy format (before 2020)."""
     model = OpenAIClip(
         embed_dim=32, image_resolution=32, vision_layers=1, vision_width=64, vision_patch_size=16,
         context_length=77, vocab_size=VOCABULARY,
         transformer_width=64, transformer_heads=1, transformer_layers=2,
     )  # fmt: skip
-    checkpoints.randomise(model, seed=6, logit_scale=17.0)
+    checkpoints.randomize(model, seed=6, logit_scale=17.0)
     key, prefix = MODULE
     state = {prefix + name: value for name, value in model.state_dict().items()}
     document = {"epoch": 32, "name": "tiny", key: state}
@@ -152,7 +152,7 @@ def write_bare_state_dict(path: Path) -> None:
 
 
 def write_open_clip_gelu(folder: Path) -> None:
-    """Shapes that no rule of thumb gets right: head width 16, MLP ratio 2.5, a context of 32."""
+    """Unusual shapes: head width 16, MLP ratio 2.5, context length 32."""
     checkpoints.write_open_clip_folder(
         folder,
         {
@@ -173,7 +173,7 @@ def write_open_clip_gelu(folder: Path) -> None:
 
 
 def write_open_clip_custom_text(folder: Path) -> None:
-    """The `text.` layout, QuickGELU, the logit scale as a row of one, torch.save's zip format."""
+    """The `text.` layout, QuickGELU, a logit scale of shape [1], torch.save's zip format."""
     checkpoints.write_open_clip_folder(
         folder,
         {
@@ -198,7 +198,7 @@ def write_open_clip_custom_text(folder: Path) -> None:
 
 
 def write_open_clip_squash(folder: Path) -> None:
-    """Preprocessing other than OpenAI's in every field."""
+    """Preprocessing that differs from OpenAI's in every field."""
     checkpoints.write_open_clip_folder(
         folder,
         {
@@ -221,7 +221,7 @@ def write_open_clip_squash(folder: Path) -> None:
 
 
 def write_hf_quick_gelu(folder: Path) -> None:
-    """As OpenAI's own hub repositories: the old end-of-text id 2, defaults left out."""
+    """Like OpenAI's own Hub repositories: legacy end-of-text id 2, defaults omitted."""
     checkpoints.write_hf_folder(
         folder,
         text={
@@ -242,7 +242,7 @@ def write_hf_quick_gelu(folder: Path) -> None:
 
 
 def write_hf_gelu(folder: Path) -> None:
-    """As LAION's repositories: GELU, today's end-of-text id, every field written out."""
+    """Like LAION's repositories: GELU, current end-of-text id, all fields present."""
     checkpoints.write_hf_folder(
         folder,
         text={
@@ -286,7 +286,7 @@ def pixels_of_photographs(size: int) -> torch.Tensor:
 
 
 def write_tokens(target: Path) -> None:
-    """Ids by OpenAI's SimpleTokenizer, and rows by clip.tokenize where it has to cut."""
+    """Write ids from OpenAI's SimpleTokenizer, and truncated rows from clip.tokenize."""
     texts = sentences()
     assert len(texts) >= 2000
     tokenizer = SimpleTokenizer()
@@ -307,11 +307,11 @@ def write_tokens(target: Path) -> None:
 
 
 def write_pixels(target: Path) -> None:
-    """Grey levels by the peers' transforms, for every kind of picture, in two orders.
+    """Write gray levels from the references' transforms, for every kind of image, in two orders.
 
-    `resized-first` is how OpenAI and open_clip do it: resized in the picture's own mode, its
-    orientation ignored. `rgb-first` is the same transform on the picture turned upright and
-    converted to RGB, stored only where it differs.
+    `resized-first` is the order of OpenAI and open_clip: resized in the image's own mode, with the
+    orientation ignored. `rgb-first` applies the same transform after the image was rotated upright
+    and converted to RGB. It is stored only where it differs.
     """
     drawn = {kind.name: (kind.draw(), 64) for kind in pictures.KINDS}
     drawn |= {f"{kind.name}@224": (kind.draw(), 224) for kind in pictures.LARGE_KINDS}
@@ -321,11 +321,11 @@ def write_pixels(target: Path) -> None:
     levels: dict[str, NDArray[np.uint8]] = {}
     for name, (image, size) in drawn.items():
         transform = openai_transform(size)
-        resized_first = grey_levels(transform(image))
-        other = grey_levels(open_clip_transform(size)(image))
-        assert np.array_equal(resized_first, other), f"the peers disagree on {name}"
+        resized_first = gray_levels(transform(image))
+        other = gray_levels(open_clip_transform(size)(image))
+        assert np.array_equal(resized_first, other), f"the references differ for {name}"
         levels[f"{name}|resized-first"] = resized_first
-        converted = grey_levels(rgb_first(transform, image))
+        converted = gray_levels(rgb_first(transform, image))
         if not np.array_equal(resized_first, converted):
             levels[f"{name}|rgb-first"] = converted
     for interpolation, resize_mode in WAYS:
@@ -334,7 +334,7 @@ def write_pixels(target: Path) -> None:
         )
         for kind in pictures.KINDS[4:20:3]:
             name = f"{kind.name}|{interpolation}-{resize_mode}"
-            levels[name] = grey_levels(transform(kind.draw()), HALF, HALF)
+            levels[name] = gray_levels(transform(kind.draw()), HALF, HALF)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         np.savez(folder / "levels.npz", **levels)
@@ -346,7 +346,7 @@ def write_pixels(target: Path) -> None:
 
 
 def pack(folder: Path, target: Path) -> None:
-    """Pack a folder so that the same content gives the same bytes."""
+    """Pack a folder; the same content gives the same bytes."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path in sorted(folder.rglob("*")):
@@ -355,7 +355,7 @@ def pack(folder: Path, target: Path) -> None:
                 content = path.read_bytes()
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
-    # lc, lp, pb: bytes are predicted by their place in a 4-byte float
+    # lc, lp, pb: predict bytes from their position in a 4-byte float
     float_filter = {
         "id": lzma.FILTER_LZMA2,
         "preset": 9 | lzma.PRESET_EXTREME,

@@ -1,6 +1,6 @@
-"""The peers' own code, ready to be compared with: OpenAI's clip, open_clip, transformers.
+"""The reference implementations: OpenAI's clip, open_clip, transformers.
 
-Runs only in the environment that environment.sh makes.
+Requires the environment created by environment.sh.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-# clip/clip.py still says `from pkg_resources import packaging`, gone from setuptools since 70;
-# the release of torch that we pin wants a newer one.
+# clip/clip.py imports packaging from pkg_resources, which setuptools 70 removed. The pinned torch
+# requires a newer setuptools.
 _pkg_resources = types.ModuleType("pkg_resources")
 _pkg_resources.packaging = packaging  # type: ignore[attr-defined]
 sys.modules["pkg_resources"] = _pkg_resources
@@ -47,7 +47,7 @@ __all__ = [
     "build_model",
     "clip",
     "convert_weights",
-    "grey_levels",
+    "gray_levels",
     "open_clip",
     "open_clip_transform",
     "openai_transform",
@@ -61,7 +61,7 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def release(distribution: str) -> str:
-    """Name and version of a peer as installed here."""
+    """Return the name and version of an installed package."""
     return f"{distribution} {version(distribution)}"
 
 
@@ -73,7 +73,7 @@ def open_clip_transform(
     interpolation: str = "bicubic",
     resize_mode: str = "shortest",
 ):
-    """open_clip's evaluation transform for a checkpoint with this preprocess_cfg."""
+    """Return open_clip's evaluation transform for a checkpoint with this preprocess_cfg."""
     config = PreprocessCfg(
         size=size, mean=mean, std=std, interpolation=interpolation, resize_mode=resize_mode
     )
@@ -81,17 +81,17 @@ def open_clip_transform(
 
 
 def rgb_first(transform, image: Image.Image) -> torch.Tensor:
-    """Apply a peer's transform to the upright picture as RGB, as zeroshot orders it."""
+    """Apply a reference's transform to the upright RGB image, the order of zeroshot."""
     return transform(ImageOps.exif_transpose(image).convert("RGB"))
 
 
-def grey_levels(
+def gray_levels(
     pixels: torch.Tensor,
     mean: tuple[float, ...] = OPENAI_MEAN,
     std: tuple[float, ...] = OPENAI_STD,
 ) -> NDArray[np.uint8]:
-    """Undo the normalisation: float [3, s, s] back to the uint8 [s, s, 3] that it came from."""
+    """Undo the normalization: float [3, s, s] to the original uint8 [s, s, 3]."""
     levels = pixels * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
     levels = levels * 255
-    assert (levels - levels.round()).abs().max() < 0.01, "the pixels were not whole grey levels"
+    assert (levels - levels.round()).abs().max() < 0.01, "the pixels are not integer gray levels"
     return levels.round().to(torch.uint8).permute(1, 2, 0).numpy()

@@ -1,7 +1,7 @@
-"""Pictures and sentences that every run draws alike: recipes instead of image files.
+"""Images and sentences that are generated identically in every run, instead of image files.
 
-numpy and Pillow only, and integers only: no float, so no processor and no numpy release can round
-a grey level differently. RandomState, because its streams are frozen by numpy's promise.
+Uses only numpy and Pillow, and only integers, so results do not depend on the rounding of a
+processor or numpy release. Uses RandomState, because numpy keeps its streams unchanged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-SOME_SENTENCES = (  # what the checkpoints' text towers are compared on
+SOME_SENTENCES = (  # inputs for comparing the text encoders
     "a photo of a dog",
     "A bad photo of the cat.",
     "",
@@ -33,17 +33,17 @@ COMPARED = [i for i, (w, h) in enumerate(SOME_SIZES) if VERTICAL_FIRST or w >= h
 
 
 def photograph(width: int, height: int, seed: int, *, grain: int = 16) -> NDArray[np.uint8]:
-    """Draw something photograph-like: slow and fast shading, two hard edges, grain.
+    """Generate a photograph-like image: slow and fast gradients, two hard edges, grain.
 
-    Returns uint8 [height, width, 3]; `grain` is the noise's range in grey levels.
+    Returns uint8 [height, width, 3]. `grain` is the range of the noise in gray levels.
     """
     random = np.random.RandomState(seed)
     slow = _surface(random, width, height, cells=3)
     fast = _surface(random, width, height, cells=11)
     picture = (3 * slow + fast) // 4
     y, x = np.mgrid[:height, :width]
-    centre_x, centre_y = random.randint(0, width), random.randint(0, height)
-    disc = (x - centre_x) ** 2 + (y - centre_y) ** 2 < (max(width, height) // 4) ** 2
+    center_x, center_y = random.randint(0, width), random.randint(0, height)
+    disc = (x - center_x) ** 2 + (y - center_y) ** 2 < (max(width, height) // 4) ** 2
     picture[disc] = 255 - picture[disc]
     bar = slice(height // 3, height // 3 + 1 + height // 20)
     picture[bar] = random.randint(0, 256, 3)
@@ -52,13 +52,13 @@ def photograph(width: int, height: int, seed: int, *, grain: int = 16) -> NDArra
 
 
 def some_photographs() -> list[NDArray[np.uint8]]:
-    """The pictures that the checkpoints' image towers are compared on."""
+    """Return the images for comparing the image encoders."""
     return [photograph(*size, seed=100 + i) for i, size in enumerate(SOME_SIZES)]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One image kind: how it is drawn and in which of Pillow's modes it reaches the reader."""
+    """One kind of image: how it is generated, and its Pillow mode."""
 
     mode: str
     width: int
@@ -72,32 +72,32 @@ class Kind:
         return f"{self.mode}{'+t' if self.transparent else ''}-{self.width}x{self.height}"
 
     def draw(self) -> Image.Image:
-        """Draw the picture in its mode, without Pillow's converters where they may change."""
+        """Generate the image in its mode, without Pillow conversions that may change."""
         rgb = photograph(self.width, self.height, self.seed, grain=self.grain)
         second = photograph(self.width, self.height, self.seed + 1, grain=self.grain)
-        grey = rgb[..., 1]
+        gray = rgb[..., 1]
         if self.mode in ("RGB", "L", "YCbCr", "LAB", "HSV"):
-            return _of_bytes(self.mode, grey if self.mode == "L" else rgb)
+            return _of_bytes(self.mode, gray if self.mode == "L" else rgb)
         if self.mode == "LA":
-            return _of_bytes("LA", np.stack([grey, second[..., 0]], axis=-1))
+            return _of_bytes("LA", np.stack([gray, second[..., 0]], axis=-1))
         if self.mode in ("RGBA", "CMYK"):
             return _of_bytes(self.mode, np.concatenate([rgb, second[..., :1]], axis=-1))
         if self.mode == "1":
-            return Image.fromarray(np.where(grey > 127, np.uint8(255), np.uint8(0))).convert("1")
+            return Image.fromarray(np.where(gray > 127, np.uint8(255), np.uint8(0))).convert("1")
         if self.mode == "P":
             return self._with_palette(rgb)
-        wide = grey.astype(np.int64) * 257 - second[..., 0]  # 16 significant bits
+        wide = gray.astype(np.int64) * 257 - second[..., 0]  # 16 significant bits
         wide = wide.clip(0, 65535)
         if self.mode == "I;16":
-            return Image.frombytes("I;16", grey.shape[::-1], wide.astype("<u2").tobytes())
+            return Image.frombytes("I;16", gray.shape[::-1], wide.astype("<u2").tobytes())
         if self.mode == "I":
             return Image.fromarray(wide.astype(np.int32))
         if self.mode == "F":
             return Image.fromarray((wide // 256).astype(np.float32))
-        raise ValueError(f"no recipe for mode {self.mode!r}")
+        raise ValueError(f"unsupported mode {self.mode!r}")
 
     def _with_palette(self, rgb: NDArray[np.uint8]) -> Image.Image:
-        """Index a fixed 6 x 6 x 6 colour cube in a shuffled order, so that neighbours differ."""
+        """Index a fixed 6 x 6 x 6 color cube in shuffled order, so that adjacent entries differ."""
         levels = rgb.astype(np.int64) * 6 // 256
         cube = levels[..., 0] * 36 + levels[..., 1] * 6 + levels[..., 2]
         order = np.random.RandomState(5).permutation(216)
@@ -130,7 +130,7 @@ KINDS = (
     Kind("YCbCr", 130, 99, seed=440),
     Kind("HSV", 130, 99, seed=450),
 )  # fmt: skip
-LARGE_KINDS = (  # seen at 224 pixels; little grain, so that the stored answers stay small
+LARGE_KINDS = (  # used at 224 pixels; little grain keeps the stored outputs small
     Kind("RGB", 500, 375, seed=501, grain=2),
     Kind("L", 300, 451, seed=502, grain=2),
     Kind("P", 333, 256, seed=503, grain=0),
@@ -138,18 +138,18 @@ LARGE_KINDS = (  # seen at 224 pixels; little grain, so that the stored answers 
 
 
 def encoded_files() -> dict[str, bytes]:
-    """Pictures as files. The fixtures keep the bytes, since encoders change between releases."""
+    """Return encoded files. Fixtures store the bytes, because encoders change between releases."""
     rgb = Image.fromarray(photograph(150, 101, seed=600))
-    grey = Image.fromarray(photograph(101, 150, seed=601)[..., 0])
+    gray = Image.fromarray(photograph(101, 150, seed=601)[..., 0])
     cmyk = Kind("CMYK", 99, 80, seed=602).draw()
     palette = Kind("P", 99, 80, seed=603).draw()
     deep = Kind("I;16", 90, 77, seed=604).draw()
     turned = Image.Exif()
-    turned[0x0112] = 6  # orientation: rotate by 90 degrees to stand upright
+    turned[0x0112] = 6  # EXIF orientation: rotate by 90 degrees
     return {
         "rgb.jpg": _encode(rgb, "JPEG", quality=90),
         "progressive.jpg": _encode(rgb, "JPEG", quality=60, progressive=True, subsampling=0),
-        "grey.jpg": _encode(grey, "JPEG", quality=85),
+        "grey.jpg": _encode(gray, "JPEG", quality=85),
         "cmyk.jpg": _encode(cmyk, "JPEG", quality=85),
         "turned.jpg": _encode(rgb, "JPEG", quality=85, exif=turned),
         "rgb.png": _encode(rgb.resize((75, 50)), "PNG"),
@@ -177,7 +177,7 @@ def _of_bytes(mode: str, array: NDArray[np.uint8]) -> Image.Image:
 def _surface(
     random: np.random.RandomState, width: int, height: int, *, cells: int
 ) -> NDArray[np.int64]:
-    """Interpolate a coarse random grid to [height, width, 3], in fixed point."""
+    """Interpolate a coarse random grid to [height, width, 3] in fixed-point arithmetic."""
     one = 256
     grid = random.randint(0, 256, (cells + 1, cells + 1, 3)).astype(np.int64)
     y = np.arange(height) * cells * one // height

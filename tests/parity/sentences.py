@@ -1,10 +1,10 @@
-"""Texts to tokenize: many scripts and every oddity that a tokenizer's cleaning meets.
+"""Texts for tokenizer tests: many scripts, and edge cases of text cleaning.
 
-Drawn alike by every run and by every Python: the random ones hold only characters that Unicode 3.2
-knew, for that database is frozen. Newer characters, emoji among them, are written out.
+The texts are identical in every run and Python version. Random texts contain only characters of
+Unicode 3.2, because that database is frozen. Newer characters, such as emoji, are listed explicitly.
 """
 
-# ruff: noqa: E501, SIM905 - lists of texts, set in as few lines as they need
+# ruff: noqa: E501, SIM905 - compact lists of texts
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ BLOCKS = (
 
 
 def sentences() -> list[str]:
-    """Return more than 2000 different texts, in an order that never changes."""
+    """Return more than 2000 different texts in a fixed order."""
     random = np.random.RandomState(77)
     texts = [*ODD, *PHRASES]
     texts += [template.replace("{}", phrase) for template in TEMPLATES for phrase in PHRASES[::3]]
@@ -96,14 +96,14 @@ def sentences() -> list[str]:
         start = random.randint(len(EMOJI))
         word = WORDS[random.randint(len(WORDS))]
         texts.append(EMOJI[start : start + random.randint(1, 9)] + " "[random.randint(2) :] + word)
-    for _ in range(60):  # longer than any context
+    for _ in range(60):  # longer than any context length
         count = random.randint(70, 140)
         texts.append(" ".join(WORDS[random.randint(len(WORDS))] for _ in range(count)))
     return list(dict.fromkeys(texts))
 
 
 def _salad(random: np.random.RandomState, blocks: Sequence[tuple[int, int]]) -> str:
-    """Mix characters of some blocks into words."""
+    """Combine random characters of these blocks into words."""
     letters: list[str] = []
     length = random.randint(1, 40)
     while len(letters) < length:

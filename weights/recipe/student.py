@@ -1,8 +1,8 @@
-"""The text half: CLIP's text transformer, taught to land where the teacher's targets lie.
+"""The text encoder: CLIP's text transformer, trained to match the teacher's targets.
 
-It starts with the words known: token embeddings are the targets of the tokens themselves, in
-their 256 principal directions, and the projection leads back. Untrained it is still at chance,
-its random blocks being louder than its tokens; after 200 steps the cosine is 0.74.
+Token embeddings are initialized with the targets of the tokens, in their 256 principal directions.
+The projection maps back. The untrained model is still at chance, because its random blocks dominate
+the tokens. After 200 steps the cosine is 0.74.
 """
 
 import logging
@@ -31,26 +31,26 @@ CONFIG = TextConfig(
     mlp_width=1024,
     activation="gelu",
 )
-BATCH = 1024  # texts a step
-PIECE = 512  # texts run at once, sorted by length so that little is padded
-DECAY = 0.53  # part of all steps, at the end
-SHARPNESS = 20.0  # turns likeness to the 1000 classes into a distribution to be matched
+BATCH = 1024  # texts per step
+PIECE = 512  # texts per forward pass, sorted by length to limit padding
+DECAY = 0.53  # fraction of steps with decay, at the end
+SHARPNESS = 20.0  # converts similarity to the 1000 classes into a distribution
 Optimizers = list[torch.optim.Optimizer]
 log = logging.getLogger("recipe")
 
 
 @dataclass(frozen=True)
 class Course:
-    """How long and how fast to learn."""
+    """Number of steps and learning rates of one training stage."""
 
     steps: int
     rate: float  # of biases, norms, positions and projection
     token_rate: float
-    block_rate: float  # of the blocks' matrices, which Muon moves
+    block_rate: float  # of the blocks' matrices, optimized by Muon
     warmup: int  # steps
 
     def pace(self, step: int) -> float:
-        """Return the part of the rates to use: it rises, stays, and falls to zero."""
+        """Return the factor of the learning rates: warmup, constant, decay to zero."""
         left = (self.steps - step) / (DECAY * self.steps)
         return min((step + 1) / self.warmup, 1.0, left)
 
@@ -63,7 +63,7 @@ LAST = Course(steps=60, rate=3e-4, token_rate=7e-4, block_rate=1e-3, warmup=10)
 def train(
     model: TextTransformer, lesson: Lesson, aims: Targets, path: Path, course: Course, *, seed: int
 ) -> None:
-    """Distil in place; `path` keeps a checkpoint, from which an interrupted run continues."""
+    """Distill in place; `path` stores a checkpoint, from which an interrupted run resumes."""
     rows = tokenize(lesson.texts)
     measured = {
         what: (tokenize(kept.texts), kept.aims)
@@ -77,7 +77,7 @@ def train(
             group["lr"] = group["peak"] * course.pace(step)
         loss = 0.0
         for ids, wanted in pieces(rows, lesson.aims, step, seed):
-            # plain attention: torch's fused one is six times slower backwards on short texts
+            # the backward pass of torch's fused attention is six times slower on short texts
             with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", dtype=torch.bfloat16):
                 out = at_ends(model, ids)
             part = _loss(out.float(), wanted, concepts) * (len(ids) / BATCH)
@@ -96,7 +96,7 @@ def train(
 
 
 def read(path: Path) -> TextTransformer:
-    """Read the student that a checkpoint of `train` holds."""
+    """Read the student from a checkpoint of `train`."""
     model = TextTransformer(CONFIG, EMBED_DIM)
     model.load_state_dict(torch.load(path, weights_only=True)["model"])
     return model.eval()
@@ -111,7 +111,7 @@ def _keep(path: Path, model: TextTransformer, optimizers: Optimizers, step: int)
 
 
 def _resume(path: Path, model: TextTransformer, optimizers: Optimizers) -> int:
-    """Restore the last checkpoint, if there is one, and return the step to go on with."""
+    """Restore the last checkpoint, if there is one, and return the next step."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
@@ -122,7 +122,7 @@ def _resume(path: Path, model: TextTransformer, optimizers: Optimizers) -> int:
 
 
 def start(aims: Targets, *, seed: int) -> TextTransformer:
-    """Build a student whose tokens lie where their targets do, its first block averaging them."""
+    """Initialize a student: tokens at their targets, the first block averages them."""
     torch.manual_seed(seed)
     model = TextTransformer(CONFIG, EMBED_DIM)
     sample = torch.from_numpy(aims.training.aims[:100_000]).float()
@@ -142,14 +142,14 @@ def start(aims: Targets, *, seed: int) -> TextTransformer:
         model.text_projection.copy_(directions.T)
         first = model.transformer.resblocks[0].attn
         width = CONFIG.width
-        first.in_proj_weight[: 2 * width] *= 0.1  # attend to all alike
+        first.in_proj_weight[: 2 * width] *= 0.1  # nearly uniform attention
         first.in_proj_weight[2 * width :] = torch.eye(width)
         first.out_proj.weight.copy_(torch.eye(width) / width**0.5)
     return model
 
 
 def pieces(rows: list[list[int]], aims: np.ndarray, step: int, seed: int):
-    """Yield one step's texts as (ids, targets) pieces; every text comes once an epoch."""
+    """Yield the texts of one step as (ids, targets) pieces; each text occurs once per epoch."""
     steps = len(rows) // BATCH
     epoch, place = divmod(step, steps)
     order = np.random.default_rng((seed, epoch)).permutation(len(rows))
@@ -160,12 +160,12 @@ def pieces(rows: list[list[int]], aims: np.ndarray, step: int, seed: int):
 
 
 def tokenize(texts: list[str]) -> list[list[int]]:
-    """Return rows of ids; the few texts that are too long are cut."""
+    """Return rows of ids; the few texts that are too long are truncated."""
     return ClipTokenizer().rows(texts, truncate=True)
 
 
 def padded(rows: list[list[int]]) -> Tensor:
-    """Stack rows of ids, zeros at the end: the model is causal and never sees them."""
+    """Stack rows of ids, padded with zeros, which a causal model ignores."""
     ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = row
@@ -173,7 +173,7 @@ def padded(rows: list[list[int]]) -> Tensor:
 
 
 def at_ends(model: TextTransformer, ids: Tensor) -> Tensor:
-    """Compute `model(ids)`, the last block only at the end-of-text places: a quarter less work."""
+    """Compute `model(ids)` with the last block only at end-of-text: 25 % fewer operations."""
     *blocks, last = model.transformer.resblocks
     x = model.token_embedding(ids) + model.positional_embedding[: ids.shape[1]]  # [b, t, w]
     for block in blocks:
@@ -194,7 +194,7 @@ def at_ends(model: TextTransformer, ids: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def embed(model: TextTransformer, rows: list[list[int]]) -> Tensor:
-    """Embed tokenised texts as unit rows, in their order."""
+    """Embed tokenized texts as L2-normalized rows, in their order."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     out = torch.empty(len(rows), EMBED_DIM)
     for at in range(0, len(rows), PIECE):
@@ -210,7 +210,7 @@ def agreement(model: TextTransformer, rows: list[list[int]], aims: np.ndarray) -
 
 
 def _loss(out: Tensor, aims: Tensor, concepts: Tensor) -> Tensor:
-    """Cosine to the target, and the same likeness to each of the 1000 classes."""
+    """Combine the cosine to the target with the match of similarities to the 1000 classes."""
     out = F.normalize(out, dim=1)
     cosine = (out * aims).sum(dim=1).mean()
     wanted = (SHARPNESS * aims @ concepts.T).softmax(dim=1)
@@ -219,10 +219,10 @@ def _loss(out: Tensor, aims: Tensor, concepts: Tensor) -> Tensor:
 
 
 def _optimizers(model: TextTransformer, course: Course) -> Optimizers:
-    """Make Muon for the blocks' matrices and AdamW for the rest, with a peak rate a group.
+    """Create Muon for the blocks' matrices and AdamW for the rest, with a peak rate per group.
 
-    Muon (Jordan et al. 2024) takes steps of orthogonal matrices: after a hundred steps the cosine
-    to texts never seen was 0.793 with it and 0.780 without.
+    Muon (Jordan et al. 2024) uses orthogonal update matrices. After 100 steps the cosine to unseen
+    texts was 0.793 with Muon and 0.780 without.
     """
     tokens = [model.token_embedding.weight]
     matrices = [p for p in model.transformer.resblocks.parameters() if p.ndim == 2]

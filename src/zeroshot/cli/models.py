@@ -10,7 +10,7 @@ import click
 from zeroshot import catalog
 from zeroshot.catalog import Entry
 
-HEADER = ("name", "params", "pixels", "ImageNet", "speed", "licence", "where")
+HEADER = ("name", "params", "pixels", "ImageNet", "speed", "license", "where")
 RIGHT = (1, 2, 3)  # columns of numbers
 
 
