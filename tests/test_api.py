@@ -85,8 +85,7 @@ def test_the_model_is_loaded_once(tiny_path: Path, photos: list[Path], loads: li
 def test_another_model_replaces_the_last(
     tiny_path: Path, photos: list[Path], loads: list[Any], heads: list[Any], tmp_path: Path
 ) -> None:
-    from conftest import tiny_spec, tiny_tensors
-
+    from tests.support import tiny_spec, tiny_tensors
     from zeroshot.checkpoint.layouts import native
 
     other = tmp_path / "other.safetensors"

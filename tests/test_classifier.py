@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import FakeEncoder, encoded, photograph
 from PIL import Image
 
 import zeroshot
+from tests.support import FakeEncoder, encoded, photograph
 from zeroshot import Classifier, Failure, Head, Prediction
 from zeroshot.errors import HeadMismatch, ImageError, InputError
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from conftest import encoded, photograph
 from PIL import Image
 
 import zeroshot
+from tests.support import encoded, photograph
 from zeroshot.cli import failures, main
 
 LABELS = "a cat,a dog, a car"

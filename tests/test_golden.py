@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from parity import pictures
 
 import zeroshot
+from tests.parity import pictures
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.tokenizers.clip import ClipTokenizer
 

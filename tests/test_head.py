@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import FakeEncoder
 from safetensors.torch import save_file
 
 import zeroshot
+from tests.support import FakeEncoder
 from zeroshot import Head, PromptSet, prompts
 from zeroshot import head as module
 from zeroshot.errors import HeadMismatch, LabelError, PromptError, TokenLimitError

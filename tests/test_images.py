@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import encoded, photograph
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
+from tests.support import encoded, photograph
 from zeroshot.errors import ImageError, ImageNotFound
 from zeroshot.images import arrays as image_arrays
 from zeroshot.images import decoding, describe, download, each, is_single, open_image

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_golden import unpack
 
 import zeroshot
+from tests.test_golden import unpack
 
 SOURCE = Path(zeroshot.__file__).parent
 ROOT = SOURCE.parents[1]

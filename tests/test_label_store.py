@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import FakeEncoder
 from safetensors.torch import save_file
 
 import zeroshot
+from tests.support import FakeEncoder
 from zeroshot import label_store
 from zeroshot.head import Head
 from zeroshot.label_store import LabelStore

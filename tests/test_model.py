@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TINY_SIZE, photograph, tiny_spec, tiny_tensors
 from PIL import Image
 
 import zeroshot
+from tests.support import TINY_SIZE, photograph, tiny_spec, tiny_tensors
 from zeroshot.checkpoint.layouts import native
 from zeroshot.errors import ImageError, InputError, ModelNotFound, TokenLimitError
 from zeroshot.head import Head

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import encoded, photograph
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.support import encoded, photograph
 from zeroshot.errors import ImageError
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import OPENAI_MEAN, OPENAI_STD

@@ -22,12 +22,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from tests.checkpoint import forms
 from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.checkpoint.layouts import native
 from zeroshot.checkpoint.layouts.native import from_json, to_json
 from zeroshot.checkpoint.weights import on_meta
-
-from . import forms
 
 METADATA = "__metadata__"
 Write = Callable[[Path, Path], None]  # the file to write, the canary to threaten

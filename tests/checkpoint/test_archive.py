@@ -16,11 +16,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.checkpoint import forms, hostile
 from zeroshot.checkpoint.formats import zips
 from zeroshot.checkpoint.formats.torch_archive import read_archive
 from zeroshot.errors import UnsafeWeightsError
-
-from . import forms, hostile
 
 TYPES = [
     torch.float32,

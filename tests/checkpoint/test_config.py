@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 import zeroshot
+from tests.checkpoint import forms
 from zeroshot.checkpoint.config_fields import Fields, checked, read_config
 from zeroshot.checkpoint.layouts import native, open_clip, transformers
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import PreprocessConfig, Spec
-
-from . import forms
 
 OPEN_CLIP = forms.open_clip_config(forms.VIT)
 HUGGINGFACE = forms.huggingface_config(forms.VIT)

@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 import torch
 
+from tests.checkpoint import hostile
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.formats import files
 from zeroshot.errors import ModelNotFound
 
-from . import hostile
-
 CASES = {case.name: case for case in hostile.cases()}
 ROOM = 64 * 2**20  # bytes beyond the file's size
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +37,11 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
         case.write(paths[-1], canary)
     assert not canary.exists()
     done = subprocess.run(
-        [sys.executable, "-m", "checkpoint.trial", str(good)],
+        [sys.executable, "-m", "tests.checkpoint.trial", str(good)],
         input="".join(f"{path}\n" for path in paths),
         capture_output=True,
         text=True,
-        cwd=TESTS,
+        cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         timeout=600,
         check=False,

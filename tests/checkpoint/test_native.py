@@ -10,15 +10,14 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
+from tests.checkpoint import forms
+from tests.checkpoint.forms import Form, Tensors
 from zeroshot import load
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.layouts import native
 from zeroshot.checkpoint.layouts.native import to_json
 from zeroshot.cli import main
 from zeroshot.errors import IncompatibleWeights
-
-from . import forms
-from .forms import Form, Tensors
 
 WORDS = ["a dog", "two cats", "an old photograph of a street in the rain"]
 

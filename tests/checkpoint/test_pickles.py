@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.checkpoint import hostile
 from zeroshot.checkpoint.formats import pickles
 from zeroshot.checkpoint.formats.pickles import SKIPPED, Call, Global, Interpreter, Record
 from zeroshot.errors import UnsafeWeightsError
-
-from . import hostile
 
 plain = st.recursive(
     st.none()

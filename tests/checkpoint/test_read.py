@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.checkpoint import forms
+from tests.checkpoint.forms import Form, Tensors
 from zeroshot import load
 from zeroshot.checkpoint import positions, reader
 from zeroshot.checkpoint.layouts import LAYOUTS
@@ -23,9 +25,6 @@ from zeroshot.errors import (
     WeightsError,
 )
 from zeroshot.spec import PreprocessConfig, Published
-
-from . import forms
-from .forms import Form, Tensors
 
 # open_clip 3.3.0's own resize_pos_embed, torch 2.14.1, on the values of the tests below
 UP = (

@@ -8,10 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.checkpoint import hostile
 from zeroshot.checkpoint.formats.safetensors_file import read_safetensors
 from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError
-
-from . import hostile
 
 
 def test_tensors_and_metadata_are_what_was_saved(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.checkpoint import forms
+from tests.checkpoint.forms import Tensors
 from zeroshot import load
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.formats.files import read_content
@@ -23,9 +25,6 @@ from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.checkpoint.weights import Weights
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, TextConfig, ViTConfig
-
-from . import forms
-from .forms import Tensors
 
 
 @pytest.fixture

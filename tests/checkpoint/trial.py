@@ -1,6 +1,6 @@
 """Read hostile files, each in a process of its own that reports what it did to be caught at it.
 
-    python -m checkpoint.trial FOLDER < list of paths, one a line
+    python -m tests.checkpoint.trial FOLDER < list of paths, one a line
 
 Prints a JSON object a line: verdict of the reader and of the whole of `read`, seconds of work,
 peak memory above what the process had before, and what an audit hook saw that a reader has no
@@ -21,12 +21,11 @@ from typing import Any
 
 import torch
 
+from tests.checkpoint import forms
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.formats import files
 from zeroshot.errors import ZeroshotError
 from zeroshot.spec import PreprocessConfig, Published
-
-from . import forms
 
 PATIENCE = 60.0  # seconds after which a child is given up, however busy the machine
 HINTS = Published("quick_gelu", PreprocessConfig(224))

@@ -6,9 +6,9 @@ import numpy as np
 import PIL
 import pytest
 import torch
-from conftest import photograph
 from PIL import Image
 
+from tests.support import photograph
 from zeroshot.engine.pillow_memory import EXPORTS, grey_levels
 
 # Pillow's own memory holds four bytes a pixel; a copy, which older releases give, three.

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import encoded, photograph
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 import zeroshot
+from tests.support import encoded, photograph
 from zeroshot.engine import resample
 from zeroshot.images.preprocess import Preprocess
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from .mutations import MAX_SECONDS, SEED, trials
+from tests.fuzz.mutations import MAX_SECONDS, SEED, trials
 
 
 def main() -> int:

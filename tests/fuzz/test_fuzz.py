@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .mutations import seeds, trials, verdict
+from tests.fuzz.mutations import seeds, trials, verdict
 
 COUNT = 20_000
 

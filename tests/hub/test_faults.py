@@ -13,12 +13,10 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from mini_hub import CONFIG, NAME, NEW_WEIGHTS, REPOSITORY, WEIGHTS, MiniHub
 
+from tests.hub.mini_hub import CONFIG, NAME, NEW_WEIGHTS, REPOSITORY, WEIGHTS, MiniHub
 from zeroshot import errors, hub
 from zeroshot.hub import HubUnreachable
-
-pytest_plugins = ["hub_fixtures"]
 
 SETTING = "open_clip_config.json"
 NEW_CONFIG = CONFIG.replace(b"16", b"17")

@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mini_hub import NAME, MiniHub
 from numpy.typing import NDArray
-from parity import pictures
 
 import zeroshot
+from tests.hub.mini_hub import NAME, MiniHub
+from tests.parity import pictures
 from zeroshot import catalog, errors, hub
 from zeroshot.catalog import Entry
 from zeroshot.files import sha256
-
-pytest_plugins = ["hub_fixtures"]
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 TOLERANCE = 1e-5  # of an embedding's length, in float32

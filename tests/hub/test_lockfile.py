@@ -11,14 +11,12 @@ from click.testing import CliRunner
 from huggingface_hub import constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mini_hub import CONFIG, NAME, NEW_WEIGHTS, REPOSITORY, WEIGHTS, MiniHub
 
 import zeroshot
+from tests.hub.mini_hub import CONFIG, NAME, NEW_WEIGHTS, REPOSITORY, WEIGHTS, MiniHub
 from zeroshot import catalog, errors, hub
 from zeroshot.cli import main
 from zeroshot.hub.lockfile import Pin, PinnedFile
-
-pytest_plugins = ["hub_fixtures"]
 
 SETTING = "open_clip_config.json"
 

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
-from mini_hub import CONFIG, NAME, WEIGHTS, MiniHub
 
+from tests.hub.mini_hub import CONFIG, NAME, WEIGHTS, MiniHub
 from zeroshot import catalog, errors, hub
 from zeroshot.catalog import Entry
 from zeroshot.hub import archives as publisher
-
-pytest_plugins = ["hub_fixtures"]
 
 ARCHIVE = random.Random(3).randbytes(400_000)
 SHA256 = hashlib.sha256(ARCHIVE).hexdigest()

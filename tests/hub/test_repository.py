@@ -22,14 +22,12 @@ from typing import Any
 
 import pytest
 from huggingface_hub import constants, file_download, scan_cache_dir
-from mini_hub import CONFIG, NAME, NEW_WEIGHTS, REPOSITORY, WEIGHTS, MiniHub
 
+from tests.hub.mini_hub import CONFIG, NAME, NEW_WEIGHTS, REPOSITORY, WEIGHTS, MiniHub
 from zeroshot import catalog, errors, files, hub
 from zeroshot.hub import checksums
 from zeroshot.hub import snapshots as repository
 from zeroshot.hub.location import token
-
-pytest_plugins = ["hub_fixtures"]
 
 SETTING = "open_clip_config.json"
 BOTH = (SETTING, NAME)

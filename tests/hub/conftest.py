@@ -9,8 +9,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 from huggingface_hub import constants, file_download
-from mini_hub import CONFIG, NAME, REPOSITORY, WEIGHTS, MiniHub
 
+from tests.hub.mini_hub import CONFIG, NAME, REPOSITORY, WEIGHTS, MiniHub
 from zeroshot.hub import archives as publisher
 from zeroshot.hub import client
 
