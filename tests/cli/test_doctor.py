@@ -1,0 +1,73 @@
+"""`zeroshot doctor` prints its checks and exits with 1 when one failed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.support import fill_hub_cache
+from zeroshot.cli import main
+from zeroshot.diagnostics import doctor
+from zeroshot.diagnostics.doctor import Check
+from zeroshot.tokenizers import clip as tokenizer
+
+FILES = {"open_clip_config.json": b"{}", "open_clip_model.safetensors": b"w" * 2_000_000}
+VIT_B_32 = "timm/vit_base_patch32_clip_224.openai"
+
+
+def keep_case(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.fixture
+def quick(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the embedded model out, which is tried on its own."""
+    monkeypatch.setattr(doctor, "whole_model", lambda: Check("stages", "embedded model", "ok", ""))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_sound_installation_exits_with_0_and_a_damaged_cache_with_1(
+    hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = CliRunner().invoke(main, ["doctor"])
+    fill_hub_cache(hub_cache, VIT_B_32, FILES)["open_clip_model.safetensors"].write_bytes(
+        b"damaged"
+    )
+    damaged = CliRunner().invoke(main, ["doctor", "--verify"])
+
+    assert sound.exit_code == 0, sound.output
+    assert "!!" not in sound.output
+    assert damaged.exit_code == 1
+    assert "  !!  ViT-B/32: " in damaged.output
+    assert "1 of " in damaged.output.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_failed_stage_is_named_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer, "clean", keep_case)
+
+    result = CliRunner().invoke(main, ["doctor", "--json"])
+    report = json.loads(result.stdout)
+
+    assert result.exit_code == 1
+    assert report["ok"] is False
+    assert [check["name"] for check in report["checks"] if check["status"] == "bad"] == [
+        "tokenizer"
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_report_states_that_a_token_is_set_without_its_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_verysecret")
+
+    text, document = (
+        CliRunner().invoke(main, ["doctor", *options]).output for options in ([], ["--json"])
+    )
+
+    assert "token: there is one" in text
+    assert "verysecret" not in text + document
