@@ -16,11 +16,11 @@ from zeroshot import head as module
 from zeroshot.errors import HeadMismatch, LabelError, PromptError, TokenLimitError
 
 TEMPLATES = PromptSet(("{}", "a photo of a {}.", "the {}, on green grass"), "mine")
-LABELS = {"red": ["red", "crimson roof"], "blue": "blue", "grey": ["grey", "gray", "ash"]}
+LABELS = {"red": ["red", "crimson roof"], "blue": "blue", "gray": ["gray", "grey", "ash"]}
 
 
 def plain_head(encoder: Any, labels: dict[str, Any], templates: Sequence[str]) -> torch.Tensor:
-    """Normalise each sentence's embedding, average, normalise again; one sentence a time."""
+    """Normalize each sentence's embedding, average, normalize again; one sentence at a time."""
     rows = []
     for names in labels.values():
         embeddings = []
@@ -67,8 +67,8 @@ def test_one_name_and_one_template_give_the_sentence_embedding(encoder: FakeEnco
 
 def test_a_head_records_labels_templates_and_model(encoder: FakeEncoder) -> None:
     head = Head.build(encoder, LABELS, TEMPLATES)
-    assert head.labels == ("red", "blue", "grey")
-    assert head.names == (("red", "crimson roof"), ("blue",), ("grey", "gray", "ash"))
+    assert head.labels == ("red", "blue", "gray")
+    assert head.names == (("red", "crimson roof"), ("blue",), ("gray", "grey", "ash"))
     assert (head.templates, head.prompts) == (TEMPLATES.templates, "mine")
     assert (head.model, head.logit_scale, head.logit_bias) == ("fake", 10.0, None)
     assert len(head) == 3
@@ -161,12 +161,12 @@ def test_half_precision_embeddings_are_scored_in_float32(encoder: FakeEncoder) -
 
 def test_select_keeps_the_given_labels_in_the_given_order(encoder: FakeEncoder) -> None:
     head = Head.build(encoder, LABELS, TEMPLATES)
-    part = head.select(["grey", "red"])
-    assert part.labels == ("grey", "red")
-    assert part.names == (("grey", "gray", "ash"), ("red", "crimson roof"))
+    part = head.select(["gray", "red"])
+    assert part.labels == ("gray", "red")
+    assert part.names == (("gray", "grey", "ash"), ("red", "crimson roof"))
     torch.testing.assert_close(part.weight, head.weight[[2, 0]])
     assert part.model == head.model
-    assert head.labels == ("red", "blue", "grey")
+    assert head.labels == ("red", "blue", "gray")
 
 
 @pytest.mark.parametrize(

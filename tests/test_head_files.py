@@ -19,7 +19,7 @@ from zeroshot import head as module
 from zeroshot.errors import HeadMismatch
 
 TEMPLATES = PromptSet(("{}", "a photo of a {}.", "the {}, on green grass"), "mine")
-LABELS = {"red": ["red", "crimson roof"], "blue": "blue", "grey": ["grey", "gray", "ash"]}
+LABELS = {"red": ["red", "crimson roof"], "blue": "blue", "gray": ["gray", "grey", "ash"]}
 
 
 def saved(encoder: FakeEncoder, folder: Path) -> Path:
@@ -74,7 +74,7 @@ def test_a_failed_save_keeps_the_old_file(
     monkeypatch.setattr(module.os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         Head.build(encoder, ["new"]).save(path)
-    assert Head.load(path).labels == ("red", "blue", "grey")
+    assert Head.load(path).labels == ("red", "blue", "gray")
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 

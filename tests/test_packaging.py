@@ -80,7 +80,7 @@ def contents(wheel: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_the_wheel_carries_code_and_data(built: Built) -> None:
+def test_the_wheel_contains_code_and_data(built: Built) -> None:
     found = contents(built.wheel)
     for path in (built.checkout / "src" / "zeroshot").rglob("*"):
         if path.is_file():
@@ -94,7 +94,7 @@ def test_the_wheel_carries_code_and_data(built: Built) -> None:
     assert not mini.exists() or "zeroshot/_data/weights/mini.safetensors" in found
 
 
-def test_the_wheel_carries_licences_and_nothing_foreign(built: Built) -> None:
+def test_the_wheel_contains_licenses_and_no_other_files(built: Built) -> None:
     names = contents(built.wheel).keys()
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
@@ -157,9 +157,7 @@ def test_a_checkout_reads_its_own_folders(kind: str) -> None:
     assert resources.folder(kind) == ROOT / kind  # type: ignore[arg-type]
 
 
-def test_data_of_a_wheel_lies_in_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_of_a_wheel_is_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "PACKAGE", tmp_path / "site-packages" / "zeroshot")
     resources.folder.cache_clear()
     try:

@@ -21,14 +21,14 @@ AS_STORED = Published(
 )
 
 
-def test_a_config_that_agrees_changes_nothing(
+def test_a_config_equal_to_the_published_values_is_unchanged(
     tiny_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert read(tiny_path, published=AS_STORED).spec == read(tiny_path).spec
     assert caplog.records == []
 
 
-def test_the_published_activation_is_used_and_said(
+def test_the_published_activation_is_used_and_logged(
     tiny_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "zeroshot")
@@ -48,7 +48,7 @@ def test_the_published_preprocessing_is_used(tiny_path: Path) -> None:
     assert (preprocess.mean, preprocess.resize_mode) == ((0.5, 0.5, 0.5), "squash")
 
 
-def test_an_activation_that_nobody_published_is_the_files_own(tiny_path: Path) -> None:
+def test_an_unpublished_activation_is_taken_from_the_file(tiny_path: Path) -> None:
     spec = read(
         tiny_path, published=replace(AS_STORED, activation="gelu", activation_is_sourced=False)
     ).spec
@@ -57,14 +57,14 @@ def test_an_activation_that_nobody_published_is_the_files_own(tiny_path: Path) -
 
 
 @pytest.mark.parametrize("fact", ["image_size", "embed_dim", "context_length"])
-def test_another_size_is_another_checkpoint(tiny_path: Path, fact: str) -> None:
+def test_another_size_than_published_is_rejected(tiny_path: Path, fact: str) -> None:
     other = {"preprocess": PreprocessConfig(5)} if fact == "image_size" else {fact: 5}
 
     with pytest.raises(IncompatibleWeights, match=f"{fact} is .* published as 5"):
         read(tiny_path, published=replace(AS_STORED, **other))
 
 
-def test_every_openai_model_is_expected_to_use_quick_gelu() -> None:
+def test_every_openai_model_uses_quick_gelu() -> None:
     activations = {
         entry.published.activation
         for entry in catalog.entries().values()
