@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from collections.abc import Iterator
+
 import pytest
 
 from tests.support import run_python
+from zeroshot import collector
 
 
 def test_a_command_exits_without_a_final_collection() -> None:
@@ -42,3 +47,40 @@ assert "torch.nn" in sys.modules
 print(*seen, gc.isenabled(), (gc.get_freeze_count() > 0) == (frozen > 0))
 """
     assert run_python(code).split() == [meanwhile, str(before != "gc.disable()"), "True"]
+
+
+@pytest.fixture
+def collecting() -> Iterator[None]:
+    """Enable garbage collection for this test, and afterwards."""
+    gc.enable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collecting")
+def test_collection_is_paused_in_the_block_and_restored() -> None:
+    with collector.paused():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+@pytest.mark.usefixtures("collecting")
+def test_collection_is_restored_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), collector.paused():
+        raise ZeroDivisionError
+    assert gc.isenabled()
+
+
+@pytest.mark.usefixtures("collecting")
+def test_disabled_collection_stays_disabled() -> None:
+    gc.disable()
+    with collector.paused(), collector.paused():
+        assert not gc.isenabled()
+    assert not gc.isenabled()
+
+
+@pytest.mark.usefixtures("collecting")
+def test_collection_is_not_paused_for_an_import_once_torch_is_imported() -> None:
+    assert "torch" in sys.modules
+    with collector.paused_for_import():
+        assert gc.isenabled()
