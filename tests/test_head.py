@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import zeroshot
 from tests.support import FakeEncoder
-from zeroshot import Head, PromptSet, prompts
+from zeroshot import Classifier, Head, PromptSet, prompts
 from zeroshot import head as module
 from zeroshot.errors import HeadMismatch, LabelError, PromptError, TokenLimitError
 
@@ -220,3 +221,70 @@ def test_logits_of_a_head_are_differentiable(tiny: zeroshot.Model) -> None:
     images = torch.rand(3, tiny.embed_dim, requires_grad=True)
     head.logits(images).sum().backward()
     assert images.grad is not None
+
+
+# scoring and calibration
+
+
+def test_softmax_probabilities_sum_to_one(encoder: FakeEncoder) -> None:
+    head = Head.build(encoder, ["red", "green", "blue"])
+    logits = head.logits(torch.nn.functional.normalize(torch.rand(5, 3), dim=1))
+
+    probabilities = head.probabilities(logits)
+
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(5))
+    torch.testing.assert_close(probabilities, logits.softmax(dim=1))
+
+
+def test_sigmoid_probabilities_are_independent(encoder: FakeEncoder) -> None:
+    head = replace(Head.build(encoder, ["red", "green", "blue"]), scoring="sigmoid", logit_bias=-9)
+    images = torch.nn.functional.normalize(torch.rand(5, 3), dim=1)
+
+    probabilities = head.probabilities(head.logits(images))
+
+    torch.testing.assert_close(probabilities, torch.sigmoid(head.logits(images)))
+    part = head.select(["blue"])
+    torch.testing.assert_close(part.probabilities(part.logits(images)), probabilities[:, 2:])
+    assert part.scoring == "sigmoid"
+
+
+def test_sigmoid_scores_of_a_classifier_do_not_sum_to_one(encoder: FakeEncoder) -> None:
+    head = replace(Head.build(encoder, ["rrrr", "gggg"], "{}"), scoring="sigmoid")
+    red = np.full((4, 4, 3), (250, 5, 5), np.uint8)
+
+    prediction = Classifier(encoder, head)(red)
+
+    assert prediction.label == "rrrr"
+    assert sum(probability for _, probability in prediction.ranking) > 1.5
+
+
+def test_the_scoring_is_that_of_the_encoder() -> None:
+    class Sigmoid(FakeEncoder):
+        scoring = "sigmoid"
+        logit_bias = -12.0
+
+    head = Head.build(Sigmoid(), ["red", "green"])
+
+    assert (head.scoring, head.logit_bias, head.calibration) == ("sigmoid", -12.0, None)
+
+
+def test_select_and_concatenation_drop_the_calibration(encoder: FakeEncoder) -> None:
+    red, blue = (
+        replace(Head.build(encoder, [label]), calibration={"threshold": 0.3})
+        for label in ("red", "blue")
+    )
+
+    assert red.select(["red"]).calibration is None
+    assert (red + blue).calibration is None
+    assert red.calibration == {"threshold": 0.3}
+
+
+def test_a_moved_head_keeps_everything_else(encoder: FakeEncoder) -> None:
+    head = replace(Head.build(encoder, LABELS), calibration={"a": 1}, scoring="sigmoid")
+
+    moved = head.to("cpu")
+
+    assert torch.equal(moved.weight, head.weight)
+    assert (moved.labels, moved.calibration, moved.scoring) == (
+        *(head.labels, head.calibration, head.scoring),
+    )

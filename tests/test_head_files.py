@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.support import FakeEncoder
@@ -238,3 +239,52 @@ def test_a_loaded_head_does_not_need_its_file(encoder: FakeEncoder, tmp_path: Pa
     wanted = head.weight.clone()
     path.write_bytes(b"\0" * path.stat().st_size)
     torch.testing.assert_close(head.weight, wanted, atol=0, rtol=0)
+
+
+# versions of the format
+
+
+@pytest.mark.parametrize("scoring", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("calibration", [None, {}, {"thresholds": [0.1, 0.2], "for": "é"}])
+def test_scoring_and_calibration_are_saved(
+    encoder: FakeEncoder, tmp_path: Path, scoring: Any, calibration: Any
+) -> None:
+    head = replace(Head.build(encoder, ["a", "b"]), scoring=scoring, calibration=calibration)
+    head.save(tmp_path / "h.safetensors")
+
+    found = Head.load(tmp_path / "h.safetensors")
+
+    assert (found.scoring, found.calibration) == (scoring, calibration)
+
+
+def test_a_file_of_format_1_loads_with_softmax_scoring(tmp_path: Path) -> None:
+    path = tmp_path / "h.safetensors"
+    save_file({"weight": torch.eye(2)}, path, {"zeroshot.head/1": json.dumps(FACTS)})
+
+    found = Head.load(path)
+
+    assert (found.labels, found.scoring, found.calibration) == (("a", "b"), "softmax", None)
+    found.save(path)
+    with safe_open(path, framework="pt") as file:
+        assert list(file.metadata()) == ["zeroshot.head/2"]
+    assert Head.load(path).labels == ("a", "b")
+
+
+def test_a_file_of_an_unknown_format_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "h.safetensors"
+    save_file({"weight": torch.eye(2)}, path, {"zeroshot.head/99": json.dumps(FACTS)})
+
+    with pytest.raises(HeadMismatch, match=r"not a head .*zeroshot\.head/2"):
+        Head.load(path)
+
+
+@pytest.mark.parametrize("scoring", ["argmax", "", "Softmax", 5])
+def test_an_unknown_scoring_is_rejected(scoring: Any, tmp_path: Path) -> None:
+    with pytest.raises(HeadMismatch, match=r"scoring is .*expected one of softmax, sigmoid"):
+        Head.load(write(tmp_path / "h", FACTS | {"scoring": scoring}))
+
+
+@pytest.mark.parametrize("calibration", [5, "x", [1], True])
+def test_a_calibration_that_is_not_an_object_is_rejected(calibration: Any, tmp_path: Path) -> None:
+    with pytest.raises(HeadMismatch, match="calibration is not a JSON object"):
+        Head.load(write(tmp_path / "h", FACTS | {"calibration": calibration}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 import zeroshot
 from tests.support import TINY_SIZE, photograph, tiny_spec, tiny_tensors
 from zeroshot.checkpoint.layouts import native
-from zeroshot.errors import ImageError, InputError, TokenLimitError
+from zeroshot.errors import ImageError, IncompatibleWeights, InputError, TokenLimitError
 from zeroshot.head import Head
 
 SENTENCES = ["a cat", "a photo of a dog on grass", "x", "", "a cat"]
@@ -287,3 +288,62 @@ def test_similarity_rejects_values_that_are_not_embeddings(
         tiny.similarity(wrong, right)
     with pytest.raises(InputError, match=r"texts is .*, wanted embeddings \[n, 16\]"):
         tiny.similarity(right, wrong)
+
+
+# properties and files
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("checkpoint", "device", "dtype", "embed_dim", "logit_bias", "name", "network"),
+        *("preprocess", "scoring", "spec", "tokenizer"),
+    ],
+)
+def test_properties_of_a_model_are_read_only(tiny: zeroshot.Model, name: str) -> None:
+    value = getattr(tiny, name)
+
+    with pytest.raises(AttributeError):
+        setattr(tiny, name, value)
+
+    assert getattr(tiny, name) is value or getattr(tiny, name) == value
+
+
+@pytest.mark.parametrize("part", ["spec", "preprocess"])
+def test_fields_of_spec_and_preprocess_are_read_only(tiny: zeroshot.Model, part: str) -> None:
+    with pytest.raises(FrozenInstanceError):
+        getattr(tiny, part).size = 5
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_saved_model_keeps_identity_and_embeddings(
+    tiny: zeroshot.Model, photos: list[Path], tmp_path: Path, half: bool
+) -> None:
+    path = tmp_path / "saved.safetensors"
+
+    tiny.save(path, half=half)
+
+    found = zeroshot.load(path, device="cpu", dtype="float32")
+    assert (found.spec, found.name) == (tiny.spec, "saved.safetensors")
+    assert (found.identity == tiny.identity) is not half  # float32 weights are rounded
+    np.testing.assert_allclose(
+        found.encode_image(photos), tiny.encode_image(photos), atol=5e-3 if half else 0
+    )
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["saved.safetensors"]
+
+
+def test_a_model_with_nan_weights_is_not_saved(tmp_path: Path) -> None:
+    projection = tiny_tensors(tiny_spec())["visual.proj"].clone()
+    projection[0, 0] = float("nan")
+
+    with pytest.raises(IncompatibleWeights):
+        write(tmp_path, {"visual.proj": projection}).save(tmp_path / "saved.safetensors")
+
+    assert not (tmp_path / "saved.safetensors").exists()
+
+
+def test_a_model_saves_into_a_missing_folder_as_an_os_error(
+    tiny: zeroshot.Model, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        tiny.save(tmp_path / "absent" / "m.safetensors")

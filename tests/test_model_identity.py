@@ -76,3 +76,18 @@ def test_identity_changes_with_activation_heads_and_preprocessing(
     change: dict[str, Any], tiny: zeroshot.Model, tmp_path: Path
 ) -> None:
     assert write(tmp_path, **change).identity != tiny.identity
+
+
+def test_identity_does_not_depend_on_parity_or_decode(tiny_path: Path) -> None:
+    plain, parity, fast = (
+        zeroshot.load(tiny_path, device="cpu", dtype="float32", **options)
+        for options in ({}, {"parity": True}, {"decode": "fast"})
+    )
+
+    assert plain.identity == parity.identity == fast.identity
+    assert (plain.preprocess.parity, parity.preprocess.parity) == (False, True)
+    parity.classifier(plain.head(["a", "b"]))  # so heads can be exchanged
+
+
+def test_identity_does_not_depend_on_dtype(tiny: zeroshot.Model) -> None:
+    assert tiny.to(dtype="bfloat16").identity == tiny.identity
