@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+import zeroshot
 from zeroshot.cli import main
+from zeroshot.diagnostics import bench
 
 
 @pytest.mark.parametrize("layout", [[], ["--json"]], ids=["table", "json"])
@@ -20,3 +23,23 @@ def test_the_command_prints_a_report(layout: list[str], tiny_path: Path) -> None
         assert json.loads(found.output)["findings"][0]["work"] == "2 images"
     else:
         assert "agreement" in found.output
+
+
+def test_the_default_is_a_model_of_random_weights(
+    tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: list[dict[str, Any]] = []
+    monkeypatch.setattr(bench, "random_model", lambda **given: options.append(given) or tiny)
+
+    found = CliRunner().invoke(main, ["bench", "--quick", "--device", "cpu", "--dtype", "float32"])
+
+    assert found.exit_code == 0, found.output
+    assert options == [{"device": "cpu", "dtype": "float32"}]
+    assert found.output.startswith(repr(tiny))
+
+
+def test_an_unknown_model_exits_with_4() -> None:
+    found = CliRunner().invoke(main, ["bench", "--model", "ViT-B/23", "--quick"])
+
+    assert found.exit_code == 4
+    assert "did you mean 'ViT-B/32'?" in found.stderr

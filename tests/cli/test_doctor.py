@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -71,3 +72,38 @@ def test_the_report_states_that_a_token_is_set_without_its_value(
 
     assert "token: there is one" in text
     assert "verysecret" not in text + document
+
+
+@pytest.fixture
+def one_check(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that lets the examination find a single check."""
+    return lambda check: monkeypatch.setattr(doctor, "examine", lambda verify: iter([check]))
+
+
+@pytest.mark.parametrize(
+    ("status", "mark", "code"), [("ok", "ok", 0), ("note", "--", 0), ("bad", "!!", 1)]
+)
+def test_each_status_has_a_mark_and_only_bad_exits_with_1(
+    status: Any, mark: str, code: int, one_check: Any
+) -> None:
+    one_check(Check("machine", "cpu", status, "detail", "do this"))
+
+    result = CliRunner().invoke(main, ["doctor"])
+
+    assert result.exit_code == code
+    assert result.output.splitlines()[:3] == [
+        "machine",
+        f"  {mark}  cpu: detail",
+        "      do this",
+    ]
+
+
+def test_json_output_has_every_field_of_a_check(one_check: Any) -> None:
+    one_check(Check("machine", "cpu", "bad", "detail", "do this"))
+
+    result = CliRunner().invoke(main, ["doctor", "--json"])
+
+    assert result.exit_code == 1
+    check = {"group": "machine", "name": "cpu", "status": "bad"}
+    check |= {"detail": "detail", "advice": "do this"}
+    assert json.loads(result.stdout) == {"ok": False, "checks": [check]}

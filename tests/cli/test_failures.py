@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import zeroshot
 from tests.support import start_cli
+from zeroshot import errors
 from zeroshot.cli import failures
 
 LABELS = "a cat,a dog, a car"
@@ -125,3 +127,66 @@ def test_a_full_disk_behind_standard_output_exits_with_74() -> None:
 
     assert done.returncode == 74
     assert done.stderr.decode().splitlines() == ["Error: standard output: No space left on device"]
+
+
+# the context manager
+
+
+def code_of(error: BaseException) -> int:
+    """Return the exit code that an error ends the process with."""
+    with pytest.raises(SystemExit) as caught, failures.reported():
+        raise error
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ModelNotFound("no such model"), 4),
+        (errors.UnsafeWeightsError("damaged"), 4),
+        (errors.OfflineError("offline"), 4),
+        (errors.CacheError("full"), 4),
+        (errors.HeadMismatch("another model"), 4),
+        (errors.ImageError("empty", kind="not_image"), 3),
+        (errors.NonFiniteError("NaN", rows=[0]), 1),
+        (OSError(28, "No space left on device", "out.npy"), 74),
+        (PermissionError(13, "Permission denied", "out.npy"), 74),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_every_error_has_its_exit_code(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(error) == code
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("Error: ")
+    assert len(printed.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("error", [errors.InputError("a"), errors.LabelError("b")])
+def test_input_errors_become_usage_errors(error: Exception) -> None:
+    with pytest.raises(click.UsageError, match=str(error)), failures.reported():
+        raise error
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("bug"), OSError(2, "no file name")])
+def test_unexpected_errors_are_not_hidden(error: Exception) -> None:
+    with pytest.raises(type(error)), failures.reported():
+        raise error
+
+
+def test_a_block_without_an_error_continues() -> None:
+    with failures.reported():
+        done = True
+    assert done
+
+
+def test_a_warning_is_one_line_without_a_source_location(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failures.show_warning(UserWarning("only one label"), UserWarning, "classifier.py", 49)
+
+    assert capsys.readouterr().err == "Warning: only one label\n"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import Result
 from PIL import Image
 
 from tests.support import encoded, json_lines, photograph
+from zeroshot.cli import sources as module
 
 LABELS = "a cat,a dog, a car"
 
@@ -94,3 +98,50 @@ def test_a_misspelled_label_set_or_file_is_rejected(
 
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+# the functions
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return lambda text: monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+def test_images_are_expanded_in_the_order_of_the_arguments(stdin: Any, photos: list[Path]) -> None:
+    stdin(f"{photos[2]}\n")
+
+    found = list(module.images([str(photos[1]), "-", "http://x/a.jpg", str(photos[0].parent)]))
+
+    assert found == [str(photos[1]), str(photos[2]), "http://x/a.jpg", *map(str, photos)]
+
+
+def test_sentences_are_taken_from_arguments_and_standard_input(stdin: Any) -> None:
+    stdin("a dog\n\n  two spaces\r\n")
+
+    assert list(module.sentences(["a cat", "-"])) == ["a cat", "a dog", "  two spaces"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("cifar10", "cifar10"), ("@cifar10", "cifar10"), ("a,b", None), ("CIFAR10", None), ("", None)],
+)
+def test_label_set_is_the_name_of_a_shipped_set(text: str, expected: str | None) -> None:
+    assert module.label_set(text) == expected
+
+
+def test_labels_are_separated_by_commas() -> None:
+    assert module.labels(" a cat,, a dog ,") == {"a cat": ["a cat"], "a dog": ["a dog"]}
+
+
+def test_labels_are_read_from_a_file_with_and_without_a_leading_at(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("a cat, sleeping\na dog\n")
+
+    assert list(module.labels(str(path))) == ["a cat, sleeping", "a dog"]
+    assert module.labels(f"@{path}") == module.labels(str(path))
+
+
+def test_a_single_label_is_a_usage_error() -> None:
+    with pytest.raises(click.UsageError, match=r"'cat' is a single label.*Separate labels by"):
+        module.labels("cat")
