@@ -1,3 +1,5 @@
+"""`classify` keeps one model and its recent heads between calls."""
+
 from __future__ import annotations
 
 import threading
@@ -16,7 +18,7 @@ LABELS = ["cat", "dog", "car"]
 
 @pytest.fixture(autouse=True)
 def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each test begin as a new process would."""
+    """Start each test with an empty cache of models and heads."""
     monkeypatch.setattr(api, "_memory", api._Memory())
 
 
@@ -28,7 +30,7 @@ def default(tiny_path: Path) -> zeroshot.Model:
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """List what is loaded."""
+    """Record the models that are loaded."""
     asked: list[Any] = []
     load = api.load
 
@@ -42,7 +44,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.fixture
 def heads(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
-    """List the templates of the heads that are built."""
+    """Record the templates of the heads that are built."""
     built: list[Sequence[str]] = []
     build = Head.build.__func__  # type: ignore[attr-defined]
 
@@ -136,7 +138,7 @@ def test_only_the_most_recent_heads_are_cached(
     monkeypatch.setattr(api, "HEADS", 2)
     for labels in (["a", "b"], ["c", "d"], ["a", "b"], ["e", "f"], ["a", "b"], ["c", "d"]):
         zeroshot.classify(photos[0], labels, model=tiny_path)
-    assert len(heads) == 4  # ab, cd, ef, and cd again, which ef put out
+    assert len(heads) == 4  # ab, cd, ef, and cd again, which ef evicted
     assert len(api._memory.classifiers) == 2
 
 

@@ -1,4 +1,4 @@
-"""Names lead to the checkpoint that was meant, and tables say what was published."""
+"""Names resolve to checkpoints, and the catalog contains the published values."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_an_unknown_tag_is_distinguished_from_a_repository(name: str, architectu
     assert catalog.architecture(name) == architecture
 
 
-# ---- facts
+# ---- values
 
 
 @pytest.mark.parametrize("name", OPENAI)
@@ -240,7 +240,7 @@ def test_preprocessing_of_every_checkpoint_is_valid() -> None:
     }
 
 
-# ---- published facts
+# ---- published values
 
 
 def test_published_values_are_complete() -> None:
@@ -256,7 +256,7 @@ def test_published_values_are_complete() -> None:
 
 
 def spec_of(activation: Activation, mean: tuple[float, float, float] = (0.5, 0.5, 0.5)) -> Spec:
-    """What a config file may say of a ViT-B/16."""
+    """Return the spec that a config file of a ViT-B/16 can contain."""
     vision = ViTConfig(224, 16, 768, 12, 12, 3072, activation)
     text = TextConfig(77, 49_408, 512, 12, 8, 2048, activation)
     return Spec(NetworkConfig(512, vision, text), PreprocessConfig(224, mean))

@@ -32,7 +32,7 @@ run()
         ("gc.freeze(); frozen = gc.get_freeze_count()", "on"),
         ("threading.Thread(target=time.sleep, args=[30], daemon=True).start()", "on"),
     ],
-    ids=["as it was", "disabled", "frozen", "beside another thread"],
+    ids=["default", "disabled", "frozen", "beside another thread"],
 )
 def test_collection_is_paused_for_importing_torch_and_restored(before: str, meanwhile: str) -> None:
     code = f"""

@@ -1,3 +1,5 @@
+"""Every error inherits a builtin, has a docstring and can be pickled."""
+
 from __future__ import annotations
 
 import builtins

@@ -1,4 +1,4 @@
-"""What importing costs, and rules that every module follows."""
+"""The cost of importing, and rules that every module follows."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def modules() -> list[Path]:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
 def test_no_module_executes_untrusted_code(path: Path) -> None:
-    """Nothing unpickles, evaluates or formats text that users give."""
+    """No module unpickles, evaluates or formats untrusted text."""
     refused = {"eval", "exec", "__import__", "torch.load", "torch.jit.load", "pickle.load"}
     refused |= {"pickle.loads", "os.system", "yaml.load", "marshal.loads", "shelve.open"}
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -128,7 +128,7 @@ print([name for name in ("sympy", "torch._inductor", "torch._dynamo") if name in
 def test_loading_does_not_import_the_torch_compiler(
     tiny_path: Path, tmp_path: Path, layout: str
 ) -> None:
-    """Some operations on meta tensors do, silently, and take a second and a half."""
+    """Some operations on meta tensors import it, which takes 1.5 s."""
     path = tiny_path
     if layout != "native":
         path = unpack(layout, tmp_path) / "tiny"

@@ -1,4 +1,4 @@
-"""Labels that were embedded before are not embedded again, and never wrongly remembered."""
+"""Stored label embeddings are reused, and never for another model, label or template."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zeroshot.label_store import LabelStore
 
 
 class Counting(FakeEncoder):
-    """A fake encoder that remembers which sentences it was given."""
+    """A fake encoder that records the sentences it receives."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []

@@ -21,7 +21,7 @@ SENTENCES = ["a cat", "a photo of a dog on grass", "x", "", "a cat"]
 
 
 def write(folder: Path, change: dict[str, Any] | None = None, **spec: Any) -> zeroshot.Model:
-    """Write the tiny model with one thing changed, and load it."""
+    """Write the tiny model with one change, and load it."""
     from dataclasses import replace
 
     described = replace(tiny_spec(), **spec)
@@ -140,7 +140,7 @@ def test_batch_size_does_not_change_text_embeddings(tiny: zeroshot.Model, size: 
 
 
 def test_text_embeddings_equal_the_padded_reference(tiny: zeroshot.Model) -> None:
-    """Cut or packed rows must give what OpenAI's full 77 places give."""
+    """Shortened or packed rows must equal rows padded to 77 tokens."""
     with torch.inference_mode():
         wanted = tiny.network.text(torch.from_numpy(tiny.tokenizer(SENTENCES)))
     found = tiny.encode_text(SENTENCES, normalize=False)

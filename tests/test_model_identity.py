@@ -14,7 +14,7 @@ from zeroshot.checkpoint.layouts import native
 
 
 def write(folder: Path, change: dict[str, Any] | None = None, **spec: Any) -> zeroshot.Model:
-    """Write the tiny model with one thing changed, and load it."""
+    """Write the tiny model with one change, and load it."""
     from dataclasses import replace
 
     described = replace(tiny_spec(), **spec)

@@ -1,3 +1,5 @@
+"""Predictions print as tables and convert to plain data."""
+
 from __future__ import annotations
 
 import json

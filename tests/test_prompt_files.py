@@ -1,4 +1,4 @@
-"""The shipped prompt sets have the shape that prompts/README.md promises."""
+"""The shipped prompt sets have the structure that prompts/README.md describes."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Templates and labels: shipped sets, user files, and invalid input."""
+
 from __future__ import annotations
 
 import json

@@ -25,7 +25,7 @@ def keep_case(text: str) -> str:
 
 @pytest.fixture
 def quick(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the embedded model out, which is tried on its own."""
+    """Skip the check of the embedded model, which has its own tests."""
     monkeypatch.setattr(doctor, "whole_model", lambda: Check("stages", "embedded model", "ok", ""))
 
 

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def loaded_with(shift: float) -> SimpleNamespace:
-    """Make a model whose engine is `shift` off from its network."""
+    """Make a model whose engine differs from its network by `shift`."""
     image, text = torch.tensor([[0.6, 0.8]]), torch.tensor([[1.0, 0.0]])
     return SimpleNamespace(
         device=CPU,
@@ -115,7 +115,7 @@ def test_verify_detects_one_flipped_byte(name: str, hub_cache: Path) -> None:
 
     check = cached(verify=True)
 
-    assert cached().status == "ok"  # not seen without
+    assert cached().status == "ok"  # not detected without verify
     assert check.status == "bad"
     assert f"{name} is damaged" in check.detail
     assert check.advice.startswith("remove ")
@@ -138,7 +138,7 @@ def test_files_without_a_published_hash_are_counted(hub_cache: Path) -> None:
     folder = hub_cache / "models--timm--vit_base_patch32_clip_224.openai"
     snapshot = folder / "snapshots" / HUB_COMMIT
     snapshot.mkdir(parents=True)
-    (snapshot / "open_clip_model.safetensors").write_bytes(b"w")  # a cache without links
+    (snapshot / "open_clip_model.safetensors").write_bytes(b"w")  # a cache without symlinks
 
     assert "0 files hashed and right, 1 of unknown hash" in cached(verify=True).detail
 

@@ -18,16 +18,16 @@ from zeroshot.tokenizers import clip as tokenizer
 
 CPU = torch.device("cpu")
 NOISE = [-0.46879708766937256, -0.392880916595459, 0.8597967624664307]  # of the name "x"
-PICTURE = "d3a99b1829d09d9f"  # sha256 of its bytes begins with it
+PICTURE = "d3a99b1829d09d9f"  # start of the sha256 of its bytes
 
 
 def findings(dtype: torch.dtype = torch.float32) -> dict[str, str]:
-    """Problems by stage, "" where it is right."""
+    """Return problems by stage, "" where a stage passes."""
     return {finding.stage: finding.problem for finding in selfcheck.stages(CPU, dtype)}
 
 
 def wrong(found: dict[str, str]) -> list[str]:
-    """The stages that are off, each kind once."""
+    """Return the stages that fail, each kind once."""
     return sorted({stage.partition(" (")[0] for stage, problem in found.items() if problem})
 
 

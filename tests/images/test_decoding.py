@@ -179,7 +179,7 @@ def test_arbitrary_bytes_give_an_image_or_an_image_error(tail: bytes, head: byte
 
 
 def png_of_size(width: int, height: int) -> bytes:
-    """Return a PNG that announces a size and holds no pixels."""
+    """Return a PNG that declares a size and has no pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return (

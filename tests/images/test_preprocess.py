@@ -1,3 +1,5 @@
+"""Pixels equal a plain reference of OpenAI's preprocessing."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -16,7 +16,7 @@ BROKEN_AT = range(20)  # twentieths of a file
 @pytest.mark.parametrize("kind", FILES)
 def test_a_truncated_file_is_an_image_error(kind: str, twentieth: int) -> None:
     content = FILES[kind]
-    if kind == "GIF":  # its first frame is whole long before the file is
+    if kind == "GIF":  # its first frame is complete long before the file is
         content = encoded(Image.fromarray(photograph(160, 120)), "GIF")
     error = image_error_of(content[: len(content) * twentieth // len(BROKEN_AT)])
     assert error.kind in ("truncated", "decode_failed", "not_image")

@@ -1,3 +1,5 @@
+"""Token ids equal a slow plain encoder and the published ids."""
+
 from __future__ import annotations
 
 import gc
