@@ -218,7 +218,17 @@ def check_words(message: str) -> None:
     assert REPOSITORY in message or "cache" in message
     assert any(
         word in message
-        for word in ("check", "set HF", "try ", "copy ", "accept", "make room", "name", "lock")
+        for word in (
+            "check",
+            "set HF",
+            "try ",
+            "copy ",
+            "accept",
+            "free up",
+            "use a revision",
+            "pass the",
+            "name",
+        )
     )
     assert "Traceback" not in message
     assert len(message) < 900
