@@ -17,7 +17,7 @@ LABELS = ["cat", "dog", "car"]
 @pytest.fixture(autouse=True)
 def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test begin as a new process would."""
-    monkeypatch.setattr(api, "_memory", api._Memory())
+    monkeypatch.setattr(api, "_cache", api._Cache())
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_only_the_last_heads_are_remembered(
     for labels in (["a", "b"], ["c", "d"], ["a", "b"], ["e", "f"], ["a", "b"], ["c", "d"]):
         zeroshot.classify(photos[0], labels, model=tiny_path)
     assert len(heads) == 4  # ab, cd, ef, and cd again, which ef put out
-    assert len(api._memory.classifiers) == 2
+    assert len(api._cache.classifiers) == 2
 
 
 def test_a_head_serves_as_labels(
