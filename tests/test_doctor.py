@@ -81,7 +81,7 @@ def test_the_wrong_activation_is_far_beyond_the_limit() -> None:
 
 def test_weights_come_from_whole_numbers_and_are_the_same_everywhere() -> None:
     assert selfcheck.noise("x", 3).tolist() == pytest.approx(NOISE, abs=0)
-    assert hashlib.sha256(selfcheck.picture().tobytes()).hexdigest().startswith(PICTURE)
+    assert hashlib.sha256(selfcheck.sample_image().tobytes()).hexdigest().startswith(PICTURE)
 
 
 def keep_case(text: str) -> str:
@@ -109,7 +109,7 @@ def test_a_sabotaged_tokenizer_is_found_and_nothing_else(
     found = findings()
 
     assert wrong(found) == ["tokenizer"]
-    assert "OpenAI's tokenizer says" in found["tokenizer"]
+    assert "as from OpenAI's tokenizer, got" in found["tokenizer"]
 
 
 RESIZE_FAULTS = {
@@ -130,7 +130,7 @@ def test_a_sabotaged_resize_is_found_and_nothing_else(
 
     assert wrong(found) == ["resize"]
     assert len([problem for problem in found.values() if problem]) == 2
-    assert "grey levels" in next(filter(None, found.values()))
+    assert "gray levels" in next(filter(None, found.values()))
 
 
 def test_a_crop_that_is_one_pixel_off_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_an_engine_gone_wrong_is_found_and_told_from_the_network(
     assert wrong(found) == [f"{tower} tower"]
     problems = list(filter(None, found.values()))
     assert len(problems) == len(selfcheck.NETWORKS)
-    assert all("so it is the engine on cpu" in problem for problem in problems)
+    assert all("so the engine on cpu is wrong" in problem for problem in problems)
 
 
 def test_a_network_gone_wrong_is_told_from_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_a_network_gone_wrong_is_told_from_the_engine(monkeypatch: pytest.Monkey
     found = findings()
 
     assert wrong(found) == ["text tower"]
-    assert all("the plain network is off as well" in p for p in found.values() if p)
+    assert all("the plain network is wrong too" in p for p in found.values() if p)
 
 
 def test_a_stage_that_raises_is_told_and_the_others_still_run(
@@ -217,7 +217,7 @@ def test_the_embedded_model_is_held_to_its_plain_network(
 ) -> None:
     monkeypatch.setattr(loading, "load", lambda *arguments, **options: loaded_with(shift))
 
-    assert doctor.whole_model().status == status
+    assert doctor.check_embedded_model().status == status
 
 
 def test_an_embedded_model_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_an_embedded_model_that_does_not_load_is_told(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(loading, "load", fail)
 
-    check = doctor.whole_model()
+    check = doctor.check_embedded_model()
 
     assert check.status == "bad"
     assert "UnsafeWeightsError: cut short" in check.detail
@@ -245,7 +245,7 @@ def test_the_embedded_models_bytes_are_compared_with_the_catalog(
     if content is not None:
         entry.path.write_bytes(content)
 
-    assert doctor.embedded(entry).status == status
+    assert doctor.check_embedded(entry).status == status
 
 
 # ---- the cache
@@ -284,15 +284,15 @@ VIT_B_32 = "timm/vit_base_patch32_clip_224.openai"
 
 def cached(**options: Any) -> Check:
     """The one checkpoint in the cache."""
-    checks = list(doctor.checkpoints(**options))
+    checks = list(doctor.check_checkpoints(**options))
     (check,) = (check for check in checks if check.name not in ("mini", "cached"))
     return check
 
 
 def test_an_empty_cache_is_no_fault(hub: Path) -> None:
-    checks = {check.name: check for check in doctor.checkpoints()}
+    checks = {check.name: check for check in doctor.check_checkpoints()}
 
-    assert checks["cached"] == Check("checkpoints", "cached", "ok", "none of the catalog yet")
+    assert checks["cached"] == Check("checkpoints", "cached", "ok", "no model of the catalog yet")
 
 
 def test_a_cached_checkpoint_is_told_with_size_and_commit(hub: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_mirrors_checkpoint_is_told_with_its_repository(hub: Path) -> None:
 def test_verify_hashes_weights_and_configuration(hub: Path) -> None:
     put(hub, VIT_B_32, FILES)
 
-    assert cached(verify=True).detail == "2 MB, commit 0123456, 2 files hashed and right"
+    assert cached(verify=True).detail == "2 MB, commit 0123456, 2 files verified"
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -322,7 +322,7 @@ def test_verify_finds_one_flipped_byte(name: str, hub: Path) -> None:
 
     assert cached().status == "ok"  # not seen without
     assert check.status == "bad"
-    assert f"{name} is damaged" in check.detail
+    assert f"{name}: checksum mismatch" in check.detail
     assert check.advice.startswith("remove ")
 
 
@@ -333,10 +333,10 @@ def test_verify_holds_weights_to_the_catalogs_hash(
     entry = replace(catalog.find("ViT-B/32"), sha256="0" * 64)
 
     (found,) = cached_checkpoints(entry, verify=True)
-    check = doctor.cached(found, verify=True)
+    check = doctor.check_cached(found, verify=True)
 
     assert check.status == "bad"
-    assert f"published {'0' * 64}" in check.detail
+    assert f"checksum mismatch: expected {'0' * 64}" in check.detail
 
 
 def test_files_without_a_published_hash_are_counted_as_such(hub: Path) -> None:
@@ -345,7 +345,7 @@ def test_files_without_a_published_hash_are_counted_as_such(hub: Path) -> None:
     snapshot.mkdir(parents=True)
     (snapshot / "open_clip_model.safetensors").write_bytes(b"w")  # a cache without links
 
-    assert "0 files hashed and right, 1 of unknown hash" in cached(verify=True).detail
+    assert "0 files verified, 1 without a published hash" in cached(verify=True).detail
 
 
 def test_a_link_that_leads_nowhere_is_found(hub: Path) -> None:
@@ -354,7 +354,7 @@ def test_a_link_that_leads_nowhere_is_found(hub: Path) -> None:
     check = cached()
 
     assert check.status == "bad"
-    assert "open_clip_model.safetensors leads to no file" in check.detail
+    assert "open_clip_model.safetensors is a broken symlink" in check.detail
 
 
 def test_an_unfinished_download_is_noted(hub: Path) -> None:
@@ -383,15 +383,15 @@ def test_a_publishers_archive_is_held_to_its_hash(content: bytes, status: str, h
     path.write_bytes(content)
 
     (plain,), (verified,) = cached_checkpoints(entry), cached_checkpoints(entry, verify=True)
-    assert doctor.archived(plain, verify=False).status == "ok"
-    assert doctor.archived(verified, verify=True).status == status
+    assert doctor.check_archive(plain, verify=False).status == "ok"
+    assert doctor.check_archive(verified, verify=True).status == status
 
 
 def test_nothing_in_the_cache_is_changed(hub: Path) -> None:
     put(hub, VIT_B_32, FILES)["open_clip_model.safetensors"].write_bytes(b"damaged")
     before = sorted((p, p.lstat().st_mtime_ns, p.lstat().st_size) for p in hub.rglob("*"))
 
-    list(doctor.checkpoints(verify=True))
+    list(doctor.check_checkpoints(verify=True))
 
     assert sorted((p, p.lstat().st_mtime_ns, p.lstat().st_size) for p in hub.rglob("*")) == before
 
@@ -400,7 +400,7 @@ def test_nothing_in_the_cache_is_changed(hub: Path) -> None:
 
 
 def hub_checks() -> dict[str, Check]:
-    return {check.name: check for check in doctor.cache()}
+    return {check.name: check for check in doctor.check_cache()}
 
 
 def test_a_full_disk_is_noted(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,7 +417,7 @@ def test_a_cache_that_cannot_be_written_is_noted(
 ) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)
 
-    assert "cannot be written" in hub_checks()["cache"].detail
+    assert "not writable" in hub_checks()["cache"].detail
     assert "HF_HOME" in hub_checks()["cache"].advice
 
 
@@ -441,7 +441,7 @@ def test_mirror_and_offline_mode_are_noted(monkeypatch: pytest.MonkeyPatch) -> N
         "https://mirror.example",
     )
     assert checks["offline"].status == "note"
-    assert checks["offline"].advice == "unset HF_HUB_OFFLINE, to download"
+    assert checks["offline"].advice == "unset HF_HUB_OFFLINE to allow downloads"
 
 
 # ---- versions and machine
@@ -453,7 +453,7 @@ def test_the_other_package_of_this_name_is_found(monkeypatch: pytest.MonkeyPatch
         doctor.metadata, "version", lambda name: "0.1.4" if name == "zeroshot" else known(name)
     )
 
-    (check,) = (check for check in doctor.versions() if check.status == "bad")
+    (check,) = (check for check in doctor.check_versions() if check.status == "bad")
 
     assert check.name == "package 'zeroshot'"
     assert "pip uninstall zeroshot" in check.advice
@@ -468,20 +468,22 @@ def test_an_old_pillow_is_noted(version: str, status: str, monkeypatch: pytest.M
         doctor.metadata, "version", lambda name: version if name == "pillow" else known(name)
     )
 
-    assert {c.name: c.status for c in doctor.versions() if c.name == "pillow"} == {"pillow": status}
+    assert {c.name: c.status for c in doctor.check_versions() if c.name == "pillow"} == {
+        "pillow": status
+    }
 
 
 def test_more_threads_than_cores_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 999)
 
-    check = {check.name: check for check in doctor.machine()}["threads"]
+    check = {check.name: check for check in doctor.check_machine()}["threads"]
 
     assert check.status == "note"
     assert check.advice.startswith("set OMP_NUM_THREADS=")
 
 
 def test_device_and_precision_are_those_that_load_chooses() -> None:
-    check = {check.name: check for check in doctor.machine()}["load() chooses"]
+    check = {check.name: check for check in doctor.check_machine()}["load() chooses"]
     device = engine.choose_device(None)
     dtype = str(engine.choose_dtype(None, device)).removeprefix("torch.")
 
@@ -494,7 +496,9 @@ def test_device_and_precision_are_those_that_load_chooses() -> None:
 @pytest.fixture
 def quick(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the embedded model out, which is tried on its own."""
-    monkeypatch.setattr(doctor, "whole_model", lambda: Check("stages", "embedded model", "ok", ""))
+    monkeypatch.setattr(
+        doctor, "check_embedded_model", lambda: Check("stages", "embedded model", "ok", "")
+    )
 
 
 @pytest.mark.usefixtures("quick")
@@ -532,5 +536,5 @@ def test_the_token_is_told_to_be_there_and_not_what_it_is(monkeypatch: pytest.Mo
 
     text, document = (CliRunner().invoke(command, options).output for options in ([], ["--json"]))
 
-    assert "token: there is one" in text
+    assert "token: found" in text
     assert "verysecret" not in text + document
