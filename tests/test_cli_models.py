@@ -88,7 +88,7 @@ def test_no_model_that_fits_is_said_and_is_no_failure() -> None:
     result = CliRunner().invoke(command, ["--min-accuracy", "99"])
 
     assert result.exit_code == 0
-    assert "no model fits" in result.stderr
+    assert "no model matches" in result.stderr
 
 
 def test_a_wrong_name_ends_with_a_suggestion_and_the_code_for_no_model() -> None:
