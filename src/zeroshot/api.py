@@ -1,4 +1,4 @@
-"""`classify()`: classify images in one call, with a cached model and cached heads."""
+"""`classify()`: classify images in one call, with cached model and heads."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Cache:
     def classifier(
         self, model: Model, named: dict[str, list[str]], prompt_set: PromptSet
     ) -> Classifier:
-        """Return the classifier of these labels and prompts; build its head if not cached."""
+        """Return the cached classifier of these labels and prompts, or build it."""
         key = json.dumps([list(named.items()), prompt_set.templates])
         if key not in self.classifiers:
             self.classifiers[key] = model.classifier(named, prompt_set)

@@ -1,4 +1,4 @@
-"""The catalog of published checkpoints, read from weights/*.toml, and name lookup."""
+"""The catalog of published checkpoints, read from weights/*.toml."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def find(name: str) -> Entry:
     if known:
         raise ModelNotFound(_tag_message(name, known, tag))
     if is_file_name(name):
-        raise ModelNotFound(f"{name}: no such file{seen_from(Path(name))}")
+        raise ModelNotFound(f"{name}: no such file{seen_from(Path(name))}; check the path")
     near = get_close_matches(plain, _names(), n=1, cutoff=0.6)
     hint = f"; did you mean {_names()[near[0]].name!r}?" if near else ";"
     raise ModelNotFound(
@@ -160,7 +160,10 @@ def is_file_name(name: str) -> bool:
 
 
 def find_remote(name: str) -> Entry | None:
-    """Return the downloadable checkpoint of a name; None for "mini" and unknown names."""
+    """Return the downloadable checkpoint of a name, or None.
+
+    "mini" and unknown names give None.
+    """
     try:
         entry = find(name)
     except ModelNotFound:
@@ -225,7 +228,10 @@ def _names() -> dict[str, Entry]:
 
 @cache
 def _repositories() -> dict[str, Entry]:
-    """Return checkpoints by lowercase repository; mirrors use the transformers layout."""
+    """Return checkpoints by lowercase repository.
+
+    Mirrors use the transformers layout.
+    """
     known: dict[str, Entry] = {}
     for entry in entries().values():
         for mirror in entry.mirrors:
@@ -238,6 +244,6 @@ def _repositories() -> dict[str, Entry]:
 
 
 def _normalize(name: str) -> str:
-    """Keep the lowercase letters and digits of a name, without the suffix "quickgelu"."""
+    """Keep the lowercase letters and digits of a name, without "quickgelu"."""
     letters = "".join(c for c in name.lower() if c.isalnum())
     return letters.replace("quickgelu", "")

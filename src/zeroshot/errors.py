@@ -56,7 +56,7 @@ class ZeroshotError(Exception):
 
 
 def seen_from(path: Path) -> str:
-    """Return a note with the working folder for a relative path, else an empty string."""
+    """Return a note with the working folder for a relative path, else ""."""
     try:
         return "" if path.is_absolute() else f" (working folder {Path.cwd()})"
     except OSError:

@@ -1,4 +1,4 @@
-"""Find the data folders prompts/ and weights/, in an installed wheel or in a checkout.
+"""Find the data folders prompts/ and weights/ of a wheel or a checkout.
 
 Wheels include both folders as `zeroshot/_data/<kind>`. An editable install does not, so the
 top-level folders of the checkout are used there.

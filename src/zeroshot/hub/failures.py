@@ -79,7 +79,7 @@ def _unwrap_forced(error: Exception) -> Exception:
 
 
 def translate(error: Exception, location: Location, name: str) -> ZeroshotError:
-    """Translate any exception of the client into an error that says what to do."""
+    """Translate any exception of the client into an error with advice."""
     from huggingface_hub import errors as hub_errors
 
     prefix = f"{location}: {name}"
