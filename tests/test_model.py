@@ -429,7 +429,7 @@ def test_a_weights_file_that_is_not_there_is_no_unknown_name(name: str) -> None:
 
 
 def test_an_empty_name_is_not_the_working_folder() -> None:
-    with pytest.raises(InputError, match="name is empty"):
+    with pytest.raises(InputError, match="expected a model name or path, got ''"):
         zeroshot.load("")
 
 

@@ -231,7 +231,7 @@ def check_words(message: str) -> None:
         )
     )
     assert "Traceback" not in message
-    assert len(message) < 900
+    assert len(message) < 600, message
 
 
 def test_the_faults_were_many_and_no_wrong_byte_was_loaded() -> None:

@@ -96,6 +96,7 @@ def test_when_neither_answers_both_are_named(mini: MiniHub, entry: Entry) -> Non
     with pytest.raises(errors.DownloadError) as caught:
         hub.fetch_entry(entry)
 
+    assert len(str(caught.value)) < 600
     for word in (entry.repository, entry.url, "503", "HF_ENDPOINT", "copy"):
         assert word in str(caught.value)
 

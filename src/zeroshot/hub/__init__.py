@@ -10,7 +10,7 @@ from zeroshot.catalog import Entry
 from zeroshot.errors import DownloadError
 from zeroshot.hub.archives import cached_archive, fetch_archive
 from zeroshot.hub.failures import HubUnreachable
-from zeroshot.hub.location import is_offline
+from zeroshot.hub.location import is_offline, strip_copy_hint
 from zeroshot.hub.lockfile import Pin, fetch_pinned, pin, read_lock, write_lock
 from zeroshot.hub.snapshots import Fetched, fetch, fetch_checkpoint
 
@@ -62,5 +62,5 @@ def fetch_entry(
             return fetch_archive(entry.url, entry.url_sha256, cache_dir=cache_dir)
         except DownloadError as second:
             raise DownloadError(
-                f"{error}\nThe publisher's download failed too: {second}"
+                f"{strip_copy_hint(str(error))}\nThe publisher's download failed too: {second}"
             ) from second

@@ -134,7 +134,7 @@ def translate(error: Exception, location: Location, name: str) -> ZeroshotError:
     else:
         advice = "check the network, or set HF_ENDPOINT to a mirror"
     return HubUnreachable(
-        f"{prefix} is not in the cache {location.cache}, and the download from {endpoint()} failed "
+        f"{prefix} is not cached in {location.cache}, and the download from {endpoint()} failed "
         f"({words}); {advice}. {manual_copy_hint(location)}"
     )
 
@@ -243,4 +243,4 @@ def retry_after(error: Exception) -> float:
 def describe(error: Exception) -> str:
     """Return the type and message of an exception in one line of limited length."""
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text[:100]}" if text else type(error).__name__

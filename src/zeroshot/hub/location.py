@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from zeroshot.errors import InputError, ModelNotFound
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+COPY_HINT = "Without a network: "  # start of the hint at the end of a message
 REPOSITORY = re.compile(r"(\b[\w.-]+\b/)?\b[\w.-]{1,96}\b(?<!\.git)", re.ASCII)
 REVISION = re.compile(r"(?!/)(?!.*\.\.)[\w./+@=-]+(?<!/)")
 
@@ -109,7 +110,11 @@ def manual_copy_hint(location: Location) -> str:
     """Explain how to copy the files without a network."""
     names = ", ".join(location.files) or "the *.json and *.safetensors files"
     return (
-        f"Without a network: copy {names} from {endpoint()}/{location.repository} on another "
-        "machine into a folder, and load that folder by its path. The model 'mini' is included in "
-        "the package and needs no network"
+        f"{COPY_HINT}on another machine, copy {names} from {endpoint()}/{location.repository} "
+        "into a folder, and load that folder. The model 'mini' needs no network"
     )
+
+
+def strip_copy_hint(message: str) -> str:
+    """Remove the hint of `manual_copy_hint` from the end of a message."""
+    return message.partition(COPY_HINT)[0].rstrip()
