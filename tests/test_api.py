@@ -19,7 +19,7 @@ LABELS = ["cat", "dog", "car"]
 @pytest.fixture(autouse=True)
 def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start each test with an empty cache of models and heads."""
-    monkeypatch.setattr(api, "_memory", api._Memory())
+    monkeypatch.setattr(api, "_cache", api._Cache())
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_only_the_most_recent_heads_are_cached(
     for labels in (["a", "b"], ["c", "d"], ["a", "b"], ["e", "f"], ["a", "b"], ["c", "d"]):
         zeroshot.classify(photos[0], labels, model=tiny_path)
     assert len(heads) == 4  # ab, cd, ef, and cd again, which ef evicted
-    assert len(api._memory.classifiers) == 2
+    assert len(api._cache.classifiers) == 2
 
 
 def test_a_head_can_be_passed_as_labels(

@@ -149,7 +149,7 @@ def test_an_architecture_without_a_tag_lists_its_tags() -> None:
 
 
 def test_an_unlisted_repository_is_not_treated_as_a_name() -> None:
-    with pytest.raises(ModelNotFound, match="hub repository 'owner/name' works too"):
+    with pytest.raises(ModelNotFound, match="a path, or a Hub repository 'owner/name'"):
         catalog.find("someone/finetuned")
 
 

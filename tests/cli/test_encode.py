@@ -42,7 +42,7 @@ def test_encode_of_only_unreadable_images_writes_nothing(run: Any, tmp_path: Pat
 
     assert result.exit_code == failures.SOME_FAILED
     assert (tmp_path / "e.npy").read_bytes() == b"of yesterday"
-    assert "is not written" in result.stderr
+    assert "was not written" in result.stderr
 
 
 def test_encode_overwrites_files_only_with_force(
@@ -57,7 +57,7 @@ def test_encode_overwrites_files_only_with_force(
     names.rename(out)
     refused = run("encode", photos[0], "-o", out)
     assert refused.exit_code == 2
-    assert "e.npy exists; --force replaces it" in refused.stderr
+    assert "e.npy exists; use --force to replace it" in refused.stderr
     assert (out.read_text(), names.exists()) == ("mine", False)
 
     assert run("encode", photos[0], "-o", out, "--force").exit_code == 0

@@ -31,13 +31,16 @@ LABELS = "a cat,a dog, a car"
         (["classify", "a.jpg", "-l", " , ,"], "no labels given"),
         (["classify", "a.jpg", "-l", "a,b,a"], "'a' is given twice"),
         (["classify", "a.jpg", "-l", "@none.txt"], "named 'none.txt'"),
-        (["classify", "a.jpg", "-l", "a,b", "-t", "0"], "--top 0"),
+        (["classify", "a.jpg", "-l", "a,b", "-t", "0"], "expected --top of at least 1, got 0"),
         (["classify", "a.jpg", "-l", "a,b", "-t", "x"], "--top"),
         (["classify", "a.jpg", "-l", "a,b", "-p", "imagnet"], "did you mean 'imagenet'"),
         (["classify", "*.none", "-l", "a,b"], "no file matches the pattern '*.none'"),
-        (["classify", "-", "-l", "a,b"], "no images in standard input"),
+        (["classify", "-", "-l", "a,b"], "no images found in standard input"),
         (["classify", "a.jpg", "-l", "a,b", "--dtype", "int8"], "dtype='int8'"),
-        (["encode", "a.jpg", "-o", "x.txt"], "must end in .npy"),
+        (
+            ["encode", "a.jpg", "-o", "x.txt"],
+            "expected an --out file that ends in .npy, got 'x.txt'",
+        ),
         (["encode", "-o", "x.npy"], "Missing argument"),
         (["prompts", "imagnet"], "did you mean 'imagenet'"),
         (["nonsense"], "No such command"),
@@ -78,7 +81,7 @@ def test_output_that_cannot_be_written_exits_with_74(run: Any, photos: list[Path
 
 
 def test_an_interrupt_exits_with_130() -> None:
-    with pytest.raises(SystemExit) as caught, failures.reported():
+    with pytest.raises(SystemExit) as caught, failures.exit_on_error():
         raise KeyboardInterrupt
     assert caught.value.code == 130
 
@@ -134,7 +137,7 @@ def test_a_full_disk_behind_standard_output_exits_with_74() -> None:
 
 def code_of(error: BaseException) -> int:
     """Return the exit code that an error ends the process with."""
-    with pytest.raises(SystemExit) as caught, failures.reported():
+    with pytest.raises(SystemExit) as caught, failures.exit_on_error():
         raise error
     assert isinstance(caught.value.code, int)
     return caught.value.code
@@ -168,18 +171,18 @@ def test_every_error_has_its_exit_code(
 
 @pytest.mark.parametrize("error", [errors.InputError("a"), errors.LabelError("b")])
 def test_input_errors_become_usage_errors(error: Exception) -> None:
-    with pytest.raises(click.UsageError, match=str(error)), failures.reported():
+    with pytest.raises(click.UsageError, match=str(error)), failures.exit_on_error():
         raise error
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("bug"), OSError(2, "no file name")])
 def test_unexpected_errors_are_not_hidden(error: Exception) -> None:
-    with pytest.raises(type(error)), failures.reported():
+    with pytest.raises(type(error)), failures.exit_on_error():
         raise error
 
 
 def test_a_block_without_an_error_continues() -> None:
-    with failures.reported():
+    with failures.exit_on_error():
         done = True
     assert done
 

@@ -98,7 +98,7 @@ def test_no_matching_model_is_reported_with_exit_code_0() -> None:
     result = CliRunner().invoke(main, ["models", "--min-accuracy", "99"])
 
     assert result.exit_code == 0
-    assert "no model fits" in result.stderr
+    assert "no model matches" in result.stderr
 
 
 def test_an_unknown_name_gets_a_suggestion_and_exit_code_4() -> None:

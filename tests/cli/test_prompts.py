@@ -30,4 +30,4 @@ def test_a_label_file_passed_as_templates_suggests_the_labels_option(
 
     result = run("prompts", tmp_path / "labels.txt")
 
-    assert "--labels prints a file of labels" in result.stderr
+    assert "use --labels to print a label file" in result.stderr

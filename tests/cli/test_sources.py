@@ -83,13 +83,16 @@ def test_an_image_on_standard_input_is_rejected_without_printing_it(
     result = run("classify", "-", "-l", "a cat,a dog", stdin=photos[0].read_bytes())
 
     assert result.exit_code == 2
-    assert "looks like a picture" in result.stderr
+    assert "looks like an image" in result.stderr
     assert len(result.stderr) < 400
 
 
 @pytest.mark.parametrize(
     ("labels", "says"),
-    [("cifar11", "did you mean the set 'cifar10'?"), ("missing.txt", "no set or file")],
+    [
+        ("cifar11", "did you mean the label set 'cifar10'?"),
+        ("missing.txt", "no such label set or file"),
+    ],
 )
 def test_a_misspelled_label_set_or_file_is_rejected(
     run: Any, photos: list[Path], labels: str, says: str

@@ -14,7 +14,7 @@ from zeroshot.diagnostics.bench import (
     flop_per_image,
     gemm,
     measure,
-    pictures,
+    random_pixels,
 )
 from zeroshot.nn.network import Network
 from zeroshot.spec import NetworkConfig, TextConfig, ViTConfig
@@ -59,7 +59,7 @@ def test_random_weights_give_different_images_different_embeddings() -> None:
     network = Network(SMALL)
     network.load_state_dict(draw(SMALL))
     with torch.inference_mode():
-        found = torch.nn.functional.normalize(network.visual(pictures(4, 32)))
+        found = torch.nn.functional.normalize(network.visual(random_pixels(4, 32)))
 
     assert float((found @ found.T - torch.eye(4)).max()) < 0.99
 

@@ -42,7 +42,7 @@ def test_the_embedded_model_is_compared_with_its_plain_network(
 ) -> None:
     monkeypatch.setattr(loading, "load", lambda *arguments, **options: loaded_with(shift))
 
-    assert doctor.whole_model().status == status
+    assert doctor.check_embedded_model().status == status
 
 
 def test_an_embedded_model_that_does_not_load_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_an_embedded_model_that_does_not_load_is_reported(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(loading, "load", fail)
 
-    check = doctor.whole_model()
+    check = doctor.check_embedded_model()
 
     assert check.status == "bad"
     assert "UnsafeWeightsError: cut short" in check.detail
@@ -70,7 +70,7 @@ def test_the_embedded_model_file_is_compared_with_the_catalog_hash(
     if content is not None:
         entry.path.write_bytes(content)
 
-    assert doctor.embedded(entry).status == status
+    assert doctor.check_embedded(entry).status == status
 
 
 FILES = {"open_clip_config.json": b"{}", "open_clip_model.safetensors": b"w" * 2_000_000}
@@ -79,15 +79,15 @@ VIT_B_32 = "timm/vit_base_patch32_clip_224.openai"
 
 def cached(**options: Any) -> Check:
     """The one checkpoint in the cache."""
-    checks = list(doctor.checkpoints(**options))
+    checks = list(doctor.check_checkpoints(**options))
     (check,) = (check for check in checks if check.name not in ("mini", "cached"))
     return check
 
 
 def test_an_empty_cache_is_ok(hub_cache: Path) -> None:
-    checks = {check.name: check for check in doctor.checkpoints()}
+    checks = {check.name: check for check in doctor.check_checkpoints()}
 
-    assert checks["cached"] == Check("checkpoints", "cached", "ok", "none of the catalog yet")
+    assert checks["cached"] == Check("checkpoints", "cached", "ok", "no model of the catalog yet")
 
 
 def test_a_cached_checkpoint_is_listed_with_size_and_commit(hub_cache: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_checkpoint_of_a_mirror_is_listed_with_its_repository(hub_cache: Path)
 def test_verify_hashes_weights_and_configuration(hub_cache: Path) -> None:
     fill_hub_cache(hub_cache, VIT_B_32, FILES)
 
-    assert cached(verify=True).detail == "2 MB, commit 0123456, 2 files hashed and right"
+    assert cached(verify=True).detail == "2 MB, commit 0123456, 2 files verified"
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -117,7 +117,7 @@ def test_verify_detects_one_flipped_byte(name: str, hub_cache: Path) -> None:
 
     assert cached().status == "ok"  # not detected without verify
     assert check.status == "bad"
-    assert f"{name} is damaged" in check.detail
+    assert f"{name}: checksum mismatch" in check.detail
     assert check.advice.startswith("remove ")
 
 
@@ -128,10 +128,10 @@ def test_verify_compares_weights_with_the_catalog_hash(
     entry = replace(catalog.find("ViT-B/32"), sha256="0" * 64)
 
     (found,) = cached_checkpoints(entry, verify=True)
-    check = doctor.cached(found, verify=True)
+    check = doctor.check_cached(found, verify=True)
 
     assert check.status == "bad"
-    assert f"published {'0' * 64}" in check.detail
+    assert f"checksum mismatch: expected {'0' * 64}" in check.detail
 
 
 def test_files_without_a_published_hash_are_counted(hub_cache: Path) -> None:
@@ -140,7 +140,7 @@ def test_files_without_a_published_hash_are_counted(hub_cache: Path) -> None:
     snapshot.mkdir(parents=True)
     (snapshot / "open_clip_model.safetensors").write_bytes(b"w")  # a cache without symlinks
 
-    assert "0 files hashed and right, 1 of unknown hash" in cached(verify=True).detail
+    assert "0 files verified, 1 without a published hash" in cached(verify=True).detail
 
 
 def test_a_broken_symlink_is_detected(hub_cache: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_broken_symlink_is_detected(hub_cache: Path) -> None:
     check = cached()
 
     assert check.status == "bad"
-    assert "open_clip_model.safetensors leads to no file" in check.detail
+    assert "open_clip_model.safetensors is a broken symlink" in check.detail
 
 
 def test_an_unfinished_download_is_noted(hub_cache: Path) -> None:
@@ -180,8 +180,8 @@ def test_a_publisher_archive_is_compared_with_its_hash(
     path.write_bytes(content)
 
     (plain,), (verified,) = cached_checkpoints(entry), cached_checkpoints(entry, verify=True)
-    assert doctor.archived(plain, verify=False).status == "ok"
-    assert doctor.archived(verified, verify=True).status == status
+    assert doctor.check_archive(plain, verify=False).status == "ok"
+    assert doctor.check_archive(verified, verify=True).status == status
 
 
 def test_nothing_in_the_cache_is_changed(hub_cache: Path) -> None:
@@ -190,7 +190,7 @@ def test_nothing_in_the_cache_is_changed(hub_cache: Path) -> None:
     )
     before = sorted((p, p.lstat().st_mtime_ns, p.lstat().st_size) for p in hub_cache.rglob("*"))
 
-    list(doctor.checkpoints(verify=True))
+    list(doctor.check_checkpoints(verify=True))
 
     assert (
         sorted((p, p.lstat().st_mtime_ns, p.lstat().st_size) for p in hub_cache.rglob("*"))
@@ -199,7 +199,7 @@ def test_nothing_in_the_cache_is_changed(hub_cache: Path) -> None:
 
 
 def hub_checks() -> dict[str, Check]:
-    return {check.name: check for check in doctor.cache()}
+    return {check.name: check for check in doctor.check_cache()}
 
 
 def test_a_full_disk_is_noted(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_a_cache_that_cannot_be_written_is_noted(
 ) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)
 
-    assert "cannot be written" in hub_checks()["cache"].detail
+    assert "not writable" in hub_checks()["cache"].detail
     assert "HF_HOME" in hub_checks()["cache"].advice
 
 
@@ -240,7 +240,7 @@ def test_mirror_and_offline_mode_are_noted(monkeypatch: pytest.MonkeyPatch) -> N
         "https://mirror.example",
     )
     assert checks["offline"].status == "note"
-    assert checks["offline"].advice == "unset HF_HUB_OFFLINE, to download"
+    assert checks["offline"].advice == "unset HF_HUB_OFFLINE to allow downloads"
 
 
 def test_the_unrelated_package_named_zeroshot_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ def test_the_unrelated_package_named_zeroshot_is_detected(monkeypatch: pytest.Mo
         doctor.metadata, "version", lambda name: "0.1.4" if name == "zeroshot" else known(name)
     )
 
-    (check,) = (check for check in doctor.versions() if check.status == "bad")
+    (check,) = (check for check in doctor.check_versions() if check.status == "bad")
 
     assert check.name == "package 'zeroshot'"
     assert "pip uninstall zeroshot" in check.advice
@@ -266,20 +266,22 @@ def test_an_old_pillow_version_is_noted(
         doctor.metadata, "version", lambda name: version if name == "pillow" else known(name)
     )
 
-    assert {c.name: c.status for c in doctor.versions() if c.name == "pillow"} == {"pillow": status}
+    assert {c.name: c.status for c in doctor.check_versions() if c.name == "pillow"} == {
+        "pillow": status
+    }
 
 
 def test_more_threads_than_cores_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 999)
 
-    check = {check.name: check for check in doctor.machine()}["threads"]
+    check = {check.name: check for check in doctor.check_machine()}["threads"]
 
     assert check.status == "note"
     assert check.advice.startswith("set OMP_NUM_THREADS=")
 
 
 def test_device_and_precision_are_those_that_load_chooses() -> None:
-    check = {check.name: check for check in doctor.machine()}["load() chooses"]
+    check = {check.name: check for check in doctor.check_machine()}["load() chooses"]
     device = engine.choose_device(None)
     dtype = str(engine.choose_dtype(None, device)).removeprefix("torch.")
 

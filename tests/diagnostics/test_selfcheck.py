@@ -67,7 +67,7 @@ def test_the_wrong_activation_exceeds_the_tolerance_20_times() -> None:
 
 def test_weights_and_image_are_the_same_on_every_machine() -> None:
     assert selfcheck.noise("x", 3).tolist() == pytest.approx(NOISE, abs=0)
-    assert hashlib.sha256(selfcheck.picture().tobytes()).hexdigest().startswith(PICTURE)
+    assert hashlib.sha256(selfcheck.sample_image().tobytes()).hexdigest().startswith(PICTURE)
 
 
 def keep_case(text: str) -> str:
@@ -95,7 +95,7 @@ def test_a_tokenizer_fault_fails_only_the_tokenizer_stage(
     found = findings()
 
     assert wrong(found) == ["tokenizer"]
-    assert "OpenAI's tokenizer says" in found["tokenizer"]
+    assert "as from OpenAI's tokenizer, got" in found["tokenizer"]
 
 
 RESIZE_FAULTS = {
@@ -116,7 +116,7 @@ def test_a_resize_fault_fails_only_the_resize_stages(
 
     assert wrong(found) == ["resize"]
     assert len([problem for problem in found.values() if problem]) == 2
-    assert "grey levels" in next(filter(None, found.values()))
+    assert "gray levels" in next(filter(None, found.values()))
 
 
 def test_a_crop_that_is_one_pixel_off_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_an_engine_fault_is_distinguished_from_a_network_fault(
     assert wrong(found) == [f"{tower} tower"]
     problems = list(filter(None, found.values()))
     assert len(problems) == len(selfcheck.NETWORKS)
-    assert all("so it is the engine on cpu" in problem for problem in problems)
+    assert all("so the engine on cpu is wrong" in problem for problem in problems)
 
 
 def test_a_network_fault_is_distinguished_from_an_engine_fault(
@@ -166,7 +166,7 @@ def test_a_network_fault_is_distinguished_from_an_engine_fault(
     found = findings()
 
     assert wrong(found) == ["text tower"]
-    assert all("the plain network is off as well" in p for p in found.values() if p)
+    assert all("the plain network is wrong too" in p for p in found.values() if p)
 
 
 def test_a_stage_that_raises_fails_and_the_others_still_run(
