@@ -10,13 +10,11 @@ from huggingface_hub import constants
 
 from tests.hub import conftest as fixtures
 from tests.hub.mini_hub import CONFIG, NAME, NEW_WEIGHTS, REPOSITORY, MiniHub
+from tests.hub.support import SETTING
 from zeroshot import hub
 from zeroshot.cli import main
 
 running_hub, mini, tiny_hub = fixtures.running_hub, fixtures.mini, fixtures.tiny_hub
-
-
-SETTING = "open_clip_config.json"
 
 
 def test_lock_is_written(tiny_hub: MiniHub, tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""Names and revisions are checked before a request, and tokens are sent to their own host only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from tests.hub.mini_hub import REPOSITORY, MiniHub
+from zeroshot import errors, hub
+from zeroshot.hub.location import token
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b/c", "owner/", "/x", "owner/na me", "owner/..", "owner/a--b", "o/x.git", "", "-/-"]
+)
+def test_invalid_repository_name_makes_no_request(mini: MiniHub, name: str) -> None:
+    with pytest.raises(errors.ModelNotFound, match="owner/name"):
+        hub.fetch(name)
+
+    assert mini.log == []
+
+
+@pytest.mark.parametrize("revision", ["", "../main", "/etc", "a b", "main/"])
+def test_invalid_revision_makes_no_request(mini: MiniHub, revision: str) -> None:
+    with pytest.raises(errors.InputError, match="wanted a branch"):
+        hub.fetch(REPOSITORY, revision=revision)
+
+    assert mini.log == []
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "sent"),
+    [
+        ("https://huggingface.co", "", None),
+        ("https://huggingface.co", "hf_x", None),
+        ("https://hub-ci.huggingface.co", "", None),
+        ("http://huggingface.co", "", False),
+        ("https://huggingface.co.example.org", "", False),
+        ("https://huggingface.co@example.org", "", False),
+        ("https://nothuggingface.co", "", False),
+        ("https://mirror.example.org", "", False),
+        ("https://mirror.example.org", " hf_x\n", "hf_x"),
+    ],
+)
+def test_token_depends_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, address: str, variable: str, sent: object
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+    monkeypatch.setenv("HF_TOKEN", variable)
+
+    assert token() is sent if sent is None or sent is False else token() == sent
+
+
+def test_login_is_not_sent_to_a_mirror(tiny_hub: MiniHub, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hf_secret_of_the_login")
+
+    hub.fetch(REPOSITORY)
+
+    assert len(tiny_hub.log) >= 8
+    assert {request.authorization for request in tiny_hub.log} == {""}
+
+
+def test_hf_token_is_sent_to_the_mirror_and_to_no_other_host(
+    tiny_hub: MiniHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("hf_secret_of_the_login")
+    monkeypatch.setenv("HF_TOKEN", "hf_named")
+    tiny_hub.tokens = {"hf_named"}
+    tiny_hub.gated.add(REPOSITORY)
+
+    hub.fetch(REPOSITORY)
+
+    elsewhere = [r for r in tiny_hub.log if r.host == "localhost"]
+    asked_here = [r for r in tiny_hub.log if r.host != "localhost" and "/resolve/" in r.path]
+    assert {r.authorization for r in asked_here} == {"Bearer hf_named"}
+    assert [r.authorization for r in elsewhere] == [""]
