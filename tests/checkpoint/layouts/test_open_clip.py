@@ -122,3 +122,69 @@ def test_bare_state_dict_requires_like(vit: Tensors, tmp_path: Path) -> None:
     spec = reader.read(tmp_path / "bare.pt", hints).spec
     assert spec.network.text.activation == "gelu"
     assert spec.preprocess == PreprocessConfig(32, interpolation="bilinear")
+
+
+# ---- fields that may change the network
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("use_rope", True),
+        ("timm_cfg", {"patch_size": 16}),
+        ("model_cfg.use_rope", True),
+        ("model_cfg.global_average_pool", False),
+        ("model_cfg.audio_cfg", {"width": 64}),
+        ("model_cfg.vision_cfg.use_rope", True),
+        ("model_cfg.vision_cfg.global_average_pool", True),
+        ("model_cfg.vision_cfg.input_patchnorm", False),
+        ("model_cfg.vision_cfg.norm_kwargs.bias", False),
+        ("model_cfg.vision_cfg.act_kwargs.inplace", True),
+        ("model_cfg.text_cfg.use_rope", True),
+        ("model_cfg.text_cfg.correct_cls_mask", True),
+        ("model_cfg.text_cfg.tokenizer_kwargs.reduction_mask", "simple"),
+        ("preprocess_cfg.use_rope", True),
+        ("preprocess_cfg.antialias", False),
+    ],
+)
+def test_unknown_field_is_rejected_by_name(path: str, value: Any) -> None:
+    with pytest.raises(IncompatibleWeights) as caught:
+        open_clip.from_config(changed(OPEN_CLIP, path, value))
+
+    assert str(caught.value).startswith(f"x.json: unknown fields {path};")
+    assert caught.value.source == "x.json"
+
+
+def test_all_unknown_fields_of_an_object_are_named() -> None:
+    facts = changed(OPEN_CLIP, "model_cfg.vision_cfg.use_rope", True)
+    facts.content["model_cfg"]["vision_cfg"]["another"] = 1
+
+    with pytest.raises(IncompatibleWeights) as caught:
+        open_clip.from_config(facts)
+
+    assert "model_cfg.vision_cfg.another, model_cfg.vision_cfg.use_rope" in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["hf_tokenizer_name", "hf_model_name"])
+def test_top_level_tokenizer_or_model_of_transformers_is_rejected_by_name(field: str) -> None:
+    with pytest.raises(IncompatibleWeights, match=f"{field} is 'roberta-base', expected none"):
+        open_clip.from_config(changed(OPEN_CLIP, field, "roberta-base"))
+
+
+@pytest.mark.parametrize("field", ["hf_tokenizer_name", "hf_model_name"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_empty_top_level_field_is_accepted(field: str, value: Any) -> None:
+    assert open_clip.from_config(changed(OPEN_CLIP, field, value)) == forms.VIT
+
+
+def test_config_with_an_unknown_field_beside_weights_is_rejected(
+    vit: Tensors, tmp_path: Path
+) -> None:
+    path = forms.open_clip(forms.VIT, vit, tmp_path)
+    facts = changed(OPEN_CLIP, "model_cfg.vision_cfg.use_rope", True)
+    forms.write_json(tmp_path / "open_clip_config.json", facts.content)
+
+    with pytest.raises(
+        IncompatibleWeights, match=r"open_clip_config\.json: .*vision_cfg\.use_rope"
+    ):
+        reader.read(path)
