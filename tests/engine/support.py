@@ -87,3 +87,16 @@ def rows(config: NetworkConfig, lengths: list[int], seed: int = 0) -> list[list[
 
 def worst(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).norm(dim=1).max())
+
+
+class Borrowed(dict[str, torch.Tensor]):
+    """Values of a module, as a backend lends them."""
+
+    def of(self, name: str) -> Borrowed:
+        prefix = f"{name}."
+        return Borrowed(
+            {n.removeprefix(prefix): t for n, t in self.items() if n.startswith(prefix)}
+        )
+
+    def release(self) -> None:
+        pass
