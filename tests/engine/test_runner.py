@@ -93,3 +93,22 @@ def test_engine_can_be_copied_and_pickled() -> None:
 
     assert torch.equal(copy.deepcopy(engine).encode_ids(texts), expected)
     assert torch.equal(pickle.loads(pickle.dumps(engine)).encode_ids(texts), expected)
+
+
+def test_embeddings_can_be_used_in_training() -> None:
+    config = CONFIGS["one layer"]
+    engine = engine_of(network_of(config), config, CPU, torch.float32)
+    layer = torch.nn.Linear(config.embed_dim, 2)
+
+    for found in (engine.encode_pixels(pixels(config, 3)), engine.encode_ids(rows(config, [3]))):
+        assert not found.requires_grad
+        layer(found).sum().backward()
+
+    assert layer.weight.grad is not None
+
+
+def test_embeddings_have_unit_length(network: Network, config: NetworkConfig) -> None:
+    engine = engine_of(network, config, CPU, torch.float32)
+
+    for found in (engine.encode_pixels(pixels(config, 3)), engine.encode_ids(rows(config, [3, 9]))):
+        assert torch.allclose(found.norm(dim=1), torch.ones(len(found)), atol=1e-5)
