@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ import pytest
 from tests.hub.mini_hub import CONFIG, NAME, REPOSITORY, WEIGHTS, MiniHub
 from tests.hub.support import BOTH, FETCH, SETTING, environment
 from zeroshot import hub
+from zeroshot.hub import client
+from zeroshot.hub.location import Location, location_of
 
 
 def test_eight_threads_download_once(tiny_hub: MiniHub) -> None:
@@ -82,3 +86,94 @@ def test_killed_download_is_completed_by_the_next_call(
     found = hub.fetch(REPOSITORY, BOTH, cache_dir=tmp_path / "home" / "hub")
 
     assert found.weights.read_bytes() == big
+
+
+# ---- one request
+
+
+@pytest.fixture
+def location(tiny_hub: MiniHub, cache: Path) -> Location:
+    return location_of(REPOSITORY, None, cache, ())
+
+
+def test_head_returns_what_is_published_without_a_download(
+    tiny_hub: MiniHub, location: Location
+) -> None:
+    found = client.head(location, NAME)
+
+    assert found.exists
+    assert found.commit == tiny_hub.branches[REPOSITORY, "main"]
+    assert found.etag == hashlib.sha256(WEIGHTS).hexdigest()
+    assert found.size == len(WEIGHTS)
+    assert tiny_hub.requests("GET") == []
+
+
+def test_head_of_a_missing_file_knows_the_commit(tiny_hub: MiniHub, location: Location) -> None:
+    found = client.head(location, "absent.bin")
+
+    assert not found.exists
+    assert found.commit == tiny_hub.branches[REPOSITORY, "main"]
+
+
+def test_download_of_a_missing_file_is_none(location: Location) -> None:
+    assert client.download(location, "absent.bin") is None
+
+
+def test_impatient_request_is_not_retried(tiny_hub: MiniHub, location: Location) -> None:
+    tiny_hub.fault("HEAD", "", status=503)
+
+    with pytest.raises(hub.HubUnreachable):
+        client.head(location, NAME, patient=False)
+
+    assert len(tiny_hub.requests("HEAD", NAME)) == 1
+
+
+def test_patient_request_is_tried_four_times(tiny_hub: MiniHub, location: Location) -> None:
+    tiny_hub.fault("HEAD", "", status=503)
+
+    with pytest.raises(hub.HubUnreachable):
+        client.head(location, NAME)
+
+    assert client.TRIES == 4
+    assert len(tiny_hub.requests("HEAD", NAME)) >= client.TRIES
+
+
+def test_cached_tells_present_absent_and_unknown(location: Location) -> None:
+    pinned = replace(location, revision=client.head(location, NAME).commit)
+    assert client.cached(pinned, NAME) is True  # unknown
+
+    path = client.download(pinned, NAME)
+    client.download(pinned, "absent.bin")
+
+    assert client.cached(pinned, NAME) == path
+    assert client.cached(pinned, "absent.bin") is False
+
+
+def test_commit_of_a_branch_is_remembered(location: Location) -> None:
+    assert client.known_commit(location) is None
+
+    client.remember_commit(location, "5" * 40)
+
+    assert client.known_commit(location) == "5" * 40
+
+
+@pytest.mark.parametrize("content", [b"", b"main", b"\xff" * 40, b"5" * 39])
+def test_malformed_reference_counts_as_none(location: Location, content: bytes) -> None:
+    client.remember_commit(location, "5" * 40)
+    (location.folder / "refs" / "main").write_bytes(content)
+
+    assert client.known_commit(location) is None
+
+
+def test_wait_doubles_with_each_try_and_varies_by_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PAUSE", 1.0)
+
+    for attempt, longest in ((1, 1.5), (2, 3.0), (3, 6.0)):
+        waits = [client.backoff(attempt) for _ in range(200)]
+        assert longest / 3 <= min(waits) < max(waits) <= longest
+
+
+def test_requests_name_this_package(tiny_hub: MiniHub, location: Location) -> None:
+    client.head(location, NAME)
+
+    assert all("zeroshot/" in request.agent for request in tiny_hub.log)

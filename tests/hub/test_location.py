@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 from tests.hub.mini_hub import REPOSITORY, MiniHub
 from zeroshot import errors, hub
-from zeroshot.hub.location import token
+from zeroshot.hub.location import by_hand, cache_folder, is_offline, location_of, token
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,49 @@ def test_hf_token_is_sent_to_the_mirror_and_to_no_other_host(
     asked_here = [r for r in tiny_hub.log if r.host != "localhost" and "/resolve/" in r.path]
     assert {r.authorization for r in asked_here} == {"Bearer hf_named"}
     assert [r.authorization for r in elsewhere] == [""]
+
+
+def test_location_names_repository_revision_and_folder(tmp_path: Path) -> None:
+    found = location_of("owner/name", None, tmp_path, ("a.json",))
+
+    assert str(found) == "owner/name@main"
+    assert found.folder == tmp_path.resolve() / "models--owner--name"
+    assert found.wanted == ("a.json",)
+    assert not found.pinned
+
+
+@pytest.mark.parametrize(
+    ("revision", "pinned"),
+    [("0" * 40, True), ("0" * 39, False), ("A" * 40, False), ("v1.0", False), ("a/b", False)],
+)
+def test_commit_of_40_hex_digits_is_pinned(tmp_path: Path, revision: str, pinned: bool) -> None:
+    assert location_of("owner/name", revision, tmp_path, ()).pinned is pinned
+
+
+def test_cache_folder_is_that_of_the_client_unless_given(
+    mini: MiniHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    assert cache_folder(None) == (tmp_path / "cache").resolve()
+    assert cache_folder(tmp_path / "other") == (tmp_path / "other").resolve()
+    assert cache_folder("~/x") == (tmp_path / "home" / "x").resolve()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [(("a.json", "b.bin"), "a.json, b.bin"), ((), "the *.json and *.safetensors files")],
+)
+def test_manual_download_advice_names_files_and_address(
+    mini: MiniHub, tmp_path: Path, wanted: tuple[str, ...], names: str
+) -> None:
+    advice = by_hand(location_of("owner/name", None, tmp_path, wanted))
+
+    assert f"copy {names} from {mini.url}/owner/name " in advice
+    assert "'mini' is in the package" in advice
+
+
+def test_offline_follows_the_client(mini: MiniHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_offline()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert is_offline()

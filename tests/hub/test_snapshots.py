@@ -41,7 +41,7 @@ def test_cached_branch_costs_one_request(tiny_hub: MiniHub) -> None:
         assert [method for method, _ in requests] == ["HEAD"]
 
 
-@pytest.mark.parametrize("files", [(), BOTH], ids=["of unknown layout", "catalogued"])
+@pytest.mark.parametrize("files", [(), BOTH], ids=["of unknown layout", "cataloged"])
 def test_cached_commit_costs_no_request(tiny_hub: MiniHub, files: tuple[str, ...]) -> None:
     commit = hub.fetch(REPOSITORY, files).commit
     asked(tiny_hub)
