@@ -13,15 +13,22 @@ LOWEST_VENV ?= .lowest-venv
 LOWEST_TORCH ?= torch
 LOWEST_BIN = $(LOWEST_VENV)/bin
 
-.PHONY: try test test-lowest parity bench mini fuzz clean
+.PHONY: try dev lint test test-lowest parity bench mini fuzz clean
 
 ## Classify the example photographs with the embedded model
 try: $(VENV)/.installed
 	@$(BIN)/python examples/photographs.py
 
-## Run all checks: format, lint, types, import layers, tests
+## Install the package and the development tools, and run nothing
+dev: $(VENV)/.developed
+
+## Run the checks without the tests: format, lint, types, import layers
+lint: $(VENV)/.developed
+	@PATH="$(abspath $(BIN)):$$PATH" scripts/lint
+
+## Run all checks: format, lint, types, import layers, tests; arguments for pytest in ARGS
 test: $(VENV)/.developed
-	@PATH="$(abspath $(BIN)):$$PATH" scripts/check
+	@PATH="$(abspath $(BIN)):$$PATH" scripts/check $(ARGS)
 
 ## Run the tests with the minimum version of every dependency; arguments for pytest in ARGS
 test-lowest: $(LOWEST_VENV)/.developed

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from unittest import mock
 
@@ -76,11 +76,16 @@ class Int8:
     def __call__(self, x: Tensor) -> Tensor:
         scale = float(x.abs().max()) / LEVELS
         levels = torch.quantize_per_tensor(x.float(), scale, LEVELS + 1, torch.quint8).int_repr()
-        result = (1.0, 0, torch.bfloat16, self.fused, [], "")
+        result: tuple[object, ...] = (1.0, 0, torch.bfloat16, self.fused, [], "")
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
             levels, scale, LEVELS + 1, self.weight, self.scales, self.zeros, self.bias, *result
         )
         return y
+
+
+def each(layers: Sequence[Callable[[], Tensor]]) -> list[Tensor]:
+    """Call every layer once."""
+    return [layer() for layer in layers]
 
 
 @torch.inference_mode()
@@ -101,7 +106,7 @@ def speed() -> None:
         ours = Linear(weight, bias, torch.bfloat16, fused)  # type: ignore[arg-type]
         work["int8"].append(partial(theirs, x))
         work["bfloat16"].append(partial(ours, x))
-    taken = alternate({k: lambda v=v: [one() for one in v] for k, v in work.items()}, rounds=30)
+    taken = alternate({name: partial(each, layers) for name, layers in work.items()}, rounds=30)
     ms = {name: 1e3 * statistics.median(seconds) for name, seconds in taken.seconds.items()}
     print(
         f"linear layers of one block, {ROWS} tokens, one core: bfloat16 {ms['bfloat16']:.2f} ms, "

@@ -20,12 +20,11 @@ from table import Row, Run, main
 
 import zeroshot
 from zeroshot.diagnostics.bench import alternate
-from zeroshot.images import ImageLike
 from zeroshot.spec import OPENAI_STD
 
 OVER = "OpenAI's pipeline"
 FLOAT32 = "float32"
-Prepare = Callable[[ImageLike], object]
+Prepare = Callable[[Path], object]
 
 
 def measure(run: Run) -> Iterator[Row]:

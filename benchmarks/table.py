@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -106,7 +106,7 @@ def run_of(arguments: argparse.Namespace) -> Run:
     return Run(arguments.quick, only, work.resolve())
 
 
-def main(measure: Callable[[Run], Sequence[Row]], description: str | None) -> None:
+def main(measure: Callable[[Run], Iterable[Row]], description: str | None) -> None:
     """Run one group, print its table, and write it as JSON with `--json`."""
     parser = options(description)
     parser.add_argument("--json", type=Path, help="also write the rows to this file")

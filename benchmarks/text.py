@@ -8,14 +8,13 @@ including tokenizing, without a cache.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import peers
 import torch
 from checkpoints import agreement, config, transformers_folder
 from table import Row, Run, main
-from torch import Tensor
 
 import zeroshot
 from zeroshot import ClipTokenizer, Head, prompts
@@ -52,15 +51,16 @@ def heads(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row
     for dtype, least, rounds in ((FLOAT32, 25.0, 2), (BFLOAT16, 90.0, 3)):
         model = zeroshot.load(folder, device="cpu", dtype=dtype)
         name = f"zeroshot {dtype}"
-        contenders = {name: partial(Head.build, model, labels, prompt_set)}
+        build = partial(Head.build, model, labels, prompt_set)
+        contenders: dict[str, Callable[[], object]] = {name: build}
         Head.build(model, labels[: run.size(50, 4)], prompt_set)  # packs the encoder and warms up
         note = ""
         if peers.installed("transformers"):
             ids = torch.from_numpy(model.tokenizer(sample))
             theirs = peers.transformers_model(folder, FLOAT32)
-            contenders[OVER] = partial(peers.transformers_texts(theirs, BATCH), ids)
-            wanted: Tensor = contenders[OVER]()
-            note = f"cosine {agreement(model.encode_text(sample), wanted):.6f}; "
+            encode = partial(peers.transformers_texts(theirs, BATCH), ids)
+            contenders[OVER] = encode
+            note = f"cosine {agreement(model.encode_text(sample), encode()):.6f}; "
         found = alternate(
             contenders,
             rounds=run.size(rounds, 1),

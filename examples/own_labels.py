@@ -15,7 +15,6 @@ labels = {
 prompts = ["a photo of a {}.", "a postcard of a {}.", "a {} seen from afar."]
 
 classifier = zeroshot.load("mini").classifier(labels, prompts)
-for found in classifier.stream(
-    sorted(p for p in PHOTOS.iterdir() if p.suffix in (".jpg", ".png", ".webp"))
-):
-    print(f"{Path(found.source).name:14} {found.label:10} {found.probability:.0%}")
+photos = sorted(p for p in PHOTOS.iterdir() if p.suffix in (".jpg", ".png", ".webp"))
+for photo, found in zip(photos, classifier(photos), strict=True):
+    print(f"{photo.name:14} {found.label:10} {found.probability:.0%}")

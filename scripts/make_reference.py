@@ -163,13 +163,13 @@ def our_name(name: str) -> str:
 
 def openai_model(config: NetworkConfig) -> Any:
     vision, text = config.vision, config.text
-    resnet = isinstance(vision, ResNetConfig)
+    assert isinstance(vision, ViTConfig | ResNetConfig)
     return OpenAIClip(
         embed_dim=config.embed_dim,
         image_resolution=vision.image_size,
         vision_layers=vision.layers,
         vision_width=vision.width,
-        vision_patch_size=None if resnet else vision.patch_size,
+        vision_patch_size=vision.patch_size if isinstance(vision, ViTConfig) else None,
         context_length=text.context_length,
         vocab_size=text.vocab_size,
         transformer_width=text.width,
@@ -180,6 +180,7 @@ def openai_model(config: NetworkConfig) -> Any:
 
 def open_clip_model(config: NetworkConfig) -> Any:
     vision, text = config.vision, config.text
+    assert isinstance(vision, ViTConfig)
     return open_clip.model.CLIP(
         config.embed_dim,
         open_clip.model.CLIPVisionCfg(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,22 @@ import zeroshot
 from zeroshot import resources
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ("src", "prompts", "weights", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
+SHIPPED = (
+    "src",
+    "prompts",
+    "weights",
+    "tests",
+    "docs",
+    "examples",
+    "scripts",
+    "benchmarks",
+    "Makefile",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "NOTICE",
+    ".gitignore",
+)
 READ_A_TEMPLATE = """
 import sys
 import zeroshot, zeroshot.resources
@@ -63,6 +79,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
             )
         else:
             shutil.copy(path, source / name)
+    for cache in ("tests/__pycache__", "tests/.hypothesis", "docs/.mypy_cache"):
+        (source / cache).mkdir()
+        (source / cache / "file.pyc").touch()
     sdist = build("sdist", source, folder / "sdist")
     with tarfile.open(sdist) as tar:
         tar.extractall(folder / "unpacked", filter="data")
@@ -94,6 +113,20 @@ def test_the_wheel_carries_code_and_data(built: Built) -> None:
     assert not mini.exists() or "zeroshot/_data/weights/mini.safetensors" in found
 
 
+def test_new_toml_file_ships_without_configuration_and_other_files_do_not(
+    built: Built, tmp_path: Path
+) -> None:
+    source = tmp_path / "checkout"
+    shutil.copytree(built.checkout, source, copy_function=os.link)  # links: the weights are large
+    (source / "weights" / "new.toml").write_text("# a new family\n")
+    (source / "weights" / "download.pt").write_bytes(b"not ours")
+
+    before, after = contents(built.wheel), contents(build("wheel", source, tmp_path / "wheel"))
+
+    assert after.keys() - before.keys() == {"zeroshot/_data/weights/new.toml"}
+    assert before.keys() <= after.keys()
+
+
 def test_the_wheel_carries_licences_and_nothing_foreign(built: Built) -> None:
     names = contents(built.wheel).keys()
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -120,6 +153,38 @@ def test_the_wheel_stays_small(built: Built) -> None:
 def test_a_wheel_from_the_sdist_is_the_same(built: Built) -> None:
     assert contents(built.wheel_of_sdist) == contents(built.wheel)
     assert built.wheel_of_sdist.read_bytes() == built.wheel.read_bytes()  # reproducible, too
+
+
+def test_sdist_contains_what_the_tests_need_and_no_caches(built: Built) -> None:
+    with tarfile.open(built.sdist) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+
+    for name in ("Makefile", "scripts/check", "tests/conftest.py", "docs/conf.py"):
+        assert name in names
+    for folder in ("benchmarks", "examples"):
+        assert any(name.startswith(f"{folder}/") for name in names)
+    assert not [name for name in names if name.endswith(".pyc")]
+
+
+def test_editable_install_reads_the_data_of_the_checkout(built: Built, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"from hatchling.build import build_editable; build_editable({str(tmp_path)!r})",
+        ],
+        cwd=built.checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.iterdir()
+    found = contents(wheel)
+
+    (paths,) = (name for name in found if name.endswith(".pth"))
+    assert found[paths].decode().split() == [str(built.checkout / "src")]
+    assert not [name for name in found if name.startswith("zeroshot/")]
 
 
 def test_an_installed_wheel_finds_its_data(built: Built, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_dockerfile_copies_files_that_exist_and_are_not_ignored() -> None:
 
 def test_dockerfile_copies_all_that_the_wheel_contains() -> None:
     hatch = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
-    needed = [*hatch["targets"]["wheel"]["force-include"], *hatch["targets"]["wheel"]["packages"]]
+    needed = list(hatch["targets"]["wheel"]["sources"])
     needed += [PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml"]
 
     assert [path for path in needed if path.split("/")[0] not in copied()] == []

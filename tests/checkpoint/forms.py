@@ -107,6 +107,7 @@ def huggingface(tensors: Tensors) -> Tensors:
 
 def open_clip_config(spec: Spec) -> dict[str, Any]:
     vision, text = spec.network.vision, spec.network.text
+    assert isinstance(vision, ViTConfig | ResNetConfig)
     tower: dict[str, Any] = {"image_size": vision.image_size, "width": vision.width}
     if isinstance(vision, ViTConfig):
         tower |= {"layers": vision.layers, "patch_size": vision.patch_size}
@@ -202,7 +203,7 @@ def save_shards(tensors: Tensors, path: Path, save: Callable[[Tensors, Path], No
     """Write two shards and their index, named as transformers names them."""
     stem, suffix = path.name.removesuffix(path.suffix), path.suffix
     names = sorted(tensors)
-    places = {}
+    places: dict[str, str] = {}
     for n, part in enumerate((names[::2], names[1::2]), 1):
         shard = f"{stem}-{n:05}-of-00002{suffix}"
         save({name: tensors[name] for name in part}, path.with_name(shard))
@@ -228,9 +229,8 @@ def openai_archive(spec: Spec, tensors: Tensors, folder: Path) -> Path:
 
 
 def openai_state(spec: Spec, tensors: Tensors, folder: Path) -> Path:
-    content = {"epoch": 3, "state_dict": {f"module.{n}": t for n, t in openai(tensors).items()}}
-    content["state_dict"] |= {f"module.{n}": t for n, t in extras(spec).items()}
-    torch.save(content, folder / "epoch_3.pt")
+    state = {f"module.{n}": t for n, t in (openai(tensors) | extras(spec)).items()}
+    torch.save({"epoch": 3, "state_dict": state}, folder / "epoch_3.pt")
     return folder
 
 

@@ -53,7 +53,10 @@ class Peer:
 
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
         """Return OpenAI's ids, truncated to the context length like OpenAI does."""
-        return clip.tokenize(list(texts), context_length=self.context_length, truncate=True)
+        ids: torch.Tensor = clip.tokenize(
+            list(texts), context_length=self.context_length, truncate=True
+        )
+        return ids
 
 
 # ---- weights
@@ -126,8 +129,11 @@ def settle_batch_norm(model: torch.nn.Module, pixels: torch.Tensor) -> None:
         norm.reset_running_stats()
     model.train()
     with torch.no_grad():
-        model.visual(pixels)
+        model.get_submodule("visual")(pixels)
         for norm in norms:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            assert norm.num_batches_tracked is not None
             norm.running_mean.copy_((norm.running_mean * 64).round() / 64)
             norm.running_var.copy_((norm.running_var * 64).round() / 64 + 1 / 64)
             norm.num_batches_tracked.fill_(1000)
@@ -188,7 +194,8 @@ def _move_storages(source: Path, target: Path, *, device: str) -> None:
 
 def openai_peer(model: OpenAIClip) -> Peer:
     def logits(pixels: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        return model(pixels, ids)[0]
+        per_image: torch.Tensor = model(pixels, ids)[0]
+        return per_image
 
     return Peer(
         transform=openai_transform(model.visual.input_resolution),

@@ -49,6 +49,7 @@ from sentences import BLOCKS, EMOJI, ODD, PHRASES, TEMPLATES
 
 import zeroshot
 from zeroshot.images.preprocess import Preprocess
+from zeroshot.spec import Interpolation, ResizeMode
 from zeroshot.tokenizers.clip import ClipTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -138,8 +139,7 @@ class Case:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / self.entry
             self.write(path)
-            options = {} if self.like is None else {"like": self.like}
-            model = zeroshot.load(path, device="cpu", dtype="float32", **options)
+            model = zeroshot.load(path, device="cpu", dtype="float32", like=self.like)
             peer = self.read(path)
             with torch.inference_mode():
                 yield from self._compared(model, peer)
@@ -196,11 +196,12 @@ class Case:
 
 def far(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the largest distance of a row from its target, relative to the target's norm."""
-    return ((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max().item()
+    return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max())
 
 
 def unit(embeddings: torch.Tensor) -> torch.Tensor:
-    return embeddings / embeddings.norm(dim=-1, keepdim=True)
+    rows: torch.Tensor = embeddings / embeddings.norm(dim=-1, keepdim=True)
+    return rows
 
 
 VIT_B_32 = {
@@ -358,8 +359,12 @@ def drawn_pictures(folder: Path) -> dict[str, Image.Image]:
 
 def pixels() -> Iterator[Row]:
     """Compare gray levels for every kind of image, both orders and every resize mode."""
-    ways = [("bicubic", "shortest"), ("bilinear", "shortest"), ("bicubic", "squash"),
-            ("bilinear", "squash")]  # fmt: skip
+    ways: list[tuple[Interpolation, ResizeMode]] = [
+        ("bicubic", "shortest"),
+        ("bilinear", "shortest"),
+        ("bicubic", "squash"),
+        ("bilinear", "squash"),
+    ]
     with tempfile.TemporaryDirectory() as folder:
         drawn = drawn_pictures(Path(folder))
         comparable = {n: p for n, p in drawn.items() if p.mode not in SCALED_MODES}
@@ -419,7 +424,10 @@ def hf_pixels() -> Iterator[Row]:
     )
 
     def transform(picture: Image.Image) -> torch.Tensor:
-        return processor(images=picture.convert("RGB"), return_tensors="pt").pixel_values[0]
+        rows: torch.Tensor = processor(
+            images=picture.convert("RGB"), return_tensors="pt"
+        ).pixel_values
+        return rows[0]
 
     kinds = [
         kind

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import checkpoints
 import numpy as np
@@ -85,13 +86,13 @@ def write_checkpoint(tiny: Tiny, target: Path) -> None:
         for kind in ("image_unit", "text_unit"):
             cosines = answers[kind] @ answers[kind].T - 2 * np.eye(len(answers[kind]))
             assert cosines.max() < SPREAD, f"{tiny.name}: {kind} too similar, {cosines.max()}"
-        np.savez(folder / "answers.npz", **answers)
+        save_arrays(folder / "answers.npz", answers)
         (folder / "entry.txt").write_text(tiny.entry)
         pack(folder, target / f"{tiny.name}.tar.xz")
 
 
 @torch.no_grad()
-def ask(peer: Peer) -> dict[str, NDArray[np.generic]]:
+def ask(peer: Peer) -> dict[str, NDArray[Any]]:
     """Return the outputs of a reference for the standard images and sentences."""
     photographs = [Image.fromarray(array) for array in pictures.some_photographs()]
     pixels = torch.stack([peer.transform(photograph) for photograph in photographs])
@@ -337,12 +338,17 @@ def write_pixels(target: Path) -> None:
             levels[name] = gray_levels(transform(kind.draw()), HALF, HALF)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        np.savez(folder / "levels.npz", **levels)
+        save_arrays(folder / "levels.npz", levels)
         peers = ("clip-anytorch", "open_clip_torch", "torchvision", "pillow")
         (folder / "by.txt").write_text(", ".join(map(release, peers)) + "\n")
         for name, content in files.items():
             (folder / name).write_bytes(content)
         pack(folder, target / "pixels.tar.xz")
+
+
+def save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Write an npz file; numpy's stub does not accept typed arrays as keyword arguments."""
+    np.savez(path, **arrays)
 
 
 def pack(folder: Path, target: Path) -> None:

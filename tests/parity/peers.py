@@ -9,6 +9,7 @@ import logging
 import sys
 import types
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 
 import numpy as np
@@ -56,6 +57,7 @@ __all__ = [
     "transformers",
 ]
 
+Transform = Callable[..., torch.Tensor]  # image to pixels
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -72,15 +74,16 @@ def open_clip_transform(
     std: tuple[float, ...] = OPENAI_STD,
     interpolation: str = "bicubic",
     resize_mode: str = "shortest",
-):
+) -> Transform:
     """Return open_clip's evaluation transform for a checkpoint with this preprocess_cfg."""
     config = PreprocessCfg(
         size=size, mean=mean, std=std, interpolation=interpolation, resize_mode=resize_mode
     )
-    return image_transform_v2(config, is_train=False)
+    transform: Transform = image_transform_v2(config, is_train=False)
+    return transform
 
 
-def rgb_first(transform, image: Image.Image) -> torch.Tensor:
+def rgb_first(transform: Transform, image: Image.Image) -> torch.Tensor:
     """Apply a reference's transform to the upright RGB image, the order of zeroshot."""
     return transform(ImageOps.exif_transpose(image).convert("RGB"))
 

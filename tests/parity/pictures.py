@@ -186,4 +186,4 @@ def _surface(
     down, right = (y % one)[:, None, None], (x % one)[None, :, None]
     top = grid[row][:, column] * (one - right) + grid[row][:, column + 1] * right
     bottom = grid[row + 1][:, column] * (one - right) + grid[row + 1][:, column + 1] * right
-    return (top * (one - down) + bottom * down) // (one * one)
+    return np.asarray((top * (one - down) + bottom * down) // (one * one), dtype=np.int64)

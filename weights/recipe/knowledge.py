@@ -34,15 +34,15 @@ class Knowledge:
         vector = vector + self._mean(synset.names)
         if above:
             vector += self._mean(above)
-        return vector / np.linalg.norm(vector)
+        return np.asarray(vector / np.linalg.norm(vector))
 
     def of_noun(self, offsets: list[str]) -> np.ndarray:
         """Return the unit vector of a word with these synsets; the n-th has weight 1/n."""
         chosen = [o for o in offsets if self.nouns[o].visible and not self.nouns[o].instance]
         chosen = (chosen or offsets)[:SENSES]
         vector = sum(self.of_meaning(o) / (n + 1) for n, o in enumerate(chosen))
-        return vector / np.linalg.norm(vector)
+        return np.asarray(vector / np.linalg.norm(vector))
 
     def _mean(self, names: tuple[str, ...] | list[str]) -> np.ndarray:
         vector = np.mean([self._word[name] for name in names], axis=0, dtype=np.float32)
-        return vector / np.linalg.norm(vector)
+        return np.asarray(vector / np.linalg.norm(vector))

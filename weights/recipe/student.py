@@ -7,6 +7,7 @@ the tokens. After 200 steps the cosine is 0.74.
 
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from zeroshot.nn.layers import Block
 from zeroshot.nn.text_transformer import TextTransformer
 from zeroshot.spec import TextConfig
 from zeroshot.tokenizers.clip import CONTEXT_LENGTH, ClipTokenizer
@@ -90,8 +92,8 @@ def train(
         if step % 20 == 19:
             log.info("student: step %d of %d, loss %.4f", step + 1, course.steps, loss)
         if step % 100 == 99 or step + 1 == course.steps:
-            for what, (some, wanted) in measured.items():
-                log.info("student: cosine to %s %.4f", what, agreement(model, some, wanted))
+            for what, (some, targets) in measured.items():
+                log.info("student: cosine to %s %.4f", what, agreement(model, some, targets))
             _keep(path, model, optimizers, step + 1)
 
 
@@ -140,7 +142,9 @@ def start(aims: Targets, *, seed: int) -> TextTransformer:
         model.token_embedding.weight.zero_()
         model.token_embedding.weight[: len(tokens)] = tokens
         model.text_projection.copy_(directions.T)
-        first = model.transformer.resblocks[0].attn
+        block = model.transformer.resblocks[0]
+        assert isinstance(block, Block)
+        first = block.attn
         width = CONFIG.width
         first.in_proj_weight[: 2 * width] *= 0.1  # nearly uniform attention
         first.in_proj_weight[2 * width :] = torch.eye(width)
@@ -148,7 +152,9 @@ def start(aims: Targets, *, seed: int) -> TextTransformer:
     return model
 
 
-def pieces(rows: list[list[int]], aims: np.ndarray, step: int, seed: int):
+def pieces(
+    rows: list[list[int]], aims: np.ndarray, step: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the texts of one step as (ids, targets) pieces; each text occurs once per epoch."""
     steps = len(rows) // BATCH
     epoch, place = divmod(step, steps)
@@ -175,6 +181,7 @@ def padded(rows: list[list[int]]) -> Tensor:
 def at_ends(model: TextTransformer, ids: Tensor) -> Tensor:
     """Compute `model(ids)` with the last block only at end-of-text: 25 % fewer operations."""
     *blocks, last = model.transformer.resblocks
+    assert isinstance(last, Block)
     x = model.token_embedding(ids) + model.positional_embedding[: ids.shape[1]]  # [b, t, w]
     for block in blocks:
         x = block(x, causal=True)
@@ -189,7 +196,8 @@ def at_ends(model: TextTransformer, ids: Tensor) -> Tensor:
     a = F.scaled_dot_product_attention(q, k, v, attn_mask=read[:, None, None])  # [b, h, 1, w/h]
     end = end + attention.out_proj(a.transpose(1, 2).flatten(2))
     end = end + last.mlp(last.ln_2(end))
-    return model.ln_final(end[:, 0]) @ model.text_projection  # [b, d]
+    out: Tensor = model.ln_final(end[:, 0]) @ model.text_projection  # [b, d]
+    return out
 
 
 @torch.inference_mode()

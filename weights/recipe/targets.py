@@ -110,4 +110,4 @@ def build(packages: Path, texts: Corpus, tokens: list[str], folder: Path) -> Tar
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True))
