@@ -1,7 +1,7 @@
 """Measure the gain from sharing common prompt prefixes, by the number of labels.
 
-Not part of `make bench`, which compares with other libraries. `engine/cpu/prefix_trees.py` is based on these
-results. The same prompts run with prefix sharing and without.
+Not part of `make bench`, which compares with other libraries. `engine/cpu/prefix_trees.py` is based
+on these results. The same prompts run with prefix sharing and without.
 """
 
 from __future__ import annotations

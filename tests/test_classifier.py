@@ -277,13 +277,13 @@ def test_wrong_options_of_stream_are_told_at_once(
 
 @pytest.mark.parametrize("images", ["cat.jpg", b"...", flat("red")], ids=["str", "bytes", "PIL"])
 def test_stream_refuses_a_single_image(colours: Classifier, images: Any) -> None:
-    with pytest.raises(InputError, match="stream wants many images"):
+    with pytest.raises(InputError, match="stream expects an iterable of images"):
         colours.stream(images)
 
 
 def test_what_is_no_collection_is_refused(colours: Classifier) -> None:
     for call in (colours, colours.predict, colours.stream):
-        with pytest.raises(ImageError, match="neither an image nor many"):
+        with pytest.raises(ImageError, match="expected an image or an iterable of images"):
             call(5)  # type: ignore[operator]
 
 
@@ -411,7 +411,7 @@ def test_labels_in_place_of_a_head_say_what_makes_a_classifier(encoder: FakeEnco
 
 @pytest.mark.parametrize("top", ["all", 1.5, True, 0])
 def test_a_number_of_labels_that_is_none_is_refused(colours: Classifier, top: Any) -> None:
-    with pytest.raises(InputError, match=r"top=.* whole number of at least 1"):
+    with pytest.raises(InputError, match=r"top=.* an integer of at least 1"):
         colours(photograph(), top=top)
 
 

@@ -24,7 +24,7 @@ from PIL import Image, ImageFile, ImageOps
 from tests.support import encoded, photograph
 from zeroshot.errors import ImageError, ImageNotFound
 from zeroshot.images import arrays as image_arrays
-from zeroshot.images import decoding, describe, download, each, is_single, open_image
+from zeroshot.images import decoding, describe, download, is_single, iterate, open_image
 
 PHOTO = photograph()
 PICTURE = Image.fromarray(PHOTO)
@@ -223,7 +223,7 @@ def test_a_redirect_is_followed(server: str) -> None:
         ("/page.png", "not_image", "web page"),
         ("/cut.png", "truncated", "truncated"),
         ("/to-file.png", "url_refused", "302"),
-        ("/nonsense", "url_refused", "cannot be fetched"),
+        ("/nonsense", "url_refused", "download failed"),
     ],
 )
 def test_trouble_with_a_url_is_told(server: str, path: str, kind: str, says: str) -> None:
@@ -449,16 +449,16 @@ def bad_path(kind: str, folder: Path) -> Path:
     ("kind", "problem", "says"),
     [
         ("folder", "not_image", "a folder"),
-        ("fifo", "not_image", "no regular file"),
-        ("device", "not_image", "no regular file"),
-        ("empty", "not_image", "it is empty"),
+        ("fifo", "not_image", "not a regular file"),
+        ("device", "not_image", "not a regular file"),
+        ("empty", "not_image", "the file is empty"),
         ("html", "not_image", "web page"),
         ("svg", "not_image", "SVG"),
         ("text", "not_image", "b'no pictu'"),
-        ("loop", "not_found", "cannot be opened"),
+        ("loop", "not_found", "cannot open the file"),
         ("dangling", "not_found", "no such image file"),
-        ("eps", "not_image", "none of the formats"),
-        ("ico", "not_image", "none of the formats"),
+        ("eps", "not_image", "unsupported image format"),
+        ("ico", "not_image", "unsupported image format"),
     ],
 )
 def test_each_bad_path_has_its_own_message(
@@ -513,7 +513,7 @@ def test_a_path_of_bytes_is_read(tmp_path: Path) -> None:
 def test_what_is_no_image_at_all_is_told(source: object) -> None:
     error = failure(source)
     assert error.kind in ("bad_type", "bad_shape")
-    assert "pass a path" in str(error) or "wanted h x w" in str(error)
+    assert "pass a path" in str(error) or "expected an array of h x w" in str(error)
 
 
 def test_a_text_file_is_told_to_be_opened_as_bytes(tmp_path: Path) -> None:
@@ -661,13 +661,13 @@ def test_a_picture_of_exactly_the_limit_is_not_refused_for_its_size(
         (np.zeros((3, 20, 30), np.uint8), "bad_shape", "transpose(1, 2, 0)"),
         (torch.zeros(20, 30, 3), "bad_shape", "permute(2, 0, 1)"),
         (np.zeros((2, 20, 30, 3), np.uint8), "bad_shape", "one image at a time"),
-        (torch.zeros(2, 3, 20, 30), "bad_shape", "wanted"),
+        (torch.zeros(2, 3, 20, 30), "bad_shape", "expected an array of h x w x 3"),
         (np.zeros(20, np.uint8), "bad_shape", "20"),
-        (np.zeros((), np.uint8), "bad_shape", "wanted"),
-        (torch.zeros(()), "bad_shape", "wanted"),
+        (np.zeros((), np.uint8), "bad_shape", "expected an array of h x w x 3"),
+        (torch.zeros(()), "bad_shape", "expected an array of h x w x 3"),
         (np.zeros((20, 30, 2), np.uint8), "bad_shape", "20x30x2"),
-        (np.zeros((0, 30, 3), np.uint8), "bad_shape", "no pixels"),
-        (torch.zeros(3, 0, 0), "bad_shape", "no pixels"),
+        (np.zeros((0, 30, 3), np.uint8), "bad_shape", "array with pixels"),
+        (torch.zeros(3, 0, 0), "bad_shape", "array with pixels"),
         (Image.new("RGB", (0, 5)), "bad_shape", "0x5"),
         (np.full((4, 4), np.nan), "bad_values", "NaN"),
         (np.full((4, 4), np.inf), "bad_values", "infinity"),
@@ -679,8 +679,8 @@ def test_a_picture_of_exactly_the_limit_is_not_refused_for_its_size(
         (PHOTO.astype(complex), "bad_values", "complex128"),
         (PHOTO.astype(object), "bad_values", "object"),
         (torch.zeros(3, 4, 4, dtype=torch.int32), "bad_values", "int32"),
-        (torch.zeros(3, 4, 4, device="meta"), "bad_values", "cannot be had"),
-        (torch.zeros(4, 4).to_sparse(), "bad_values", "cannot be had"),
+        (torch.zeros(3, 4, 4, device="meta"), "bad_values", "cannot read the tensor's values"),
+        (torch.zeros(4, 4).to_sparse(), "bad_values", "cannot read the tensor's values"),
     ],
     ids=lambda value: None if isinstance(value, str) else " ",
 )
@@ -742,13 +742,13 @@ def test_one_image_is_told_from_many(images: object, single: bool) -> None:
 
 def test_a_stack_of_arrays_is_many_images() -> None:
     stack = np.stack([PHOTO, PHOTO[::-1]])
-    found = [np.asarray(open_image(image)) for image in each(stack)]
+    found = [np.asarray(open_image(image)) for image in iterate(stack)]
     np.testing.assert_array_equal(np.stack(found), stack)
 
 
 def test_what_is_neither_one_nor_many_is_refused() -> None:
-    with pytest.raises(ImageError, match="neither an image nor many"):
-        each(5)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="expected an image or an iterable of images"):
+        iterate(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

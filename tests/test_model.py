@@ -109,7 +109,9 @@ def test_pixels_are_prepared_and_encoded_in_two_steps(
     "shape", [(3, 32, 32), (1, 3, 31, 32), (1, 1, 32, 32), (1, 32, 32, 3), (2, 3, 224, 224)]
 )
 def test_pixels_of_another_shape_are_refused(tiny: zeroshot.Model, shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=r"wanted \(n, 3, 32, 32\); model\.prepare"):
+    with pytest.raises(
+        InputError, match=r"expected pixels of shape \(n, 3, 32, 32\), got .*; use model\.prepare"
+    ):
         tiny.encode_pixels(np.zeros(shape, np.float32))
 
 
@@ -264,7 +266,7 @@ def test_loading_takes_device_and_dtype(tiny_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"device": "gpu"}, "device='gpu'"),
+        ({"device": "gpu"}, "unsupported device 'gpu'"),
         ({"device": "cuda"}, "no CUDA GPU"),
         ({"dtype": "int8"}, "dtype='int8'"),
         ({"dtype": "fp16"}, "choose one of"),
@@ -415,7 +417,7 @@ def test_pixels_may_lie_in_memory_as_they_like(tiny: zeroshot.Model, photo: Any)
 
 @pytest.mark.parametrize("size", ["2", 2.5, 0, -1])
 def test_a_batch_size_that_is_none_is_refused(tiny: zeroshot.Model, photo: Any, size: Any) -> None:
-    with pytest.raises(zeroshot.errors.InputError, match="whole number"):
+    with pytest.raises(zeroshot.errors.InputError, match="must be an integer"):
         tiny.encode_image([photo], batch_size=size)
 
 
@@ -438,7 +440,7 @@ def test_similarity_of_what_is_no_embedding_says_what_is_wanted(
     tiny: zeroshot.Model, wrong: Any
 ) -> None:
     right = torch.zeros(2, 16)
-    with pytest.raises(InputError, match=r"images is .*, wanted embeddings \[n, 16\]"):
+    with pytest.raises(InputError, match=r"expected images to be embeddings \[n, 16\]"):
         tiny.similarity(wrong, right)
-    with pytest.raises(InputError, match=r"texts is .*, wanted embeddings \[n, 16\]"):
+    with pytest.raises(InputError, match=r"expected texts to be embeddings \[n, 16\]"):
         tiny.similarity(right, wrong)

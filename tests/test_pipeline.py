@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zeroshot.machine import cores
-from zeroshot.pipeline import ahead, batches, embedded
+from zeroshot.pipeline import embed_batches, run_ahead, split_batches
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
@@ -23,19 +23,21 @@ def test_results_come_in_the_order_of_items(workers: int, limit: int) -> None:
         time.sleep(delays.random() / 500)
         return n * n
 
-    assert list(ahead(work, range(40), workers=workers, limit=limit)) == [n * n for n in range(40)]
+    assert list(run_ahead(work, range(40), workers=workers, limit=limit)) == [
+        n * n for n in range(40)
+    ]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_items_give_no_results(workers: int) -> None:
-    assert list(ahead(str, [], workers=workers, limit=4)) == []
+    assert list(run_ahead(str, [], workers=workers, limit=4)) == []
 
 
 def test_items_are_worked_on_at_the_same_time(
     no_decoding_threads: Callable[[], list[str]],
 ) -> None:
     together = threading.Barrier(3, timeout=10)
-    results = ahead(lambda n: together.wait() >= 0, range(6), workers=3, limit=6)
+    results = run_ahead(lambda n: together.wait() >= 0, range(6), workers=3, limit=6)
     assert list(results) == [True] * 6
 
 
@@ -48,7 +50,7 @@ def test_at_most_limit_items_are_taken_ahead() -> None:
             taken += 1
             yield n
 
-    for done, _ in enumerate(ahead(str, items(), workers=2, limit=7), 1):
+    for done, _ in enumerate(run_ahead(str, items(), workers=2, limit=7), 1):
         assert taken <= done + 7
     assert taken == 1_000
 
@@ -58,7 +60,7 @@ def test_nothing_is_taken_before_the_first_result_is_asked_for() -> None:
         raise AssertionError("taken")
         yield 1
 
-    ahead(str, items(), workers=2, limit=7)
+    run_ahead(str, items(), workers=2, limit=7)
 
 
 def test_an_exception_of_work_is_raised_in_its_turn(
@@ -67,7 +69,7 @@ def test_an_exception_of_work_is_raised_in_its_turn(
     def work(n: int) -> int:
         return 10 // (3 - n)
 
-    results = ahead(work, range(10), workers=2, limit=5)
+    results = run_ahead(work, range(10), workers=2, limit=5)
     assert [next(results) for _ in range(3)] == [3, 5, 10]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -81,7 +83,7 @@ def test_an_exception_of_the_items_is_raised_in_its_turn(
         yield from range(3)
         raise KeyError("lost")
 
-    results = ahead(str, items(), workers=2, limit=50)
+    results = run_ahead(str, items(), workers=2, limit=50)
     assert [next(results) for _ in range(3)] == ["0", "1", "2"]
     with pytest.raises(KeyError, match="lost"):
         next(results)
@@ -91,7 +93,7 @@ def test_an_exception_of_the_items_is_raised_in_its_turn(
 def test_threads_end_when_the_consumer_stops_early(
     no_decoding_threads: Callable[[], list[str]],
 ) -> None:
-    results = ahead(lambda n: n, range(1_000), workers=3, limit=20)
+    results = run_ahead(lambda n: n, range(1_000), workers=3, limit=20)
     next(results)
     assert no_decoding_threads()
     results.close()  # type: ignore[attr-defined]
@@ -106,7 +108,7 @@ def test_what_was_not_begun_is_never_done() -> None:
         done.append(n)
         return n
 
-    results = ahead(work, range(100), workers=1, limit=100)
+    results = run_ahead(work, range(100), workers=1, limit=100)
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert len(done) < 5
@@ -114,7 +116,7 @@ def test_what_was_not_begun_is_never_done() -> None:
 
 @given(st.lists(st.integers()), st.integers(1, 7))
 def test_batches_hold_every_item_once_in_order(items: list[int], size: int) -> None:
-    groups = list(batches(iter(items), size))
+    groups = list(split_batches(iter(items), size))
     assert [item for group in groups for item in group] == items
     assert all(len(group) == size for group in groups[:-1])
     assert all(groups)
@@ -135,7 +137,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def test_items_are_prepared_and_encoded_in_order(
     pool: ThreadPoolExecutor, workers: int | None, batch_size: int | None
 ) -> None:
-    results = embedded(
+    results = embed_batches(
         lambda n: n * 10, sum, range(100), batch_size=batch_size, workers=workers, pool=pool
     )
 
@@ -149,14 +151,14 @@ def test_a_worker_prepares_and_encodes_a_batch_itself(pool: ThreadPoolExecutor) 
     def encode(batch: list[int]) -> bool:
         return set(batch) == {threading.get_ident()}
 
-    found = list(embedded(lambda n: threading.get_ident(), encode, range(64), pool=pool))
+    found = list(embed_batches(lambda n: threading.get_ident(), encode, range(64), pool=pool))
 
     assert found == [True] * 8
 
 
 def test_a_consumer_that_stops_early_leaves_no_work_in_the_pool(pool: ThreadPoolExecutor) -> None:
     done: list[int] = []
-    results = embedded(done.append, len, range(10_000), batch_size=1, pool=pool)
+    results = embed_batches(done.append, len, range(10_000), batch_size=1, pool=pool)
     next(results)
 
     results.close()
@@ -172,7 +174,7 @@ def test_an_error_in_the_pool_is_raised_in_its_turn(pool: ThreadPoolExecutor) ->
             raise KeyError(n)
         return n
 
-    results = embedded(prepare, sum, range(6), batch_size=1, pool=pool)
+    results = embed_batches(prepare, sum, range(6), batch_size=1, pool=pool)
 
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(KeyError, match="3"):

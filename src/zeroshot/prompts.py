@@ -213,7 +213,7 @@ def named(labels: Labels) -> dict[str, list[str]]:
                 "pass a list or a dict of text"
             ) from error
     if not pairs:
-        raise LabelError("expected labels, got an empty collection; pass at least two")
+        raise LabelError("no labels given; pass at least two")
     if len(pairs) > MAX_LABELS:
         raise LabelError(f"expected at most {MAX_LABELS} labels, got {len(pairs)}; split them")
     result: dict[str, list[str]] = {}

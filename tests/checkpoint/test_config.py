@@ -11,7 +11,7 @@ import pytest
 
 import zeroshot
 from tests.checkpoint import forms
-from zeroshot.checkpoint.config_fields import Fields, checked, read_config
+from zeroshot.checkpoint.config_fields import Fields, check_spec, read_config
 from zeroshot.checkpoint.layouts import native, open_clip, transformers
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import PreprocessConfig, Spec
@@ -82,7 +82,7 @@ def test_what_open_clip_can_and_we_cannot_is_named(path: str, value: Any) -> Non
 
 
 def test_the_vocabulary_of_another_tokenizer_is_refused() -> None:
-    with pytest.raises(IncompatibleWeights, match="32000 ids is not CLIP's"):
+    with pytest.raises(IncompatibleWeights, match="CLIP's vocabulary of 49408 ids, got 32000"):
         open_clip.from_config(changed(OPEN_CLIP, "model_cfg.text_cfg.vocab_size", 32000))
 
 
@@ -140,8 +140,8 @@ def test_heads_of_the_giants(name: str, width: int, head_width: int, heads: int)
         ("vision_config.hidden_size", 10**9, "vision width is 1000000000"),
         ("vision_config.layer_norm_eps", -1, "vision eps"),
         ("text_config.num_hidden_layers", 2**30, "text layers"),
-        ("text_config.vocab_size", 30522, "30522 ids is not CLIP's"),
-        ("text_config", "large", "not a JSON object"),
+        ("text_config.vocab_size", 30522, "CLIP's vocabulary of 49408 ids, got 30522"),
+        ("text_config", "large", "to be a JSON object"),
         ("projection_dim", 0, "projection_dim is 0"),
     ],
 )
@@ -149,7 +149,7 @@ def test_what_transformers_can_and_we_cannot_is_named(path: str, value: Any, wha
     facts = changed(HUGGINGFACE, path, value)
 
     with pytest.raises(IncompatibleWeights, match=what):
-        checked(Spec(transformers.network_of(facts), PreprocessConfig(32)), "x.json")
+        check_spec(Spec(transformers.network_of(facts), PreprocessConfig(32)), "x.json")
 
 
 def test_the_older_way_to_write_a_tower_wins_as_it_does_in_transformers() -> None:

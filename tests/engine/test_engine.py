@@ -97,7 +97,7 @@ def operators(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.param == "packed":
         assert linear.can_pack(torch.float32) or not torch.backends.mkldnn.is_available()
     elif request.param == "attention written out":
-        monkeypatch.setattr(attention, "is_written_out", lambda dtype: True)
+        monkeypatch.setattr(attention, "is_unfused_faster", lambda dtype: True)
         monkeypatch.setattr(attention, "SCORES", 2**10)  # so that heads are taken in parts, too
     else:
         monkeypatch.setattr(linear, "can_pack", lambda dtype: False)
@@ -393,7 +393,7 @@ def test_a_cpu_with_bfloat16_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("has", "dtype", "written_out"),
+    ("has", "dtype", "unfused"),
     [
         (["AVX512-BF16"], torch.bfloat16, True),
         (["AVX512-BF16"], torch.float32, False),
@@ -401,15 +401,15 @@ def test_a_cpu_with_bfloat16_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
         ([], torch.bfloat16, False),
     ],
 )
-def test_attention_is_written_out_where_that_was_measured_to_be_faster(
+def test_attention_is_unfused_faster_where_that_was_measured_to_be_faster(
     monkeypatch: pytest.MonkeyPatch,
     has: list[str],
     dtype: torch.dtype,
-    written_out: bool,
+    unfused: bool,
 ) -> None:
     monkeypatch.setattr(attention, "cpu_has", has.__contains__)
 
-    assert attention.is_written_out(dtype) is written_out
+    assert attention.is_unfused_faster(dtype) is unfused
 
 
 def test_an_unknown_precision_or_device_is_an_error_that_lists_the_known() -> None:

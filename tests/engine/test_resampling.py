@@ -17,7 +17,7 @@ from tests.support import encoded, photograph
 from zeroshot.engine import resample
 from zeroshot.images.preprocess import Preprocess
 
-LEVEL = 1 / 255 / 0.26  # one grey level, normalised, in the channel that stretches it most
+LEVEL = 1 / 255 / 0.26  # one gray level, normalised, in the channel that stretches it most
 SIZES = [(1, 1), (1, 9), (640, 1), (32, 32), (31, 33), (64, 48), (500, 375), (97, 977), (3, 2)]
 KINDS = {
     "bicubic": Preprocess(32),
@@ -33,7 +33,7 @@ def photo(width: int, height: int, seed: int = 0) -> Image.Image:
 
 @pytest.mark.parametrize("preprocess", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_pixels_are_the_references_to_one_grey_level(
+def test_pixels_are_the_references_to_one_gray_level(
     size: tuple[int, int], preprocess: Preprocess
 ) -> None:
     picture = photo(*size)
@@ -45,7 +45,7 @@ def test_pixels_are_the_references_to_one_grey_level(
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 99))
-def test_pixels_of_any_size_are_the_references_to_one_grey_level(
+def test_pixels_of_any_size_are_the_references_to_one_gray_level(
     width: int, height: int, seed: int
 ) -> None:
     picture = Image.fromarray(

@@ -189,7 +189,7 @@ def check_fit(weights: Weights) -> None:
         ],
     }
     listed = [
-        f"{len(names)} {what}: {shortened(some(names), 120)}"
+        f"{len(names)} {what}: {shortened(some(names, 3), 160)}"
         for what, names in problems.items()
         if names
     ]

@@ -1,7 +1,9 @@
 """Resample images with torch's antialiased operator for bytes, in half of Pillow's time.
 
-The result differs from `zeroshot.images.preprocess` by at most one gray level; a test checks this
-for every kind of image. The plain version is the reference, and float32 models use it.
+The result differs from `zeroshot.images.preprocess` by at most one gray level, except for tall
+images (height above about twice the width): Pillow 13 resamples those vertically first, torch
+always horizontally, and rounding between the passes differs (by up to 20 levels for random noise).
+The plain version is the reference, and float32 models use it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def from_array(array: NDArray[Any], name: str) -> Image.Image:
     `array` is [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], uint8 in 0..255, float in 0..1 or bool.
     Raises ImageError for other shapes, dtypes and values; `name` is for messages.
     """
-    shape = "x".join(map(str, array.shape))
+    shape = "x".join(map(str, array.shape)) or "a scalar"
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
@@ -57,7 +57,7 @@ def from_tensor(tensor: Any, name: str) -> Image.Image:
     `tensor` is [h, w] or channels first, with dtypes and values as in `from_array`.
     Raises ImageError for other shapes, dtypes and values; `name` is for messages.
     """
-    shape = "x".join(map(str, tensor.shape))
+    shape = "x".join(map(str, tensor.shape)) or "a scalar"
     if tensor.ndim == 3 and tensor.shape[0] not in (1, 3, 4):
         last = tensor.shape[2] in (1, 3, 4)
         fix = "use tensor.permute(2, 0, 1)" if last else "pass one image at a time"

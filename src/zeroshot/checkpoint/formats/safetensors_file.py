@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zeroshot.checkpoint.formats.mapping import Content, map_file
 from zeroshot.checkpoint.formats.zips import unsafe_error as _error
-from zeroshot.errors import IncompatibleWeights, shortened
+from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError, shortened
 
 MAX_HEADER = 4 * 2**20  # bytes; 10,000 tensors need about one MB
 MAX_TENSORS = 10_000
@@ -101,6 +101,8 @@ def check_header(path: Path) -> tuple[dict[str, Any], int]:
     try:
         header = json.loads(raw, object_pairs_hook=reject_duplicates)
     except (ValueError, RecursionError) as error:
+        if isinstance(error, UnsafeWeightsError):
+            raise
         raise _error(source, f"a header that is not valid JSON ({error})") from error
     if not isinstance(header, dict) or len(header) > MAX_TENSORS + 1:
         raise _error(source, f"a header that is not a table of at most {MAX_TENSORS} tensors")
