@@ -192,7 +192,7 @@ def test_bad_images_are_told_and_end_with_three(
     result = run("classify", photos[0], tmp_path / "bad.png", photos[1], "-l", LABELS, "--json")
     assert result.exit_code == 3
     assert [("label" in o) for o in objects(result)] == [True, False, True]
-    assert "bad.png: it begins with b'junk'" in result.stderr
+    assert "bad.png: unsupported image format: the file begins with b'junk'" in result.stderr
     assert "1 of 3 images could not be read" in result.stderr
     assert "Traceback" not in result.output
 
@@ -205,7 +205,7 @@ def test_bad_images_are_told_and_end_with_three(
         (["classify", "-l", "a,b"], "Missing argument"),
         (["classify", "a.jpg", "-l", ""], "no labels given"),
         (["classify", "a.jpg", "-l", " , ,"], "no labels given"),
-        (["classify", "a.jpg", "-l", "a,b,a"], "'a' is given twice"),
+        (["classify", "a.jpg", "-l", "a,b,a"], "duplicate label 'a'"),
         (["classify", "a.jpg", "-l", "@none.txt"], "named 'none.txt'"),
         (["classify", "a.jpg", "-l", "a,b", "-t", "0"], "--top 0"),
         (["classify", "a.jpg", "-l", "a,b", "-t", "x"], "--top"),
