@@ -14,7 +14,7 @@ from unittest import mock
 from checkpoints import FULL, agreement
 from torch import Tensor
 
-from zeroshot.diagnostics.bench import alternate, machine, pictures, random_model
+from zeroshot.diagnostics.bench import alternate, machine, random_model, random_pixels
 from zeroshot.engine.cpu import attention
 
 CASES = {"ViT-B/32": 64, "ViT-B/16": 16, "ViT-L/14": 8}  # images
@@ -38,7 +38,7 @@ def main() -> None:
     """Print one line per network."""
     print(", ".join(machine().values()))
     for name, images in CASES.items():
-        pixels = pictures(images, FULL[name].vision.image_size)
+        pixels = random_pixels(images, FULL[name].vision.image_size)
         exact = random_model(FULL[name], device="cpu", dtype="float32")
         wanted = exact.encode_pixels(pixels[:SAMPLE])
         del exact

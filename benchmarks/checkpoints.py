@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from table import Run
 from torch import Tensor
 
-from zeroshot.diagnostics.bench import BASE, draw, pictures
+from zeroshot.diagnostics.bench import BASE, draw, random_pixels
 from zeroshot.nn.network import Network
 from zeroshot.spec import (
     OPENAI_MEAN,
@@ -241,7 +241,7 @@ def _settled(config: NetworkConfig, tensors: dict[str, Tensor]) -> dict[str, Ten
             module.reset_running_stats()
             module.momentum = None  # cumulative mean
     with torch.no_grad():
-        network.train().visual(pictures(8, config.vision.image_size))
+        network.train().visual(random_pixels(8, config.vision.image_size))
     return network.state_dict()
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import zeroshot
 from zeroshot import prompts
-from zeroshot.diagnostics.bench import alternate, gemm, pictures, timed
+from zeroshot.diagnostics.bench import alternate, gemm, random_pixels, timed
 from zeroshot.machine import cores
 
 BFLOAT16, FLOAT32 = "bfloat16", "float32"
@@ -47,7 +47,7 @@ def measure(run: Run) -> Iterator[Row]:
     model = zeroshot.load(folder, device="cpu", dtype=BFLOAT16)
     head = zeroshot.Head.build(model, labels)
     classifier = model.classifier(head)
-    pixels = pictures(run.size(256, 4), model.preprocess.size)
+    pixels = random_pixels(run.size(256, 4), model.preprocess.size)
     counts = {OURS: len(files), ALONE: len(pixels)}
     contenders: dict[str, Callable[[], object]] = {
         OURS: lambda: list(classifier.stream(files, top=TOP)),

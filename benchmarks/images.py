@@ -19,7 +19,7 @@ from table import Row, Run, main
 from torch import Tensor
 
 import zeroshot
-from zeroshot.diagnostics.bench import GEMM_SIDE, Rounds, alternate, flop_per_image, pictures
+from zeroshot.diagnostics.bench import GEMM_SIDE, Rounds, alternate, flop_per_image, random_pixels
 from zeroshot.nn.network import Network
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
@@ -115,7 +115,7 @@ def throughput(run: Run) -> Iterator[Row]:
         folder = transformers_folder(run, "ViT-B/32")
         size = config(run, "ViT-B/32").vision.image_size
         images = run.size(64, peers.OPENVINO_BATCH)
-        pixels = pictures(images, size)
+        pixels = random_pixels(images, size)
         contenders = ours(folder, BFLOAT16, pixels) | ours(folder, FLOAT32, pixels)
         if peers.installed("transformers"):
             for dtype in (FLOAT32, BFLOAT16):
@@ -154,7 +154,7 @@ def latency(run: Run) -> Iterator[Row]:
     with memory_given_back():
         folder = transformers_folder(run, "ViT-B/32")
         size = config(run, "ViT-B/32").vision.image_size
-        pixels = pictures(1, size)
+        pixels = random_pixels(1, size)
         name = f"zeroshot {BFLOAT16}"
         contenders = ours(folder, BFLOAT16, pixels)
         if peers.installed("transformers"):
@@ -188,7 +188,7 @@ def larger(run: Run) -> Iterator[Row]:
         with memory_given_back():
             folder = transformers_folder(run, model_name)
             images = run.size(images, 2)
-            pixels = pictures(images, config(run, model_name).vision.image_size)
+            pixels = random_pixels(images, config(run, model_name).vision.image_size)
             name, over = f"zeroshot {BFLOAT16}", "transformers float32"
             contenders = ours(folder, BFLOAT16, pixels)
             if peers.installed("transformers"):
@@ -217,7 +217,7 @@ def resnet(run: Run) -> Iterator[Row]:
     with memory_given_back():
         folder = open_clip_folder(run, "RN50")
         images = run.size(32, 2)
-        pixels = pictures(images, config(run, "RN50").vision.image_size)
+        pixels = random_pixels(images, config(run, "RN50").vision.image_size)
         contenders = ours(folder, BFLOAT16, pixels) | ours(folder, FLOAT32, pixels)
         over = "OpenAI's code float32"
         if peers.installed("clip"):
@@ -258,7 +258,7 @@ def batches(run: Run) -> Iterator[Row]:
         model = zeroshot.load(transformers_folder(run, "ViT-B/32"), device="cpu", dtype=BFLOAT16)
         images = run.size(256, 8)
         sizes = [size for size in run.size((8, 16, 32, 64, 128, 256), (4, 8)) if size <= images]
-        pixels = pictures(images, model.preprocess.size)
+        pixels = random_pixels(images, model.preprocess.size)
 
         def encode(size: int) -> None:
             for part in pixels.split(size):

@@ -2,7 +2,7 @@
 
     tests/parity/environment.sh && .parity-venv/bin/python scripts/make_reference.py
 
-Inputs and weights are computed by zeroshot.selfcheck; no other zeroshot code runs here.
+Inputs and weights are computed by zeroshot.diagnostics.selfcheck; no other zeroshot code runs here.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def resize(name: str, size: int, colors: Any, interpolation: str, mode: str) -> 
         transform = open_clip_transform(
             size, mean=mean, std=std, interpolation=interpolation, resize_mode=mode
         )
-    levels = gray_levels(transform(selfcheck.picture()), mean, std)
+    levels = gray_levels(transform(selfcheck.sample_image()), mean, std)
     assert levels.dtype == np.uint8
     assert levels.shape == (size, size, 3)
     return {

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a tiny model with random weights, a fake encoder, and pictures."""
+"""Fixtures of all tests: a tiny model with random weights, a fake encoder, images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ hypothesis.settings.load_profile("quick")
 
 @pytest.fixture(autouse=True)
 def label_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep embedded labels in a folder of the test's own."""
+    """Store label embeddings in a folder of this test."""
     monkeypatch.setenv("ZEROSHOT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -42,7 +42,7 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tiny_path: Path) -> zeroshot.Model:
-    """A CLIP of two layers, 32 wide, that reads 32 pixels a side."""
+    """A CLIP of two layers, 32 wide, for images of 32 x 32 pixels."""
     return zeroshot.load(tiny_path, device="cpu", dtype="float32")
 
 
@@ -68,6 +68,17 @@ def photos(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of huggingface_hub."""
+    from huggingface_hub import constants
+
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
 def no_decoding_threads() -> Iterator[Callable[[], list[str]]]:
     """Return a function that lists decoding threads; none may be left when the test ends."""
     import threading
@@ -81,5 +92,5 @@ def no_decoding_threads() -> Iterator[Callable[[], list[str]]]:
 
 @pytest.fixture
 def subprocess_environment() -> dict[str, str]:
-    """An environment in which a child finds no network, no GPU and no colour."""
+    """The environment of a child process without network, GPU and color."""
     return os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}

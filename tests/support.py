@@ -1,17 +1,26 @@
-"""What most tests need: the parts of a tiny model, a fake encoder, and pictures."""
+"""Helpers of several test files: a tiny model, a fake encoder, images, child processes."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from click.testing import Result
 from numpy.typing import NDArray
 from PIL import Image
 
 from zeroshot import pipeline
+from zeroshot.errors import ImageError
+from zeroshot.images import open_image
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.nn.network import Network
 from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, TextConfig, ViTConfig
@@ -19,6 +28,7 @@ from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, TextConfig, ViT
 TINY_SEED = 20_261_122
 TINY_SIZE = 32  # pixels
 TINY_MERGES = 2_000
+HUB_COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def tiny_spec(merges: int = TINY_MERGES) -> Spec:
@@ -46,7 +56,7 @@ def tiny_tensors(spec: Spec, seed: int = TINY_SEED) -> dict[str, torch.Tensor]:
 
 
 class FakeEncoder:
-    """Embeds a sentence by its letters and an image by its mean colour; three dimensions."""
+    """Embeds a sentence by its letters and an image by its mean color; three dimensions."""
 
     identity = "fake"
     logit_scale = 10.0
@@ -75,8 +85,83 @@ def photograph(width: int = 61, height: int = 47, seed: int = 0) -> NDArray[np.u
     return (128 + 100 * np.stack(waves, axis=2) + grain).clip(0, 255).astype(np.uint8)
 
 
-def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    """Return a picture as the bytes of a file."""
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Return an image as the bytes of a file."""
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def image_files() -> dict[str, bytes]:
+    """Return one image file of each format."""
+    image = Image.fromarray(photograph(160, 120))
+    frames = [Image.fromarray(photograph(160, 120, seed)) for seed in (1, 2)]
+    return {
+        "JPEG": encoded(image, "JPEG"),
+        "progressive": encoded(image, "JPEG", progressive=True),
+        "PNG": encoded(image, "PNG"),
+        "GIF": encoded(image, "GIF", save_all=True, append_images=frames),
+        "WEBP": encoded(image, "WEBP"),
+        "BMP": encoded(image, "BMP"),
+        "TIFF": encoded(image, "TIFF"),
+        "PPM": encoded(image, "PPM"),
+        "AVIF": encoded(image, "AVIF"),
+    }
+
+
+def pixels_of(source: Any, **options: Any) -> NDArray[np.uint8]:
+    """Open an image: uint8 [height, width, 3]."""
+    return np.asarray(open_image(source, **options))
+
+
+def image_error_of(source: Any) -> ImageError:
+    """Return the ImageError that opening an image raises."""
+    with pytest.raises(ImageError) as caught:
+        open_image(source)
+    return caught.value
+
+
+def json_lines(result: Result) -> list[dict[str, Any]]:
+    """Parse the JSON lines that a command printed."""
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def start_cli(*arguments: str | Path, environment: dict[str, str], **options: Any) -> Any:
+    """Start the command line in a child process, with pipes for its output."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "zeroshot", *map(str, arguments)],
+        env=environment,
+        text=True,
+        stdin=options.pop("stdin", subprocess.DEVNULL),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def run_python(code: str, *options: str) -> str:
+    """Run code in a child process that must print nothing to stderr; return its output."""
+    done = subprocess.run(
+        [sys.executable, *options, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def fill_hub_cache(cache: Path, repository: str, files: dict[str, bytes]) -> dict[str, Path]:
+    """Store files in a cache as huggingface_hub does; return the blobs."""
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    snapshot, blobs = folder / "snapshots" / HUB_COMMIT, folder / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    made = {}
+    for name, content in files.items():
+        if name.endswith(".json"):
+            digest = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        else:
+            digest = hashlib.sha256(content).hexdigest()
+        made[name] = blobs / digest
+        made[name].write_bytes(content)
+        (snapshot / name).symlink_to(f"../../blobs/{digest}")
+    return made

@@ -1,3 +1,5 @@
+"""`classify` keeps one model and its recent heads between calls."""
+
 from __future__ import annotations
 
 import threading
@@ -16,8 +18,8 @@ LABELS = ["cat", "dog", "car"]
 
 @pytest.fixture(autouse=True)
 def fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each test begin as a new process would."""
-    monkeypatch.setattr(api, "_memory", api._Memory())
+    """Start each test with an empty cache of models and heads."""
+    monkeypatch.setattr(api, "_cache", api._Cache())
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def default(tiny_path: Path) -> zeroshot.Model:
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """List what is loaded."""
+    """Record the models that are loaded."""
     asked: list[Any] = []
     load = api.load
 
@@ -42,7 +44,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.fixture
 def heads(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
-    """List the templates of the heads that are built."""
+    """Record the templates of the heads that are built."""
     built: list[Sequence[str]] = []
     build = Head.build.__func__  # type: ignore[attr-defined]
 
@@ -68,7 +70,7 @@ def test_one_image_gives_a_prediction_and_many_a_list(tiny_path: Path, photos: l
     assert isinstance(zeroshot.classify(photos[:1], LABELS, model=tiny_path), list)
 
 
-def test_it_equals_the_classifier_of_the_model(
+def test_classify_equals_the_classifier_of_the_model(
     default: zeroshot.Model, tiny_path: Path, photos: list[Path]
 ) -> None:
     found = zeroshot.classify(photos, LABELS, prompts="imagenet7", model=tiny_path, top=2)
@@ -130,17 +132,17 @@ def test_labels_in_another_order_or_with_other_synonyms_are_not_mixed_up(
         assert found == default.classifier(labels)(photos[0], top=9)
 
 
-def test_only_the_last_heads_are_remembered(
+def test_only_the_most_recent_heads_are_cached(
     tiny_path: Path, photos: list[Path], heads: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "HEADS", 2)
     for labels in (["a", "b"], ["c", "d"], ["a", "b"], ["e", "f"], ["a", "b"], ["c", "d"]):
         zeroshot.classify(photos[0], labels, model=tiny_path)
-    assert len(heads) == 4  # ab, cd, ef, and cd again, which ef put out
-    assert len(api._memory.classifiers) == 2
+    assert len(heads) == 4  # ab, cd, ef, and cd again, which ef evicted
+    assert len(api._cache.classifiers) == 2
 
 
-def test_a_head_serves_as_labels(
+def test_a_head_can_be_passed_as_labels(
     default: zeroshot.Model, tiny_path: Path, photos: list[Path], heads: list[Any]
 ) -> None:
     head = default.head(LABELS, "imagenet7")
@@ -150,14 +152,14 @@ def test_a_head_serves_as_labels(
     assert heads == []
 
 
-def test_a_head_of_another_model_is_refused(
+def test_a_head_of_another_model_is_rejected(
     tiny_path: Path, photos: list[Path], encoder: Any
 ) -> None:
     with pytest.raises(HeadMismatch):
         zeroshot.classify(photos, Head.build(encoder, LABELS), model=tiny_path)
 
 
-def test_a_loaded_model_is_used_as_it_is(
+def test_a_loaded_model_is_used_directly(
     tiny: zeroshot.Model, photos: list[Path], loads: list[Any], heads: list[Any]
 ) -> None:
     for _ in range(3):
@@ -175,7 +177,7 @@ def test_a_loaded_model_is_used_as_it_is(
         (LABELS, {"prompts": ["no slot"]}, PromptError),
     ],
 )
-def test_faulty_labels_are_refused_before_a_model_is_loaded(
+def test_invalid_labels_are_rejected_before_a_model_is_loaded(
     labels: Any, options: dict[str, Any], error: type[Exception], loads: list[Any]
 ) -> None:
     with pytest.raises(error):
@@ -184,12 +186,12 @@ def test_faulty_labels_are_refused_before_a_model_is_loaded(
 
 
 @pytest.mark.parametrize("model", [5, None, b"mini"])
-def test_what_is_no_model_is_refused(model: Any, photos: list[Path]) -> None:
+def test_a_model_of_another_type_is_rejected(model: Any, photos: list[Path]) -> None:
     with pytest.raises(InputError, match=type(model).__name__):
         zeroshot.classify(photos, LABELS, model=model)
 
 
-def test_a_model_that_cannot_be_loaded_does_not_spoil_the_memory(
+def test_a_failed_load_keeps_the_cached_model(
     tiny_path: Path, photos: list[Path], loads: list[Any]
 ) -> None:
     first = zeroshot.classify(photos[0], LABELS, model=tiny_path)
@@ -198,12 +200,12 @@ def test_a_model_that_cannot_be_loaded_does_not_spoil_the_memory(
     assert zeroshot.classify(photos[0], LABELS, model=tiny_path) == first
 
 
-def test_errors_of_images_are_raised(tiny_path: Path) -> None:
+def test_image_errors_are_raised(tiny_path: Path) -> None:
     with pytest.raises(ImageError, match=r"missing\.jpg"):
         zeroshot.classify("missing.jpg", LABELS, model=tiny_path)
 
 
-def test_images_may_come_from_a_generator(tiny_path: Path, photos: list[Path]) -> None:
+def test_images_can_come_from_a_generator(tiny_path: Path, photos: list[Path]) -> None:
     def some() -> Iterator[Path]:
         yield from photos[:3]
 
@@ -231,7 +233,7 @@ def test_many_threads_load_one_model(
     assert (len(loads), len(heads)) == (1, 1)
 
 
-def test_a_path_is_not_taken_for_the_name_it_spells(photo: Any) -> None:
+def test_a_path_is_not_treated_as_a_model_name(photo: Any) -> None:
     zeroshot.classify(photo, ["cat", "dog"], model="mini")
 
     with pytest.raises(zeroshot.errors.ModelNotFound):

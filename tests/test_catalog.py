@@ -1,4 +1,4 @@
-"""Names lead to the checkpoint that was meant, and tables say what was published."""
+"""Names resolve to checkpoints, and the catalog contains the published values."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ QUICK_GELU = (
 )
 
 
-def test_every_file_of_weights_is_a_family_and_every_table_is_read() -> None:
+def test_every_catalog_file_is_a_family_and_every_table_is_read() -> None:
     files = {path.stem: path.read_text("utf-8") for path in (ROOT / "weights").glob("*.toml")}
     tables = sum(len(re.findall(r"^\[", text, re.MULTILINE)) for text in files.values())
 
@@ -66,7 +66,7 @@ def test_every_file_of_weights_is_a_family_and_every_table_is_read() -> None:
     assert {entry.family for entry in catalog.entries().values()} == set(catalog.FAMILIES)
 
 
-def test_no_two_checkpoints_answer_to_one_name() -> None:
+def test_names_of_checkpoints_are_unique() -> None:
     claims = defaultdict(set)
     for entry in catalog.entries().values():
         for name in (entry.name, *entry.aliases, f"{entry.architecture}:{entry.tag}"):
@@ -104,14 +104,14 @@ def test_every_checkpoint_is_found_by_all_its_names(name: str) -> None:
         ("timm/resnet50_clip.openai", "RN50"),
     ],
 )
-def test_a_name_is_understood_as_meant(said: str, meant: str) -> None:
+def test_alternative_spellings_resolve_to_the_checkpoint(said: str, meant: str) -> None:
     assert catalog.find(said).name == meant
 
 
 @pytest.mark.parametrize(
     "size", ["base-patch32", "base-patch16", "large-patch14", "large-patch14-336"]
 )
-def test_a_mirror_is_fetched_from_where_it_was_asked_for_in_its_own_layout(size: str) -> None:
+def test_a_mirror_is_fetched_from_the_requested_repository_in_its_own_layout(size: str) -> None:
     entry = catalog.find(f"openai/clip-vit-{size}")
 
     assert entry.repository == f"openai/clip-vit-{size}"
@@ -122,12 +122,12 @@ def test_a_mirror_is_fetched_from_where_it_was_asked_for_in_its_own_layout(size:
 # ---- wrong names
 
 
-def test_a_typo_is_answered_with_the_nearest_name() -> None:
+def test_a_typo_suggests_the_nearest_name() -> None:
     with pytest.raises(ModelNotFound, match=r"did you mean 'ViT-B/32'\?"):
         catalog.find("ViT-B/23")
 
 
-def test_a_wrong_tag_is_answered_with_the_tags_of_that_architecture() -> None:
+def test_an_unknown_tag_lists_the_tags_of_the_architecture() -> None:
     with pytest.raises(ModelNotFound) as caught:
         catalog.find("ViT-H-14:metaclip_400m")
     message = str(caught.value)
@@ -138,7 +138,7 @@ def test_a_wrong_tag_is_answered_with_the_tags_of_that_architecture() -> None:
     assert "laion2b_s32b_b79k" in message
 
 
-def test_a_long_list_of_tags_is_cut_and_counted() -> None:
+def test_a_long_list_of_tags_is_shortened_with_a_count() -> None:
     with pytest.raises(ModelNotFound, match=r"and 14 more$"):
         catalog.find("ViT-B-32:nosuchthing")
 
@@ -148,8 +148,8 @@ def test_an_architecture_without_a_tag_lists_its_tags() -> None:
         catalog.find("ViT-H-14")
 
 
-def test_a_repository_of_someone_elses_is_not_taken_for_a_name() -> None:
-    with pytest.raises(ModelNotFound, match="hub repository 'owner/name' works too"):
+def test_an_unlisted_repository_is_not_treated_as_a_name() -> None:
+    with pytest.raises(ModelNotFound, match="a path, or a Hub repository 'owner/name'"):
         catalog.find("someone/finetuned")
 
 
@@ -164,11 +164,11 @@ def test_a_repository_of_someone_elses_is_not_taken_for_a_name() -> None:
         ("openai/ViT-B-32", ""),
     ],
 )
-def test_a_wrong_tag_is_told_from_a_repository(name: str, architecture: str) -> None:
+def test_an_unknown_tag_is_distinguished_from_a_repository(name: str, architecture: str) -> None:
     assert catalog.architecture(name) == architecture
 
 
-# ---- facts
+# ---- values
 
 
 @pytest.mark.parametrize("name", OPENAI)
@@ -180,7 +180,7 @@ def test_openais_archives_have_the_published_hashes(name: str) -> None:
     assert entry.url.endswith(f"/clip/models/{sha256}/{file}")
 
 
-def test_a_recorded_hash_is_a_whole_sha256() -> None:
+def test_every_recorded_hash_is_a_sha256() -> None:
     hashes = [h for e in catalog.entries().values() for h in (e.sha256, e.url_sha256) if h]
 
     assert len(hashes) >= 9
@@ -188,7 +188,7 @@ def test_a_recorded_hash_is_a_whole_sha256() -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_accuracy_is_the_published_one(name: str) -> None:
+def test_accuracy_equals_the_published_value(name: str) -> None:
     assert catalog.find(name).accuracy == PUBLISHED[name]
 
 
@@ -198,7 +198,7 @@ def test_an_accuracy_names_its_source_and_is_left_empty_without_one() -> None:
         assert entry.accuracy is None or 0 < entry.accuracy < 100
 
 
-def test_just_the_published_families_are_quick_gelu() -> None:
+def test_only_the_published_families_use_quick_gelu() -> None:
     quick = {e.name for e in catalog.entries().values() if e.activation == "quick_gelu"}
 
     assert quick - {"mini"} == {n for n in catalog.entries() if re.fullmatch(QUICK_GELU, n)}
@@ -217,7 +217,7 @@ def test_just_the_published_families_are_quick_gelu() -> None:
         ("ViT-B-16-plus-240:laion400m", 208.38, 54.76, "fast"),
     ],
 )
-def test_size_and_cost_are_those_open_clip_measures(
+def test_size_and_cost_equal_the_open_clip_profile(
     name: str, parameters: float, gflops: float, speed: str
 ) -> None:
     entry = catalog.find(name)
@@ -225,7 +225,7 @@ def test_size_and_cost_are_those_open_clip_measures(
     assert (entry.parameters, entry.gflops, entry.speed) == (parameters, gflops, speed)
 
 
-def test_preprocessing_of_every_checkpoint_can_be_made() -> None:
+def test_preprocessing_of_every_checkpoint_is_valid() -> None:
     other = {}
     for entry in catalog.entries().values():
         preprocess = Preprocess(entry.image_size, **entry.preprocess)
@@ -240,10 +240,10 @@ def test_preprocessing_of_every_checkpoint_can_be_made() -> None:
     }
 
 
-# ---- published facts
+# ---- published values
 
 
-def test_published_facts_are_complete() -> None:
+def test_published_values_are_complete() -> None:
     published = catalog.find("ViT-H-14-378:dfn5b").published
 
     assert published == Published(
@@ -256,13 +256,13 @@ def test_published_facts_are_complete() -> None:
 
 
 def spec_of(activation: Activation, mean: tuple[float, float, float] = (0.5, 0.5, 0.5)) -> Spec:
-    """What a config file may say of a ViT-B/16."""
+    """Return the spec that a config file of a ViT-B/16 can contain."""
     vision = ViTConfig(224, 16, 768, 12, 12, 3072, activation)
     text = TextConfig(77, 49_408, 512, 12, 8, 2048, activation)
     return Spec(NetworkConfig(512, vision, text), PreprocessConfig(224, mean))
 
 
-def test_a_config_that_says_otherwise_is_named_fact_by_fact() -> None:
+def test_conflicts_with_a_config_are_listed_by_field() -> None:
     published = catalog.find("ViT-B-16:dfn2b").published
 
     assert published.size_conflicts(spec_of("gelu")) == []
@@ -272,7 +272,7 @@ def test_a_config_that_says_otherwise_is_named_fact_by_fact() -> None:
     ]
 
 
-def test_activation_is_left_to_the_files_where_nobody_published_it() -> None:
+def test_an_unpublished_activation_is_taken_from_the_config() -> None:
     published = catalog.find("TinyCLIP-8M/16").published
 
     assert not published.activation_is_sourced
@@ -295,7 +295,7 @@ def test_the_documented_table_is_the_catalog() -> None:
     ]
 
 
-def test_every_name_in_the_documentation_is_understood() -> None:
+def test_every_name_in_the_documentation_is_in_the_catalog() -> None:
     text = (ROOT / "docs" / "weights.md").read_text("utf-8")
     said = set(re.findall(r"`((?:ViT|RN|TinyCLIP)-?[^`*]*)`", text))
 

@@ -67,17 +67,17 @@ def test_the_readme_has_python_and_commands() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+def test_links_of_a_page_exist(page: Path) -> None:
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text("utf-8"))
 
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_the_changelog_says_what_is_new() -> None:
+def test_the_changelog_has_an_unreleased_section() -> None:
     assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-def test_every_module_is_in_the_drawing_of_the_house() -> None:
+def test_every_module_is_in_the_architecture_diagram() -> None:
     drawing = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     package = ROOT / "src" / "zeroshot"
     rooms = [path.stem for path in package.glob("*.py")]

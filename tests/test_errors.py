@@ -1,3 +1,5 @@
+"""Every error inherits a builtin, has a docstring and can be pickled."""
+
 from __future__ import annotations
 
 import builtins
@@ -30,7 +32,7 @@ def test_every_error_is_also_a_builtin_one(name: str) -> None:
     assert KeyError not in ordinary  # prints its message in quotes
 
 
-def test_the_tree_in_the_docstring_is_the_tree() -> None:
+def test_the_tree_in_the_docstring_matches_the_classes() -> None:
     drawn = re.findall(r"[│├└─ ]*(\w+)(?: \((\w+)\))?$", errors.__doc__ or "", re.MULTILINE)
     names = {name: builtin for name, builtin in drawn if name in ALL}
     assert names.keys() == ALL.keys()
@@ -40,11 +42,11 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_error_says_what_it_means(name: str) -> None:
+def test_every_error_has_a_docstring(name: str) -> None:
     assert (ALL[name].__doc__ or "").strip().endswith(".")
 
 
-def test_facts_are_attributes_and_the_message_is_plain() -> None:
+def test_errors_have_attributes_and_a_plain_message() -> None:
     image = ImageError("a.jpg: it is empty", kind="not_image", source="a.jpg")
     assert (str(image), image.kind, image.source) == ("a.jpg: it is empty", "not_image", "a.jpg")
     text = TokenLimitError("too long", text="cat cat", tokens=80)

@@ -88,7 +88,9 @@ def relative_error(found: torch.Tensor, expected: NDArray[np.float32]) -> float:
 # ---- checkpoints
 
 
-def test_pixels_are_the_peers_to_one_grey_level(golden: Golden, photographs: Any) -> None:
+def test_pixels_equal_the_reference_packages_to_one_gray_level(
+    golden: Golden, photographs: Any
+) -> None:
     mean, std = golden.answers["mean"], golden.answers["std"]
 
     found = np.stack([golden.model.preprocess(photograph) for photograph in photographs])
@@ -97,7 +99,7 @@ def test_pixels_are_the_peers_to_one_grey_level(golden: Golden, photographs: Any
     assert np.abs(levels - golden.answers["pixels"]).max() <= 1.001
 
 
-def test_the_towers_are_the_peers_from_the_same_pixels(golden: Golden) -> None:
+def test_embeddings_of_the_same_pixels_equal_the_reference_packages(golden: Golden) -> None:
     levels = golden.answers["pixels"].transpose(0, 3, 1, 2) / 255
     mean, std = (golden.answers[name][:, None, None] for name in ("mean", "std"))
     pixels = torch.from_numpy((levels - mean) / std).float()
@@ -108,7 +110,7 @@ def test_the_towers_are_the_peers_from_the_same_pixels(golden: Golden) -> None:
 
 
 @pytest.mark.parametrize(("normalize", "answer"), [(False, "image"), (True, "image_unit")])
-def test_image_embeddings_are_the_peers(
+def test_image_embeddings_equal_the_reference_packages(
     golden: Golden, photographs: Any, normalize: bool, answer: str
 ) -> None:
     found = golden.model.encode_image(photographs, normalize=normalize)
@@ -117,14 +119,16 @@ def test_image_embeddings_are_the_peers(
     assert relative_error(found, golden.answers[answer]) < TOLERANCE
 
 
-def test_token_rows_are_the_peers(golden: Golden) -> None:
+def test_token_rows_equal_the_reference_packages(golden: Golden) -> None:
     found = golden.model.tokenizer(pictures.SOME_SENTENCES, truncate=True)
 
     assert np.array_equal(found, golden.answers["ids"])
 
 
 @pytest.mark.parametrize(("normalize", "answer"), [(False, "text"), (True, "text_unit")])
-def test_text_embeddings_are_the_peers(golden: Golden, normalize: bool, answer: str) -> None:
+def test_text_embeddings_equal_the_reference_packages(
+    golden: Golden, normalize: bool, answer: str
+) -> None:
     sentences = list(pictures.SOME_SENTENCES)
 
     found = golden.model.encode_text(sentences, normalize=normalize, truncate=True)
@@ -132,7 +136,9 @@ def test_text_embeddings_are_the_peers(golden: Golden, normalize: bool, answer: 
     assert relative_error(found, golden.answers[answer]) < TOLERANCE
 
 
-def test_logits_and_probabilities_are_the_peers(golden: Golden, photographs: Any) -> None:
+def test_logits_and_probabilities_equal_the_reference_packages(
+    golden: Golden, photographs: Any
+) -> None:
     model, answers = golden.model, golden.answers
     texts = model.encode_text(list(pictures.SOME_SENTENCES), truncate=True)
 
@@ -147,7 +153,9 @@ def test_logits_and_probabilities_are_the_peers(golden: Golden, photographs: Any
     )
 
 
-def test_a_classifier_answers_as_the_peers_do(golden: Golden, photographs: Any) -> None:
+def test_classifier_predictions_equal_the_reference_packages(
+    golden: Golden, photographs: Any
+) -> None:
     limit = golden.model.tokenizer.context_length
     fitting = [
         i
@@ -174,7 +182,7 @@ def tokens() -> dict[str, Any]:
     return document
 
 
-def test_ids_of_two_thousand_texts_are_openais() -> None:
+def test_ids_of_two_thousand_texts_equal_openai() -> None:
     tokenizer = ClipTokenizer()
     texts, expected = tokens()["texts"], tokens()["ids"]
 
@@ -188,7 +196,7 @@ def test_ids_of_two_thousand_texts_are_openais() -> None:
     assert different == []
 
 
-def test_rows_of_texts_that_are_too_long_are_cut_as_openai_cuts() -> None:
+def test_long_texts_are_truncated_like_openai() -> None:
     cut = tokens()["cut"]
     texts = [tokens()["texts"][i] for i in cut["texts"]]
 
@@ -229,14 +237,16 @@ def grey_level_errors(
     return errors
 
 
-def test_pixels_of_every_kind_of_picture_are_the_peers_as_rgb(pixels_folder: Path) -> None:
+def test_pixels_of_every_image_mode_equal_the_reference_packages_on_rgb(
+    pixels_folder: Path,
+) -> None:
     errors = grey_level_errors(pixels_folder, "rgb-first", Preprocess(64), but=SCALED_MODES)
 
     assert len(errors) >= 30
     assert {name: error for name, error in errors.items() if error > 1.001} == {}
 
 
-def test_pixels_in_openais_order_are_openais_for_every_kind_of_picture(
+def test_parity_pixels_of_every_image_mode_equal_openai(
     pixels_folder: Path,
 ) -> None:
     errors = grey_level_errors(pixels_folder, "resized-first", Preprocess(64, parity=True))
@@ -249,7 +259,7 @@ def test_pixels_in_openais_order_are_openais_for_every_kind_of_picture(
     ("interpolation", "resize_mode"),
     [("bicubic", "squash"), ("bilinear", "squash"), ("bilinear", "shortest")],
 )
-def test_other_ways_to_resize_are_open_clips(
+def test_other_resize_modes_equal_open_clip(
     pixels_folder: Path, interpolation: Any, resize_mode: Any
 ) -> None:
     half = (0.5, 0.5, 0.5)

@@ -1,4 +1,4 @@
-"""Labels that were embedded before are not embedded again, and never wrongly remembered."""
+"""Stored label embeddings are reused, and never for another model, label or template."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zeroshot.label_store import LabelStore
 
 
 class Counting(FakeEncoder):
-    """A fake encoder that remembers which sentences it was given."""
+    """A fake encoder that records the sentences it receives."""
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
@@ -53,7 +53,7 @@ def test_a_changed_label_set_embeds_the_new_labels_only(store: LabelStore) -> No
     assert torch.equal(head.weight, Head.build(FakeEncoder(), ["blue", "red"], ["a {}."]).weight)
 
 
-def test_synonyms_templates_and_models_are_told_apart(store: LabelStore) -> None:
+def test_synonyms_templates_and_models_have_separate_entries(store: LabelStore) -> None:
     Head.build(Counting(), {"red": ["red", "brown"]}, ["a {}."], store=store)
     other_names, other_templates, other_model = Counting(), Counting(), Counting()
 
@@ -67,7 +67,7 @@ def test_synonyms_templates_and_models_are_told_apart(store: LabelStore) -> None
 
 
 @pytest.mark.parametrize("damage", ["cut", "scaled", "not ours", "empty"])
-def test_a_damaged_file_is_built_anew(store: LabelStore, damage: str) -> None:
+def test_a_damaged_file_is_rebuilt(store: LabelStore, damage: str) -> None:
     built = Head.build(Counting(), ["red", "green"], ["a {}."], store=store)
     path = store.path(["a {}."])
     content = path.read_bytes()
@@ -86,14 +86,14 @@ def test_a_damaged_file_is_built_anew(store: LabelStore, damage: str) -> None:
     assert torch.equal(again.weight, built.weight)
 
 
-def test_a_folder_that_cannot_be_made_costs_time_only(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_disables_the_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     store = LabelStore(tmp_path / "file" / "labels", "model")
 
     assert len(Head.build(Counting(), ["red", "green"], ["a {}."], store=store)) == 2
 
 
-def test_the_store_forgets_what_was_unused_for_longest(
+def test_the_store_evicts_the_least_recently_used_files(
     store: LabelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n, template in enumerate(["one {}", "two {}", "three {}"]):
@@ -119,7 +119,7 @@ def test_a_file_keeps_the_newest_labels(store: LabelStore, monkeypatch: pytest.M
     assert encoder.sentences == ["red"]
 
 
-def test_a_model_remembers_labels_across_loads(
+def test_stored_labels_are_reused_after_reloading_a_model(
     tiny: zeroshot.Model, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weight = tiny.head(["cat", "dog"]).weight
@@ -139,7 +139,7 @@ def test_the_store_can_be_switched_off(
     assert not label_cache.exists()
 
 
-def test_a_sound_file_with_odd_content_is_built_anew(store: LabelStore) -> None:
+def test_a_valid_file_with_unexpected_content_is_rebuilt(store: LabelStore) -> None:
     odd = {
         "other width": (torch.eye(2, 7), '[["red"], ["green"]]'),
         "other type": (torch.eye(2, 3, dtype=torch.float64), '[["red"], ["green"]]'),
@@ -171,13 +171,13 @@ def test_a_user_without_a_home_has_no_store(monkeypatch: pytest.MonkeyPatch) -> 
     assert label_store.default_folder() is None
 
 
-def test_a_tilde_in_the_setting_is_the_users_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_in_the_setting_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZEROSHOT_CACHE", "~/kept")
 
     assert label_store.default_folder() == Path.home() / "kept" / "labels"
 
 
-def test_a_callers_default_dtype_does_not_make_kept_labels_unreadable(store: LabelStore) -> None:
+def test_stored_labels_are_readable_under_another_default_dtype(store: LabelStore) -> None:
     Head.build(Counting(), ["red", "green"], ["a {}."], store=store)
     encoder = Counting()
     torch.set_default_dtype(torch.float64)

@@ -99,7 +99,7 @@ def contents(wheel: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_the_wheel_carries_code_and_data(built: Built) -> None:
+def test_the_wheel_contains_code_and_data(built: Built) -> None:
     found = contents(built.wheel)
     for path in (built.checkout / "src" / "zeroshot").rglob("*"):
         if path.is_file():
@@ -127,7 +127,7 @@ def test_new_toml_file_ships_without_configuration_and_other_files_do_not(
     assert before.keys() <= after.keys()
 
 
-def test_the_wheel_carries_licences_and_nothing_foreign(built: Built) -> None:
+def test_the_wheel_contains_licenses_and_no_other_files(built: Built) -> None:
     names = contents(built.wheel).keys()
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
@@ -222,9 +222,7 @@ def test_a_checkout_reads_its_own_folders(kind: str) -> None:
     assert resources.folder(kind) == ROOT / kind  # type: ignore[arg-type]
 
 
-def test_data_of_a_wheel_lies_in_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_of_a_wheel_is_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "PACKAGE", tmp_path / "site-packages" / "zeroshot")
     resources.folder.cache_clear()
     try:

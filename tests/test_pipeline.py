@@ -1,3 +1,5 @@
+"""Items are processed ahead in order, on a bounded number of threads."""
+
 from __future__ import annotations
 
 import random
@@ -10,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroshot.machine import cores
 from zeroshot.pipeline import embed_batches, run_ahead, split_batches
 
 
@@ -33,7 +34,7 @@ def test_no_items_give_no_results(workers: int) -> None:
     assert list(run_ahead(str, [], workers=workers, limit=4)) == []
 
 
-def test_items_are_worked_on_at_the_same_time(
+def test_items_are_processed_concurrently(
     no_decoding_threads: Callable[[], list[str]],
 ) -> None:
     together = threading.Barrier(3, timeout=10)
@@ -41,7 +42,7 @@ def test_items_are_worked_on_at_the_same_time(
     assert list(results) == [True] * 6
 
 
-def test_at_most_limit_items_are_taken_ahead() -> None:
+def test_at_most_limit_items_are_read_ahead() -> None:
     taken = 0
 
     def items() -> Iterator[int]:
@@ -55,7 +56,7 @@ def test_at_most_limit_items_are_taken_ahead() -> None:
     assert taken == 1_000
 
 
-def test_nothing_is_taken_before_the_first_result_is_asked_for() -> None:
+def test_no_item_is_read_before_the_first_result_is_requested() -> None:
     def items() -> Iterator[int]:
         raise AssertionError("taken")
         yield 1
@@ -63,7 +64,7 @@ def test_nothing_is_taken_before_the_first_result_is_asked_for() -> None:
     run_ahead(str, items(), workers=2, limit=7)
 
 
-def test_an_exception_of_work_is_raised_in_its_turn(
+def test_an_exception_of_work_is_raised_in_order(
     no_decoding_threads: Callable[[], list[str]],
 ) -> None:
     def work(n: int) -> int:
@@ -76,7 +77,7 @@ def test_an_exception_of_work_is_raised_in_its_turn(
     assert no_decoding_threads() == []
 
 
-def test_an_exception_of_the_items_is_raised_in_its_turn(
+def test_an_exception_of_the_items_is_raised_in_order(
     no_decoding_threads: Callable[[], list[str]],
 ) -> None:
     def items() -> Iterator[int]:
@@ -100,7 +101,7 @@ def test_threads_end_when_the_consumer_stops_early(
     assert no_decoding_threads() == []
 
 
-def test_what_was_not_begun_is_never_done() -> None:
+def test_items_not_started_are_never_processed() -> None:
     done = []
 
     def work(n: int) -> int:
@@ -120,10 +121,6 @@ def test_batches_hold_every_item_once_in_order(items: list[int], size: int) -> N
     assert [item for group in groups for item in group] == items
     assert all(len(group) == size for group in groups[:-1])
     assert all(groups)
-
-
-def test_there_is_at_least_one_core() -> None:
-    assert cores() >= 1
 
 
 @pytest.fixture
@@ -147,7 +144,7 @@ def test_items_are_prepared_and_encoded_in_order(
     assert found == sorted(found) or found[:-1] == sorted(found[:-1])
 
 
-def test_a_worker_prepares_and_encodes_a_batch_itself(pool: ThreadPoolExecutor) -> None:
+def test_a_worker_prepares_and_encodes_its_own_batch(pool: ThreadPoolExecutor) -> None:
     def encode(batch: list[int]) -> bool:
         return set(batch) == {threading.get_ident()}
 
@@ -168,7 +165,7 @@ def test_a_consumer_that_stops_early_leaves_no_work_in_the_pool(pool: ThreadPool
     assert len(done) == count < 50
 
 
-def test_an_error_in_the_pool_is_raised_in_its_turn(pool: ThreadPoolExecutor) -> None:
+def test_an_error_in_the_pool_is_raised_in_order(pool: ThreadPoolExecutor) -> None:
     def prepare(n: int) -> int:
         if n == 3:
             raise KeyError(n)

@@ -1,3 +1,5 @@
+"""Predictions print as tables and convert to plain data."""
+
 from __future__ import annotations
 
 import json
@@ -26,7 +28,7 @@ def test_without_a_source_there_is_no_first_line() -> None:
     assert str(Prediction("a dog", 0.75, RANKING)).startswith("a dog")
 
 
-def test_bars_can_be_of_other_blocks_or_none() -> None:
+def test_bars_can_use_another_character_or_be_omitted() -> None:
     prediction = Prediction("a dog", 0.75, RANKING)
     assert "#" * 18 in table(prediction, "#")
     assert table(prediction, None).split("\n") == ["a dog   75.0%", "cat     25.0%"]
@@ -57,7 +59,7 @@ def test_notebooks_show_labels_and_source_escaped() -> None:
     assert "100.0%" in text
 
 
-def test_plain_data_goes_through_json() -> None:
+def test_to_dict_is_json_serializable() -> None:
     facts = Prediction("a dog", 0.75, RANKING, "dog.jpg").to_dict()
     assert json.loads(json.dumps(facts)) == {
         "source": "dog.jpg",
@@ -70,12 +72,12 @@ def test_plain_data_goes_through_json() -> None:
     }
 
 
-def test_a_failure_says_which_image_and_why() -> None:
+def test_a_failure_contains_source_and_error() -> None:
     error = ImageError("a.jpg: it is empty", kind="not_image", source="a.jpg")
     assert Failure("a.jpg", error).to_dict() == {"source": "a.jpg", "error": "a.jpg: it is empty"}
 
 
-def test_predictions_cannot_be_changed() -> None:
+def test_predictions_are_immutable() -> None:
     prediction = Prediction("a dog", 0.75, RANKING)
     with pytest.raises(FrozenInstanceError):
         prediction.label = "cat"  # type: ignore[misc]

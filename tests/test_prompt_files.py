@@ -1,4 +1,4 @@
-"""The shipped prompt sets have the shape that prompts/README.md promises."""
+"""The shipped prompt sets have the structure that prompts/README.md describes."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ def synonyms(content: dict[str, Any]) -> list[list[str]]:
 each_set = pytest.mark.parametrize("stem", sorted({path.stem for path in PROMPTS.glob("*.toml")}))
 
 
-def test_every_published_set_is_there_and_no_other() -> None:
+def test_exactly_the_published_sets_are_shipped() -> None:
     assert {path.stem for path in PROMPTS.glob("*.toml")} == PUBLISHED.keys() | OURS
 
 
 @pytest.mark.parametrize("stem", sorted(PUBLISHED))
-def test_labels_and_templates_are_as_many_as_published(stem: str) -> None:
+def test_numbers_of_labels_and_templates_equal_the_published_ones(stem: str) -> None:
     content = read(stem)
     assert (len(content.get("labels", [])), len(content["templates"])) == PUBLISHED[stem]
 
 
 @each_set
-def test_a_set_states_its_name_origin_and_licence(stem: str) -> None:
+def test_a_set_states_its_name_origin_and_license(stem: str) -> None:
     content = read(stem)
     assert content["name"] == stem
     assert all(content[field].strip() for field in ("title", "source", "license"))
@@ -76,7 +76,7 @@ def test_a_set_states_its_name_origin_and_licence(stem: str) -> None:
 
 
 @each_set
-def test_every_template_has_exactly_one_slot_and_is_given_once(stem: str) -> None:
+def test_every_template_is_unique_and_has_one_slot(stem: str) -> None:
     templates = read(stem)["templates"]
     assert templates
     assert all(template.count("{}") == 1 for template in templates)
@@ -85,7 +85,7 @@ def test_every_template_has_exactly_one_slot_and_is_given_once(stem: str) -> Non
 
 
 @each_set
-def test_labels_are_clean_text_and_no_name_is_given_twice(stem: str) -> None:
+def test_labels_are_clean_text_and_names_are_unique(stem: str) -> None:
     labels = synonyms(read(stem))
     assert all(labels), "a list of synonyms is empty"
     names = [name for entry in labels for name in entry]
@@ -95,14 +95,14 @@ def test_labels_are_clean_text_and_no_name_is_given_twice(stem: str) -> None:
 
 
 @each_set
-def test_labels_from_names_a_set_with_labels(stem: str) -> None:
+def test_labels_from_refers_to_a_set_with_labels(stem: str) -> None:
     content = read(stem)
     if "labels_from" in content:
         assert "labels" not in content
         assert read(content["labels_from"])["labels"]
 
 
-def test_the_published_imagenet_duplicates_are_told_apart() -> None:
+def test_duplicate_imagenet_names_are_disambiguated() -> None:
     content = read("imagenet")
     chosen = {index: content["labels"][index] for index in (657, 744, 836, 837)}
     assert chosen == {657: "missile", 744: "projectile", 836: "sunglass", 837: "sunglasses"}
@@ -140,5 +140,5 @@ def test_emotions_have_the_published_synonyms() -> None:
         ("sun397", 206, "jail cell"),
     ],
 )
-def test_a_label_sits_at_its_class_index(stem: str, index: int, name: str) -> None:
+def test_a_label_is_at_its_class_index(stem: str, index: int, name: str) -> None:
     assert read(stem)["labels"][index] == name

@@ -1,3 +1,5 @@
+"""Templates and labels: shipped sets, user files, and invalid input."""
+
 from __future__ import annotations
 
 import json
@@ -42,12 +44,12 @@ def test_a_template_needs_exactly_one_slot(template: Any) -> None:
         PromptSet((template,))
 
 
-def test_a_bare_str_as_templates_is_told_the_fix() -> None:
+def test_a_bare_str_as_templates_is_rejected_with_a_fix() -> None:
     with pytest.raises(PromptError, match=r"pass a list: \['a {}'\]"):
         PromptSet("a {}")  # type: ignore[arg-type]
 
 
-def test_no_templates_are_refused() -> None:
+def test_an_empty_list_of_templates_is_rejected() -> None:
     with pytest.raises(PromptError, match="'bare' has no templates"):
         PromptSet((), "bare")
 
@@ -107,7 +109,7 @@ def test_templates_are_read_from_files_of_every_kind(
         ("a.txt", b"a photo\n", "exactly one {}"),
     ],
 )
-def test_a_malformed_file_is_a_prompt_error(
+def test_a_malformed_file_raises_a_prompt_error(
     name: str, content: bytes, says: str, tmp_path: Path
 ) -> None:
     path = tmp_path / name
@@ -116,7 +118,7 @@ def test_a_malformed_file_is_a_prompt_error(
         prompts.get(path)
 
 
-def test_a_folder_or_missing_file_is_a_prompt_error(tmp_path: Path) -> None:
+def test_a_folder_or_missing_file_raises_a_prompt_error(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.toml"):
         with pytest.raises(PromptError, match="cannot be read"):
             prompts.get(path)
@@ -133,12 +135,12 @@ def test_every_shipped_set_is_found_by_its_name(name: str) -> None:
     assert all(len(found.render("x")[i]) == len(t) - 1 for i, t in enumerate(found.templates))
 
 
-def test_a_set_given_is_returned_itself() -> None:
+def test_a_prompt_set_is_returned_unchanged() -> None:
     mine = PromptSet(("a {}",))
     assert prompts.get(mine) is mine
 
 
-def test_one_template_or_a_list_of_them_is_a_set() -> None:
+def test_one_template_or_a_list_becomes_a_prompt_set() -> None:
     assert prompts.get("a {} here").templates == ("a {} here",)
     assert prompts.get(["a {}", "b {}"]).templates == ("a {}", "b {}")
 
@@ -146,21 +148,21 @@ def test_one_template_or_a_list_of_them_is_a_set() -> None:
 @pytest.mark.parametrize(
     ("name", "near"), [("imagnet", "imagenet"), ("CIFAR10", "cifar10"), ("photos", "photo")]
 )
-def test_an_unknown_name_is_answered_with_the_nearest(name: str, near: str) -> None:
+def test_an_unknown_name_suggests_the_nearest(name: str, near: str) -> None:
     for ask in (prompts.get, prompts.labels):
         with pytest.raises(PromptError, match=f"named {name!r}; did you mean {near!r}"):
             ask(name)
 
 
 @pytest.mark.parametrize("name", ["a photo without a slot " * 50, "nul\0", "", "~", "\udcff"])
-def test_any_text_that_is_no_set_is_a_prompt_error(name: str) -> None:
+def test_any_other_text_raises_a_prompt_error(name: str) -> None:
     for ask in (prompts.get, prompts.labels):
         with pytest.raises(PromptError):
             ask(name)
 
 
 @pytest.mark.parametrize("value", [5, None, 1.5, object()])
-def test_what_is_no_prompt_set_is_a_prompt_error(value: Any) -> None:
+def test_prompts_of_another_type_raise_a_prompt_error(value: Any) -> None:
     with pytest.raises(PromptError, match=type(value).__name__):
         prompts.get(value)
 
@@ -168,7 +170,7 @@ def test_what_is_no_prompt_set_is_a_prompt_error(value: Any) -> None:
 # labels
 
 
-def test_a_list_names_each_label_by_itself() -> None:
+def test_each_label_of_a_list_is_its_own_name() -> None:
     assert prompts.named(["b", "a"]) == {"b": ["b"], "a": ["a"]}
 
 
@@ -180,11 +182,11 @@ def test_synonyms_are_kept_in_order() -> None:
 
 
 @pytest.mark.parametrize("labels", [("a", "b"), np.array(["a", "b"]), {"a": "a", "b": "b"}.keys()])
-def test_any_sequence_of_text_will_do(labels: Any) -> None:
+def test_any_sequence_of_text_is_accepted(labels: Any) -> None:
     assert list(prompts.named(labels)) == ["a", "b"]
 
 
-def test_case_is_kept_and_tells_labels_apart() -> None:
+def test_labels_are_case_sensitive() -> None:
     assert list(prompts.named(["Turkey", "turkey"])) == ["Turkey", "turkey"]
 
 
@@ -214,32 +216,32 @@ def test_case_is_kept_and_tells_labels_apart() -> None:
         ({5: "cat"}, "label 5 is int"),
     ],
 )
-def test_unusable_labels_are_told_the_fault(labels: Any, says: str) -> None:
+def test_invalid_labels_are_rejected_with_the_reason(labels: Any, says: str) -> None:
     with pytest.raises(LabelError, match=says):
         prompts.named(labels)
 
 
-def test_too_many_labels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_labels_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompts, "MAX_LABELS", 3)
     assert len(prompts.named(["a", "b", "c"])) == 3
     with pytest.raises(LabelError, match="expected at most 3 labels, got 4"):
         prompts.named(["a", "b", "c", "d"])
 
 
-def test_the_labels_of_a_shipped_set_come_in_class_order() -> None:
+def test_labels_of_a_shipped_set_are_in_class_order() -> None:
     labels = prompts.labels("cifar10")
     assert list(labels)[:3] == ["airplane", "automobile", "bird"]
     assert len(prompts.labels("imagenet")) == 1000
     assert prompts.labels("imagenet7") == prompts.labels("imagenet")
 
 
-def test_a_set_with_synonyms_has_them_all() -> None:
+def test_a_set_with_synonyms_has_all_of_them() -> None:
     happy = [names for label, names in prompts.labels("fer2013").items() if "happy" in label]
     assert happy
     assert len(happy[0]) > 1
 
 
-def test_a_set_without_labels_says_which_have_some() -> None:
+def test_a_set_without_labels_lists_sets_with_labels() -> None:
     with pytest.raises(PromptError, match=r"'photo' has templates only; .*imagenet"):
         prompts.labels("photo")
 
@@ -267,7 +269,7 @@ def test_labels_are_read_from_files_of_every_kind(
 @pytest.mark.parametrize(
     "labels", [{"dog": ["a dog", "a hound"], "cat": "cat"}, [["dog", "hound"], "cat"]]
 )
-def test_files_may_hold_synonyms(labels: Any, tmp_path: Path) -> None:
+def test_files_can_contain_synonyms(labels: Any, tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps({"labels": labels}))
     names = {"dog": ["a dog", "a hound"]} if isinstance(labels, dict) else {"dog": ["dog", "hound"]}
@@ -275,7 +277,7 @@ def test_files_may_hold_synonyms(labels: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("labels", [["a", "a"], [1], [[]], [["a"], ["a", "b"]], [None], {"a": 1}])
-def test_faulty_labels_in_a_file_are_label_errors(labels: Any, tmp_path: Path) -> None:
+def test_invalid_labels_in_a_file_raise_label_errors(labels: Any, tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps({"labels": labels}))
     with pytest.raises(LabelError):
@@ -283,7 +285,7 @@ def test_faulty_labels_in_a_file_are_label_errors(labels: Any, tmp_path: Path) -
 
 
 @given(st.lists(st.text(max_size=8), max_size=6))
-def test_any_labels_are_accepted_whole_or_refused(labels: list[str]) -> None:
+def test_any_labels_are_accepted_unchanged_or_rejected(labels: list[str]) -> None:
     try:
         found = prompts.named(labels)
     except LabelError:
@@ -291,7 +293,7 @@ def test_any_labels_are_accepted_whole_or_refused(labels: list[str]) -> None:
     assert list(found) == labels
 
 
-def test_a_file_of_labels_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+def test_an_invalid_label_file_is_rejected_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text('["cat", ""]')
     with pytest.raises(LabelError, match=r"labels\.json: label '' is empty"):
@@ -304,7 +306,7 @@ def test_a_file_of_labels_says_what_is_wrong_with_it(tmp_path: Path) -> None:
         prompts.labels(path.with_suffix(".txt"))
 
 
-def test_the_path_of_a_file_of_labels_is_told_from_labels(tmp_path: Path) -> None:
+def test_the_path_of_a_label_file_is_distinguished_from_labels(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("cat")
     with pytest.raises(LabelError, match=r"zeroshot\.prompts\.labels\('.*labels\.txt'\)"):

@@ -1,9 +1,10 @@
+"""Public names, their signatures and types."""
+
 from __future__ import annotations
 
 import inspect
 import subprocess
 import sys
-import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 import pytest
 
 import zeroshot
-from zeroshot import resources
 
 ROOT = Path(__file__).parents[1]
 ALIASES = {"ImageLike", "Labels", "Prompts"}
@@ -29,7 +29,7 @@ def test_all_is_sorted_and_complete() -> None:
 
 
 @pytest.mark.parametrize("name", zeroshot.__all__)
-def test_every_public_name_is_there_and_stays_the_same(name: str) -> None:
+def test_every_public_name_resolves_to_one_object(name: str) -> None:
     first = getattr(zeroshot, name)
     assert getattr(zeroshot, name) is first
     if name in ALIASES:
@@ -45,7 +45,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(zeroshot, "torch")
 
 
-def test_the_version_is_that_of_the_distribution() -> None:
+def test_the_version_equals_the_distribution_version() -> None:
     assert metadata.version("zeroshot-clip") == zeroshot.__version__
 
 
@@ -66,7 +66,7 @@ def public() -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize(("name", "function"), public(), ids=[name for name, _ in public()])
-def test_public_functions_are_typed_explained_and_keyword_only(name: str, function: Any) -> None:
+def test_public_functions_are_typed_documented_and_keyword_only(name: str, function: Any) -> None:
     signature = inspect.signature(function)
     parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
     assert signature.return_annotation is not inspect.Signature.empty
@@ -150,7 +150,7 @@ model.preprocess = model.preprocess  # type: ignore[misc]
 """
 
 
-def test_a_users_script_passes_mypy_strict(tmp_path: Path) -> None:
+def test_a_user_script_passes_mypy_strict(tmp_path: Path) -> None:
     """Types of the public API are exact, and wrong calls are found (unused ignores are errors)."""
     script = tmp_path / "script.py"
     script.write_text(USER_SCRIPT)
@@ -166,38 +166,3 @@ def test_a_users_script_passes_mypy_strict(tmp_path: Path) -> None:
         [*command, str(script)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-# the other distribution that installs a folder `zeroshot`
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that pretends a distribution of a name is installed."""
-
-    def install(name: str) -> None:
-        folder = tmp_path / f"{name.replace('-', '_')}-0.1.11.dist-info"
-        folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.11\n")
-        monkeypatch.syspath_prepend(str(tmp_path))
-
-    resources.warn_of_namesake.cache_clear()
-    yield install
-    resources.warn_of_namesake.cache_clear()
-
-
-def test_the_other_package_called_zeroshot_is_warned_of_once(installed: Any) -> None:
-    installed("zeroshot")
-    with pytest.warns(UserWarning, match=r"zeroshot 0\.1\.11.*pip uninstall zeroshot"):
-        resources.warn_of_namesake()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        resources.warn_of_namesake()
-
-
-@pytest.mark.parametrize("name", ["zeroshot-clip", "zeroshot-sdk", "zero-shot"])
-def test_other_distributions_are_not_warned_of(installed: Any, name: str) -> None:
-    installed(name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        resources.warn_of_namesake()

@@ -75,6 +75,6 @@ def test_no_page_shows_markup_that_was_not_parsed(site: Path) -> None:
         assert "&lt;!-- " not in text, page.name
 
 
-def test_links_out_of_the_docs_lead_to_the_repository(site: Path) -> None:
+def test_links_out_of_the_docs_point_to_the_repository(site: Path) -> None:
     for page in site.glob("*.html"):
         assert 'href="../' not in page.read_text("utf-8"), page.name

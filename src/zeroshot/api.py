@@ -1,4 +1,4 @@
-"""`classify()`: the one-call front door, over a model and heads kept from call to call."""
+"""`classify()`: classify images in one call, with cached model and heads."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from zeroshot.model import Model
 from zeroshot.predictions import Prediction
 from zeroshot.prompts import Labels, Prompts, PromptSet
 
-HEADS = 16  # heads remembered; one of 1000 labels takes 2 MB
+HEADS = 16  # number of cached heads; a head of 1000 labels takes 2 MB
 
 
-class _Memory:
-    """The last model used by `classify`, and the classifiers made with it."""
+class _Cache:
+    """The last model used by `classify`, and the last classifiers created with it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -32,8 +32,8 @@ class _Memory:
         self.model: Model | None = None
         self.classifiers: OrderedDict[str, Classifier] = OrderedDict()
 
-    def use(self, model: str | os.PathLike[str] | Model) -> Model:
-        """Return the model meant, loaded unless it is the one used last."""
+    def load(self, model: str | os.PathLike[str] | Model) -> Model:
+        """Return the model, and load it if it differs from the last one."""
         if isinstance(model, Model):
             if model is not self.model:
                 self.classifiers.clear()
@@ -49,7 +49,7 @@ class _Memory:
     def classifier(
         self, model: Model, named: dict[str, list[str]], prompt_set: PromptSet
     ) -> Classifier:
-        """Return the classifier of these labels and prompts, its head built unless remembered."""
+        """Return the cached classifier of these labels and prompts, or build it."""
         key = json.dumps([list(named.items()), prompt_set.templates])
         if key not in self.classifiers:
             self.classifiers[key] = model.classifier(named, prompt_set)
@@ -60,7 +60,7 @@ class _Memory:
 
 
 def _key(model: object) -> str:
-    """Tell names from paths, and a file from what it was before."""
+    """Return a cache key: a name, or a path with its modification time and size."""
     if isinstance(model, str | os.PathLike):
         path = os.path.abspath(os.fspath(model))
         with suppress(OSError, ValueError):
@@ -69,7 +69,7 @@ def _key(model: object) -> str:
     return repr(model)
 
 
-_memory = _Memory()
+_cache = _Cache()
 
 
 @overload
@@ -98,22 +98,33 @@ def classify(
     model: str | os.PathLike[str] | Model = catalog.DEFAULT,
     top: int = TOP,
 ) -> Prediction | list[Prediction]:
-    """Say which of the labels each image shows.
+    """Classify one image or many with your own labels.
 
-    One image gives a Prediction, any other iterable of images a list in its order. The model and
-    the last heads are remembered, so the next call with the same labels is quick.
+    The last model and the last heads are cached, so further calls with the same labels are fast.
+    An image that cannot be read raises an error; use `Classifier.stream(on_error="yield")` to
+    continue with the other images.
 
-    An image that cannot be read is an error; `Classifier.stream(on_error="yield")` makes it a row
-    among the others.
+    Raises ImageError, LabelError, PromptError, ModelNotFound, and the other errors of `load`.
 
-    Raises ImageError, LabelError, PromptError, ModelNotFound and what else `load` raises.
+    Args:
+        images: one image, or an iterable of images. An image is a path, an http(s) URL, encoded
+            bytes, a binary file, a PIL image, a numpy array or a torch tensor.
+        labels: at least one label: a sequence of str, a mapping from each label to its names in
+            the prompts, or a Head.
+        prompts: the name of a prompt set, a PromptSet, a template with one {}, a list of templates,
+            or the path of a prompt file. Ignored if `labels` is a Head.
+        model: a name, Hub repository or path as for `load`, or a Model.
+        top: number of labels in the ranking of each prediction, at least 1.
+
+    Returns:
+        A Prediction for one image, or a list of Predictions in the order of the images.
     """
     if isinstance(labels, Head):
-        with _memory.lock:
-            classifier = _memory.use(model).classifier(labels)
+        with _cache.lock:
+            classifier = _cache.load(model).classifier(labels)
     else:
-        # checked before a model is loaded, or even fetched, for them
+        # checked before a model is downloaded or loaded
         named, prompt_set = prompt_sets.named(labels), prompt_sets.get(prompts)
-        with _memory.lock:
-            classifier = _memory.classifier(_memory.use(model), named, prompt_set)
+        with _cache.lock:
+            classifier = _cache.classifier(_cache.load(model), named, prompt_set)
     return classifier(images, top=top)

@@ -1,4 +1,4 @@
-"""Which checkpoints exist, where they live, how to know them: weights/*.toml, read."""
+"""The catalog of published checkpoints, read from weights/*.toml."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zeroshot.weight_files import SUFFIXES
 
 DEFAULT = "ViT-B/32"
 EMBEDDED = "mini"
-FAMILIES = (  # the files of weights/, in the order they are listed
+FAMILIES = (  # the files in weights/, in the order of listing
     "embedded",
     "openai",
     "laion",
@@ -26,56 +26,56 @@ FAMILIES = (  # the files of weights/, in the order they are listed
     "resnets",
     "tinyclip",
 )
-SPEEDS = {  # gflops an image, up to which the class holds: bounds between the usual towers
+SPEEDS = {  # upper bound of each class in GFLOPs per image; the comments name typical models
     "fastest": 10.0,  # ViT-B/32
     "fast": 60.0,  # ViT-B/16, the small ResNets
     "medium": 200.0,  # ViT-L/14
     "slow": 550.0,  # ViT-L/14@336px, ViT-H/14, ViT-g/14
     "slowest": float("inf"),
 }
-TAGS_LISTED = 8  # of an architecture, in an error; `zeroshot models` has them all
+TAGS_LISTED = 8  # tags of an architecture in an error; `zeroshot models` lists all of them
 
 Layout = Literal["native", "open_clip", "huggingface"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One published checkpoint, a table of weights/*.toml."""
+    """One published checkpoint: a table of weights/*.toml."""
 
     name: str
-    repository: str  # on the Hugging Face hub; empty for the embedded model
-    files: tuple[str, ...]  # what to fetch, the weights last; empty: the known names in turn
-    architecture: str  # open_clip's name for it
+    repository: str  # on the Hugging Face Hub; empty for the embedded model
+    files: tuple[str, ...]  # to download, weights last; empty: try the known names in order
+    architecture: str  # name in open_clip
     activation: str  # quick_gelu or gelu
     image_size: int  # pixels
     embed_dim: int
-    license: str = ""  # empty where none was found
-    family: str = ""  # the file of weights/ it stands in
-    tag: str = ""  # open_clip's name for the data it was trained on
+    license: str = ""  # empty if unknown
+    family: str = ""  # name of its file in weights/
+    tag: str = ""  # name of the training data in open_clip
     layout: Layout = "open_clip"
     context_length: int = 77  # tokens
-    parameters: float | None = None  # millions, both towers
-    gflops: float | None = None  # of the image tower for one image; two a multiply-add
-    accuracy: float | None = None  # ImageNet top-1 in percent, zero-shot, 80 templates
+    parameters: float | None = None  # millions, image and text tower together
+    gflops: float | None = None  # image tower, one image; a multiply-add counts as two
+    accuracy: float | None = None  # zero-shot ImageNet top-1 in percent, 80 templates
     accuracy_source: str = ""
-    activation_source: str = ""  # who says so; empty where the files' own word is better
-    revision: str = ""  # commit, where it could be verified
-    sha256: str = ""  # of the weights file on the hub, where it could be verified
-    url: str = ""  # the publisher's own archive, beside the hub
+    activation_source: str = ""  # reference; empty if the checkpoint's config takes precedence
+    revision: str = ""  # commit, if verified
+    sha256: str = ""  # of the weights file on the Hub, if verified
+    url: str = ""  # the publisher's archive, in addition to the Hub
     url_sha256: str = ""
     aliases: tuple[str, ...] = ()
-    mirrors: tuple[str, ...] = ()  # repositories with the same weights in transformers' layout
+    mirrors: tuple[str, ...] = ()  # repositories with the same weights in the transformers layout
     note: str = ""
-    preprocess: dict[str, Any] = field(default_factory=dict)  # where it is not OpenAI's
+    preprocess: dict[str, Any] = field(default_factory=dict)  # where it differs from OpenAI's
 
     @property
     def path(self) -> Path | None:
-        """Where the weights lie in this package, or None when they must be fetched."""
+        """Path of the weights in this package, or None if they must be downloaded."""
         return None if self.repository else folder("weights") / self.files[-1]
 
     @property
     def published(self) -> Published:
-        """What is published about it, for loading to rely on or insist on."""
+        """The published facts that loading uses as defaults or checks against."""
         return Published(
             activation=cast(Activation, self.activation),
             preprocess=PreprocessConfig(self.image_size, **self.preprocess),
@@ -86,7 +86,7 @@ class Entry:
 
     @property
     def speed(self) -> str:
-        """A word for how fast images go through; empty where the cost is not known."""
+        """The speed class for images, a key of `SPEEDS`; empty if the cost is unknown."""
         if self.gflops is None:
             return ""
         return next(word for word, limit in SPEEDS.items() if self.gflops < limit)
@@ -94,44 +94,48 @@ class Entry:
 
 @cache
 def entries() -> dict[str, Entry]:
-    """Return every known checkpoint by name, family after family."""
+    """Return all checkpoints by name, ordered by family."""
     return {name: entry for family in FAMILIES for name, entry in _family(family).items()}
 
 
 @cache
 def _family(family: str) -> dict[str, Entry]:
-    """Read the checkpoints of one file of weights/."""
+    """Read the checkpoints of one file in weights/."""
     tables = tomllib.loads((folder("weights") / f"{family}.toml").read_text("utf-8"))
     return {
-        name: Entry(name=name, **{key: _frozen(value) for key, value in table.items()})
+        name: Entry(name=name, **{key: _freeze(value) for key, value in table.items()})
         for name, table in tables.items()
     }
 
 
-def _frozen(value: Any) -> Any:
-    """Make tuples of lists, at any depth."""
+def _freeze(value: Any) -> Any:
+    """Convert lists to tuples, recursively."""
     if isinstance(value, dict):
-        return {key: _frozen(each) for key, each in value.items()}
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+        return {key: _freeze(each) for key, each in value.items()}
+    return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
 def available_models() -> list[str]:
-    """List the names that `load` knows; `mini` is in the package, the others are fetched."""
+    """List the catalog names that `load` accepts.
+
+    The model "mini" is included in the package; the others are downloaded.
+    """
     return list(entries())
 
 
 def find(name: str) -> Entry:
-    """Return the checkpoint of a name, alias or hub repository, case and punctuation aside.
+    """Return the checkpoint of a name, alias or Hub repository.
 
-    Understood are OpenAI's names ("ViT-B/32"), open_clip's ("ViT-B-32:laion2b_s34b_b79k", with
-    "/" too, and "-quickgelu" as may be), an architecture with a family ("ViT-B/16:datacomp"), and
-    repositories of the catalog ("openai/clip-vit-base-patch32", after "hf-hub:" too).
+    Case and punctuation are ignored. `name` may be an OpenAI name ("ViT-B/32"), an open_clip name
+    ("ViT-B-32:laion2b_s34b_b79k", also with "/", with or without "-quickgelu"), an architecture
+    with a family ("ViT-B/16:datacomp"), or a repository of the catalog
+    ("openai/clip-vit-base-patch32", also after "hf-hub:").
 
-    Raises ModelNotFound with the nearest name, or with the tags of an architecture that is known.
+    Raises ModelNotFound with the closest name, or with the tags of a known architecture.
     """
-    if name in _family(FAMILIES[0]):  # of the package: no other file needs to be read
+    if name in _family(FAMILIES[0]):  # included in the package: skip the other files
         return _family(FAMILIES[0])[name]
-    plain = _plain(name)
+    plain = _normalize(name)
     if plain in _names():
         return _names()[plain]
     repository = name.removeprefix("hf-hub:").removeprefix("hf_hub:").rstrip("/").lower()
@@ -139,24 +143,27 @@ def find(name: str) -> Entry:
         return _repositories()[repository]
     known, tag = _split(name)
     if known:
-        raise ModelNotFound(_wrong_tag(name, known, tag))
+        raise ModelNotFound(_tag_message(name, known, tag))
     if is_file_name(name):
-        raise ModelNotFound(f"{name}: no such file{seen_from(Path(name))}")
+        raise ModelNotFound(f"{name}: no such file{seen_from(Path(name))}; check the path")
     near = get_close_matches(plain, _names(), n=1, cutoff=0.6)
     hint = f"; did you mean {_names()[near[0]].name!r}?" if near else ";"
     raise ModelNotFound(
-        f"no model named {name!r}{hint} zeroshot.available_models() lists all {len(entries())}, "
-        "and a path or a hub repository 'owner/name' works too"
+        f"no model named {name!r}{hint} expected one of the {len(entries())} names in "
+        "zeroshot.available_models(), a path, or a Hub repository 'owner/name'"
     )
 
 
 def is_file_name(name: str) -> bool:
-    """Say whether this is the name of a weights file rather than of a model."""
+    """Return whether a name has the suffix of a weights file."""
     return name.lower().endswith(SUFFIXES)
 
 
-def published(name: str) -> Entry | None:
-    """Return the checkpoint to be fetched under a name, or None for `mini` and unknown names."""
+def find_remote(name: str) -> Entry | None:
+    """Return the downloadable checkpoint of a name, or None.
+
+    "mini" and unknown names give None.
+    """
     try:
         entry = find(name)
     except ModelNotFound:
@@ -164,34 +171,38 @@ def published(name: str) -> Entry | None:
     return entry if entry.repository else None
 
 
-def looks_like_ours(name: str) -> bool:
-    """Say whether a name is a slip of one of OpenAI's, as "ViT-B/23", and not a repository."""
+def looks_like_catalog_name(name: str) -> bool:
+    """Return whether a name is a misspelled catalog name and not a repository.
+
+    An example is "ViT-B/23".
+    """
     owners = {known.partition("/")[0].lower() for known in entries() if "/" in known}
     return bool(architecture(name)) or name.partition("/")[0].lower() in owners
 
 
 def architecture(name: str) -> str:
-    """Return the known architecture that a name begins with, as in "ViT-B-32/no_such_tag".
+    """Return the known architecture at the start of a name, or "".
 
-    Such a name is a mistake in the tag and not a hub repository; "" is returned for others.
+    A name such as "ViT-B-32/no_such_tag" has a wrong tag and is not a Hub repository.
     """
     return _split(name)[0]
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Split a name into a known architecture and what stands for a tag; empty where there is none.
+    """Split a name into a known architecture and a tag, each "" if missing.
 
-    "ViT-B/32/laion" and "ViT-B-32:laion" both do: the tag is what follows the last mark.
+    The tag follows the last ":" or "/", as in "ViT-B-32:laion" and "ViT-B/32/laion".
     """
-    known = {_plain(entry.architecture): entry.architecture for entry in entries().values()}
-    known |= {_plain(e.name): e.architecture for e in entries().values() if e.tag == "openai"}
+    known = {_normalize(entry.architecture): entry.architecture for entry in entries().values()}
+    known |= {_normalize(e.name): e.architecture for e in entries().values() if e.tag == "openai"}
     for before, _, after in (name.rpartition(":"), name.rpartition("/"), (name, "", "")):
-        if _plain(before) in known:
-            return known[_plain(before)], after
+        if _normalize(before) in known:
+            return known[_normalize(before)], after
     return "", ""
 
 
-def _wrong_tag(name: str, known: str, tag: str) -> str:
+def _tag_message(name: str, known: str, tag: str) -> str:
+    """Describe a missing or unknown tag, and list the tags of the architecture."""
     tags = [e.tag for e in entries().values() if e.architecture == known]
     near = get_close_matches(tag.lower(), tags, n=len(tags), cutoff=0.4)
     listed = [*near, *(each for each in tags if each not in near)]
@@ -203,21 +214,24 @@ def _wrong_tag(name: str, known: str, tag: str) -> str:
     )
     hint = f"; did you mean '{known}:{near[0]}'?" if near else ";"
     rest = f" and {more} more" if more > 0 else ""
-    return f"{problem}{hint} it has {', '.join(listed[:TAGS_LISTED])}{rest}"
+    return f"{problem}{hint} expected one of the tags {', '.join(listed[:TAGS_LISTED])}{rest}"
 
 
 @cache
 def _names() -> dict[str, Entry]:
-    """Return checkpoints by plain name: own names win over aliases."""
-    known = {_plain(f"{e.architecture}:{e.tag}"): e for e in entries().values() if e.tag}
-    known |= {_plain(e.architecture): e for e in entries().values() if e.tag == "openai"}
-    known |= {_plain(alias): e for e in entries().values() for alias in e.aliases}
-    return known | {_plain(entry.name): entry for entry in entries().values()}
+    """Return checkpoints by normalized name; names take precedence over aliases."""
+    known = {_normalize(f"{e.architecture}:{e.tag}"): e for e in entries().values() if e.tag}
+    known |= {_normalize(e.architecture): e for e in entries().values() if e.tag == "openai"}
+    known |= {_normalize(alias): e for e in entries().values() for alias in e.aliases}
+    return known | {_normalize(entry.name): entry for entry in entries().values()}
 
 
 @cache
 def _repositories() -> dict[str, Entry]:
-    """Return checkpoints by repository in lower case; a mirror's lies in its own layout."""
+    """Return checkpoints by lowercase repository.
+
+    Mirrors use the transformers layout.
+    """
     known: dict[str, Entry] = {}
     for entry in entries().values():
         for mirror in entry.mirrors:
@@ -229,7 +243,7 @@ def _repositories() -> dict[str, Entry]:
     return known
 
 
-def _plain(name: str) -> str:
-    """Reduce a name to its letters and digits; the activation goes without saying."""
+def _normalize(name: str) -> str:
+    """Keep the lowercase letters and digits of a name, without "quickgelu"."""
     letters = "".join(c for c in name.lower() if c.isalnum())
     return letters.replace("quickgelu", "")

@@ -1,4 +1,4 @@
-"""Every exception that zeroshot raises on purpose, drawn as a tree.
+"""All exceptions that zeroshot raises deliberately, as a tree.
 
     ZeroshotError
     ├── InputError (ValueError)
@@ -19,8 +19,8 @@
     ├── HeadMismatch (ValueError)
     └── NonFiniteError (ArithmeticError)
 
-Each also inherits the builtin a caller would already catch, says what came, what was wanted and
-what to do, and keeps the offending fact as an attribute.
+Each class also inherits from the built-in exception in parentheses. Messages name the value, what
+was expected and what to do. Attributes hold the facts of the error.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ ImageProblem = Literal[
 
 
 class ZeroshotError(Exception):
-    """Base of everything raised on purpose; catch it to catch them all."""
+    """Base class of all errors that zeroshot raises deliberately."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls the class with the message alone, which loses the facts: an error
-        # that crosses a process border would become a TypeError.
-        return _again, (type(self), self.args, self.__dict__)
+        # By default, unpickling calls the class with the message only. Classes with required
+        # attributes would then raise TypeError in another process.
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 def seen_from(path: Path) -> str:
-    """Say from where a relative path was looked up, if that folder still exists."""
+    """Return a note with the working folder for a relative path, else ""."""
     try:
         return "" if path.is_absolute() else f" (working folder {Path.cwd()})"
     except OSError:
@@ -64,18 +64,18 @@ def seen_from(path: Path) -> str:
 
 
 def shortened(text: str, limit: int = 80) -> str:
-    """Cut a long text that a message repeats."""
+    """Truncate a text to `limit` characters for use in a message."""
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def some(names: Sequence[str], limit: int = 10) -> str:
-    """List up to `limit` names, and how many more there are."""
+    """List up to `limit` names, and the number of the others."""
     listed = ", ".join(names[:limit])
     return f"{listed} and {len(names) - limit} more" if len(names) > limit else listed
 
 
-def _again(kind: type[ZeroshotError], args: tuple[Any, ...], facts: dict[str, Any]) -> Any:
-    """Make an error anew from its message and facts."""
+def _rebuild(kind: type[ZeroshotError], args: tuple[Any, ...], facts: dict[str, Any]) -> Any:
+    """Rebuild an unpickled error from its message and attributes."""
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(facts)
@@ -87,15 +87,18 @@ class InputError(ZeroshotError, ValueError):
 
 
 class LabelError(InputError):
-    """A label or label set cannot be used: empty, duplicate, not text, or a bare str."""
+    """A label or label set is invalid: empty, duplicate, not text, or a single str."""
 
 
 class PromptError(InputError):
-    """A template or prompt file is malformed, or a prompt set has no such name."""
+    """A template or prompt file is invalid, or a prompt set was not found."""
 
 
 class TokenLimitError(InputError):
-    """A text has more tokens than the model reads; `text` and `tokens` say which and how many."""
+    """A text has more tokens than the model accepts.
+
+    Attributes: `text`, the text, and `tokens`, its number of tokens.
+    """
 
     def __init__(self, message: str, *, text: str, tokens: int) -> None:
         super().__init__(message)
@@ -104,7 +107,11 @@ class TokenLimitError(InputError):
 
 
 class ImageError(ZeroshotError, OSError):
-    """An image cannot be read; `kind` says why, `source` which one."""
+    """An image cannot be read.
+
+    Attributes: `kind`, the reason as one of the strings in `ImageProblem`, and `source`, the path
+    or URL of the image, or None.
+    """
 
     def __init__(self, message: str, *, kind: ImageProblem, source: str | None = None) -> None:
         super().__init__(message)
@@ -113,20 +120,24 @@ class ImageError(ZeroshotError, OSError):
 
 
 def image_error(kind: ImageProblem, source: str | None, what: str) -> ImageError:
-    """Make an ImageError whose message starts with the image's name, where it has one."""
-    return ImageError(f"{source}: {what}" if source else what, kind=kind, source=source)
+    """Create an ImageError whose message starts with the source, if it is known."""
+    message = f"{shortened(source, 300)}: {what}" if source else what
+    return ImageError(message, kind=kind, source=source)
 
 
 class ImageNotFound(ImageError, FileNotFoundError):
-    """No file at the given path."""
+    """There is no image file at the given path."""
 
 
 class ModelNotFound(ZeroshotError, LookupError):
-    """No checkpoint of that name, path or repository."""
+    """There is no checkpoint with that name, path or repository."""
 
 
 class WeightsError(ZeroshotError, ValueError):
-    """A weights file cannot be used; `source` is its path."""
+    """A weights file cannot be used.
+
+    Attribute: `source`, its path, or None.
+    """
 
     def __init__(self, message: str, *, source: str | None = None) -> None:
         super().__init__(message)
@@ -134,27 +145,30 @@ class WeightsError(ZeroshotError, ValueError):
 
 
 class IncompatibleWeights(WeightsError):
-    """Tensors are missing, misshapen or of a model this package does not implement."""
+    """Tensors are missing, have wrong shapes, or belong to an unsupported model."""
 
 
 class UnsafeWeightsError(WeightsError):
-    """The file is damaged, lies about its contents, or asks to run code."""
+    """A weights file is corrupted, inconsistent, or requires code execution."""
 
 
 class DownloadError(ZeroshotError, OSError):
-    """A file could not be fetched."""
+    """A file could not be downloaded."""
 
 
 class ModelAccessDenied(DownloadError, PermissionError):
-    """The repository is gated or private and the token, if any, does not open it."""
+    """The repository is gated or private, and there is no token with access."""
 
 
 class OfflineError(DownloadError):
-    """The file is not in the cache and offline mode forbids fetching it."""
+    """A file is not in the cache, and offline mode forbids downloading it."""
 
 
 class ChecksumError(DownloadError):
-    """A fetched file does not have the published sha256; `expected` and `found` hold both."""
+    """A file does not have the expected hash.
+
+    Attributes: `expected` and `found`, the two hashes in hex.
+    """
 
     def __init__(self, message: str, *, expected: str, found: str) -> None:
         super().__init__(message)
@@ -163,7 +177,7 @@ class ChecksumError(DownloadError):
 
 
 class CacheError(DownloadError):
-    """The cache folder is full or cannot be written."""
+    """The cache folder is full, or cannot be read or written."""
 
 
 class HeadMismatch(ZeroshotError, ValueError):
@@ -171,7 +185,10 @@ class HeadMismatch(ZeroshotError, ValueError):
 
 
 class NonFiniteError(ZeroshotError, ArithmeticError):
-    """The network produced NaN or infinity; `rows` lists the inputs at fault."""
+    """The network produced NaN or infinity.
+
+    Attribute: `rows`, the indices of the affected inputs.
+    """
 
     def __init__(self, message: str, *, rows: list[int]) -> None:
         super().__init__(message)

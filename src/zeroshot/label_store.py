@@ -1,8 +1,8 @@
-"""Unit vectors of labels that were embedded before, kept on this disk.
+"""A cache on disk for the embeddings of labels.
 
-One file for each model, precision and set of templates; a label set that shares labels with an
-earlier one embeds only what is new. The store forgets what was not used for longest when it
-outgrows its limit, and a file it cannot read or write costs time, never the answer.
+There is one file per model, precision and list of templates. A label set that shares labels with an
+earlier one embeds only the new labels. If the cache exceeds its size limit, the least recently used
+files are removed. A file that cannot be read or written costs time but never changes a result.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from torch import Tensor
 from zeroshot.files import write_atomically
 
 METADATA_KEY = "zeroshot.labels/1"
-LIMIT = 256 * 2**20  # bytes of all files together
-ROWS = 20_000  # labels a file remembers, the newest; 40 MB at 512 dimensions
-VARIABLE = "ZEROSHOT_CACHE"  # the folder to use instead of the user's cache, or "off"
+LIMIT = 256 * 2**20  # bytes, total of all files
+ROWS = 20_000  # labels per file, the newest are kept; 40 MB at 512 dimensions
+VARIABLE = "ZEROSHOT_CACHE"  # a folder that replaces the default, or "off"
 
-Names = tuple[str, ...]  # of one label: its synonyms
+Names = tuple[str, ...]  # the synonyms of one label
 log = logging.getLogger("zeroshot")
 
 
 def default_folder() -> Path | None:
-    """Return where this user's labels are kept, or None when ZEROSHOT_CACHE is "off"."""
+    """Return the cache folder of this user, or None if ZEROSHOT_CACHE is "off"."""
     chosen = os.environ.get(VARIABLE)
     if chosen == "off":
         return None
@@ -42,34 +42,34 @@ def default_folder() -> Path | None:
         return Path(chosen).expanduser() / "labels"
     try:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:  # a user without a home, as in many containers
+    except RuntimeError:  # no home folder, as in many containers
         return None
     return Path(base) / "zeroshot" / "labels"
 
 
 @dataclass(frozen=True)
 class LabelStore:
-    """The labels of one model in one precision: `key` says which."""
+    """The cached labels of one model in one precision, identified by `key`."""
 
     folder: Path
     key: str
-    width: int | None = None  # of the vectors, where it is known
+    width: int | None = None  # expected embedding dimension, if known
 
     def path(self, templates: Sequence[str]) -> Path:
-        """Return the file that keeps labels put into these templates."""
+        """Return the path of the cache file for these templates."""
         digest = hashlib.sha256(json.dumps([self.key, list(templates)]).encode())
         return self.folder / f"{digest.hexdigest()[:32]}.safetensors"
 
-    def read(self, templates: Sequence[str], wanted: Iterable[Names]) -> dict[Names, Tensor]:
-        """Return the vectors that are known of these labels: each float32 [d]."""
-        known, weight = self._open(self.path(templates))
-        return {names: weight[known[names]] for names in wanted if names in known}
+    def read(self, templates: Sequence[str], labels: Iterable[Names]) -> dict[Names, Tensor]:
+        """Return the cached embeddings of these labels: each float32 [d], unit length."""
+        cached, weight = self._open(self.path(templates))
+        return {names: weight[cached[names]] for names in labels if names in cached}
 
     def write(self, templates: Sequence[str], vectors: Mapping[Names, Tensor]) -> None:
-        """Add vectors, and make room where the store has outgrown its limit."""
+        """Add embeddings, and remove old files if the cache exceeds its limit."""
         path = self.path(templates)
-        known, weight = self._open(path)
-        rows = {names: weight[row] for names, row in known.items()} | dict(vectors)
+        cached, weight = self._open(path)
+        rows = {names: weight[row] for names, row in cached.items()} | dict(vectors)
         kept = dict(list(rows.items())[-ROWS:])
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -78,10 +78,10 @@ class LabelStore:
                 save_file({"weight": torch.stack(list(kept.values())).cpu()}, temporary, metadata)
             self._trim(path)
         except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-            log.info("%s: cannot store label embeddings (%s)", self.folder, error)
+            log.info("%s: cannot cache label embeddings (%s)", self.folder, error)
 
     def _open(self, path: Path) -> tuple[dict[Names, int], Tensor]:
-        """Return row numbers by label, and the rows; nothing when there is no sound file."""
+        """Return row indices by label, and the rows; both empty without a valid file."""
         try:
             with safe_open(path, framework="pt") as file:
                 names = json.loads((file.metadata() or {})[METADATA_KEY])
@@ -89,17 +89,17 @@ class LabelStore:
         except FileNotFoundError:
             return {}, torch.empty(0, 0)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            log.info("%s: kept labels cannot be read (%s)", path, error)
+            log.info("%s: cannot read cached labels (%s)", path, error)
             return {}, torch.empty(0, 0)
-        if not _sound(names, weight) or self.width not in (None, weight.shape[1]):
-            log.info("%s: kept labels are damaged", path)
+        if not _is_valid(names, weight) or self.width not in (None, weight.shape[1]):
+            log.info("%s: cached labels are corrupted", path)
             return {}, torch.empty(0, 0)
         with suppress(OSError):
-            os.utime(path)  # used just now
+            os.utime(path)  # marks the file as recently used
         return {tuple(each): row for row, each in enumerate(names)}, weight
 
     def _trim(self, newest: Path) -> None:
-        """Remove the files unused for longest until the rest fits, but never the newest."""
+        """Remove least recently used files down to LIMIT, but never `newest`."""
         files = [(path.stat(), path) for path in self.folder.glob("*.safetensors")]
         total = sum(facts.st_size for facts, _ in files)
         for facts, path in sorted(files, key=lambda file: file[0].st_mtime):
@@ -110,8 +110,8 @@ class LabelStore:
                 total -= facts.st_size
 
 
-def _sound(names: Any, weight: Tensor) -> bool:
-    """Say whether these are lists of text and as many unit rows."""
+def _is_valid(names: Any, weight: Tensor) -> bool:
+    """Return whether names are lists of strings, with one float32 unit row per label."""
     if weight.ndim != 2 or weight.dtype != torch.float32 or not isinstance(names, list):
         return False
     if len(names) != len(weight) or not all(

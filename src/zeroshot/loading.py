@@ -1,4 +1,4 @@
-"""A name, repository or path becomes a Model."""
+"""Load a model by name, Hub repository or path."""
 
 from __future__ import annotations
 
@@ -31,51 +31,82 @@ def load(
     lock: str | os.PathLike[str] | None = None,
     like: str | None = None,
 ) -> Model:
-    """Load a model by name, hub repository, or path to a file or folder.
+    """Load a model by name, Hub repository, or path to a file or folder.
 
-    `name` is one of `available_models()` ("mini" needs no download), a hub repository
-    "owner/name", or a path to weights in OpenAI's, open_clip's or the transformers layout. A
-    path is anything that exists, or begins with "." or "/".
+    Raises InputError, ModelNotFound, DownloadError and its subclasses, IncompatibleWeights,
+    UnsafeWeightsError.
 
-    `device` and `dtype` default to the best there is. `decode="fast"` reads large JPEGs at a half
-    or less of their size, which is two to four times quicker and nearly the same. `parity=True`
-    prepares images exactly as OpenAI's code does: resized before they are converted to RGB, EXIF
-    orientation ignored. `image_size`,
-    in pixels, resizes the position embeddings where it is not the checkpoint's own. `revision`,
-    `cache_dir` and `offline` concern the hub only. `lock` names a file that `zeroshot lock` wrote:
-    what it holds is loaded, and nothing else. `like` names a catalogued checkpoint whose
-    activation and preprocessing hold for a bare state dict, which does not say them.
-
-    Raises ModelNotFound, DownloadError and its subclasses, IncompatibleWeights, UnsafeWeightsError.
+    Args:
+        name: one of `available_models()` ("mini" needs no download), a Hub repository
+            "owner/name", or a path to a checkpoint in the OpenAI, open_clip or transformers
+            layout. A name that exists as a path, or starts with ".", "/" or "~", is a path.
+        device: "cpu", "cuda" or "mps", or a torch.device; by default the best one available.
+        dtype: float32, bfloat16 or float16; by default the fastest one for the device.
+        decode: "exact", or "fast" to decode large JPEGs at half their size or less, which is 2 to
+            4 times faster with nearly the same results.
+        parity: True preprocesses images exactly as OpenAI's code: resize before the conversion to
+            RGB, and ignore the EXIF orientation.
+        image_size: input size in pixels; by default the checkpoint's own. Position embeddings are
+            resized if needed.
+        revision: branch, tag or commit of a Hub repository.
+        cache_dir: cache folder for downloads from the Hub.
+        offline: True uses only cached files.
+        lock: path of a file written by `zeroshot lock`; only files in it are loaded.
+        like: name of a catalog model, whose activation and preprocessing are used for a bare
+            state dict.
     """
     warn_of_namesake()
-    if not isinstance(name, str | os.PathLike):
-        raise InputError(f"expected a name or path, got {type(name).__name__} {name!r}")
-    if not os.fspath(name):
-        raise InputError("the model's name is empty; zeroshot.available_models() lists those known")
+    _check_name(name)
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     if decode not in ("exact", "fast"):
-        raise InputError(f"decode={decode!r} must be 'exact' or 'fast'")
+        raise InputError(f"expected decode='exact' or 'fast', got {decode!r}")
     if lock is None:
         display, path, entry = _locate(
             name, revision=revision, cache_dir=cache_dir, offline=offline
         )
-    elif revision is None:
-        from zeroshot import hub
-
-        display, path = hub.fetch_pinned(lock, str(name), cache_dir=cache_dir, offline=offline)
-        entry = catalog.published(str(name))
     else:
-        raise InputError(f"revision {revision!r} and a lock, which names one too: pass either")
-    alike = catalog.find(like) if like is not None else entry
+        display, path, entry = _locate_pinned(
+            name, lock, revision=revision, cache_dir=cache_dir, offline=offline
+        )
+    reference = catalog.find(like) if like is not None else entry
     checkpoint = reader.read(
         path,
-        alike.published if alike else None,
+        reference.published if reference else None,
         image_size,
         entry.published if entry else None,
     )
     return Model(checkpoint, display, chosen_device, chosen_dtype, decode=decode, parity=parity)
+
+
+def _check_name(name: object) -> None:
+    """Raise InputError unless this is a str or path that is not empty."""
+    if not isinstance(name, str | os.PathLike):
+        raise InputError(
+            f"expected a model name or path, got {type(name).__name__} {name!r}; try 'mini'"
+        )
+    if not os.fspath(name):
+        raise InputError("expected a model name or path, got ''; see zeroshot.available_models()")
+
+
+def _locate_pinned(
+    name: str | os.PathLike[str],
+    lock: str | os.PathLike[str],
+    *,
+    revision: str | None,
+    cache_dir: str | os.PathLike[str] | None,
+    offline: bool,
+) -> tuple[str, Path, Entry | None]:
+    """Return what `_locate` returns, for a model in a lock file."""
+    if revision is not None:
+        raise InputError(
+            f"expected either revision or lock, got revision={revision!r} and "
+            f"lock={os.fspath(lock)!r}; omit the revision, because the lock has one"
+        )
+    from zeroshot import hub
+
+    display, path = hub.fetch_pinned(lock, str(name), cache_dir=cache_dir, offline=offline)
+    return display, path, catalog.find_remote(str(name))
 
 
 def _locate(
@@ -85,31 +116,31 @@ def _locate(
     cache_dir: str | os.PathLike[str] | None,
     offline: bool,
 ) -> tuple[str, Path, Entry | None]:
-    """Return a name to show, the local file or folder, and the entry of a model to be fetched."""
+    """Return the display name, the local path, and the catalog entry of a download."""
     text = os.fspath(name)
     path = Path(text).expanduser()
     if isinstance(name, os.PathLike) or text.startswith((".", "/", "~")):
         if not path.exists():
-            raise ModelNotFound(f"{path}: no such file or folder")
+            raise ModelNotFound(f"{path}: no such file or folder; check the path")
         return path.name, path, None
     try:
         entry = catalog.find(text)
-    except ModelNotFound as unknown:
+    except ModelNotFound as not_cataloged:
         if path.exists():
             return path.name, path, None
-        elsewhere = text.count("/") == 1 and not catalog.is_file_name(text)
-        if not elsewhere or catalog.looks_like_ours(text):
+        may_be_repository = text.count("/") == 1 and not catalog.is_file_name(text)
+        if not may_be_repository or catalog.looks_like_catalog_name(text):
             raise
         from zeroshot import hub
 
         try:
             found = hub.fetch(text, revision=revision, cache_dir=cache_dir, offline=offline)
         except ModelNotFound as missing:
-            raise ModelNotFound(f"{missing}. And {unknown}") from missing
+            raise ModelNotFound(f"{missing}. Also, {not_cataloged}") from missing
         return text, found.weights, None
     if entry.path is not None:
         return entry.name, entry.path, None
-    from zeroshot import hub  # imported late: a seventh of our own imports, and rarely needed
+    from zeroshot import hub  # imported late: 1/7 of the package import time, and rarely used
 
     weights = hub.fetch_entry(entry, revision=revision, cache_dir=cache_dir, offline=offline)
     return entry.name, weights, entry

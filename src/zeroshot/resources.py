@@ -1,7 +1,7 @@
-"""Finds prompts/ and weights/, in an installed wheel or in a checkout.
+"""Find the data folders prompts/ and weights/ of a wheel or a checkout.
 
-Wheels carry both folders as `zeroshot/_data/<kind>`; an editable install does not, so there the
-checkout's own top-level folders answer.
+Wheels include both folders as `zeroshot/_data/<kind>`. An editable install does not, so the
+top-level folders of the checkout are used there.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ PACKAGE = Path(__file__).parent
 
 @cache
 def folder(kind: Literal["prompts", "weights"]) -> Path:
-    """Return the folder of shipped data of this kind."""
+    """Return the folder of packaged data: "prompts" or "weights"."""
     checkout = PACKAGE.parent.parent
-    # The checkout wins where there is one: an editable install may leave a stale copy in _data.
+    # A checkout takes precedence: an editable install may leave an outdated copy in _data.
     if PACKAGE.parent.name == "src" and (checkout / "pyproject.toml").is_file():
         return checkout / kind
     return PACKAGE / "_data" / kind
@@ -27,18 +27,18 @@ def folder(kind: Literal["prompts", "weights"]) -> Path:
 
 @cache
 def warn_of_namesake() -> None:
-    """Warn, once, when the other distribution that installs a folder `zeroshot` is present.
+    """Warn once if an unrelated package that installs the same module is present.
 
-    PyPI's `zeroshot` (Moonshine Labs) writes its files over this package's, whose distribution is
-    called `zeroshot-clip`.
+    The PyPI package `zeroshot` (Moonshine Labs) also installs a module `zeroshot` and overwrites
+    files of this package, which is named `zeroshot-clip`.
     """
     try:
         version = metadata.version("zeroshot")
     except metadata.PackageNotFoundError:
         return
     warnings.warn(
-        f"another package, zeroshot {version}, is installed into the same folder {PACKAGE}, and "
-        "either may overwrite the other's files; run: pip uninstall zeroshot zeroshot-clip, then "
-        "pip install zeroshot-clip",
+        f"an unrelated package, zeroshot {version}, installs the same module in {PACKAGE}, and the "
+        "two packages overwrite each other's files; to repair, run: pip uninstall zeroshot "
+        "zeroshot-clip, then: pip install zeroshot-clip",
         stacklevel=3,
     )

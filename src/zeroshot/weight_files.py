@@ -1,6 +1,6 @@
-"""Which files of a folder or repository hold a model: configuration, weights, shards.
+"""File names of checkpoints: configuration, weights and shards.
 
-One list for local folders and for the hub. safetensors files come before pickles.
+The same names apply to local folders and to the Hub. safetensors files come before pickles.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from pathlib import Path, PurePosixPath
 
 from zeroshot.errors import UnsafeWeightsError
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")  # in no model's name
-INDEX = ".index.json"  # after a name below: which shard holds which tensor
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")  # no model name ends in one of these
+INDEX = ".index.json"  # suffix of a shard index, which maps tensors to files
 CONFIGS = (
     "open_clip_config.json",
     "config.json",
     "preprocessor_config.json",
     "processor_config.json",
 )
-WEIGHTS = (  # the first that exists is loaded
+WEIGHTS = (  # the first existing file is loaded
     "open_clip_model.safetensors",
     "model.safetensors",
     "model.safetensors.index.json",
@@ -33,13 +33,13 @@ MAX_SHARDS = 1000
 
 
 def read_index(path: Path) -> dict[str, str]:
-    """Read the index of a sharded checkpoint: which file beside it holds which tensor.
+    """Read the index of a sharded checkpoint: file names by tensor name.
 
-    Raises UnsafeWeightsError when it is damaged or names files elsewhere.
+    Raises UnsafeWeightsError if it is corrupted or names files in other folders.
     """
     try:
         if path.stat().st_size > MAX_INDEX:
-            raise ValueError(f"more than {MAX_INDEX} bytes")
+            raise ValueError(f"larger than {MAX_INDEX} bytes")
         places = dict(json.loads(path.read_bytes())["weight_map"])
         if not places:
             raise ValueError("it names no files")
@@ -48,14 +48,14 @@ def read_index(path: Path) -> dict[str, str]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UnsafeWeightsError(
             f"{path}: not an index of a sharded checkpoint ({type(error).__name__}: {error}); "
-            "expected JSON with a weight_map of tensor to file",
+            "expected JSON with a weight_map from tensor to file; download it again",
             source=str(path),
         ) from error
     for name in places.values():
         if not isinstance(name, str) or not _is_beside(name):
             raise UnsafeWeightsError(
-                f"{path}: weight_map names {name!r}, expected weights files beside it; download it "
-                "again from its publisher",
+                f"{path}: expected file names in the same folder in weight_map, got {name!r}; "
+                "download the index again from its publisher",
                 source=str(path),
             )
     return places
@@ -66,10 +66,11 @@ def _is_beside(name: str) -> bool:
 
 
 def check_name(name: str, source: str) -> None:
-    """Refuse a file name that leads out of the folder it is looked up in."""
+    """Raise UnsafeWeightsError for a file name that is outside its folder."""
     path = PurePosixPath(name)
     if not name or "\\" in name or "\0" in name or path.is_absolute() or ".." in path.parts:
         raise UnsafeWeightsError(
-            f"{source}: names a file {name!r}, which lies outside the repository; not fetched",
+            f"{source}: expected a file name inside the repository, got {name!r}, which is "
+            "outside and is not downloaded; check the source of the file list",
             source=source,
         )

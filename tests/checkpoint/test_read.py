@@ -255,7 +255,7 @@ def test_an_index_names_files_beside_it_only(place: object, tmp_path: Path) -> N
     index = {"weight_map": {"logit_scale": place}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
 
-    with pytest.raises(UnsafeWeightsError, match="files beside it"):
+    with pytest.raises(UnsafeWeightsError, match="file names in the same folder"):
         reader.read(tmp_path)
 
 

@@ -150,7 +150,7 @@ def test_a_lock_is_honoured(mini: MiniHub, golden: Golden, tmp_path: Path) -> No
     assert load("owner/tiny").identity != identity
 
     assert load("owner/tiny", lock=lock).identity == identity
-    with pytest.raises(errors.ModelNotFound, match="holds no 'mini'"):
+    with pytest.raises(errors.ModelNotFound, match="'mini' is not in the lock file"):
         load("mini", lock=lock)
 
 

@@ -82,7 +82,7 @@ def test_a_commit_that_is_gone_is_an_error(tiny_hub: MiniHub, locked: Path, tmp_
 
 def test_names_that_are_not_locked_are_errors(tiny_hub: MiniHub, locked: Path) -> None:
     for name in ("ViT-B/32", "owner/other", "mini", "./model.safetensors"):
-        with pytest.raises(errors.ModelNotFound, match="only owner/tiny; write it anew"):
+        with pytest.raises(errors.ModelNotFound, match="which has owner/tiny; to add it, run"):
             hub.fetch_pinned(locked, name)
 
 
@@ -157,12 +157,15 @@ files = [{{ name = "{file}", size = 1, sha256 = "{sha256}" }}]
         ("version = 2", "version 2"),
         ("nonsense", "not a lock file"),
         ("\xff", "not a lock file"),
-        ("version = 1\nmodel = 3", "damaged"),
-        ("version = 1\nmodel = [3]", "damaged"),
-        ("version = 1\n[[model]]\nname = 'x'", "damaged"),
-        (GOOD.format(commit="main", file="x", sha256="0" * 64), "wanted 40 hex"),
+        ("version = 1\nmodel = 3", "corrupted lock file"),
+        ("version = 1\nmodel = [3]", "corrupted lock file"),
+        ("version = 1\n[[model]]\nname = 'x'", "corrupted lock file"),
+        (GOOD.format(commit="main", file="x", sha256="0" * 64), "expected a commit of 40 hex"),
         (GOOD.format(commit="0" * 40, file="x", sha256=""), "has no sha256"),
-        (GOOD.format(commit="0" * 40, file="x", sha256="0" * 64).split("files")[0], "damaged"),
+        (
+            GOOD.format(commit="0" * 40, file="x", sha256="0" * 64).split("files")[0],
+            "corrupted lock file",
+        ),
     ],
 )
 def test_a_lock_that_is_none_is_refused(tmp_path: Path, content: str, said: str) -> None:
@@ -191,7 +194,7 @@ def test_a_lock_cannot_reach_outside(mini: MiniHub, tmp_path: Path) -> None:
 
 
 def test_load_takes_a_lock_or_a_revision(tmp_path: Path) -> None:
-    with pytest.raises(errors.InputError, match="pass either"):
+    with pytest.raises(errors.InputError, match="expected either revision or lock"):
         zeroshot.load("mini", lock=tmp_path / "zeroshot.lock", revision="main")
 
 

@@ -11,7 +11,7 @@ import pytest
 from zeroshot.errors import DownloadError
 from zeroshot.hub import archives as publisher
 from zeroshot.hub import client
-from zeroshot.hub.failures import unresolved
+from zeroshot.hub.failures import is_unresolved_host
 
 NOT_FOUND = socket.gaierror(-2, "Name or service not known")
 
@@ -36,7 +36,7 @@ def _caused(error: Exception) -> Exception:
 def test_a_name_that_is_not_found_is_told_from_other_failures(
     error: Exception | None, wanted: bool
 ) -> None:
-    assert unresolved(error) is wanted
+    assert is_unresolved_host(error) is wanted
 
 
 def test_the_publisher_is_asked_twice_when_its_name_is_not_found(
@@ -50,6 +50,6 @@ def test_the_publisher_is_asked_twice_when_its_name_is_not_found(
 
     monkeypatch.setattr(publisher, "_transfer", transfer)
     monkeypatch.setattr(client, "backoff", lambda _: 0.0)
-    with pytest.raises(DownloadError, match="2 tries brought nothing more"):
+    with pytest.raises(DownloadError, match="failed after 2 attempts without progress"):
         publisher._download("https://nowhere.invalid/a.pt", tmp_path / "a.pt.incomplete")
     assert len(asked) == 2

@@ -1,7 +1,9 @@
-"""The SDK from a shell, one module a command; torch is imported last, when a network is needed.
+"""The command line, one module per command.
 
-Exit codes: 0 done, 1 doctor found a fault, 2 wrong usage, 3 some images could not be read, 4 no
-such model, no way to fetch it, or a head of another, 74 output cannot be written, 130 interrupted.
+torch is imported only when a model is needed, so that `--help` is fast.
+
+Exit codes: 0 success, 1 doctor found a problem, 2 invalid usage, 3 some images could not be read,
+4 model or head not found or unreadable, 74 cannot write the output, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,29 +16,29 @@ import click
 
 import zeroshot
 from zeroshot.cli import bench, classify, convert, doctor, encode, lock, models, prompts
-from zeroshot.cli.failures import reported, show_warning
+from zeroshot.cli.failures import exit_on_error, show_warning
 from zeroshot.collector import skip_at_exit
 
 
 class _Group(click.Group):
-    """A group that turns the package's errors into one line and an exit code."""
+    """A command group that reports zeroshot errors as one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> object:
-        # File names need not be text, and terminals need not know every letter of a label.
+        # File names may be invalid UTF-8, and terminals may not support all characters of labels.
         for stream, how in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=how)
-        with reported(), warnings.catch_warnings():
+        with exit_on_error(), warnings.catch_warnings():
             warnings.showwarning = show_warning
             result = super().invoke(ctx)
-            sys.stdout.flush()  # now, while a full disk can still be reported
+            sys.stdout.flush()  # flush here, so that a full disk can be reported
             return result
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(zeroshot.__version__, prog_name="zeroshot")
 def main() -> None:
-    """Label pictures with words they were never trained on."""
+    """Zero-shot image classification with CLIP."""
 
 
 for module in (bench, classify, convert, doctor, encode, lock, models, prompts):
@@ -44,6 +46,6 @@ for module in (bench, classify, convert, doctor, encode, lock, models, prompts):
 
 
 def run() -> None:
-    """Be the process of the command line."""
+    """Run the command line as the main program of the process."""
     skip_at_exit()
     main(prog_name="zeroshot")

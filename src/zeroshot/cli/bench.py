@@ -1,4 +1,4 @@
-"""`zeroshot bench`: how fast this machine runs a model, against the plain towers."""
+"""`zeroshot bench`: benchmark a model on this machine against plain PyTorch."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ import click
 if TYPE_CHECKING:
     from zeroshot.diagnostics.bench import Finding, Report
 
-HEADER = ("work", "precision", "plain", "fast", "ratio", "of GEMM", "agreement")
+HEADER = ("work", "precision", "plain", "fast", "speedup", "of GEMM", "agreement")
 
 
 @click.command("bench")
 @click.option(
     "-m",
     "--model",
-    help="What `zeroshot classify` takes; by default ViT-B/32 of random weights, as fast as any.",
+    help="Name, Hub repository or path of a model; by default ViT-B/32 with random weights.",
 )
-@click.option("--device", help="cpu, cuda or mps; the best there is by default.")
-@click.option("--dtype", help="float32, bfloat16 or float16; the device's best by default.")
-@click.option("--quick", is_flag=True, help="One round on a few inputs: tells that it runs.")
+@click.option("--device", help="cpu, cuda or mps; by default the best one available.")
+@click.option(
+    "--dtype", help="float32, bfloat16 or float16; by default the fastest one for the device."
+)
+@click.option("--quick", is_flag=True, help="One round on a few inputs, to check that it runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def command(
     model: str | None, device: str | None, dtype: str | None, quick: bool, as_json: bool
 ) -> None:
-    """Time the fast way against the plain one on this machine.
+    """Benchmark the optimized engine against plain PyTorch.
 
-    Both run the same weights in the same process, taking turns; ratio is the median over rounds.
-    "of GEMM" is the part of a matrix multiplication's speed, timed in between, that was reached;
-    agreement is the least cosine between the two ways' embeddings. Takes about a minute.
+    Both run the same weights in alternation in one process. "speedup" is the median over the
+    rounds. "of GEMM" is the throughput as a share of a matrix multiplication that is timed between
+    the runs. "agreement" is the lowest cosine similarity between the embeddings of both. The
+    benchmark takes about a minute.
     """
     import zeroshot
     from zeroshot.diagnostics.bench import measure, random_model

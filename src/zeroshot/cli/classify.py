@@ -1,4 +1,4 @@
-"""`zeroshot classify`: images and labels in, a ranking a image out."""
+"""`zeroshot classify`: classify images with labels or a saved head."""
 
 from __future__ import annotations
 
@@ -21,20 +21,24 @@ if TYPE_CHECKING:
 
 @click.command("classify")
 @images_argument
-@click.option("-l", "--labels", help="'a dog,a cat', a file of labels, or a set such as imagenet.")
-@click.option("--head", type=click.Path(exists=True), help="A saved head, instead of labels.")
+@click.option(
+    "-l",
+    "--labels",
+    help="Labels such as 'dog,cat', a label file, or a label set such as imagenet.",
+)
+@click.option("--head", type=click.Path(exists=True), help="A saved head, instead of --labels.")
 @click.option(
     "-p",
     "--prompts",
-    help="A prompt set, file or template; a label set's own templates by default, else photo.",
+    help="A prompt set, file or template. Default: the templates of the label set, or photo.",
 )
-@click.option("-t", "--top", default=5, show_default=True, help="Labels shown for each image.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row for each label shown.")
+@click.option("-t", "--top", default=5, show_default=True, help="Number of labels shown per image.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row per label shown.")
 @click.option(
     "--save-head",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Save the labels' head here; replaces a head only.",
+    help="Save the text embeddings of the labels as a head. Only an existing head is replaced.",
 )
 @model_options
 def command(
@@ -48,20 +52,20 @@ def command(
     save_head: Path | None,
     choice: ModelChoice,
 ) -> None:
-    """Say which of the labels each image shows.
+    """Classify images with your own labels.
 
-    IMAGES are files, folders (with what is in their subfolders), URLs or patterns; - reads paths
-    from standard input.
+    IMAGES are files, folders (searched recursively), URLs or patterns. Use - to read paths from
+    standard input.
     """
     if (labels is None) == (head is None):
-        raise click.UsageError("give either --labels or --head, as in --labels 'a dog,a cat'")
+        raise click.UsageError("expected either --labels or --head; try --labels 'dog,cat'")
     label_set = None if labels is None else sources.labels(labels)
     if as_json and as_csv:
-        raise click.UsageError("give either --json or --csv")
+        raise click.UsageError("expected either --json or --csv, got both; omit one")
     if prompts is None:
         prompts = (labels and sources.label_set(labels)) or "photo"
     if top < 1:
-        raise click.UsageError(f"--top {top} must be at least 1")
+        raise click.UsageError(f"expected --top of at least 1, got {top}")
 
     import zeroshot
     from zeroshot.labeling.sinks import Csv, JsonLines
@@ -85,26 +89,28 @@ def command(
             click.echo(f"Error: {result.error}", err=True)
     if not count:
         where = "standard input" if images == ("-",) else ", ".join(images)
-        raise click.UsageError(f"no images in {where}")
+        raise click.UsageError(
+            f"no images found in {where}; expected image files, folders, URLs or patterns"
+        )
     if failed:
         click.echo(f"{failed} of {count} images could not be read", err=True)
         raise SystemExit(SOME_FAILED)
 
 
 def _save_head(head: Head, path: Path) -> None:
-    """Save a head; replace only a file that is a head already."""
+    """Save a head; replace an existing file only if it is a head."""
     if path.exists():
         try:
             type(head).load(path)
         except HeadMismatch as error:
             raise click.UsageError(
-                f"{path} exists and is not a head; give --save-head another name"
+                f"{path} exists and is not a head; use another file name for --save-head"
             ) from error
     head.save(path)
 
 
 def _table(stream: TextIO) -> Callable[[Prediction | Failure], None]:
-    """Write tables for a reader at a terminal; failures are reported on stderr only."""
+    """Return a function that prints a table per image; it skips failures."""
     from zeroshot.labeling.sinks import can_encode
     from zeroshot.predictions import Failure, table
 

@@ -1,4 +1,4 @@
-"""`zeroshot convert`: a checkpoint of any layout into one safetensors file that says it all."""
+"""`zeroshot convert`: convert a checkpoint to a single safetensors file."""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ import click
 @click.command("convert")
 @click.argument("source", metavar="SOURCE")
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path), metavar="TARGET")
-@click.option("--like", help="The catalogued model whose activation and preprocessing SOURCE has.")
-@click.option("--half", is_flag=True, help="Store matrices in half precision: half the size.")
+@click.option(
+    "--like",
+    help="Catalog model with the activation and preprocessing of SOURCE, for a bare state dict.",
+)
+@click.option(
+    "--half", is_flag=True, help="Store matrices in half precision, for half the file size."
+)
 @click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
-@click.option("--offline", is_flag=True, help="Use cached files only, never the network.")
+@click.option("--offline", is_flag=True, help="Use only cached files, without network access.")
 def command(
     source: str, target: Path, like: str | None, half: bool, force: bool, offline: bool
 ) -> None:
-    """Write a checkpoint as one safetensors file.
+    """Convert a checkpoint to a single safetensors file.
 
-    SOURCE is a file or folder of any layout that `zeroshot.load` reads, or a model's name. TARGET
-    then holds weights, architecture, activation, preprocessing and vocabulary, and needs nothing
-    beside it.
+    SOURCE is a file or folder in any layout that zeroshot.load supports, or a model name. TARGET
+    contains weights, architecture, activation, preprocessing and vocabulary, and needs no other
+    files.
     """
     if target.suffix != ".safetensors":
-        raise click.UsageError(f"TARGET {str(target)!r} must end in .safetensors")
+        raise click.UsageError(f"expected a TARGET that ends in .safetensors, got {str(target)!r}")
     if target.exists() and not force:
-        raise click.UsageError(f"{target} exists; --force replaces it")
+        raise click.UsageError(f"{target} exists; use --force to replace it")
     if not target.parent.is_dir():
-        raise click.UsageError(f"{target.parent} is not a folder")
+        raise click.UsageError(f"{target.parent}: no such folder; create it first")
 
     import zeroshot
 
@@ -37,7 +42,7 @@ def command(
     path: str | Path = Path(source) if Path(source).exists() else source
     model = load(path, like=like, offline=offline)
     model.save(target, half=half)
-    written = load(target)  # read back before it is called done
+    written = load(target)  # verify that the file can be read
     click.echo(
         f"{target}: {target.stat().st_size / 1e6:.1f} MB, identity {written.identity}", err=True
     )

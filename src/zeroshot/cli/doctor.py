@@ -1,4 +1,4 @@
-"""`zeroshot doctor`: whether this installation is sound, and what to do where it is not."""
+"""`zeroshot doctor`: check this installation, and explain how to fix problems."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ if TYPE_CHECKING:
     from zeroshot.diagnostics.doctor import Check
 
 MARKS = {"ok": "ok", "note": "--", "bad": "!!"}
-UNSOUND = 1  # exit code
+PROBLEM_FOUND = 1  # exit code
 
 
 @click.command("doctor")
-@click.option("--verify", is_flag=True, help="Hash cached files again, against what was published.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Also compare the hashes of cached files with the published ones.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object, for bug reports.")
 def command(verify: bool, as_json: bool) -> None:
-    """Examine this installation; exit with 1 when something is wrong.
+    """Check this installation; exit with 1 if there is a problem.
 
-    Tells versions, what the machine can do, the download cache and the checkpoints in it, and runs
-    tokenizer, resize and towers on stored inputs to say which stage is off. Nothing is downloaded.
-    Marks: ok is right, -- is worth knowing, !! is wrong; what to do stands below.
+    Reports versions, hardware, the download cache and the cached checkpoints. Runs tokenizer,
+    resize, image encoder and text encoder on stored inputs and compares the outputs with the
+    reference. Nothing is downloaded. Marks: ok is correct, -- is a note, !! is a problem, with
+    advice on the next line.
     """
     from zeroshot.diagnostics.doctor import examine
 
@@ -45,7 +50,7 @@ def command(verify: bool, as_json: bool) -> None:
     else:
         click.echo(f"\nall {len(checks)} checks passed")
     if wrong:
-        raise SystemExit(UNSOUND)
+        raise SystemExit(PROBLEM_FOUND)
 
 
 def _line(check: Check) -> str:

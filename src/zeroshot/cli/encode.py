@@ -1,4 +1,4 @@
-"""`zeroshot encode`: embeddings of images or sentences to a .npy file."""
+"""`zeroshot encode`: write embeddings of images or sentences to a .npy file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from zeroshot.cli.options import ModelChoice, model_options
 @click.command("encode")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
 @click.option("--text", is_flag=True, help="INPUTS are sentences, not images.")
-@click.option("--truncate", is_flag=True, help="Cut sentences that are too long for the model.")
+@click.option(
+    "--truncate", is_flag=True, help="Truncate sentences that are too long for the model."
+)
 @click.option(
     "-o",
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="The .npy file to write; what each row is goes into OUT.npy.txt.",
+    help="The .npy file to write. The input of each row is listed in OUT.npy.txt.",
 )
-@click.option("--force", is_flag=True, help="Replace output files that exist.")
+@click.option("--force", is_flag=True, help="Replace existing output files.")
 @model_options
 def command(
     inputs: tuple[str, ...],
@@ -32,16 +34,16 @@ def command(
     force: bool,
     choice: ModelChoice,
 ) -> None:
-    """Write unit embeddings, float32 [n, d], one row an input.
+    """Compute L2-normalized embeddings and save them as .npy.
 
-    INPUTS are image files, folders (with what is in their subfolders), URLs or patterns, or
-    sentences with --text; - reads them from standard input, one a line. An image that cannot be
-    read has no row.
+    The array is float32 [n, d], one row per input. INPUTS are image files, folders (searched
+    recursively), URLs or patterns, or with --text sentences. Use - to read them from standard
+    input, one per line. An image that cannot be read has no row.
     """
     if out.suffix != ".npy":
-        raise click.UsageError(f"--out {str(out)!r} must end in .npy")
+        raise click.UsageError(f"expected an --out file that ends in .npy, got {str(out)!r}")
     if not out.parent.is_dir():
-        fail(f"{out.parent}: no such folder", CANNOT_WRITE)
+        fail(f"{out.parent}: no such folder; create it first", CANNOT_WRITE)
 
     import torch
 
@@ -51,14 +53,14 @@ def command(
 
     for path in (out, names_beside(out)):
         if path.exists() and not force:
-            raise click.UsageError(f"{path} exists; --force replaces it")
+            raise click.UsageError(f"{path} exists; use --force to replace it")
     loaded = choice.load()
     failed = 0
     rows: list[str] = []
     if text:
         rows = list(sources.sentences(inputs))
         if not rows:
-            raise click.UsageError("no sentences on standard input")
+            raise click.UsageError("no sentences found on standard input; expected one per line")
         embeddings = loaded.encode_text(rows, truncate=truncate)
     else:
         parts = []
@@ -72,12 +74,12 @@ def command(
             if batch.rows is not None:
                 parts.append(batch.rows)
         if failed and not parts:
-            click.echo(f"no image could be read; {out} is not written", err=True)
+            click.echo(f"no image could be read; {out} was not written", err=True)
             raise SystemExit(SOME_FAILED)
         embeddings = torch.cat(parts) if parts else torch.zeros(0, loaded.embed_dim)
     save_embeddings(out, embeddings.cpu().numpy(), rows)
     click.echo(
-        f"{out}: {len(rows)} embeddings of {loaded.embed_dim} numbers; what each row is: "
+        f"{out}: {len(rows)} embeddings of dimension {loaded.embed_dim}; inputs of the rows: "
         f"{names_beside(out)}",
         err=True,
     )

@@ -1,4 +1,4 @@
-"""The package's errors as one line on stderr and an exit code."""
+"""Report zeroshot errors as one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SOME_FAILED = 3  # some images could not be read
 NO_MODEL = 4
 CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
 OUTPUT_FAILED = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG)
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """End the process with a message and the right code when zeroshot raises."""
+def exit_on_error() -> Iterator[None]:
+    """Convert exceptions of zeroshot to a message and an exit code."""
     try:
         yield
     except errors.InputError as error:
@@ -41,19 +41,19 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader (head, less) has gone: stop quietly.
-        _abandon_output()
+        # The reader, such as `head` or `less`, closed the pipe: exit without a message.
+        _discard_output()
         raise SystemExit(0) from None
     except OSError as error:
         if error.filename is None and error.errno not in OUTPUT_FAILED:
             raise
         if error.filename is None:
-            _abandon_output()
+            _discard_output()
         fail(f"{error.filename or 'standard output'}: {error.strerror}", CANNOT_WRITE)
 
 
-def _abandon_output() -> None:
-    """Let nothing more flush into an output that takes nothing more."""
+def _discard_output() -> None:
+    """Redirect standard output to the null device, so that a later flush succeeds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -65,11 +65,11 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning as a line of its own, without the place in our code that raised it."""
+    """Print a warning as one line, without the source location."""
     click.echo(f"Warning: {message}", err=True)
 
 
 def fail(message: str, code: int) -> None:
-    """Say what went wrong and end with this code."""
+    """Print an error message and exit with this code."""
     click.echo(f"Error: {message}", err=True)
     raise SystemExit(code)

@@ -1,4 +1,4 @@
-"""`zeroshot lock`: write down which files a name stands for, so that they never change."""
+"""`zeroshot lock`: pin the files of models to commits and hashes."""
 
 from __future__ import annotations
 
@@ -17,28 +17,30 @@ from zeroshot.errors import InputError
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("zeroshot.lock"),
     show_default=True,
-    help="The file to write; replaces a lock file only.",
+    help="The file to write. Only an existing lock file is replaced.",
 )
 @click.option(
     "--revision",
-    help="A branch, tag or commit to lock, for a single name; the latest by default.",
+    help="A branch, tag or commit, for a single name; by default the latest commit.",
 )
-@click.option("--offline", is_flag=True, help="Use cached files only, never the network.")
+@click.option("--offline", is_flag=True, help="Use only cached files, without network access.")
 def command(names: tuple[str, ...], output: Path, revision: str | None, offline: bool) -> None:
-    """Fetch models and write commit, size and sha256 of their files.
+    """Download models and write a lock file with their commits and hashes.
 
-    zeroshot.load(NAME, lock="zeroshot.lock") then loads exactly these, or fails.
+    zeroshot.load(NAME, lock="zeroshot.lock") then loads exactly these files, or fails.
     """
     from zeroshot import hub
 
     if revision and len(names) > 1:
-        raise click.UsageError("--revision goes with a single name, as commits belong to one")
+        raise click.UsageError(
+            f"--revision requires a single name, got {len(names)}; lock them one by one"
+        )
     if output.exists():
         try:
             hub.read_lock(output)
         except InputError as error:
             raise click.UsageError(
-                f"{output} exists and is not a lock file; give --output another name"
+                f"{output} exists and is not a lock file; use another file name for --output"
             ) from error
     pins = [hub.pin(name, revision=revision, offline=offline) for name in dict.fromkeys(names)]
     hub.write_lock(output, pins)
@@ -49,4 +51,4 @@ def command(names: tuple[str, ...], output: Path, revision: str | None, offline:
             f"{'@' + pinned.commit[:12] if pinned.commit else ''}  "
             f"{len(pinned.files)} files, {size:.1f} MB"
         )
-    click.echo(f"written to {output}", err=True)
+    click.echo(f"wrote {output}", err=True)

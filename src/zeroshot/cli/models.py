@@ -1,4 +1,4 @@
-"""`zeroshot models`: which checkpoints can be named."""
+"""`zeroshot models`: list the checkpoints of the catalog."""
 
 from __future__ import annotations
 
@@ -17,10 +17,19 @@ RIGHT = (1, 2, 3)  # columns of numbers
 @click.command("models")
 @click.argument("name", required=False)
 @click.option("--family", type=click.Choice(catalog.FAMILIES), help="Only models of this family.")
-@click.option("--max-params", type=float, metavar="M", help="At most so many million parameters.")
-@click.option("--min-accuracy", type=float, metavar="%", help="At least this ImageNet top-1.")
-@click.option("--search", metavar="TEXT", help="Only models with TEXT in name, alias or place.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list with every fact.")
+@click.option("--max-params", type=float, metavar="M", help="At most this many million parameters.")
+@click.option(
+    "--min-accuracy",
+    type=float,
+    metavar="%",
+    help="At least this ImageNet top-1 accuracy, in percent.",
+)
+@click.option(
+    "--search",
+    metavar="TEXT",
+    help="Only models with TEXT in the name, an alias or the repository.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list with all fields.")
 def command(
     name: str | None,
     family: str | None,
@@ -29,10 +38,11 @@ def command(
     search: str | None,
     as_json: bool,
 ) -> None:
-    """List the models that can be named, or tell all that is known of one.
+    """List the models of the catalog, or all fields of one model.
 
-    Parameters are in millions, both towers. ImageNet is zero-shot top-1 in percent, as published.
-    Speed is by the cost of an image: fastest is ViT-B/32's class, slow and beyond want a GPU.
+    "params" is in millions, for image and text encoder together. "ImageNet" is the published
+    zero-shot top-1 accuracy in percent. "speed" is a class by cost per image: "fastest" is the
+    class of ViT-B/32; a GPU is recommended for "slow" and "slowest".
     """
     chosen = [catalog.find(name)] if name else list(catalog.entries().values())
     chosen = [
@@ -41,7 +51,7 @@ def command(
         if (family is None or entry.family == family)
         and (max_params is None or (entry.parameters or 0.0) <= max_params)
         and (min_accuracy is None or (entry.accuracy or 0.0) >= min_accuracy)
-        and (search is None or _plain(search) in _searched(entry))
+        and (search is None or _normalize(search) in _search_text(entry))
     ]
     if as_json:
         click.echo(json.dumps([asdict(e) | {"speed": e.speed} for e in chosen], indent=2))
@@ -51,16 +61,17 @@ def command(
     else:
         click.echo(_table(chosen))
         if not chosen:
-            click.echo("no model fits; leave out a filter", err=True)
+            click.echo("no model matches; remove a filter", err=True)
 
 
-def _searched(entry: Entry) -> str:
-    places = (entry.repository, *entry.mirrors)
-    return " ".join(map(_plain, (entry.name, entry.architecture, *entry.aliases, *places)))
+def _search_text(entry: Entry) -> str:
+    repositories = (entry.repository, *entry.mirrors)
+    names = (entry.name, entry.architecture, *entry.aliases, *repositories)
+    return " ".join(map(_normalize, names))
 
 
-def _plain(text: str) -> str:
-    """Drop case and punctuation, as names are compared."""
+def _normalize(text: str) -> str:
+    """Keep the lowercase letters and digits, as in the comparison of names."""
     return "".join(letter for letter in text.lower() if letter.isalnum())
 
 
@@ -75,7 +86,11 @@ def _table(chosen: list[Entry]) -> str:
         for row in rows
     ]
     notes = [f"{entry.name}: {entry.note}" for entry in chosen if entry.note]
-    more = "`zeroshot models NAME` tells all of one, its repository too" if chosen else ""
+    more = (
+        "run `zeroshot models NAME` for all fields of one model, such as its repository"
+        if chosen
+        else ""
+    )
     return "\n".join([*lines, *(["", *notes] if notes else []), *([more] if more else [])])
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The model that a command line asks for, not loaded yet."""
+    """The options that select a model; the model is not loaded yet."""
 
     model: str
     device: str | None
@@ -27,7 +27,7 @@ class ModelChoice:
     offline: bool
 
     def load(self) -> Model:
-        """Load it; this imports torch."""
+        """Load the model. This imports torch."""
         import zeroshot
 
         return zeroshot.load(
@@ -42,38 +42,40 @@ class ModelChoice:
 
 
 MODEL_OPTIONS = (
-    click.option("--offline", is_flag=True, help="Use cached files only, never the network."),
+    click.option("--offline", is_flag=True, help="Use only cached files, without network access."),
     click.option(
         "--lock",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="A file of `zeroshot lock`: load what it holds, or fail.",
+        help="Lock file from `zeroshot lock`: load only the files in it.",
     ),
     click.option(
         "--like",
         metavar="NAME",
-        help="For a bare state dict: a model with its activation and preprocessing.",
+        help="For a bare state dict: a catalog model with the same activation and preprocessing.",
     ),
     click.option(
         "--decode",
         type=click.Choice(["exact", "fast"]),
         default="exact",
         show_default=True,
-        help="fast reads large JPEGs at a half or less of their size.",
+        help="fast decodes large JPEGs at half their size or less.",
     ),
-    click.option("--dtype", help="float32, bfloat16 or float16; the device's best by default."),
-    click.option("--device", help="cpu, cuda or mps; the best there is by default."),
+    click.option(
+        "--dtype", help="float32, bfloat16 or float16; by default the fastest one for the device."
+    ),
+    click.option("--device", help="cpu, cuda or mps; by default the best one available."),
     click.option(
         "-m",
         "--model",
         default="ViT-B/32",
         show_default=True,
-        help="A name of `zeroshot models`, a hub repository, or a path; mini needs no download.",
+        help="A name from `zeroshot models`, a Hub repository, or a path. mini needs no download.",
     ),
 )
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that choose a model; the command gets them as one `choice`."""
+    """Add the model options to a command, which receives them as `choice`."""
 
     @wraps(command)
     def with_choice(*, model: str, device: str | None, dtype: str | None, **rest: Any) -> None:

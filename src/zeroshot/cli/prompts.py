@@ -1,4 +1,4 @@
-"""`zeroshot prompts`: the prompt sets and label sets that ship with the package."""
+"""`zeroshot prompts`: list the prompt sets and label sets of the package."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from zeroshot.errors import PromptError
 
 @click.command("prompts")
 @click.argument("name", required=False)
-@click.option("--labels", is_flag=True, help="Print the set's labels instead of its templates.")
+@click.option(
+    "--labels", is_flag=True, help="Print the labels of the set instead of its templates."
+)
 def command(name: str | None, labels: bool) -> None:
-    """List the prompt sets, or print the templates or labels of one."""
+    """List the prompt sets, or print the templates or labels of one set."""
     if name is None:
         for each in prompt_sets.available():
             try:
@@ -28,7 +30,7 @@ def command(name: str | None, labels: bool) -> None:
             templates = prompt_sets.get(name).templates
         except PromptError as error:
             if prompt_sets.is_file(name):
-                raise PromptError(f"{error}; --labels prints a file of labels") from error
+                raise PromptError(f"{error}; use --labels to print a label file") from error
             raise
         for template in templates:
             click.echo(template)

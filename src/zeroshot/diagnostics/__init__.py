@@ -1,3 +1,4 @@
-"""Is this installation correct, and how fast: `doctor` examines it, `selfcheck` runs every stage on
-stored inputs, `bench` measures the machine.
+"""Check and benchmark an installation.
+
+`doctor` checks it, `selfcheck` runs every stage on stored inputs, `bench` measures the speed.
 """

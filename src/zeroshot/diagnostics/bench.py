@@ -1,8 +1,8 @@
-"""How fast a model runs on this machine: the fast towers against the plain ones, taking turns.
+"""Benchmark a model on this machine: the optimized engine against plain PyTorch.
 
-Machines are noisy, so no figure is quoted alone: contenders run alternately, a matrix
-multiplication is timed between them, and what counts is the median of the ratios within rounds.
-Weights do not matter for speed: `random_model` needs no download.
+Timings are noisy, so every result is relative. The contenders run in alternation, a matrix
+multiplication is timed between them, and the result is the median of the ratios within the rounds.
+Speed does not depend on the weights: `random_model` needs no download.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ from zeroshot.model import Model
 from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, TextConfig, ViTConfig
 
 SEED = 20_261_122
-GEMM_SIDE = 2048  # of the square matrices whose product is the probe
-PROBES = 3  # products in a probe, of which the fastest counts
+GEMM_SIDE = 2048  # size of the square matrices that the probe multiplies
+PROBES = 3  # multiplications per probe; the fastest one is used
 BATCH = 32  # images
 LABELS = 50
 TEMPLATES = 8
-BASE = NetworkConfig(  # ViT-B/32: paper, appendix F
+BASE = NetworkConfig(  # ViT-B/32: CLIP paper, appendix F
     512,
     ViTConfig(224, 32, 768, 12, 12, 3072, "quick_gelu"),
     TextConfig(77, 49_408, 512, 12, 8, 2048, "quick_gelu"),
 )
 
 
-# ---- taking turns
+# ---- alternating runs
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """What every contender took in every round, and how fast the machine was between them."""
+    """The seconds of each contender and the speed of the probe in every round."""
 
     seconds: Mapping[str, Sequence[float]]
-    gemms: Mapping[str, Sequence[float]]  # GFLOP/s by dtype, one a round
+    gemms: Mapping[str, Sequence[float]]  # GFLOP/s by dtype, one per round
 
     def median(self, name: str) -> float:
-        """Return the median of a contender's seconds."""
+        """Return the median seconds of a contender."""
         return statistics.median(self.seconds[name])
 
     def ratio(self, name: str, other: str) -> float:
-        """Say how many times as fast `name` is as `other`: the median over the rounds."""
+        """Return the speedup of `name` over `other`: the median over the rounds."""
         pairs = zip(self.seconds[other], self.seconds[name], strict=True)
         return statistics.median(theirs / ours for theirs, ours in pairs)
 
@@ -66,7 +66,10 @@ class Rounds:
         return statistics.median(self.gemms[dtype])
 
     def share(self, name: str, flop: float, dtype: str) -> float:
-        """Say which part of the probe's speed a contender reached that has `flop` to do."""
+        """Return the throughput of a contender as a share of the probe's.
+
+        `flop` is the number of floating-point operations of one run.
+        """
         pairs = zip(self.seconds[name], self.gemms[dtype], strict=True)
         return statistics.median(flop / seconds / 1e9 / gemm for seconds, gemm in pairs)
 
@@ -80,10 +83,11 @@ def alternate(
     side: int = GEMM_SIDE,
     device: torch.device | str = "cpu",
 ) -> Rounds:
-    """Run contenders in turn, with `warm` after one run of each that does not count.
+    """Run contenders in alternation and time each run.
 
-    Every second round goes backwards, so that none always follows the same other. `probes` are the
-    dtypes in which a matrix multiplication is timed before each round.
+    `warm=True` runs each contender once before the timed rounds. Every second round is in reverse
+    order, so that no contender always follows the same one. `probes` are the dtypes for which a
+    matrix multiplication of `side` x `side` matrices is timed before each round.
     """
     for work in contenders.values() if warm else ():
         work()
@@ -98,7 +102,7 @@ def alternate(
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that a call takes."""
+    """Return the duration of a call in seconds."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -106,18 +110,21 @@ def timed(work: Callable[[], object]) -> float:
 
 @torch.inference_mode()
 def gemm(dtype: str, *, side: int = GEMM_SIDE, device: torch.device | str = "cpu") -> float:
-    """Time a product of square matrices, with as many threads as torch uses: GFLOP/s."""
+    """Return the speed of a product of square matrices in GFLOP/s.
+
+    The product uses the threads of torch. The fastest of several products is used.
+    """
     left, right = (torch.randn(side, side).to(device, getattr(torch, dtype)) for _ in range(2))
 
     def multiply() -> float:
-        return float((left @ right)[0, 0])  # reading a number waits for an accelerator
+        return float((left @ right)[0, 0])  # reading a value synchronizes with the device
 
     multiply()
     return 2 * side**3 / min(timed(multiply) for _ in range(PROBES)) / 1e9
 
 
 def flop_per_image(tower: nn.Module, size: int) -> float:
-    """Count the operations of a plain image tower, two a multiply-add."""
+    """Count the operations of an image tower per image; a multiply-add counts as two."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         tower.to("meta")(torch.empty(1, 3, size, size, device="meta"))
     return float(counter.get_total_flops())
@@ -127,9 +134,9 @@ def flop_per_image(tower: nn.Module, size: int) -> float:
 
 
 def draw(config: NetworkConfig, seed: int = SEED) -> dict[str, Tensor]:
-    """Draw weights for a network, such that a layer's output is about as large as its input.
+    """Draw random weights that preserve the scale of activations between layers.
 
-    Different images then get clearly different embeddings, as from trained weights.
+    Different images then get clearly different embeddings, as with trained weights.
     """
     random = torch.Generator().manual_seed(seed)
     shapes = {name: tensor.shape for name, tensor in on_meta(config).state_dict().items()}
@@ -154,11 +161,11 @@ def _values(name: str, shape: torch.Size, depth: int, random: torch.Generator) -
         return values.mul_(0.05)
     gain = 1.0
     if "in_proj" in name or "q_proj" in name or "k_proj" in name:
-        gain = 1.5  # attention that prefers some places over others
+        gain = 1.5  # makes attention favor some positions over others
     elif "out_proj" in name or "mlp.c_proj" in name:
-        gain = (2 * depth) ** -0.5  # what branches add is less the more there are, as in OpenAI's
+        gain = (2 * depth) ** -0.5  # residual branches scale down with depth, as in OpenAI's
     elif len(shape) == 4:
-        gain = 2**0.5  # a ReLU takes half
+        gain = 2**0.5  # compensates for the ReLU
     transposed = name in ("visual.proj", "text.text_projection")
     fan_in = shape[0] if transposed else math.prod(shape[1:])
     return values.mul_(gain / math.sqrt(fan_in))
@@ -170,7 +177,10 @@ def random_model(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
 ) -> Model:
-    """Make a model of random weights: as fast as a trained one, and as wrong as can be."""
+    """Create a model with random weights, for benchmarks only.
+
+    It is as fast as a trained model, but its predictions are meaningless.
+    """
     weights = Weights(
         config, {name: StoredTensor((value,)) for name, value in draw(config).items()}
     )
@@ -179,11 +189,11 @@ def random_model(
     return Model(checkpoint, "random weights", where, choose_dtype(dtype, where))
 
 
-def pictures(count: int, size: int, seed: int = SEED) -> Tensor:
-    """Draw normalised pixels [count, 3, size, size] that differ in colour as well as in noise."""
+def random_pixels(count: int, size: int, seed: int = SEED) -> Tensor:
+    """Draw random pixels, float32 [count, 3, size, size], with one color per image."""
     random = torch.Generator().manual_seed(seed)
-    colours = torch.randn(count, 3, 1, 1, generator=random)
-    return colours + torch.randn(count, 3, size, size, generator=random)
+    colors = torch.randn(count, 3, 1, 1, generator=random)
+    return colors + torch.randn(count, 3, size, size, generator=random)
 
 
 # ---- one model on this machine
@@ -191,20 +201,20 @@ def pictures(count: int, size: int, seed: int = SEED) -> Tensor:
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of work, done the plain way and the fast way."""
+    """The result of one workload on plain PyTorch and on the optimized engine."""
 
     work: str
-    dtype: str  # of the fast way; the plain one is float32
-    plain: float  # seconds, median
-    fast: float
-    ratio: float  # times as fast, median over the rounds
-    share: float | None  # of the matrix multiplication's speed that the fast way reached
-    agreement: float  # least cosine of the two ways' embeddings
+    dtype: str  # of the optimized engine; plain PyTorch uses float32
+    plain: float  # median seconds of plain PyTorch
+    fast: float  # median seconds of the optimized engine
+    ratio: float  # speedup, median over the rounds
+    share: float | None  # throughput of the engine as a share of the matrix multiplication
+    agreement: float  # lowest cosine similarity between the embeddings of both
 
 
 @dataclass(frozen=True)
 class Report:
-    """What this machine is, and what was found on it."""
+    """The description of this machine and the results on it."""
 
     machine: Mapping[str, str]
     gemms: Mapping[str, float]  # GFLOP/s of a matrix multiplication by dtype
@@ -212,10 +222,11 @@ class Report:
 
 
 def measure(model: Model, *, rounds: int = 5, batch: int = BATCH, labels: int = LABELS) -> Report:
-    """Time a model's images, one image and sentences, the plain way and the fast way.
+    """Benchmark a model on a batch of images, one image and sentences.
 
-    Plain are the modules of `zeroshot.nn` in float32 on the same device, their text padded to the
-    longest of a batch. The model's own precision is timed, and float32 where that is another.
+    The baseline is the modules of `zeroshot.nn` in float32 on the same device, with texts padded to
+    the longest of the batch. The engine is timed in the model's precision and in float32. `batch`
+    is the number of images, `labels` the number of labels, with 8 sentences each.
     """
     dtypes = list(dict.fromkeys([_name(model.dtype), "float32"]))
     config, device = model.spec.network, model.device
@@ -224,7 +235,7 @@ def measure(model: Model, *, rounds: int = 5, batch: int = BATCH, labels: int = 
     engines = {dtype: Engine(weights, config, device, getattr(torch, dtype)) for dtype in dtypes}
     size = model.preprocess.size
     flop = flop_per_image(on_meta(config).visual, size) if rounds > 1 else 0.0
-    pixels, rows = pictures(batch, size), model.tokenizer.rows(_sentences(labels))
+    pixels, rows = random_pixels(batch, size), model.tokenizer.rows(_sentences(labels))
     work: dict[str, tuple[float, Callable[[Engine], Tensor]]] = {
         f"{batch} images": (batch * flop, lambda engine: engine.encode_pixels(pixels)),
         "1 image": (flop, lambda engine: engine.encode_pixels(pixels[:1])),
@@ -241,7 +252,7 @@ def measure(model: Model, *, rounds: int = 5, batch: int = BATCH, labels: int = 
             side=GEMM_SIDE if rounds > 1 else 64,
             device=device,
         )
-        wanted = encode(plain)
+        expected = encode(plain)
         for dtype, contender in contenders.items():
             speeds[dtype].append(taken.gemm(dtype))
             findings.append(
@@ -252,7 +263,7 @@ def measure(model: Model, *, rounds: int = 5, batch: int = BATCH, labels: int = 
                     fast=taken.median(dtype),
                     ratio=taken.ratio(dtype, "plain"),
                     share=taken.share(dtype, operations, dtype) if operations else None,
-                    agreement=float((contender() * wanted).sum(dim=1).min()),
+                    agreement=float((contender() * expected).sum(dim=1).min()),
                 )
             )
     gemms = {dtype: statistics.median(found) for dtype, found in speeds.items()}
@@ -266,7 +277,7 @@ def _sentences(labels: int) -> list[str]:
 
 
 def machine(device: torch.device | str = "cpu") -> dict[str, str]:
-    """Describe the processor and what runs on it."""
+    """Describe the processor, the number of threads and the library versions."""
     facts = {
         "processor": processor(),
         "cores": f"{cores()}, torch uses {torch.get_num_threads()}",
@@ -280,7 +291,7 @@ def machine(device: torch.device | str = "cpu") -> dict[str, str]:
 
 
 def _instructions() -> str:
-    """Name what multiplies: the vector unit, and what it has for bfloat16."""
+    """Return the vector instructions, and those for bfloat16."""
     return " + ".join([torch.backends.cpu.get_cpu_capability(), *filter(cpu_has, BFLOAT16_PROBES)])
 
 

@@ -1,7 +1,6 @@
-"""Examines this installation: versions, machine, cache, checkpoints, and that every stage is right.
+"""Check an installation: versions, hardware, cache, checkpoints and results.
 
-Nothing is fetched and nothing is changed; the value of a token is never read further than that it
-is there.
+Nothing is downloaded or changed. Of a token, only its presence is checked.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 
 Status = Literal["ok", "note", "bad"]
 PACKAGES = ("torch", "numpy", "pillow", "huggingface_hub", "safetensors", "ftfy", "regex")
-PILLOW_ADVISED = (12, 3)  # CVE-2026-25990, -40192, -42311 and an endless loop are fixed by it
-ROOM = 2e9  # bytes free below which a download may not fit: ViT-B/32 takes 0.6 GB, ViT-L/14 1.7 GB
+PILLOW_ADVISED = (12, 3)  # fixes CVE-2026-25990, -40192, -42311 and an endless loop
+MIN_FREE = 2e9  # bytes; ViT-B/32 takes 0.6 GB, ViT-L/14 1.7 GB
 
 
 @dataclass(frozen=True)
@@ -37,25 +36,25 @@ class Check:
 
     group: str
     name: str
-    status: Status  # note: worth knowing, but nothing fails of it
+    status: Status  # "note": not a problem
     detail: str
     advice: str = ""  # what to do
 
 
 def examine(*, verify: bool = False) -> Iterator[Check]:
-    """Yield every check, the quick ones first; with `verify` cached files are hashed as well."""
-    yield from versions()
-    yield from machine()
-    yield from cache()
-    yield from checkpoints(verify=verify)
-    yield from stages()
+    """Yield all checks, the fast ones first; `verify=True` also hashes cached files."""
+    yield from check_versions()
+    yield from check_machine()
+    yield from check_cache()
+    yield from check_checkpoints(verify=verify)
+    yield from check_stages()
 
 
 # ---- versions
 
 
-def versions() -> Iterator[Check]:
-    """Tell what is installed, and whether another package is in the way."""
+def check_versions() -> Iterator[Check]:
+    """Check package versions, and whether an unrelated `zeroshot` is installed."""
     yield Check("versions", "zeroshot", "ok", zeroshot.__version__)
     yield Check("versions", "python", "ok", f"{platform.python_version()}, {sys.executable}")
     for name in PACKAGES:
@@ -66,12 +65,12 @@ def versions() -> Iterator[Check]:
                 "versions", name, "bad", "not installed", f"{_python()} -m pip install {name}"
             )
             continue
-        if name == "pillow" and _numbers(version) < PILLOW_ADVISED:
+        if name == "pillow" and _version_tuple(version) < PILLOW_ADVISED:
             yield Check(
                 "versions",
                 name,
                 "note",
-                f"{version} has known holes, in formats that zeroshot does not open",
+                f"{version} has known vulnerinstructions, in formats that zeroshot does not open",
                 f"{_python()} -m pip install --upgrade pillow, to 12.3 or later",
             )
         else:
@@ -84,7 +83,7 @@ def versions() -> Iterator[Check]:
         "versions",
         "package 'zeroshot'",
         "bad",
-        f"{other} is another project's, and its files stand where ours belong",
+        f"{other} is an unrelated package that overwrites files of this one",
         f"{_python()} -m pip uninstall zeroshot, then install --force-reinstall zeroshot-clip",
     )
 
@@ -93,15 +92,15 @@ def _python() -> str:
     return Path(sys.executable).name
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_tuple(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 # ---- machine
 
 
-def machine() -> Iterator[Check]:
-    """Tell what can compute here, and what `load` would choose."""
+def check_machine() -> Iterator[Check]:
+    """Check CPU, threads and GPU, and report the defaults of `load`."""
     import torch
 
     from zeroshot.engine import choose_device, choose_dtype
@@ -110,17 +109,17 @@ def machine() -> Iterator[Check]:
         "machine", "cpu", "ok", f"{processor()}; {cores()} of {os.cpu_count()} cores usable"
     )
     capability = torch.backends.cpu.get_cpu_capability()
-    abilities = [capability, *_abilities()]
+    instructions = [capability, *_instructions()]
     if capability == "DEFAULT":
         yield Check(
             "machine",
             "instructions",
             "note",
-            "torch uses no vector instructions on this CPU; expect it to be slow",
-            "look whether a torch build for this processor exists",
+            "torch uses no vector instructions on this CPU, so models are slow",
+            "check whether a torch build for this processor exists",
         )
     else:
-        yield Check("machine", "instructions", "ok", ", ".join(dict.fromkeys(abilities)))
+        yield Check("machine", "instructions", "ok", ", ".join(dict.fromkeys(instructions)))
     threads = torch.get_num_threads()
     if threads > cores():
         yield Check(
@@ -138,8 +137,8 @@ def machine() -> Iterator[Check]:
     yield Check("machine", "load() chooses", "ok", f"{device}, {dtype}")
 
 
-def _abilities() -> list[str]:
-    """Ask torch what the processor multiplies natively; older releases cannot say."""
+def _instructions() -> list[str]:
+    """Return the CPU instructions that torch detects; older releases detect fewer."""
     import torch
 
     probes = {
@@ -176,32 +175,36 @@ def _accelerator() -> Check:
 # ---- cache
 
 
-def cache() -> Iterator[Check]:
-    """Tell where downloads go and come from, as huggingface_hub sees it."""
+def check_cache() -> Iterator[Check]:
+    """Check the cache folder, endpoint, offline mode and token of huggingface_hub."""
     import huggingface_hub
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE)
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    room = f"{folder}, {_bytes(free)} free"
+    detail = f"{folder}, {_format_bytes(free)} free"
     if not os.access(existing, os.W_OK):
         yield Check(
             "hub",
             "cache",
             "note",
-            f"{room}, but it cannot be written: only what is in it can be loaded",
-            "set HF_HOME to a folder of your own to download more",
+            f"{detail}, but it is not writable: only cached models can be loaded",
+            "set HF_HOME to a writable folder to download more",
         )
-    elif free < ROOM:
+    elif free < MIN_FREE:
         yield Check(
-            "hub", "cache", "note", room, "make room, or set HF_HOME to a folder on a larger disk"
+            "hub",
+            "cache",
+            "note",
+            detail,
+            "free up space, or set HF_HOME to a folder on a larger disk",
         )
     else:
-        yield Check("hub", "cache", "ok", room)
+        yield Check("hub", "cache", "ok", detail)
     mirror = constants.ENDPOINT.rstrip("/") != "https://huggingface.co"
     yield Check(
-        "hub", "endpoint", "note" if mirror else "ok", constants.ENDPOINT, _mirrored() * mirror
+        "hub", "endpoint", "note" if mirror else "ok", constants.ENDPOINT, _mirror_advice() * mirror
     )
     if constants.HF_HUB_OFFLINE:
         flags = [f for f in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if os.environ.get(f)]
@@ -209,49 +212,47 @@ def cache() -> Iterator[Check]:
             "hub",
             "offline",
             "note",
-            f"on, by {' and '.join(flags) or 'huggingface_hub'}: nothing is downloaded",
-            f"unset {' '.join(flags)}, to download" if flags else "",
+            f"on, set by {' and '.join(flags) or 'huggingface_hub'}: nothing is downloaded",
+            f"unset {' '.join(flags)} to allow downloads" if flags else "",
         )
     else:
         yield Check("hub", "offline", "ok", "off")
     present = huggingface_hub.get_token() is not None
-    yield Check(
-        "hub", "token", "ok", "there is one" if present else "none; only gated models need one"
-    )
+    yield Check("hub", "token", "ok", "found" if present else "none; only gated models need one")
 
 
-def _mirrored() -> str:
-    return "unset HF_ENDPOINT, if this mirror is not meant"
+def _mirror_advice() -> str:
+    return "unset HF_ENDPOINT if you do not want to use this mirror"
 
 
 # ---- checkpoints
 
 
-def checkpoints(*, verify: bool = False) -> Iterator[Check]:
-    """Tell the state of each catalogued checkpoint that is here."""
+def check_checkpoints(*, verify: bool = False) -> Iterator[Check]:
+    """Check every cataloged checkpoint in the package and in the cache."""
     from zeroshot.hub.inspection import cached_checkpoints
 
     count = 0
     for entry in catalog.entries().values():
         if entry.path is not None:
-            yield embedded(entry)
+            yield check_embedded(entry)
             continue
         for found in cached_checkpoints(entry, verify=verify):
             count += 1
-            report = archived if found.is_archive else cached
+            report = check_archive if found.is_archive else check_cached
             yield report(found, verify=verify)
     if not count:
-        yield Check("checkpoints", "cached", "ok", "none of the catalog yet")
+        yield Check("checkpoints", "cached", "ok", "no model of the catalog yet")
 
 
-def embedded(entry: Entry) -> Check:
-    """Check the bytes of the model in the package, where its hash is recorded."""
+def check_embedded(entry: Entry) -> Check:
+    """Check the model in the package against its recorded hash, if there is one."""
     path = entry.path
     assert path is not None
     if not path.is_file():
         if path.parents[1].joinpath("pyproject.toml").is_file():
-            made = "this checkout has none; `make mini` makes it"
-            return Check("checkpoints", entry.name, "note", made)
+            detail = "missing in this checkout; `make mini` creates it"
+            return Check("checkpoints", entry.name, "note", detail)
         return Check(
             "checkpoints",
             entry.name,
@@ -259,20 +260,20 @@ def embedded(entry: Entry) -> Check:
             f"{path} is missing",
             f"{_python()} -m pip install --force-reinstall zeroshot-clip",
         )
-    detail = f"in the package, {_bytes(path.stat().st_size)}"
+    detail = f"in the package, {_format_bytes(path.stat().st_size)}"
     if entry.sha256 and files.sha256(path) != entry.sha256:
         return Check(
             "checkpoints",
             entry.name,
             "bad",
-            f"{detail}, but {path} is not the published file",
+            f"{detail}, but {path} is not the published file: checksum mismatch",
             f"{_python()} -m pip install --force-reinstall zeroshot-clip",
         )
-    return Check("checkpoints", entry.name, "ok", detail + ", sha256 right" * bool(entry.sha256))
+    return Check("checkpoints", entry.name, "ok", detail + ", sha256 verified" * bool(entry.sha256))
 
 
-def cached(found: Cached, *, verify: bool) -> Check:
-    """Report on one repository's folder in the hub's cache."""
+def check_cached(found: Cached, *, verify: bool) -> Check:
+    """Check the folder of one repository in the Hub cache."""
     entry = found.entry
     own = found.repository == entry.repository
     name = entry.name if own else f"{entry.name} ({found.repository})"
@@ -280,58 +281,60 @@ def cached(found: Cached, *, verify: bool) -> Check:
     def check(status: Status, detail: str, advice: str = "") -> Check:
         return Check("checkpoints", name, status, detail, advice)
 
-    again = f"remove {found.path} and load it again"
+    advice = f"remove {found.path} and load the model again"
     if found.broken:
-        return check("bad", f"{found.broken} leads to no file", again)
-    rest = f"; {found.unfinished} unfinished downloads take room" if found.unfinished else ""
-    prune = "`hf cache prune` removes what is unfinished" if found.unfinished else ""
+        return check("bad", f"{found.broken} is a broken symlink", advice)
+    rest = f"; {found.unfinished} unfinished downloads use disk space" if found.unfinished else ""
+    prune = "`hf cache prune` removes unfinished downloads" if found.unfinished else ""
     if not found.commits:
-        return check("note", f"no weights yet{rest}", f"load it once, online. {prune}".strip())
+        return check(
+            "note", f"no weights yet{rest}", f"load the model once online. {prune}".strip()
+        )
     commits = ", ".join(sorted({commit[:7] for commit in found.commits}))
-    detail = f"{_bytes(found.size)}, commit {commits}"
+    detail = f"{_format_bytes(found.size)}, commit {commits}"
     if found.damaged:
-        return check("bad", f"{detail}, but {found.damaged}", again)
+        return check("bad", f"{detail}, but {found.damaged}", advice)
     if verify:
-        detail += f", {found.verified} files hashed and right"
-        detail += f", {found.unverified} of unknown hash" if found.unverified else ""
+        detail += f", {found.verified} files verified"
+        detail += f", {found.unverified} without a published hash" if found.unverified else ""
     return check("note" if found.unfinished else "ok", detail + rest, prune)
 
 
-def archived(found: Cached, *, verify: bool) -> Check:
-    """Report on a publisher's own archive, which is fetched when no hub answers."""
-    name, detail = f"{found.entry.name} ({found.repository})", _bytes(found.size)
+def check_archive(found: Cached, *, verify: bool) -> Check:
+    """Check a publisher's archive, which is downloaded if the Hub is unreachable."""
+    name, detail = f"{found.entry.name} ({found.repository})", _format_bytes(found.size)
     if found.damaged:
-        advice = f"remove {found.path} and load it again"
+        advice = f"remove {found.path} and load the model again"
         return Check("checkpoints", name, "bad", f"{detail}, but {found.damaged}", advice)
-    return Check("checkpoints", name, "ok", detail + ", hashed and right" * verify)
+    return Check("checkpoints", name, "ok", detail + ", verified" * verify)
 
 
-def _bytes(count: float) -> str:
+def _format_bytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 # ---- stages
 
 
-def stages() -> Iterator[Check]:
-    """Run each stage on stored inputs, and the embedded model where it is here."""
+def check_stages() -> Iterator[Check]:
+    """Run every stage on stored inputs, and the embedded model if it is present."""
     from zeroshot.diagnostics import selfcheck
     from zeroshot.engine import choose_device, choose_dtype
 
     device = choose_device(None)
     for finding in selfcheck.stages(device, choose_dtype(None, device)):
         if finding.problem:
-            advice = "answers of this installation are wrong; reinstall, and report it with --json"
+            advice = "this installation gives wrong results; reinstall, or report it with --json"
             yield Check("stages", finding.stage, "bad", finding.problem, advice)
         else:
             yield Check("stages", finding.stage, "ok", finding.measured)
     entry = catalog.find(catalog.EMBEDDED)
     if entry.path is not None and entry.path.is_file():
-        yield whole_model()
+        yield check_embedded_model()
 
 
-def whole_model() -> Check:
-    """Compare the embedded model's answers with those of its plain network."""
+def check_embedded_model() -> Check:
+    """Compare the outputs of the embedded model with those of its plain network."""
     import torch
 
     from zeroshot import loading
@@ -339,18 +342,18 @@ def whole_model() -> Check:
 
     try:
         loaded = loading.load(catalog.EMBEDDED, dtype="float32")
-        picture, sentence = selfcheck.picture(), "a photo of a cat."
-        found = torch.stack([loaded.encode_image(picture), loaded.encode_text(sentence)]).cpu()
+        image, sentence = selfcheck.sample_image(), "a photo of a cat."
+        found = torch.stack([loaded.encode_image(image), loaded.encode_text(sentence)]).cpu()
         with torch.inference_mode():
-            image = loaded.network.visual(torch.from_numpy(loaded.prepare(picture))[None])
+            visual = loaded.network.visual(torch.from_numpy(loaded.prepare(image))[None])
             text = loaded.network.text(torch.tensor(loaded.tokenizer.rows([sentence])))
-            plain = torch.nn.functional.normalize(torch.cat([image, text]).float(), dim=-1)
+            plain = torch.nn.functional.normalize(torch.cat([visual, text]).float(), dim=-1)
     except Exception as error:
         detail = f"raised {type(error).__name__}: {error}"
         return Check("stages", "embedded model", "bad", detail, "report it with --json")
-    error_ = float((found - plain).norm(dim=-1).max())
-    detail = f"off by {error_:.0e} of an embedding's length from its plain network"
+    distance = float((found - plain).norm(dim=-1).max())
+    detail = f"differs from its plain network by {distance:.0e} of an embedding's length"
     limit = selfcheck.TOLERANCE["float32"]
-    if error_ <= limit:
+    if distance <= limit:
         return Check("stages", "embedded model", "ok", detail)
     return Check("stages", "embedded model", "bad", detail, "report it with --json")

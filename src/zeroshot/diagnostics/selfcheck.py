@@ -1,8 +1,8 @@
-"""Runs each stage on stored inputs and says which one is off from the reference packages.
+"""Run every stage on stored inputs and compare it with the reference packages.
 
-The inputs, and the weights of three tiny networks, are computed by formulas in whole numbers, so
-they are the same everywhere; the answers in reference.json are those of openai/CLIP, open_clip
-and torchvision (scripts/make_reference.py). The towers run through Engine, as in production.
+The inputs and the weights of three tiny networks are computed with integer arithmetic, so they are
+identical on all machines. The expected outputs in reference.json are from openai/CLIP, open_clip
+and torchvision (scripts/make_reference.py). The towers run in Engine, as in production.
 """
 
 from __future__ import annotations
@@ -32,42 +32,42 @@ from zeroshot.tokenizers import ClipTokenizer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-GREY_LEVELS = 1.01  # by which versions of Pillow may differ
-# Distance from the reference that is still right, in lengths of an embedding.
+GRAY_LEVELS = 1.01  # allowed difference between versions of Pillow
+# Allowed distance from the reference; embeddings have unit length.
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 8e-2}
-PICTURE = (97, 61)  # width and height
+IMAGE_SIZE = (97, 61)  # width, height
 VOCABULARY, CONTEXT = 300, 16  # of the tiny text towers
 TEXT_LENGTHS = (3, 16, 7, 9)
 IMAGES = 3
-BLOCK = 8  # side of the squares of one colour in the synthetic pixels
+BLOCK = 8  # side in pixels of the squares of one color
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one stage answered."""
+    """The result of one stage."""
 
     stage: str
-    measured: str  # by how much it is off, in words
-    problem: str = ""  # empty when it is right
+    measured: str  # a description of the difference from the reference
+    problem: str = ""  # empty if the stage is correct
 
 
-# ---- inputs, by formula
+# ---- computed inputs
 
 
 def noise(name: str, count: int) -> NDArray[np.float64]:
-    """Give `count` numbers within -1..1 that only the name decides (splitmix64)."""
+    """Return `count` numbers in [-1, 1) that depend only on the name (splitmix64)."""
     seed = np.uint64(zlib.crc32(name.encode()) << 32)
     with np.errstate(over="ignore"):
         x = (np.arange(1, count + 1, dtype=np.uint64) + seed) * np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x = x ^ (x >> np.uint64(31))
-    whole = (x >> np.uint64(40)).astype(np.float64)  # 24 bits, so exact in float32 too
+    whole = (x >> np.uint64(40)).astype(np.float64)  # 24 bits are exact in float32
     return whole / 2**23 - 1
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Compute the weights of a network of these shapes, by this package's names."""
+    """Compute the weights of a network from its tensor names and shapes."""
     return {name: torch.from_numpy(_weight(name, shape)) for name, shape in shapes.items()}
 
 
@@ -89,9 +89,9 @@ def _weight(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     return np.asarray(values, dtype=np.float32)
 
 
-def picture() -> Image.Image:
-    """Draw the picture for the resize: a slope, stripes, a disc and noise."""
-    width, height = PICTURE
+def sample_image() -> Image.Image:
+    """Draw the image for the resize: a gradient, stripes, a disc and noise."""
+    width, height = IMAGE_SIZE
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     slope = np.stack([x * 255 // (width - 1), y * 255 // (height - 1), (x + y) % 256], axis=2)
     slope[(x // 3 + y // 5) % 4 == 0] //= 3
@@ -101,7 +101,7 @@ def picture() -> Image.Image:
 
 
 def pixels(size: int) -> Tensor:
-    """Make normalised pixels [n, 3, size, size] of coloured squares."""
+    """Compute normalized pixels, float32 [n, 3, size, size], of colored squares."""
     places = size // BLOCK
     squares = noise(f"pixels {size}", IMAGES * 3 * places * places)
     squares = 2 * squares.reshape(IMAGES, 3, places, places)
@@ -110,7 +110,7 @@ def pixels(size: int) -> Tensor:
 
 
 def rows() -> list[list[int]]:
-    """Make token rows of several lengths for the tiny text towers."""
+    """Compute token ids of several lengths for the tiny text towers."""
     made = []
     for n, length in enumerate(TEXT_LENGTHS):
         inner = (noise(f"row {n}", length - 2) + 1) / 2 * (VOCABULARY - 2)
@@ -134,7 +134,7 @@ NETWORKS = {
 
 
 def network(config: NetworkConfig) -> Network:
-    """Build a network with the weights of the formula."""
+    """Build a network with the computed weights."""
     made = on_meta(config)
     shapes = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
     counters = {name for name in shapes if name.endswith("num_batches_tracked")}
@@ -149,15 +149,15 @@ def network(config: NetworkConfig) -> Network:
 
 @cache
 def reference() -> dict[str, Any]:
-    """Read what the reference packages answered."""
+    """Read the stored outputs of the reference packages."""
     document: dict[str, Any] = json.loads((PACKAGE / "reference.json").read_text("utf-8"))
     return document
 
 
 def stages(device: torch.device, dtype: torch.dtype) -> Iterator[Finding]:
-    """Run every stage: tokenizer, resize, and both towers of each network on this device.
+    """Run all stages: tokenizer, resize, and both towers of each network.
 
-    Towers run in float32, and in `dtype` as well where that is another.
+    The towers run on `device`, in float32 and also in `dtype` if it is different.
     """
     yield _guarded("tokenizer", _tokenizer)
     for way in reference()["resize"]:
@@ -173,7 +173,7 @@ def stages(device: torch.device, dtype: torch.dtype) -> Iterator[Finding]:
 
 
 def _guarded(stage: str, run: Callable[[], tuple[str, str]]) -> Finding:
-    """Run a stage; one that raises is off, and the others still run."""
+    """Run a stage; an exception is reported as a problem, and other stages still run."""
     try:
         measured, problem = run()
     except Exception as error:
@@ -187,11 +187,17 @@ def _tokenizer() -> tuple[str, str]:
     for text, ids in stored["texts"].items():
         found = [int(i) for i in tokenizer.encode(text)]
         if found != ids:
-            return "differs", f"{text!r} became {found}, and OpenAI's tokenizer says {ids}"
+            return (
+                "differs",
+                f"{text!r}: expected ids {ids} as from OpenAI's tokenizer, got {found}",
+            )
     text, ids = stored["long"]
     found = tokenizer.rows([text], truncate=True)[0]
     if [int(i) for i in found] != ids:
-        return "differs", f"a text that is too long was not cut as OpenAI's is: {found}"
+        return (
+            "differs",
+            f"truncation of a long text differs from OpenAI's: expected {ids}, got {found}",
+        )
     return f"{len(stored['texts']) + 1} texts, all ids equal", ""
 
 
@@ -199,10 +205,10 @@ def _resize(way: dict[str, Any]) -> tuple[str, str]:
     size, mean, std = way["size"], np.array(way["mean"]), np.array(way["std"])
     expected = np.frombuffer(base64.b64decode(way["levels"]), np.uint8).reshape(size, size, 3)
     preprocess = Preprocess(size, tuple(mean), tuple(std), way["interpolation"], way["resize_mode"])
-    found = (preprocess(picture()).transpose(1, 2, 0) * std + mean) * 255
+    found = (preprocess(sample_image()).transpose(1, 2, 0) * std + mean) * 255
     error = float(np.abs(found - expected).max())
-    measured = f"off by {error:.2f} grey levels at most"
-    return measured, "" if error <= GREY_LEVELS else f"{measured}, {GREY_LEVELS} are allowed"
+    measured = f"largest difference {error:.2f} gray levels"
+    return measured, "" if error <= GRAY_LEVELS else f"{measured}, allowed are {GRAY_LEVELS}"
 
 
 def _tower(name: str, tower: str, device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
@@ -211,27 +217,27 @@ def _tower(name: str, tower: str, device: torch.device, dtype: torch.dtype) -> t
     weights = Weights.of_network(network(config), config)
     engine = Engine(weights, config, device, dtype)
     if tower == "image":
-        # an uneven last batch, as in production
+        # the last batch is smaller, as in production
         found = engine.encode_pixels(pixels(config.vision.image_size), batch_size=2)
     else:
         found = engine.encode_ids(rows(), batch_size=3)
     error = _distance(found.float().cpu(), expected)
     limit = TOLERANCE[str(dtype).removeprefix("torch.")]
-    measured = f"off by {error:.0e} of an embedding's length, at most {limit:.0e} is right"
+    measured = f"differs by {error:.0e} of an embedding's length, limit {limit:.0e}"
     if error <= limit:
         return measured, ""
     plain = _distance(_plain(config, tower), expected)
-    culprit = (
-        f"the plain network is right ({plain:.0e}), so it is the engine on {device.type}"
+    cause = (
+        f"the plain network is correct ({plain:.0e}), so the engine on {device.type} is wrong"
         if plain <= TOLERANCE["float32"]
-        else f"the plain network is off as well ({plain:.0e})"
+        else f"the plain network is wrong too ({plain:.0e})"
     )
-    return measured, f"{measured}, {limit:.0e} is allowed; {culprit}"
+    return measured, f"{measured}; {cause}"
 
 
 @torch.inference_mode()
 def _plain(config: NetworkConfig, tower: str) -> Tensor:
-    """Run a tower without the engine: on the CPU, in float32, one by one."""
+    """Run a tower without the engine: on the CPU, in float32, one input at a time."""
     made = network(config)
     if tower == "image":
         parts = [made.visual(each[None]) for each in pixels(config.vision.image_size)]
@@ -241,6 +247,6 @@ def _plain(config: NetworkConfig, tower: str) -> Tensor:
 
 
 def _distance(found: Tensor, expected: Tensor) -> float:
-    """Return the largest distance of a unit row from its expectation; infinity for NaN."""
+    """Return the largest distance between corresponding rows; infinity for NaN."""
     distances = (found - expected).norm(dim=-1)
     return float(distances.nan_to_num(nan=float("inf")).max())

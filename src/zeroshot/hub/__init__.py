@@ -1,4 +1,4 @@
-"""A model's name becomes verified files on this disk."""
+"""Download model files from the Hugging Face Hub, verify them and cache them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zeroshot.catalog import Entry
 from zeroshot.errors import DownloadError
 from zeroshot.hub.archives import cached_archive, fetch_archive
 from zeroshot.hub.failures import HubUnreachable
-from zeroshot.hub.location import is_offline
+from zeroshot.hub.location import is_offline, strip_copy_hint
 from zeroshot.hub.lockfile import Pin, fetch_pinned, pin, read_lock, write_lock
 from zeroshot.hub.snapshots import Fetched, fetch, fetch_checkpoint
 
@@ -37,10 +37,13 @@ def fetch_entry(
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
 ) -> Path:
-    """Bring a catalogued checkpoint into the cache and return its weights file.
+    """Download a cataloged checkpoint into the cache and return its weights file.
 
-    When no hub answers, the archive at its publisher's own address serves, if the catalogue knows
-    its sha256 and no revision is asked for; from then on it serves without a request.
+    If the Hub is unreachable, the publisher's own archive is downloaded instead. This requires
+    that the catalog has its sha256 and that no revision is given. Later calls then use the cached
+    archive without a request.
+
+    Raises ModelNotFound, ModelAccessDenied, OfflineError, ChecksumError, CacheError, DownloadError.
     """
     offline = offline or is_offline()
     if revision or not entry.url_sha256:
@@ -52,10 +55,12 @@ def fetch_entry(
     try:
         return fetch_checkpoint(entry, cache_dir=cache_dir, offline=offline).weights
     except HubUnreachable as error:
-        log.warning("%s: no hub answers, trying the publisher's own copy", entry.name)
+        log.warning(
+            "%s: the Hub is unreachable; trying the publisher's download instead", entry.name
+        )
         try:
             return fetch_archive(entry.url, entry.url_sha256, cache_dir=cache_dir)
         except DownloadError as second:
             raise DownloadError(
-                f"{error}\nNor did the publisher's own copy come: {second}"
+                f"{strip_copy_hint(str(error))}\nThe publisher's download failed too: {second}"
             ) from second

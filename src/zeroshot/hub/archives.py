@@ -1,4 +1,7 @@
-"""OpenAI's archives from OpenAI's own address, for when no hub answers: resumed and verified."""
+"""Download OpenAI's archives from OpenAI when the Hub is unreachable.
+
+Downloads are resumed after an interruption and verified against their sha256.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,23 @@ from urllib.parse import urlsplit
 
 from zeroshot.errors import ChecksumError, DownloadError, OfflineError
 from zeroshot.hub import checksums, client
-from zeroshot.hub.downloads import check_room
-from zeroshot.hub.failures import CACHE_ERRNO, TRANSIENT_STATUS, cache_error, unresolved
+from zeroshot.hub.downloads import check_free_space
+from zeroshot.hub.failures import (
+    CACHE_ERRNO,
+    TRANSIENT_STATUS,
+    cache_write_error,
+    is_unresolved_host,
+)
 from zeroshot.hub.location import cache_folder
 
-TIMEOUT = 10.0  # seconds without a byte
+TIMEOUT = 10.0  # seconds without data
 CHUNK = 1 << 20  # bytes
 
 log = logging.getLogger("zeroshot")
 
 
 def archive_path(url: str, sha256: str, cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return where an archive lies once fetched: beside the hub's cache, not within it."""
+    """Return the path of a downloaded archive: next to the Hub cache, not inside it."""
     cache = cache_folder(cache_dir)
     folder = cache.parent if cache.name == "hub" else cache
     return folder / "zeroshot" / sha256[:16] / Path(urlsplit(url).path).name
@@ -34,13 +42,13 @@ def archive_path(url: str, sha256: str, cache_dir: str | os.PathLike[str] | None
 def cached_archive(
     url: str, sha256: str, cache_dir: str | os.PathLike[str] | None = None
 ) -> Path | None:
-    """Return an archive that was fetched before, or None; a damaged one counts as none."""
+    """Return a cached archive, or None; a corrupted archive is removed."""
     path = archive_path(url, sha256, cache_dir)
     if not path.is_file():
         return None
-    if not checksums.difference(path, sha256, _stamp(path)):
+    if not checksums.find_mismatch(path, sha256, _stamp(path)):
         return path
-    log.warning("%s: its sha256 is not %s; removed", path, sha256)
+    log.warning("%s: checksum mismatch, expected sha256 %s; file removed", path, sha256)
     with suppress(OSError):
         path.unlink()
     return None
@@ -53,7 +61,10 @@ def fetch_archive(
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
 ) -> Path:
-    """Download an archive of known sha256, continuing where an earlier call was cut off.
+    """Download an archive, verify its sha256 and return its path.
+
+    A download that was interrupted in an earlier call is resumed.
+    `cache_dir` defaults to the Hub cache. `offline=True` allows no request.
 
     Raises DownloadError, ChecksumError, OfflineError, CacheError.
     """
@@ -62,38 +73,45 @@ def fetch_archive(
     path = archive_path(url, sha256, cache_dir)
     if offline:
         raise OfflineError(
-            f"{path}: not in the cache, and offline mode forbids fetching it from {url}; load it "
-            "once online, or copy it there"
+            f"{path}: not in the cache, and offline mode forbids the download from {url}; load the "
+            "model once online, or copy the file to that path"
         )
     if urlsplit(url).scheme not in ("http", "https"):
-        raise DownloadError(f"{url}: wanted an address that begins with https://")
+        raise DownloadError(
+            f"expected a URL that starts with https:// or http://, got {url!r}; correct the URL"
+        )
     partial = path.with_name(f"{path.name}.incomplete")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with client.file_lock(path.with_name(f"{path.name}.lock")):
             if path.is_file():
-                return path  # another process has just brought and verified it
+                return path  # another process has just downloaded and verified it
             for again in (True, False):
                 _download(url, partial)
-                differing = checksums.difference(partial, sha256)
+                differing = checksums.find_mismatch(partial, sha256)
                 if not differing:
                     break
                 partial.unlink()
                 if not again:
                     raise ChecksumError(
-                        f"{url}: what came has sha256 {differing}, twice, wanted {sha256}; a proxy "
-                        "may answer in its stead: try another network",
+                        f"{url}: checksum mismatch after two attempts: expected sha256 {sha256}, "
+                        f"got {differing}; a proxy may alter the download: try another network",
                         expected=sha256,
                         found=differing,
                     )
-                log.warning("%s: what came has sha256 %s; fetching it anew", url, differing)
+                log.warning(
+                    "%s: checksum mismatch: expected sha256 %s, got %s; downloading it again",
+                    url,
+                    sha256,
+                    differing,
+                )
             partial.replace(path)
-            checksums.difference(path, sha256, _stamp(path))  # leaves the stamp
+            checksums.find_mismatch(path, sha256, _stamp(path))  # writes the stamp
             return path
     except OSError as error:
         if isinstance(error, DownloadError) or error.errno not in CACHE_ERRNO:
             raise
-        raise cache_error(error, path.parent) from error
+        raise cache_write_error(error, path.parent) from error
 
 
 def _stamp(path: Path) -> Path:
@@ -101,24 +119,29 @@ def _stamp(path: Path) -> Path:
 
 
 def _download(url: str, partial: Path) -> None:
-    """Append to the partial file until it is complete; give up after tries without progress."""
+    """Append to the partial file until it is complete.
+
+    Raises DownloadError after several attempts without progress.
+    """
     tries = 0
     while True:
         before = _size(partial)
         try:
             if _transfer(url, partial):
                 return
-            error: Exception = ConnectionResetError("the connection ended before the file did")
-        except urllib.error.HTTPError as answer:
-            answer.close()
-            if answer.code == 416 and before:  # the partial file is longer than the archive
+            error: Exception = ConnectionResetError(
+                "the connection closed before the end of the file"
+            )
+        except urllib.error.HTTPError as response:
+            response.close()
+            if response.code == 416 and before:  # the partial file is longer than the archive
                 partial.unlink()
-            elif answer.code not in TRANSIENT_STATUS:
+            elif response.code not in TRANSIENT_STATUS:
                 raise DownloadError(
-                    f"{url}: the answer is {answer.code} {answer.reason}, wanted the archive; see "
-                    "whether a proxy refuses it"
-                ) from answer
-            error = answer
+                    f"{url}: expected the archive, got status {response.code} {response.reason}; "
+                    "check whether a proxy or firewall blocks it"
+                ) from response
+            error = response
         except (OSError, http.client.HTTPException, ValueError) as problem:
             if isinstance(problem, DownloadError):
                 raise
@@ -126,35 +149,36 @@ def _download(url: str, partial: Path) -> None:
                 raise
             error = problem
         tries = 1 if _size(partial) > before else tries + 1
-        if tries >= client.TRIES or (tries > 1 and unresolved(error)):
+        if tries >= client.TRIES or (tries > 1 and is_unresolved_host(error)):
             raise DownloadError(
-                f"{url}: {tries} tries brought nothing more ({error}); check the network "
-                f"and HTTPS_PROXY, or copy that file to {partial.with_suffix('')}"
+                f"{url}: download failed after {tries} attempts without progress ({error}); check "
+                f"the network and HTTPS_PROXY, or copy that file to {partial.with_suffix('')}"
             ) from error
         time.sleep(client.backoff(tries))
 
 
 def _transfer(url: str, partial: Path) -> bool:
-    """Make one request for what is missing; tell whether the file is complete now."""
+    """Request the missing bytes once; return whether the file is complete."""
     from huggingface_hub import constants
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-    quiet = constants.HF_HUB_DISABLE_PROGRESS_BARS or None  # None: where stderr is no terminal
+    quiet = (
+        constants.HF_HUB_DISABLE_PROGRESS_BARS or None
+    )  # None: disabled if stderr is not a terminal
     start = _size(partial)
     headers = {"User-Agent": "zeroshot", **({"Range": f"bytes={start}-"} if start else {})}
     with urllib.request.urlopen(
         urllib.request.Request(url, headers=headers), timeout=TIMEOUT
-    ) as answer:
-        length = answer.headers.get("Content-Length") or ""
+    ) as response:
+        length = response.headers.get("Content-Length") or ""
         if not length.isdecimal():
-            raise ValueError("the answer does not say how long the file is")
-        resumed = answer.status == 206 and (answer.headers.get("Content-Range") or "").startswith(
-            f"bytes {start}-"
-        )
+            raise ValueError("the response has no valid Content-Length")
+        content_range = response.headers.get("Content-Range") or ""
+        resumed = response.status == 206 and content_range.startswith(f"bytes {start}-")
         if not resumed:
             start = 0
         total = start + int(length)
-        check_room(partial.parent, int(length), url)
+        check_free_space(partial.parent, int(length), url)
         with (
             partial.open("ab" if resumed else "wb") as file,
             tqdm(
@@ -166,7 +190,7 @@ def _transfer(url: str, partial: Path) -> bool:
                 disable=quiet,
             ) as progress,
         ):
-            while chunk := answer.read(CHUNK):
+            while chunk := response.read(CHUNK):
                 file.write(chunk)
                 start += len(chunk)
                 progress.update(len(chunk))

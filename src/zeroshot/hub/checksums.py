@@ -1,4 +1,4 @@
-"""Whether a file holds the bytes that were published, asked once and remembered in a stamp."""
+"""Verify files against published hashes, and cache the result in a stamp file."""
 
 from __future__ import annotations
 
@@ -17,55 +17,56 @@ SHA1 = re.compile(r"[0-9a-f]{40}")
 log = logging.getLogger("zeroshot")
 
 
-def difference(path: Path, wanted: str, stamp: Path | None = None) -> str:
-    """Return the file's hash where it is not the wanted one, and nothing where it is.
+def find_mismatch(path: Path, expected: str, stamp: Path | None = None) -> str:
+    """Return the file's hash if it differs from the expected one, else "".
 
-    `wanted` is a sha256, or git's sha1 as hubs publish it of small files. With neither, the file is
-    compared with what its stamp says it was. The stamp spares the next call from reading a file
-    whose size, time and inode are unchanged.
+    `expected` is a sha256, or the git sha1 that the Hub publishes for small files. Otherwise the
+    file is compared with the hash in its stamp. With a stamp, the next call does not read a file
+    whose size, modification time and inode are unchanged. Raises OSError.
     """
-    if SHA1.fullmatch(wanted):
+    if SHA1.fullmatch(expected):
         git, plain = git_sha1(path)
-        return "" if wanted in (git, plain) else git  # some mirrors publish the plain sha1
+        return "" if expected in (git, plain) else git  # some mirrors publish the plain sha1
     seen = _read_stamp(stamp)
-    wanted = wanted if SHA256.fullmatch(wanted) else str(seen.get("sha256", ""))
+    expected = expected if SHA256.fullmatch(expected) else str(seen.get("sha256", ""))
     facts = _facts(path)
     if facts.items() <= seen.items() and SHA256.fullmatch(str(seen.get("sha256"))):
         found = str(seen["sha256"])
-        if found == wanted:
+        if found == expected:
             return ""
     found = files.sha256(path)
-    if wanted and found != wanted:
+    if expected and found != expected:
         return found
     _write_stamp(stamp, facts | {"sha256": found})
     return ""
 
 
 def published_name(path: Path) -> str:
-    """Return the hash by which the hub's cache calls the blob that a snapshot's link points to.
+    """Return the hash that names the blob behind a symlink of the Hub cache.
 
-    Only the link itself is followed: the blob may in turn be a link into a store of other names.
+    Returns "" if the name is not a hash. Only this link is followed, because the blob itself may
+    be a link into another store.
     """
     try:
         name = Path(os.readlink(path)).name
     except OSError:
-        return ""  # a cache without links
+        return ""  # a cache without symlinks
     return name if is_hash(name) else ""
 
 
 def is_hash(text: str) -> bool:
-    """Tell whether this can be a hash that a hub publishes."""
+    """Return whether this is a sha256 or sha1 in hex, as the Hub publishes."""
     return SHA256.fullmatch(text) is not None or SHA1.fullmatch(text) is not None
 
 
 def remove(path: Path) -> bool:
-    """Remove a snapshot's link and the blob behind it; tell whether it is gone."""
+    """Remove a symlink of the Hub cache and its blob; return whether this succeeded."""
     try:
         if path.is_symlink():
             (path.parent / os.readlink(path)).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     except OSError as error:
-        log.warning("%s: cannot be removed: %s", path, error)
+        log.warning("%s: cannot remove the file: %s", path, error)
         return False
     return True
 
@@ -92,5 +93,5 @@ def _write_stamp(stamp: Path | None, document: dict[str, object]) -> None:
         stamp.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(stamp) as temporary:
             temporary.write_text(json.dumps(document), "utf-8")
-    except OSError as error:  # a read-only cache: the file is hashed again next time
-        log.debug("%s: cannot be written: %s", stamp, error)
+    except OSError as error:  # read-only cache: the file is hashed again next time
+        log.debug("%s: cannot write the stamp: %s", stamp, error)

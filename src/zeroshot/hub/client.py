@@ -1,7 +1,7 @@
-"""One file of a hub through huggingface_hub: its cache, its token, our retries, our errors.
+"""Download single files with huggingface_hub, with our own retries and errors.
 
-The client library owns addresses, cache folders, locks and progress bars. It does not retry a
-reset connection or a 5xx answer to a GET, and its exceptions are those of three HTTP libraries.
+huggingface_hub manages URLs, cache folders, locks and progress bars. It does not retry a GET after
+a connection reset or a 5xx response, and it raises exceptions of three HTTP libraries.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from zeroshot import __version__
 from zeroshot.errors import ZeroshotError
 from zeroshot.files import write_atomically
 from zeroshot.hub.failures import (
-    cache_unreadable,
-    not_a_hub,
+    cache_read_error,
+    describe,
+    is_transient,
+    is_wrong_length,
+    not_a_hub_error,
     retry_after,
-    said,
-    transient,
-    translated,
-    wrong_length,
+    translate,
 )
 from zeroshot.hub.location import COMMIT, Location, endpoint, token
 
 ETAG = re.compile(r"[\w-][\w.-]*")
 TRIES = 4
-PAUSE = 1.0  # seconds before the second try; doubles with each, and varies by half either way
+PAUSE = 1.0  # seconds before the second attempt; doubles each time, with 50% jitter
 
 log = logging.getLogger("zeroshot")
 T = TypeVar("T")
@@ -40,16 +40,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Published:
-    """What a hub says of a file before sending it."""
+    """The metadata that the Hub publishes about a file."""
 
     commit: str
     exists: bool
-    etag: str = ""  # sha256 of a large file, git's sha1 of a small one
-    size: int = 0
+    etag: str = ""  # sha256 of a large file, git sha1 of a small one
+    size: int = 0  # bytes
 
 
 def cached(location: Location, name: str) -> Path | bool:
-    """Return a file's path in the cache, False when known to be absent there, True when unknown."""
+    """Look up a file in the cache.
+
+    Returns its path, False if the repository is known not to have it, and True if that is unknown.
+    Raises CacheError.
+    """
     from huggingface_hub import try_to_load_from_cache
 
     try:
@@ -57,12 +61,12 @@ def cached(location: Location, name: str) -> Path | bool:
             location.repository, name, cache_dir=location.cache, revision=location.revision
         )
     except OSError as error:
-        raise cache_unreadable(error, location.folder) from error
+        raise cache_read_error(error, location.folder) from error
     return Path(found) if isinstance(found, str) else found is None
 
 
-def known_commit(location: Location) -> str | None:
-    """Return the commit that the cache holds for a branch or tag."""
+def cached_commit(location: Location) -> str | None:
+    """Return the cached commit of a branch or tag, or None."""
     try:
         commit = (location.folder / "refs" / location.revision).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -70,23 +74,26 @@ def known_commit(location: Location) -> str | None:
     return commit if COMMIT.fullmatch(commit) else None
 
 
-def remember_commit(location: Location, commit: str) -> None:
-    """Note in the cache which commit a branch or tag is at; a read-only cache is left alone."""
+def store_commit(location: Location, commit: str) -> None:
+    """Write the commit of a branch or tag to the cache, unless it is read-only."""
     ref = location.folder / "refs" / location.revision
     try:
         ref.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(ref) as temporary:
             temporary.write_text(commit, "utf-8")
     except OSError as error:
-        log.debug("%s: %s is not remembered: %s", location, commit, error)
+        log.debug("%s: cannot cache the commit %s: %s", location, commit, error)
 
 
 def head(location: Location, name: str, *, patient: bool = True) -> Published:
-    """Ask what the hub publishes of a file: one request, more only when that fails."""
+    """Request the metadata of a file: one request, and retries only if it fails.
+
+    `patient=False` disables the retries. Raises ZeroshotError.
+    """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
-    def ask() -> Published:
+    def request() -> Published:
         url = hf_hub_url(location.repository, name, revision=location.revision, endpoint=endpoint())
         try:
             facts = get_hf_file_metadata(
@@ -101,22 +108,26 @@ def head(location: Location, name: str, *, patient: bool = True) -> Published:
             headers = getattr(getattr(error, "response", None), "headers", {})
             return Published(headers.get("X-Repo-Commit") or "", exists=False)
         if not COMMIT.fullmatch(facts.commit_hash or ""):
-            raise not_a_hub(location, "its answer names no commit")
-        if not ETAG.fullmatch(facts.etag or ""):  # the client makes a file name of it
-            raise not_a_hub(location, f"its answer has the ETag {facts.etag!r}, wanted a hash")
+            raise not_a_hub_error(location, "its response has no commit")
+        if not ETAG.fullmatch(facts.etag or ""):  # the client uses it as a file name
+            raise not_a_hub_error(location, f"expected a hash as ETag, got {facts.etag!r}")
         return Published(facts.commit_hash or "", True, facts.etag or "", facts.size or 0)
 
-    return _tried(ask, location, name, tries=TRIES if patient else 1)
+    return _retry(request, location, name, tries=TRIES if patient else 1)
 
 
 def download(location: Location, name: str, *, force: bool = False) -> Path | None:
-    """Bring one file into the cache, or return None when the repository has none of that name."""
+    """Download one file into the cache and return its path.
+
+    Returns None if the repository has no such file. `force=True` downloads the file
+    again even if it is cached. Raises ZeroshotError.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     fresh = force
 
-    def bring() -> Path | None:
+    def attempt() -> Path | None:
         nonlocal fresh
         try:
             return Path(
@@ -137,35 +148,39 @@ def download(location: Location, name: str, *, force: bool = False) -> Path | No
         except EntryNotFoundError:
             return None
         except OSError as error:
-            # Left to itself, client 1.x continues an unfinished file that is too long, for ever.
-            fresh = fresh or wrong_length(error)
+            # huggingface_hub 1.x would otherwise retry to resume an oversized partial file forever.
+            fresh = fresh or is_wrong_length(error)
             raise
 
-    return _tried(bring, location, name, tries=TRIES)
+    return _retry(attempt, location, name, tries=TRIES)
 
 
 def backoff(attempt: int) -> float:
-    """Return how many seconds to wait after this many tries; jitter keeps clients apart."""
-    return PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311, no secret
+    """Return the seconds to wait after this many attempts.
+
+    The random jitter prevents clients from retrying at the same time.
+    """
+    return PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311, not for security
 
 
 def file_lock(path: Path) -> AbstractContextManager[object]:
-    """Let one process at a time through, where the file system knows locks."""
+    """Lock a path for one process at a time, if the file system supports locks."""
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     return cast(AbstractContextManager[object], WeakFileLock(path))
 
 
-def _tried(act: Callable[[], T], location: Location, name: str, *, tries: int) -> T:
+def _retry(act: Callable[[], T], location: Location, name: str, *, tries: int) -> T:
+    """Call `act` up to `tries` times, and translate the last exception."""
     for attempt in range(1, tries + 1):
         try:
             return act()
         except ZeroshotError:
             raise
         except Exception as error:
-            if attempt == tries or not transient(error, attempt):
-                raise translated(error, location, name) from error
+            if attempt == tries or not is_transient(error, attempt):
+                raise translate(error, location, name) from error
             pause = max(backoff(attempt), retry_after(error))
-            log.info("%s: %s: %s; trying again in %.1f s", location, name, said(error), pause)
+            log.info("%s: %s: %s; retrying in %.1f s", location, name, describe(error), pause)
             time.sleep(pause)
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")

@@ -1,4 +1,4 @@
-"""Files of one commit, brought into the cache with the hash that was published, or refused."""
+"""Download the files of one commit into the cache and verify their hashes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from pathlib import Path
 from zeroshot.errors import CacheError, ChecksumError, ModelNotFound, OfflineError, ZeroshotError
 from zeroshot.hub import checksums, client
 from zeroshot.hub.client import Published
-from zeroshot.hub.failures import cache_unreadable
-from zeroshot.hub.location import Location, by_hand
+from zeroshot.hub.failures import cache_read_error
+from zeroshot.hub.location import Location, manual_copy_hint
 
-OURS = ".zeroshot"  # our folder within a repository's, for stamps
-ORPHANED = 24 * 3600.0  # seconds since an unfinished download last grew
+STAMPS = ".zeroshot"  # folder of the stamps, inside the cache folder of a repository
+ORPHAN_AGE = 24 * 3600.0  # seconds since the last write to an unfinished download
 
 log = logging.getLogger("zeroshot")
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """What is needed to bring files of one commit, and how."""
+class Downloader:
+    """Downloads files of one commit and verifies them."""
 
     location: Location  # at a commit
-    sha256: dict[str, str]  # what the caller knows
+    sha256: dict[str, str]  # expected hashes by file name, given by the caller
     offline: bool
-    known: dict[str, Published]  # what the hub has said already
+    known: dict[str, Published]  # metadata that was requested before
 
-    def bring(self, names: Sequence[str]) -> dict[str, Path]:
-        """Return the verified files of these names, less those that the repository lacks."""
+    def fetch(self, names: Sequence[str]) -> dict[str, Path]:
+        """Return the verified files by name, without those that the repository lacks.
+
+        Raises ChecksumError, CacheError, ModelNotFound, DownloadError.
+        """
         states = {name: client.cached(self.location, name) for name in names}
         found = {name: path for name, path in states.items() if isinstance(path, Path)}
         published: dict[str, Published] = {}
@@ -41,43 +44,45 @@ class Delivery:
                 if facts.exists:
                     published[name] = facts
                 else:
-                    client.download(self.location, name)  # lets the client note that there is none
+                    client.download(
+                        self.location, name
+                    )  # so that the client caches that the file is missing
             if published:
-                self._make_ready(published)
+                self._check_before_download(published)
             for name in published:
                 path = client.download(self.location, name)
                 if path is None:
-                    raise self.absent(name)
+                    raise self.missing_error(name)
                 found[name] = path
         for name, path in found.items():
             self._verify(name, path, published.get(name))
         return {name: found[name] for name in names if name in found}
 
-    def absent(self, name: str) -> ZeroshotError:
-        """Return the error of a file that is not to be had."""
+    def missing_error(self, name: str) -> ZeroshotError:
+        """Return the error for a file that is not available."""
         if self.offline:
             return OfflineError(
                 f"{self.location}: {name} is not in the cache {self.location.cache}, and offline "
-                "mode "
-                f"forbids fetching it; load it once online, or set HF_HOME to the cache that holds "
-                f"it. {by_hand(self.location)}"
+                "mode forbids the download; load the model once online, or set HF_HOME to a cache "
+                f"that has it. {manual_copy_hint(self.location)}"
             )
         return ModelNotFound(
-            f"{self.location} holds no {name}; it is not a CLIP of a known layout, or its files "
-            "bear "
-            "other names: fetch them with `hf download`, and load the weights file by its path"
+            f"{self.location} has no file {name}; expected a CLIP checkpoint in a supported "
+            "layout. If its files have other names, try `hf download` and load the weights file by "
+            "its path"
         )
 
-    def _make_ready(self, published: Mapping[str, Published]) -> None:
-        """Before anything is fetched: do the hashes agree, and does it fit on the disk?"""
+    def _check_before_download(self, published: Mapping[str, Published]) -> None:
+        """Check the published hashes and the free disk space before any download."""
         for name, facts in published.items():
-            wanted = self.sha256.get(name, "")
-            if wanted and checksums.SHA256.fullmatch(facts.etag) and wanted != facts.etag:
+            expected = self.sha256.get(name, "")
+            if expected and checksums.SHA256.fullmatch(facts.etag) and expected != facts.etag:
                 raise ChecksumError(
-                    f"{self.location}: the hub publishes {name} with sha256 {facts.etag}, wanted "
-                    f"{wanted}; it is another file than the one that was catalogued or locked, and "
-                    "was not fetched: name the commit that had it as revision, or lock anew",
-                    expected=wanted,
+                    f"{self.location}: checksum mismatch for {name}: expected sha256 {expected}, "
+                    f"but the Hub publishes {facts.etag}. The file has changed since it was "
+                    "cataloged or locked and was not downloaded; pass the commit that had it as "
+                    "`revision`, or run `zeroshot lock` again",
+                    expected=expected,
                     found=facts.etag,
                 )
         blobs = self.location.folder / "blobs"
@@ -86,116 +91,131 @@ class Delivery:
             for facts in published.values()
             if not (facts.etag and (blobs / facts.etag).exists())
         )
-        check_room(self.location.cache, needed, str(self.location))
+        check_free_space(self.location.cache, needed, str(self.location))
         remove_orphans(blobs)
 
     def _verify(self, name: str, path: Path, published: Published | None) -> None:
-        """Compare a file with its published hash, fetching it anew once, then with the caller's."""
+        """Compare a file with its published hash, then with the caller's hash.
+
+        A file that differs from its published hash is downloaded again once.
+        """
         link = checksums.published_name(path)
-        stamp = self.location.folder / OURS / (link or f"{self.location.revision}-{_flat(name)}")
-        wanted = self.sha256.get(name, "")
+        stamp = (
+            self.location.folder / STAMPS / (link or f"{self.location.revision}-{_flatten(name)}")
+        )
+        expected = self.sha256.get(name, "")
         etag = link or (published.etag if published else "")
         if not checksums.is_hash(etag):
-            etag = wanted
+            etag = expected
         if published and not etag:
             log.warning(
-                "%s: the hub publishes no hash of %s, so its content cannot be verified; "
-                "`zeroshot lock` writes one down",
+                "%s: the Hub publishes no hash of %s, so its content cannot be verified; "
+                "run `zeroshot lock` to record one",
                 self.location,
                 name,
             )
-        found = _difference(path, etag, stamp)
+        found = _find_mismatch(path, etag, stamp)
         if found:
-            path = self._fetch_anew(name, path, etag, found, stamp)
-        if wanted and wanted != etag:
-            found = _difference(path, wanted, stamp)
+            path = self._redownload(name, path, etag, found, stamp)
+        if expected and expected != etag:
+            found = _find_mismatch(path, expected, stamp)
             if found:
                 raise ChecksumError(
-                    f"{self.location}: {name} has sha256 {found}, and so the hub published it, "
-                    "wanted "
-                    f"{wanted}; it is another file than the one that was catalogued or locked: "
-                    "name the commit that had it as revision, or lock anew",
-                    expected=wanted,
+                    f"{self.location}: checksum mismatch for {name}: expected sha256 {expected}, "
+                    f"got {found}, which the Hub published. The file has changed since it was "
+                    "cataloged or locked; pass the commit that had it as `revision`, or run "
+                    "`zeroshot lock` again",
+                    expected=expected,
                     found=found,
                 )
 
-    def _fetch_anew(self, name: str, path: Path, wanted: str, found: str, stamp: Path) -> Path:
-        """Replace a file that is not what was published, or remove it from the cache."""
+    def _redownload(self, name: str, path: Path, expected: str, found: str, stamp: Path) -> Path:
+        """Download a corrupted file again; remove it from the cache if that fails."""
         if self.offline:
             gone = checksums.remove(path)
-            raise self._damaged(name, wanted, found, gone, "Offline mode forbids fetching it anew")
+            reason = "Offline mode forbids another download"
+            raise self._mismatch_error(name, expected, found, gone, reason)
         log.warning(
-            "%s: %s has hash %s, wanted %s; fetching it anew", self.location, name, found, wanted
+            "%s: checksum mismatch for %s: expected %s, got %s; downloading it again",
+            self.location,
+            name,
+            expected,
+            found,
         )
         try:
-            check_room(self.location.cache, path.stat().st_size, str(self.location))
+            check_free_space(self.location.cache, path.stat().st_size, str(self.location))
             if not path.is_symlink():
-                checksums.remove(path)  # the client would leave a copy as it is
+                checksums.remove(path)  # the client would not replace a copy
             again = client.download(self.location, name, force=True)
         except ZeroshotError:
             checksums.remove(path)
             raise
         if again is None:
             checksums.remove(path)
-            raise self.absent(name)
-        found = _difference(again, wanted, stamp)
+            raise self.missing_error(name)
+        found = _find_mismatch(again, expected, stamp)
         if found:
             gone = checksums.remove(again)
-            raise self._damaged(name, wanted, found, gone, "A second try brought no better one")
+            reason = "A second download had the same problem"
+            raise self._mismatch_error(name, expected, found, gone, reason)
         return again
 
-    def _damaged(self, name: str, wanted: str, found: str, gone: bool, why: str) -> ChecksumError:
-        kind = "sha256" if checksums.SHA256.fullmatch(wanted) else "git sha1"
+    def _mismatch_error(
+        self, name: str, expected: str, found: str, gone: bool, reason: str
+    ) -> ChecksumError:
+        kind = "sha256" if checksums.SHA256.fullmatch(expected) else "git sha1"
         state = (
-            "was removed from" if gone else f"must be removed by hand ({self.location.folder}) from"
+            "It was removed from the cache"
+            if gone
+            else f"It could not be removed: delete {self.location.folder}"
         )
         return ChecksumError(
-            f"{self.location}: {name} has {kind} {found}, wanted {wanted}: it was damaged or "
-            "altered "
-            f"on its way or on the disk, and {state} the cache. {why}; try another network, or "
-            "another mirror in HF_ENDPOINT",
-            expected=wanted,
+            f"{self.location}: checksum mismatch for {name}: expected {kind} {expected}, got "
+            f"{found}. The file was corrupted or altered in transit or on disk. {state}. "
+            f"{reason}; try another network, or another mirror in HF_ENDPOINT",
+            expected=expected,
             found=found,
         )
 
 
-def _difference(path: Path, wanted: str, stamp: Path) -> str:
-    """Compare as `checksums.difference` does; a file that cannot be read is the cache's fault."""
+def _find_mismatch(path: Path, expected: str, stamp: Path) -> str:
+    """Call `checksums.find_mismatch`; raise CacheError for an unreadable file."""
     try:
-        return checksums.difference(path, wanted, stamp)
+        return checksums.find_mismatch(path, expected, stamp)
     except OSError as error:
-        raise cache_unreadable(error, path) from error
+        raise cache_read_error(error, path) from error
 
 
-def _flat(name: str) -> str:
+def _flatten(name: str) -> str:
     return name.replace("/", "--")
 
 
-def check_room(cache: Path, needed: int, what: str) -> None:
-    """Raise CacheError unless as many bytes are free where the cache lies."""
+def check_free_space(cache: Path, needed: int, what: str) -> None:
+    """Raise CacheError if the disk of the cache has fewer than `needed` free bytes."""
     try:
         folder = next(folder for folder in (cache, *cache.parents) if folder.exists())
         free = shutil.disk_usage(folder).free
-    except OSError as error:  # then the download itself will say what is wrong
-        log.debug("%s: free space is unknown: %s", cache, error)
+    except OSError as error:  # the download itself will report the problem
+        log.debug("%s: cannot determine the free space: %s", cache, error)
         return
     if needed > free:
         raise CacheError(
-            f"{cache}: {what} needs {_bytes(needed)} and {_bytes(free)} is free there; make room, "
-            "or set HF_HOME (or cache_dir) to a folder with more"
+            f"{cache}: not enough disk space: {what} needs {_format_bytes(needed)}, "
+            f"{_format_bytes(free)} is free; free up space, or set HF_HOME (or cache_dir) to a "
+            "folder on a larger disk"
         )
 
 
 def remove_orphans(blobs: Path) -> None:
-    """Remove what killed downloads of this repository left a day ago or earlier."""
+    """Remove unfinished downloads of this repository that are older than a day."""
     for orphan in blobs.glob("*.incomplete"):
         try:
-            if time.time() - orphan.stat().st_mtime > ORPHANED:
+            if time.time() - orphan.stat().st_mtime > ORPHAN_AGE:
                 orphan.unlink()
-                log.info("%s: left by a download that was cut off; removed", orphan)
+                log.info("%s: removed a stale unfinished download", orphan)
         except OSError as error:
-            log.debug("%s: cannot be removed: %s", orphan, error)
+            log.debug("%s: cannot remove the file: %s", orphan, error)
 
 
-def _bytes(number: int) -> str:
+def _format_bytes(number: int) -> str:
     return f"{number / 1e9:.2f} GB" if number >= 1e8 else f"{number / 1e6:.2f} MB"

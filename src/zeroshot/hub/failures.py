@@ -1,4 +1,4 @@
-"""What can go wrong between here and a hub, as errors of ours that say what to do."""
+"""Translate exceptions of huggingface_hub into zeroshot errors with advice."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from zeroshot.errors import (
     ModelNotFound,
     ZeroshotError,
 )
-from zeroshot.hub.location import Location, by_hand, endpoint, token
+from zeroshot.hub.location import Location, endpoint, manual_copy_hint, token
 
 TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 HOPELESS = {"ProxyError", "UnsupportedProtocol", "TooManyRedirects", "DecodingError"}
-PATIENCE = 30.0  # seconds, the longest Retry-After that is waited for
-# What the file system says when the cache is at fault, not the network.
+PATIENCE = 30.0  # seconds, the longest Retry-After that is respected
+# Error numbers of the file system: the cache is the cause, not the network.
 CACHE_ERRNO = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,
     errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.EMFILE, errno.ENOENT,
@@ -26,45 +26,51 @@ CACHE_ERRNO = {
 
 
 class HubUnreachable(DownloadError):
-    """No hub answered: no network, a server that is down, or something that is not a hub."""
+    """The Hub is unreachable.
+
+    There is no network, the server is down, or it is not a Hugging Face Hub.
+    """
 
 
-def transient(error: Exception, attempt: int) -> bool:
-    """Whether another try may help; what the client itself has retried is not tried again."""
+def is_transient(error: Exception, attempt: int) -> bool:
+    """Return whether another attempt may help, after `attempt` attempts.
+
+    Requests that huggingface_hub itself has retried are not repeated.
+    """
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    error = _cause_of_force(error)
-    transport = HfHubHTTPError.__mro__[1]  # HTTPError of whichever HTTP library the client uses
+    error = _unwrap_forced(error)
+    transport = HfHubHTTPError.__mro__[1]  # HTTPError of the HTTP library that the client uses
     if isinstance(error, LocalEntryNotFoundError):
         return False
     if isinstance(error, HfHubHTTPError):
-        return status_of(error) in (*TRANSIENT_STATUS, 416) or _refused_by_storage(error)
-    if type(error).__name__.endswith("Timeout") or unresolved(error):
+        return http_status(error) in (*TRANSIENT_STATUS, 416) or _is_storage_refusal(error)
+    if type(error).__name__.endswith("Timeout") or is_unresolved_host(error):
         return attempt == 1
     if isinstance(error, transport):
         return type(error).__name__ not in HOPELESS and "CERTIFICATE" not in str(error)
     if isinstance(error, OSError):
-        return wrong_length(error) if error.errno is None else error.errno not in CACHE_ERRNO
+        return is_wrong_length(error) if error.errno is None else error.errno not in CACHE_ERRNO
     return False
 
 
-def unresolved(error: BaseException | None) -> bool:
-    """Whether the name of the host was not found: without a network that stays so."""
+def is_unresolved_host(error: BaseException | None) -> bool:
+    """Return whether the host name could not be resolved, as without a network."""
     while error is not None:
         if isinstance(error, socket.gaierror):
             return True
-        reason = getattr(error, "reason", None)  # urllib wraps what went wrong
+        reason = getattr(error, "reason", None)  # urllib wraps the cause
         error = reason if isinstance(reason, OSError) else error.__cause__ or error.__context__
     return False
 
 
-def wrong_length(error: Exception) -> bool:
-    """Whether fewer or more bytes came than were announced, or than could be continued."""
-    return "Consistency check" in str(error) or status_of(error) == 416
+def is_wrong_length(error: Exception) -> bool:
+    """Return whether a download has the wrong length or cannot be resumed."""
+    return "Consistency check" in str(error) or http_status(error) == 416
 
 
-def _cause_of_force(error: Exception) -> Exception:
-    """Return what kept the client from a forced download, which it reports as a ValueError."""
+def _unwrap_forced(error: Exception) -> Exception:
+    """Return the cause of the ValueError that a failed forced download raises."""
     return (
         error.__cause__
         if isinstance(error.__cause__, Exception) and type(error) is ValueError
@@ -72,164 +78,169 @@ def _cause_of_force(error: Exception) -> Exception:
     )
 
 
-def translated(error: Exception, location: Location, name: str) -> ZeroshotError:
-    """Turn any exception of the client into one of ours that says what to do."""
-    from huggingface_hub import errors as theirs
+def translate(error: Exception, location: Location, name: str) -> ZeroshotError:
+    """Translate any exception of the client into an error with advice."""
+    from huggingface_hub import errors as hub_errors
 
-    here = f"{location}: {name}"
-    error = _cause_of_force(error)
-    if isinstance(error, theirs.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # what kept the client from asking
-    if isinstance(error, theirs.FileMetadataError):
-        return not_a_hub(location, str(error))
-    if isinstance(error, theirs.GatedRepoError):
+    prefix = f"{location}: {name}"
+    error = _unwrap_forced(error)
+    if isinstance(error, hub_errors.LocalEntryNotFoundError) and isinstance(
+        error.__cause__, Exception
+    ):
+        error = error.__cause__  # the reason why the request failed
+    if isinstance(error, hub_errors.FileMetadataError):
+        return not_a_hub_error(location, str(error))
+    if isinstance(error, hub_errors.GatedRepoError):
         return ModelAccessDenied(
             f"{location.repository} is gated: accept its terms at "
-            f"{endpoint()}/{location.repository}, "
-            f"then set HF_TOKEN or log in with `hf auth login`{_withheld()}"
+            f"{endpoint()}/{location.repository}, then set HF_TOKEN or log in with "
+            f"`hf auth login`{_login_hint()}"
         )
-    if isinstance(error, theirs.RevisionNotFoundError):
+    if isinstance(error, hub_errors.RevisionNotFoundError):
         return ModelNotFound(
-            f"{location.repository} has no revision {location.revision!r}; name one of those "
-            "listed at "
-            f"{endpoint()}/{location.repository}/commits/main, or none for the latest"
+            f"{location.repository} has no revision {location.revision!r}; use a revision listed "
+            f"at {endpoint()}/{location.repository}/commits/main, or omit it for the latest"
         )
-    if isinstance(error, theirs.RepositoryNotFoundError):
+    if isinstance(error, hub_errors.RepositoryNotFoundError):
         return ModelNotFound(
             f"{endpoint()} has no repository {location.repository!r}, or it is private: check the "
-            f"name, and for a private one set HF_TOKEN or log in with `hf auth login`{_withheld()}"
+            "name; for a private repository set HF_TOKEN or log in with "
+            f"`hf auth login`{_login_hint()}"
         )
-    if isinstance(error, theirs.HfHubHTTPError):
-        return _refused(error, location, name)
+    if isinstance(error, hub_errors.HfHubHTTPError):
+        return _translate_status(error, location, name)
     if isinstance(error, OSError) and error.errno in CACHE_ERRNO:
-        return cache_error(error, location.cache)
-    if isinstance(error, OSError) and wrong_length(error):
+        return cache_write_error(error, location.cache)
+    if isinstance(error, OSError) and is_wrong_length(error):
         return DownloadError(
-            f"{here}: at every try fewer or more bytes came than {endpoint()} announced; the "
-            "connection is cut or a proxy alters files: try again later or elsewhere. "
-            f"{by_hand(location)}"
+            f"{prefix}: the length of every download differs from the one that {endpoint()} "
+            "announced; the connection is interrupted or a proxy alters files: try again later or "
+            "on another network. "
+            f"{manual_copy_hint(location)}"
         )
-    kind, words = type(error).__name__, said(error)
+    kind, words = type(error).__name__, describe(error)
     if kind == "ProxyError":
-        advice = "the proxy refuses: check HTTPS_PROXY and NO_PROXY"
+        advice = "the proxy refuses the connection: check HTTPS_PROXY and NO_PROXY"
     elif "CERTIFICATE" in words:
         advice = (
-            "a company's proxy often signs with its own certificate: put it in a file and name "
-            "that in SSL_CERT_FILE"
+            "a company proxy often uses its own certificate: save it to a file and set "
+            "SSL_CERT_FILE to its path"
         )
     elif isinstance(error, ValueError | TypeError) or kind in ("InvalidURL", "UnsupportedProtocol"):
         return DownloadError(
-            f"{here}: cannot be fetched from {endpoint()} ({words}); check HF_ENDPOINT and "
-            f"HTTPS_PROXY. {by_hand(location)}"
+            f"{prefix}: cannot download from {endpoint()} ({words}); check HF_ENDPOINT and "
+            f"HTTPS_PROXY. {manual_copy_hint(location)}"
         )
     else:
         advice = "check the network, or set HF_ENDPOINT to a mirror"
     return HubUnreachable(
-        f"{here} is not in the cache {location.cache}, and {endpoint()} did not deliver it "
-        f"({words}); "
-        f"{advice}. {by_hand(location)}"
+        f"{prefix} is not cached in {location.cache}, and the download from {endpoint()} failed "
+        f"({words}); {advice}. {manual_copy_hint(location)}"
     )
 
 
-def _refused(error: Exception, location: Location, name: str) -> ZeroshotError:
-    """Translate an answer of 400 or more that is not about a missing or gated thing."""
-    status = status_of(error)
-    here = f"{location}: {name}"
-    if _refused_by_storage(error):
+def _translate_status(error: Exception, location: Location, name: str) -> ZeroshotError:
+    """Translate an HTTP status that is not about a missing or gated repository."""
+    status = http_status(error)
+    prefix = f"{location}: {name}"
+    if _is_storage_refusal(error):
         return DownloadError(
-            f"{here}: the storage that {endpoint()} points to refuses ({status}) at every try; "
-            f"try again later, or check whether a firewall lets it through. {by_hand(location)}"
+            f"{prefix}: the storage server of {endpoint()} refuses every request ({status}); try "
+            "again later, or check whether a firewall blocks it. "
+            f"{manual_copy_hint(location)}"
         )
     if status == 401:
         return ModelAccessDenied(
-            f"{here}: {endpoint()} does not accept the token (401): it is wrong or expired; set "
+            f"{prefix}: {endpoint()} rejects the token (401): it is invalid or expired; set "
             "HF_TOKEN to a new one, unset it for a public model, or run `hf auth login`"
         )
     if status == 403:
         return ModelAccessDenied(
-            f"{here}: {endpoint()} forbids access (403): check that the token may read "
-            f"{location.repository}, and that no firewall refuses the address{_withheld()}"
+            f"{prefix}: {endpoint()} denies access (403): check that the token can read "
+            f"{location.repository}, and that no firewall blocks the URL{_login_hint()}"
         )
     if status == 407:
         return HubUnreachable(
-            f"{here}: a proxy wants to be told who asks (407); put user and password into "
-            f"HTTPS_PROXY. {by_hand(location)}"
+            f"{prefix}: the proxy requires authentication (407); set the user name and password in "
+            f"HTTPS_PROXY. {manual_copy_hint(location)}"
         )
     if status == 429:
         return DownloadError(
-            f"{here}: {endpoint()} has had too many requests from this address (429); wait some "
-            "minutes, and set HF_TOKEN: who is logged in may ask more"
+            f"{prefix}: {endpoint()} received too many requests from this IP address (429); try "
+            "again in a few minutes, and set HF_TOKEN: the limit is higher for authenticated users"
         )
     if status >= 500 or status == 408:
         return HubUnreachable(
-            f"{here}: {endpoint()} answers {status} at every try; it is out of order: try again "
-            f"later, or set HF_ENDPOINT to a mirror. {by_hand(location)}"
+            f"{prefix}: {endpoint()} is unavailable (status {status} at every attempt); try again "
+            f"later, or set HF_ENDPOINT to a mirror. {manual_copy_hint(location)}"
         )
     return DownloadError(
-        f"{here}: {endpoint()} answers {status}, wanted the file; check HF_ENDPOINT and proxies. "
-        f"{by_hand(location)}"
+        f"{prefix}: expected the file from {endpoint()}, got status {status}; check HF_ENDPOINT "
+        f"and the proxy settings. {manual_copy_hint(location)}"
     )
 
 
-def _refused_by_storage(error: Exception) -> bool:
-    """Whether the signed address of a large file was refused; asking anew brings a fresh one."""
+def _is_storage_refusal(error: Exception) -> bool:
+    """Return whether the signed URL of a large file was refused.
+
+    Another request to the Hub returns a new signed URL.
+    """
     address = str(getattr(getattr(error, "response", None), "url", ""))
-    return status_of(error) in (401, 403) and not address.startswith(endpoint())
+    return http_status(error) in (401, 403) and not address.startswith(endpoint())
 
 
-def not_a_hub(location: Location, why: str) -> HubUnreachable:
-    """Return the error of an answer that lacks what every hub says."""
+def not_a_hub_error(location: Location, why: str) -> HubUnreachable:
+    """Return the error for a response that is not from a Hub."""
     return HubUnreachable(
-        f"{location}: what answers at {endpoint()} is not a hub ({why}); a proxy or a login page "
-        "may "
-        "stand in between: open that address in a browser, or correct HF_ENDPOINT. "
-        f"{by_hand(location)}"
+        f"{location}: the server at {endpoint()} is not a Hugging Face Hub ({why}); the response "
+        "may come from a proxy or login page: check that URL in a browser, or correct HF_ENDPOINT. "
+        f"{manual_copy_hint(location)}"
     )
 
 
-def cache_error(error: OSError, cache: Path) -> CacheError:
-    """Translate what the file system said while the cache was written."""
+def cache_write_error(error: OSError, cache: Path) -> CacheError:
+    """Translate an error of the file system while writing the cache."""
     what = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return CacheError(
-            f"{cache}: the disk is full ({what}); make room, or set HF_HOME (or cache_dir) to a "
-            "folder with more"
+            f"{cache}: the disk is full ({what}); free up space, or set HF_HOME (or cache_dir) to "
+            "a folder on a larger disk"
         )
     return CacheError(
-        f"{error.filename or cache}: cannot be written ({what}), so nothing new fits into the "
-        f"cache {cache}; set HF_HOME (or cache_dir) to a folder of yours"
+        f"{error.filename or cache}: cannot write to the cache {cache} ({what}); fix its "
+        "permissions, or set HF_HOME (or cache_dir) to a writable folder"
     )
 
 
-def cache_unreadable(error: OSError, path: Path) -> CacheError:
-    """Translate what the file system said while the cache was read."""
+def cache_read_error(error: OSError, path: Path) -> CacheError:
+    """Translate an error of the file system while reading the cache."""
     return CacheError(
-        f"{error.filename or path}: is in the cache and cannot be read "
-        f"({error.strerror or error}); mend its permissions, or set HF_HOME (or cache_dir) to a "
-        "folder of yours"
+        f"{error.filename or path}: cannot read this file of the cache "
+        f"({error.strerror or error}); fix its permissions, or set HF_HOME (or cache_dir) to a "
+        "readable folder"
     )
 
 
-def _withheld() -> str:
-    """Explain, at a mirror, why a login was not used."""
+def _login_hint() -> str:
+    """Explain why the stored login is not sent to a mirror; empty at huggingface.co."""
     if token() is not False:
         return ""
-    return f" (a login made for huggingface.co is not sent to {endpoint()}; HF_TOKEN is)"
+    return f" (the login for huggingface.co is not sent to {endpoint()}; HF_TOKEN is)"
 
 
-def status_of(error: Exception) -> int:
-    """Return the HTTP status of an answer that became an exception, or 0."""
+def http_status(error: Exception) -> int:
+    """Return the HTTP status of an exception, or 0."""
     return int(getattr(getattr(error, "response", None), "status_code", 0))
 
 
 def retry_after(error: Exception) -> float:
-    """Return how many seconds the server asks us to wait, within reason."""
+    """Return the seconds of the Retry-After header, at most PATIENCE, or 0."""
     headers = getattr(getattr(error, "response", None), "headers", {})
     value = str(headers.get("Retry-After") or "")
     return min(float(value), PATIENCE) if value.isdecimal() else 0.0
 
 
-def said(error: Exception) -> str:
-    """Return an exception's kind and words in one short line."""
+def describe(error: Exception) -> str:
+    """Return the type and message of an exception in one line of limited length."""
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text[:100]}" if text else type(error).__name__

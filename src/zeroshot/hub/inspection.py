@@ -1,4 +1,4 @@
-"""The state of what is in the hub's cache: which checkpoints, whole or not, verified or not.
+"""Report which cataloged checkpoints are cached, complete and verified.
 
 Nothing is downloaded or changed.
 """
@@ -18,30 +18,31 @@ from zeroshot.weight_files import SUFFIXES
 
 @dataclass(frozen=True)
 class Cached:
-    """One repository's files in the cache, or one archive of a publisher."""
+    """One repository's files in the cache, or one archive from a publisher."""
 
     entry: Entry
     repository: str  # or the archive's file name
     path: Path  # its folder, or the archive
-    size: int = 0  # bytes of its weights
-    commits: tuple[str, ...] = ()  # that have weights here
-    broken: str = ""  # name of a file whose link leads nowhere
-    unfinished: int = 0  # downloads
-    damaged: str = ""  # what is wrong with a file's content, in words
-    verified: int = 0  # files whose content was compared with a published hash
-    unverified: int = 0  # files of unknown hash
+    size: int = 0  # bytes of the weights files
+    commits: tuple[str, ...] = ()  # commits with cached weights
+    broken: str = ""  # name of a file with a broken symlink
+    unfinished: int = 0  # number of unfinished downloads
+    damaged: str = ""  # message about a corrupted file
+    verified: int = 0  # number of files that match a published hash
+    unverified: int = 0  # number of files without a published hash
 
     @property
     def is_archive(self) -> bool:
-        """Whether it came from the publisher's own address."""
+        """Whether it was downloaded from the publisher instead of the Hub."""
         return not self.commits and self.path.is_file()
 
 
 def cached_checkpoints(entry: Entry, *, verify: bool = False) -> list[Cached]:
-    """Return what the cache holds of a catalogued checkpoint; with `verify` files are hashed.
+    """Return the cached copies of a cataloged checkpoint.
 
-    Correct files have the content that the hub names them by (sha256, git's sha1 for small ones),
-    and the recorded sha256 where the catalog has one.
+    `verify=True` hashes the files. The expected hash is the name of the file's blob in
+    the cache: a sha256, or a git sha1 for small files. For the weights it is the sha256 of the
+    catalog, if it has one.
     """
     found = []
     root = cache_folder(None)
@@ -60,7 +61,7 @@ def _repository(entry: Entry, repository: str, folder: Path, verify: bool) -> Ca
     weights = [path for path in snapshots if path.suffix in SUFFIXES and path.exists()]
     damaged, verified = "", 0
     if verify and weights and not broken:
-        damaged, verified = _compared(entry, snapshots)
+        damaged, verified = _find_damage(entry, snapshots)
     return Cached(
         entry,
         repository,
@@ -78,12 +79,15 @@ def _repository(entry: Entry, repository: str, folder: Path, verify: bool) -> Ca
 def _archive(entry: Entry, path: Path, verify: bool) -> Cached:
     size, damaged = path.stat().st_size, ""
     if verify and (found := files.sha256(path)) != entry.url_sha256:
-        damaged = f"it is damaged: its hash is {found}, published {entry.url_sha256}"
+        damaged = f"checksum mismatch: expected {entry.url_sha256}, got {found}"
     return Cached(entry, path.name, path, size, damaged=damaged, verified=int(verify))
 
 
-def _compared(entry: Entry, paths: list[Path]) -> tuple[str, int]:
-    """Return what is wrong with these files, or nothing, and of how many a hash is known."""
+def _find_damage(entry: Entry, paths: list[Path]) -> tuple[str, int]:
+    """Return a message about the first corrupted file, and the hashes checked.
+
+    The message is "" if every file is correct. Files without a published hash are skipped.
+    """
     verified = 0
     for path in paths:
         published = published_name(path)
@@ -97,5 +101,5 @@ def _compared(entry: Entry, paths: list[Path]) -> tuple[str, int]:
             continue
         verified += 1
         if found != published:
-            return f"{path.name} is damaged: its hash is {found}, published {published}", verified
+            return f"{path.name}: checksum mismatch: expected {published}, got {found}", verified
     return "", verified

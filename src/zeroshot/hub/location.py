@@ -1,4 +1,4 @@
-"""A repository at a revision, on which hub, in which cache, and who asks."""
+"""Repository locations: Hub endpoint, revision, cache folder and token."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from urllib.parse import urlsplit
 from zeroshot.errors import InputError, ModelNotFound
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+COPY_HINT = "Without a network: "  # start of the hint at the end of a message
 REPOSITORY = re.compile(r"(\b[\w.-]+\b/)?\b[\w.-]{1,96}\b(?<!\.git)", re.ASCII)
 REVISION = re.compile(r"(?!/)(?!.*\.\.)[\w./+@=-]+(?<!/)")
 
 
 @dataclass(frozen=True)
 class Location:
-    """A repository at a revision, and the cache that its files go to."""
+    """A repository at a revision, and the cache folder for its files."""
 
     repository: str
     revision: str  # branch, tag or commit
     cache: Path
-    wanted: tuple[str, ...] = ()  # file names, for messages
+    files: tuple[str, ...] = ()  # file names, for messages
 
     def __str__(self) -> str:
         return f"{self.repository}@{self.revision}"
 
     @property
     def folder(self) -> Path:
-        """Where the client keeps this repository's blobs, refs and snapshots."""
+        """The cache folder of this repository's blobs, refs and snapshots."""
         return self.cache / f"models--{self.repository.replace('/', '--')}"
 
     @property
     def pinned(self) -> bool:
-        """Whether the revision is a commit, which never changes."""
+        """Whether the revision is a commit, whose content never changes."""
         return COMMIT.fullmatch(self.revision) is not None
 
 
@@ -42,49 +43,56 @@ def location_of(
     repository: str,
     revision: str | None,
     cache_dir: str | os.PathLike[str] | None,
-    wanted: tuple[str, ...],
+    files: tuple[str, ...],
 ) -> Location:
-    """Return the location of a repository, its name and revision checked."""
+    """Validate the name and revision of a repository, and return its location.
+
+    `cache_dir` defaults to the cache of huggingface_hub. `files` are shown in messages.
+    Raises ModelNotFound for an invalid name, InputError for an invalid revision.
+    """
     from huggingface_hub import constants
 
     if not REPOSITORY.fullmatch(repository) or "--" in repository or ".." in repository:
         raise ModelNotFound(
-            f"{repository!r} is no hub repository; one is named owner/name, in letters, digits, "
-            "'-', '_' and '.'"
+            f"{repository!r} is not a valid Hub repository; expected owner/name with letters, "
+            "digits, '-', '_' and '.'; check the name"
         )
     if revision is not None and not REVISION.fullmatch(revision):
-        raise InputError(f"revision is {revision!r}, wanted a branch, a tag or a commit of 40 hex")
+        raise InputError(
+            f"expected a branch, a tag or a commit of 40 hex digits as revision, got {revision!r}; "
+            "omit it for the latest"
+        )
     revision = revision or constants.DEFAULT_REVISION
-    return Location(repository, revision, cache_folder(cache_dir), wanted)
+    return Location(repository, revision, cache_folder(cache_dir), files)
 
 
 def cache_folder(cache_dir: str | os.PathLike[str] | None) -> Path:
-    """Return the folder asked for, or else the client's: HF_HUB_CACHE, or hub/ in HF_HOME."""
+    """Return `cache_dir`, or by default HF_HUB_CACHE or hub/ in HF_HOME."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).expanduser().resolve()
 
 
 def is_offline() -> bool:
-    """Tell whether HF_HUB_OFFLINE or its kin forbids requests."""
+    """Return whether HF_HUB_OFFLINE or an equivalent variable forbids requests."""
     from huggingface_hub import constants
 
     return bool(constants.is_offline_mode())
 
 
 def endpoint() -> str:
-    """Return the hub's address: HF_ENDPOINT or https://huggingface.co."""
+    """Return the URL of the Hub: HF_ENDPOINT or https://huggingface.co."""
     from huggingface_hub import constants
 
     return str(constants.ENDPOINT)
 
 
 def token() -> str | bool | None:
-    """Decide what to identify ourselves with, in the client's terms.
+    """Return the `token` argument for huggingface_hub.
 
-    The Hugging Face hub gets what the client would send it. Another address in HF_ENDPOINT gets
-    HF_TOKEN when that is set, as both were then named together, and never a login made for
-    huggingface.co.
+    None lets the client choose, False sends no token. huggingface.co gets the client's default.
+    Any other server in HF_ENDPOINT gets HF_TOKEN if it is set, because both variables were then
+    set together. It never gets a stored login, which belongs to huggingface.co.
     """
     from huggingface_hub import constants
 
@@ -98,12 +106,15 @@ def token() -> str | bool | None:
     return named.strip() or False
 
 
-def by_hand(location: Location) -> str:
-    """Say how the files get here without a network."""
-    names = ", ".join(location.wanted) or "the *.json and *.safetensors files"
+def manual_copy_hint(location: Location) -> str:
+    """Explain how to copy the files without a network."""
+    names = ", ".join(location.files) or "the *.json and *.safetensors files"
     return (
-        f"Without a network: on another machine copy {names} from "
-        f"{endpoint()}/{location.repository} "
-        "into a folder, and load that folder here by its path. The model 'mini' is in the package "
-        "and needs no network"
+        f"{COPY_HINT}on another machine, copy {names} from {endpoint()}/{location.repository} "
+        "into a folder, and load that folder. The model 'mini' needs no network"
     )
+
+
+def strip_copy_hint(message: str) -> str:
+    """Remove the hint of `manual_copy_hint` from the end of a message."""
+    return message.partition(COPY_HINT)[0].rstrip()

@@ -1,4 +1,4 @@
-"""A file that pins names to a commit and to the sha256 of every file, so that nothing changes."""
+"""Lock files: pin each model name to a commit and to the sha256 of every file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from zeroshot.hub.snapshots import fetch, fetch_checkpoint
 
 VERSION = 1
 HEADER = """\
-# Which files each name stands for. Written by `zeroshot lock`, read by
-# zeroshot.load(name, lock="{name}"), which then loads these and nothing else.
+# Pinned files of each model. Written by `zeroshot lock` and read by
+# zeroshot.load(name, lock="{name}"), which loads only these files.
 """
 
 
 @dataclass(frozen=True)
 class PinnedFile:
-    """A file as it was when the lock was written."""
+    """The state of a file when the lock was written."""
 
     name: str
     size: int  # bytes
@@ -35,7 +35,7 @@ class PinnedFile:
 
 @dataclass(frozen=True)
 class Pin:
-    """What a name is locked to; a model within the package has neither repository nor commit."""
+    """The files of a name; a model in the package has an empty repository and commit."""
 
     name: str
     repository: str
@@ -43,8 +43,8 @@ class Pin:
     files: tuple[PinnedFile, ...]  # the weights last
 
 
-def canonical(name: str) -> str:
-    """Return the name a lock knows a model by: the catalogue's, else as given."""
+def canonical_name(name: str) -> str:
+    """Return a model's name in lock files: its catalog name or the given name."""
     try:
         return catalog.find(name).name
     except ModelNotFound:
@@ -58,9 +58,10 @@ def pin(
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
 ) -> Pin:
-    """Fetch a model's files and write down what they are.
+    """Download a model's files and return their commit, sizes and hashes.
 
-    Raises ModelNotFound and the errors of a download.
+    `name` is a catalog name or a Hub repository. `revision` is a branch, tag or commit.
+    Raises ModelNotFound, DownloadError and its subclasses.
     """
     try:
         entry = catalog.find(name)
@@ -68,11 +69,11 @@ def pin(
         if name.count("/") != 1 or Path(name).exists():
             raise
         found = fetch(name, revision=revision, cache_dir=cache_dir, offline=offline)
-        return Pin(name, name, found.commit, _described(found.files))
+        return Pin(name, name, found.commit, _describe(found.files))
     if entry.path is not None:
-        return Pin(entry.name, "", "", _described({entry.path.name: entry.path}))
+        return Pin(entry.name, "", "", _describe({entry.path.name: entry.path}))
     found = fetch_checkpoint(entry, revision=revision, cache_dir=cache_dir, offline=offline)
-    return Pin(entry.name, entry.repository, found.commit, _described(found.files))
+    return Pin(entry.name, entry.repository, found.commit, _describe(found.files))
 
 
 def fetch_pinned(
@@ -82,16 +83,18 @@ def fetch_pinned(
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
 ) -> tuple[str, Path]:
-    """Return a locked model's name and weights file, every file being what the lock says.
+    """Return a locked model's name and weights file, after verifying every file.
 
-    Raises ModelNotFound for a name that the lock does not hold, ChecksumError for other content.
+    `lock` is the path of a lock file. Raises InputError for an invalid lock file, ModelNotFound for
+    a name that is not in it, ChecksumError for different content, and other DownloadErrors.
     """
     pins = read_lock(lock)
-    pinned = pins.get(canonical(name))
+    pinned = pins.get(canonical_name(name))
     if pinned is None:
         raise ModelNotFound(
-            f"{os.fspath(lock)}: holds no {name!r}, only {', '.join(pins) or 'nothing'}; write it "
-            f"anew with `zeroshot lock {' '.join(pins)} {name} -o {os.fspath(lock)}`"
+            f"{os.fspath(lock)}: {name!r} is not in the lock file, which has "
+            f"{', '.join(pins) or 'no models'}; to add it, run "
+            f"`zeroshot lock {' '.join([*pins, name])} -o {os.fspath(lock)}`"
         )
     sha256 = {file.name: file.sha256 for file in pinned.files}
     if pinned.repository:
@@ -106,12 +109,16 @@ def fetch_pinned(
         return pinned.name, found.weights
     path = catalog.find(pinned.name).path
     if path is None or set(sha256) != {path.name}:
-        raise InputError(f"{os.fspath(lock)}: {pinned.name!r} is locked to no repository")
-    differing = checksums.difference(path, sha256[path.name])
+        raise InputError(
+            f"{os.fspath(lock)}: expected a repository for {pinned.name!r}, got none; write the "
+            "file again with `zeroshot lock`"
+        )
+    differing = checksums.find_mismatch(path, sha256[path.name])
     if differing:
         raise ChecksumError(
-            f"{path}: has sha256 {differing}, locked is {sha256[path.name]}; it came with another "
-            "version of this package: install that one, or lock anew",
+            f"{path}: checksum mismatch: expected sha256 {sha256[path.name]} from the lock, got "
+            f"{differing}; the lock is from another version of this package: install that version, "
+            "or run `zeroshot lock` again",
             expected=sha256[path.name],
             found=differing,
         )
@@ -119,19 +126,19 @@ def fetch_pinned(
 
 
 def write_lock(path: str | os.PathLike[str], pins: Iterable[Pin]) -> None:
-    """Write a lock file, all at once; what it held before is gone. Raises OSError."""
+    """Write a lock file atomically, replacing an existing one. Raises OSError."""
     path = Path(path)
     parts = [HEADER.format(name=path.name), f"version = {VERSION}\n"]
     for pinned in pins:
         parts.append(
             "\n[[model]]\n"
-            f"name = {_quoted(pinned.name)}\n"
-            f"repository = {_quoted(pinned.repository)}\n"
-            f"commit = {_quoted(pinned.commit)}\n"
+            f"name = {_quote(pinned.name)}\n"
+            f"repository = {_quote(pinned.repository)}\n"
+            f"commit = {_quote(pinned.commit)}\n"
             "files = [\n"
             + "".join(
-                f"    {{ name = {_quoted(file.name)}, size = {file.size}, "
-                f"sha256 = {_quoted(file.sha256)} }},\n"
+                f"    {{ name = {_quote(file.name)}, size = {file.size}, "
+                f"sha256 = {_quote(file.sha256)} }},\n"
                 for file in pinned.files
             )
             + "]\n"
@@ -141,27 +148,32 @@ def write_lock(path: str | os.PathLike[str], pins: Iterable[Pin]) -> None:
 
 
 def read_lock(path: str | os.PathLike[str]) -> dict[str, Pin]:
-    """Read a lock file: pins by name. Raises InputError for what is not one."""
+    """Read a lock file and return its pins by name.
+
+    Raises InputError for an unreadable or invalid file.
+    """
     path = Path(path)
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}); `zeroshot lock NAMES... -o {path}` "
-            "writes one"
+            f"{path}: cannot read the lock file ({error.strerror}); create one with "
+            f"`zeroshot lock NAMES... -o {path}`"
         ) from error
     except ValueError as error:
-        raise InputError(f"{path}: is not a lock file: {error}") from error
+        raise InputError(
+            f"{path}: not a lock file, expected TOML: {error}; create one with `zeroshot lock`"
+        ) from error
     if document.get("version") != VERSION:
         raise InputError(
-            f"{path}: is a lock of version {document.get('version')!r}, wanted {VERSION}; write it "
-            "anew with `zeroshot lock`"
+            f"{path}: expected lock file version {VERSION}, got version "
+            f"{document.get('version')!r}; write it again with `zeroshot lock`"
         )
     try:
         pins = [_read_pin(table) for table in document.get("model", [])]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path}: is damaged ({type(error).__name__}: {error}); write it anew with "
+            f"{path}: corrupted lock file ({type(error).__name__}: {error}); write it again with "
             "`zeroshot lock`"
         ) from error
     return {pinned.name: pinned for pinned in pins}
@@ -179,16 +191,18 @@ def _read_pin(table: dict[str, Any]) -> Pin:
         if not checksums.SHA256.fullmatch(file.sha256):
             raise ValueError(f"{found.name!r}: {file.name} has no sha256")
     if found.repository and not COMMIT.fullmatch(found.commit):
-        raise ValueError(f"{found.name!r}: commit is {found.commit!r}, wanted 40 hex digits")
+        raise ValueError(
+            f"{found.name!r}: expected a commit of 40 hex digits, got {found.commit!r}"
+        )
     return found
 
 
-def _described(files: dict[str, Path]) -> tuple[PinnedFile, ...]:
+def _describe(files: dict[str, Path]) -> tuple[PinnedFile, ...]:
     return tuple(
         PinnedFile(name, path.stat().st_size, sha256(path)) for name, path in files.items()
     )
 
 
-def _quoted(text: str) -> str:
-    """Write a TOML basic string; JSON's are such, but for the character 127."""
+def _quote(text: str) -> str:
+    """Return a TOML basic string: a JSON string with the character 127 escaped."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

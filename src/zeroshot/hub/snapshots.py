@@ -1,4 +1,4 @@
-"""The few files that a model needs of a hub repository, brought into the cache and verified."""
+"""Download the files of a Hub repository that a model needs, and verify them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from zeroshot.catalog import Entry
 from zeroshot.errors import ModelNotFound, OfflineError, ZeroshotError
 from zeroshot.hub import client
 from zeroshot.hub.client import Published
-from zeroshot.hub.downloads import Delivery
-from zeroshot.hub.location import Location, by_hand, is_offline, location_of
+from zeroshot.hub.downloads import Downloader
+from zeroshot.hub.location import Location, is_offline, location_of, manual_copy_hint
 from zeroshot.weight_files import CONFIGS, INDEX, WEIGHTS, check_name, read_index
 
 log = logging.getLogger("zeroshot")
@@ -24,9 +24,9 @@ log = logging.getLogger("zeroshot")
 class Fetched:
     """Verified files of one commit."""
 
-    weights: Path  # what a reader is given; its configuration lies beside it
+    weights: Path  # passed to the checkpoint reader; its configuration is in the same folder
     commit: str
-    files: dict[str, Path]  # by name in the repository, the weights last
+    files: dict[str, Path]  # by name in the repository, weights last
 
 
 def fetch(
@@ -38,39 +38,41 @@ def fetch(
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
 ) -> Fetched:
-    """Bring a hub repository's files into the cache, each with the hash that was published.
+    """Download files of a Hub repository into the cache and verify their hashes.
 
-    With no `files` the repository is asked for configuration files and the first weights file of
-    a known name. `sha256` tells hashes by file name; without, those that the hub publishes hold.
-    Files of a commit that are in the cache cost no request, those of a branch cost one.
+    `repository` is "owner/name". `files` are file names, weights last; the default is the
+    configuration files and the first weights file with a known name. `revision` is a branch, tag or
+    commit. `sha256` are expected hashes by file name; the default is the published hashes. Cached
+    files of a commit need no request, those of a branch need one.
+
     Raises ModelNotFound, ModelAccessDenied, OfflineError, ChecksumError, CacheError, DownloadError.
     """
     for name in files:
         check_name(name, repository)
-    wanted = tuple(files) or (*CONFIGS, *WEIGHTS)
+    names = tuple(files) or (*CONFIGS, *WEIGHTS)
     branch = location_of(repository, revision, cache_dir, tuple(files))
     offline = offline or is_offline()
-    location, known = _pin(branch, wanted, offline)
-    delivery = Delivery(location, dict(sha256 or {}), offline, known)
+    location, known = _resolve_commit(branch, names, offline)
+    downloader = Downloader(location, dict(sha256 or {}), offline, known)
     found: dict[str, Path] = {}
     if files:
-        found = delivery.bring(files)
+        found = downloader.fetch(files)
         for name in files:
             if name not in found:
-                raise delivery.absent(name)
+                raise downloader.missing_error(name)
         weights = files[-1]
     else:
-        found = delivery.bring(CONFIGS)
-        weights = _first_weights(delivery, found)
+        found = downloader.fetch(CONFIGS)
+        weights = _fetch_first_weights(downloader, found)
     if weights.endswith(INDEX):
         shards = sorted(set(read_index(found[weights]).values()))
-        found.update(delivery.bring(shards))
+        found.update(downloader.fetch(shards))
         for name in shards:
             if name not in found:
-                raise delivery.absent(name)
+                raise downloader.missing_error(name)
         found[weights] = found.pop(weights)  # last
-    if not offline and not branch.pinned and client.known_commit(branch) != location.revision:
-        client.remember_commit(branch, location.revision)
+    if not offline and not branch.pinned and client.cached_commit(branch) != location.revision:
+        client.store_commit(branch, location.revision)
     return Fetched(found[weights], location.revision, found)
 
 
@@ -81,14 +83,17 @@ def fetch_checkpoint(
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
 ) -> Fetched:
-    """Bring a catalogued checkpoint from its repository; see `fetch`.
+    """Download a cataloged checkpoint from its repository; see `fetch`.
 
-    Where a catalogued file has gone from the repository, those of the known names serve.
+    If a cataloged file is missing in the repository, the files with known names are used.
     """
-    catalogued = revision is None or revision == entry.revision
-    sha256 = {entry.files[-1]: entry.sha256} if catalogued and entry.files and entry.sha256 else {}
-    at = revision or entry.revision or None
-    options: Any = {"revision": at, "cache_dir": cache_dir, "offline": offline}
+    cataloged = revision is None or revision == entry.revision
+    sha256 = {entry.files[-1]: entry.sha256} if cataloged and entry.files and entry.sha256 else {}
+    options: Any = {
+        "revision": revision or entry.revision or None,
+        "cache_dir": cache_dir,
+        "offline": offline,
+    }
     try:
         return fetch(entry.repository, entry.files, sha256=sha256, **options)
     except (ModelNotFound, OfflineError) as error:
@@ -100,47 +105,51 @@ def fetch_checkpoint(
             raise error from None
 
 
-def _first_weights(delivery: Delivery, found: dict[str, Path]) -> str:
-    """Bring the first weights file that exists into `found`, and return its name."""
+def _fetch_first_weights(downloader: Downloader, found: dict[str, Path]) -> str:
+    """Add the first weights file that exists to `found`, and return its name."""
     for name in WEIGHTS:
-        found.update(delivery.bring([name]))
+        found.update(downloader.fetch([name]))
         if name in found:
             return name
-    raise delivery.absent(" or ".join(WEIGHTS))
+    raise downloader.missing_error(" or ".join(WEIGHTS))
 
 
-def _pin(
-    branch: Location, wanted: Sequence[str], offline: bool
+def _resolve_commit(
+    branch: Location, names: Sequence[str], offline: bool
 ) -> tuple[Location, dict[str, Published]]:
-    """Find the commit a branch is at: from the hub, or failing that from the cache."""
+    """Resolve a branch or tag to its commit: from the Hub, or else from the cache."""
     if branch.pinned:
         return branch, {}
-    commit = client.known_commit(branch)
+    commit = client.cached_commit(branch)
     if offline:
         if commit is None:
             raise OfflineError(
-                f"{branch}: nothing of it is in the cache {branch.cache}, and offline mode forbids "
-                f"fetching it; load it once online, or set HF_HOME to the cache that holds it. "
-                f"{by_hand(branch)}"
+                f"{branch} is not in the cache {branch.cache}, and offline mode forbids the "
+                "download; load the model once online, or set HF_HOME to a cache that has it. "
+                f"{manual_copy_hint(branch)}"
             )
         return replace(branch, revision=commit), {}
-    here = [] if commit is None else _in_cache(replace(branch, revision=commit), wanted)
-    for probe in dict.fromkeys((*here[:1], *wanted)):
+    cached = [] if commit is None else _cached_names(replace(branch, revision=commit), names)
+    for probe in dict.fromkeys((*cached[:1], *names)):
         try:
-            published = client.head(branch, probe, patient=not here)
+            published = client.head(branch, probe, patient=not cached)
         except ZeroshotError as error:
-            if commit is None or not here:
+            if commit is None or not cached:
                 raise
             log.warning(
-                "%s: the cached commit %s is used, as asking failed: %s", branch, commit, error
+                "%s: using the cached commit %s, because the request failed: %s",
+                branch,
+                commit,
+                error,
             )
             return replace(branch, revision=commit), {}
         if published.commit:
             return replace(branch, revision=published.commit), {probe: published}
     raise ModelNotFound(
-        f"{branch} holds none of {', '.join(wanted)}; it is not a CLIP of a known layout"
+        f"{branch} has none of the files {', '.join(names)}; expected a CLIP checkpoint in a "
+        "supported layout; check the repository name"
     )
 
 
-def _in_cache(location: Location, names: Sequence[str]) -> list[str]:
+def _cached_names(location: Location, names: Sequence[str]) -> list[str]:
     return [name for name in names if isinstance(client.cached(location, name), Path)]

@@ -1,1 +1,1 @@
-"""Many images become results in files: `sources` finds images, `sinks` writes results."""
+"""Find images (`sources`) and write results to files (`sinks`)."""

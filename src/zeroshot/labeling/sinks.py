@@ -1,4 +1,4 @@
-"""Write results: predictions as JSON lines or CSV, embeddings as .npy."""
+"""Write results: predictions as JSON Lines or CSV, embeddings as .npy."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from zeroshot.predictions import Failure, Prediction
 
 
 class Sink(Protocol):
-    """Takes one result after the other."""
+    """Writes one result at a time."""
 
     def write(self, result: Prediction | Failure) -> None: ...
 
 
 class JsonLines:
-    """One JSON object per line; ASCII only where the stream's encoding has no other letters."""
+    """Writes one JSON object per line.
+
+    Non-ASCII text is escaped if the encoding of the stream does not support it.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, result: Prediction | Failure) -> None:
-        """Write one line."""
+        """Write the JSON object of one result."""
         line = json.dumps(result.to_dict(), ensure_ascii=False)
         if not can_encode(line, self._stream):
             line = json.dumps(result.to_dict())
@@ -37,7 +40,7 @@ class JsonLines:
 
 
 class Csv:
-    """One row per label shown, or per failure, after a header."""
+    """Writes CSV: a header, then one row per label in a ranking or per failure."""
 
     def __init__(self, stream: TextIO) -> None:
         self._rows = csv.writer(stream, lineterminator="\n")
@@ -54,7 +57,7 @@ class Csv:
 
 
 def can_encode(text: str, stream: TextIO) -> bool:
-    """Tell whether a stream's encoding has all letters of a text."""
+    """Return whether the encoding of a stream supports all characters of a text."""
     try:
         text.encode(stream.encoding or "ascii")
     except UnicodeEncodeError:
@@ -63,12 +66,15 @@ def can_encode(text: str, stream: TextIO) -> bool:
 
 
 def names_beside(path: Path) -> Path:
-    """Return the file that says what each row of an embeddings file is."""
+    """Return the path of the text file that lists the input of each embedding."""
     return path.with_name(f"{path.name}.txt")
 
 
 def save_embeddings(path: Path, embeddings: NDArray[np.float32], names: Sequence[str]) -> None:
-    """Write embeddings [n, d] as .npy, and what each row is beside them, one line each."""
+    """Write embeddings, float32 [n, d], as .npy, and their inputs to a text file.
+
+    The text file has one line per row and is named by `names_beside`. Raises OSError.
+    """
     with write_atomically(path) as temporary, temporary.open("wb") as file:
         np.save(file, embeddings)
     lines = "".join(f"{name}\n" for name in names)

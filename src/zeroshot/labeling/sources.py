@@ -1,4 +1,4 @@
-"""Find images: paths and URLs as given, folders walked, patterns expanded, lists of paths read."""
+"""Find images in paths, URLs, folders, glob patterns and lists of paths."""
 
 from __future__ import annotations
 
@@ -9,29 +9,36 @@ from pathlib import Path
 
 from zeroshot.errors import InputError
 
-SUFFIXES = {  # of files that a folder is searched for
+SUFFIXES = {  # file types to find in folders
     *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"),
-    *(".heic", ".heif", ".jxl"),  # with the extras of these names
+    *(".heic", ".heif", ".jxl"),  # require the package extras of these names
 }
-IMAGE_HEADS = ("\udcff\udcd8", "\udc89PNG", "RIFF", "GIF8")  # bytes, as stdin escapes them
+IMAGE_HEADS = (
+    "\udcff\udcd8",
+    "\udc89PNG",
+    "RIFF",
+    "GIF8",
+)  # first bytes of images, as surrogate escapes of stdin
 
 
 def expand(argument: str) -> Iterator[str]:
-    """Yield image paths of one argument: a file or URL as given, a folder walked, or a pattern.
+    """Yield the images of one argument: a file, a URL, a folder or a glob pattern.
 
-    Raises InputError for a pattern that matches no file.
+    Folders are searched recursively. Raises InputError for a pattern without matches.
     """
     if glob.has_magic(argument) and not os.path.exists(argument) and "://" not in argument:
         found = sorted(glob.glob(argument, recursive=True))
         if not found:
-            raise InputError(f"no file matches the pattern {argument!r}")
+            raise InputError(
+                f"no file matches the pattern {argument!r}; check the pattern and the folder"
+            )
         yield from walk(found)
     else:
         yield from walk([argument])
 
 
 def walk(paths: Iterable[str]) -> Iterator[str]:
-    """Yield paths; of a folder every file in it with an image's suffix, sorted by name."""
+    """Yield paths; for a folder, yield all image files in it, sorted by name."""
     for path in paths:
         if os.path.isdir(path):
             inside = sorted(Path(path).rglob("*"))
@@ -41,15 +48,15 @@ def walk(paths: Iterable[str]) -> Iterator[str]:
 
 
 def read_list(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the paths that lines of text hold, each taken literally: names may hold [ or *.
+    """Yield one path per line, without pattern expansion.
 
-    Raises InputError when the text is an image rather than paths.
+    Raises InputError if the text is the content of an image.
     """
     for number, line in enumerate(lines):
         if "\0" in line or (number == 0 and line.startswith(IMAGE_HEADS)):
             raise InputError(
-                "standard input holds what looks like a picture, wanted paths, one a line; give a "
-                "picture by its file name"
+                "expected image paths on standard input, one per line, got data that looks like an "
+                "image; pass the image by its file name"
             )
         if line.strip():
             yield line.rstrip("\r\n")

@@ -1,3 +1,5 @@
+"""Pixels equal a plain reference of OpenAI's preprocessing."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,17 +16,17 @@ from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import OPENAI_MEAN, OPENAI_STD
 
 
-def plain(picture: Image.Image, size: int, mean: Any = OPENAI_MEAN, std: Any = OPENAI_STD) -> Any:
+def plain(image: Image.Image, size: int, mean: Any = OPENAI_MEAN, std: Any = OPENAI_STD) -> Any:
     """Preprocess as torchvision's Resize, CenterCrop, ToTensor and Normalize would, one by one."""
-    width, height = picture.size
+    width, height = image.size
     if width <= height:
-        picture = picture.resize((size, int(size * height / width)), Image.Resampling.BICUBIC)
+        image = image.resize((size, int(size * height / width)), Image.Resampling.BICUBIC)
     else:
-        picture = picture.resize((int(size * width / height), size), Image.Resampling.BICUBIC)
-    width, height = picture.size
+        image = image.resize((int(size * width / height), size), Image.Resampling.BICUBIC)
+    width, height = image.size
     left, top = round((width - size) / 2.0), round((height - size) / 2.0)
-    picture = picture.crop((left, top, left + size, top + size)).convert("RGB")
-    values = np.asarray(picture).transpose(2, 0, 1).astype(np.float64) / 255
+    image = image.crop((left, top, left + size, top + size)).convert("RGB")
+    values = np.asarray(image).transpose(2, 0, 1).astype(np.float64) / 255
     return (values - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
 
 
@@ -43,11 +45,11 @@ def test_pixels_equal_the_plain_reference(shape: tuple[int, int], size: int) -> 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 40))
 def test_pixels_of_any_size_equal_the_plain_reference(width: int, height: int, size: int) -> None:
-    picture = Image.fromarray(photograph(width, height))
-    np.testing.assert_allclose(Preprocess(size)(picture), plain(picture, size), atol=2e-6)
+    image = Image.fromarray(photograph(width, height))
+    np.testing.assert_allclose(Preprocess(size)(image), plain(image, size), atol=2e-6)
 
 
-def test_known_grey_levels_become_known_numbers() -> None:
+def test_known_gray_levels_give_known_values() -> None:
     white, black = np.full((9, 9), 255, np.uint8), np.zeros((9, 9), np.uint8)
     preprocess = Preprocess(4)
     np.testing.assert_allclose(
@@ -65,9 +67,9 @@ def test_mean_and_deviation_of_the_checkpoint_are_used() -> None:
     np.testing.assert_allclose(found, wanted, atol=2e-6)
 
 
-def test_squash_keeps_the_whole_picture() -> None:
+def test_squash_keeps_the_whole_image() -> None:
     halves = np.zeros((20, 100, 3), np.uint8)
-    halves[:, 90:] = 255  # a centre crop would not see it
+    halves[:, 90:] = 255  # a center crop would not see it
     square = np.asarray(Preprocess(10, resize_mode="squash").resize(Image.fromarray(halves)))
     assert square.shape == (10, 10, 3)
     assert square[5, 9, 0] > 200
@@ -77,10 +79,10 @@ def test_squash_keeps_the_whole_picture() -> None:
 
 
 def test_bilinear_differs_from_bicubic_and_equals_pillow() -> None:
-    picture = Image.fromarray(photograph(64, 64))
-    found = np.asarray(Preprocess(16, interpolation="bilinear").resize(picture))
-    np.testing.assert_array_equal(found, picture.resize((16, 16), Image.Resampling.BILINEAR))
-    assert (found != np.asarray(Preprocess(16).resize(picture))).any()
+    image = Image.fromarray(photograph(64, 64))
+    found = np.asarray(Preprocess(16, interpolation="bilinear").resize(image))
+    np.testing.assert_array_equal(found, image.resize((16, 16), Image.Resampling.BILINEAR))
+    assert (found != np.asarray(Preprocess(16).resize(image))).any()
 
 
 def test_resampling_is_antialiased() -> None:
@@ -89,18 +91,18 @@ def test_resampling_is_antialiased() -> None:
     assert np.abs(square.astype(int) - 128).max() < 12
 
 
-def test_palette_and_one_bit_pictures_are_resampled_in_colour() -> None:
+def test_palette_and_one_bit_images_are_resampled_in_rgb() -> None:
     smooth = Image.fromarray(photograph(300, 200, 3))
     for mode in ("P", "1"):
-        picture = smooth.convert(mode)
-        ours = np.asarray(Preprocess(50)(picture))
-        openai = np.asarray(Preprocess(50, parity=True)(picture))
-        np.testing.assert_allclose(ours, plain(picture.convert("RGB"), 50), atol=2e-6)
-        np.testing.assert_allclose(openai, plain(picture, 50), atol=2e-6)
+        image = smooth.convert(mode)
+        ours = np.asarray(Preprocess(50)(image))
+        openai = np.asarray(Preprocess(50, parity=True)(image))
+        np.testing.assert_allclose(ours, plain(image.convert("RGB"), 50), atol=2e-6)
+        np.testing.assert_allclose(openai, plain(image, 50), atol=2e-6)
         assert np.abs(ours - openai).mean() > 0.05  # what OpenAI's order costs
 
 
-def test_parity_ignores_the_orientation_and_the_default_does_not() -> None:
+def test_only_parity_ignores_the_exif_orientation() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = Image.fromarray(photograph(60, 60))
@@ -116,17 +118,17 @@ def test_parity_ignores_the_orientation_and_the_default_does_not() -> None:
     "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I", "F"]
 )
 def test_every_mode_gives_pixels_or_an_image_error(mode: str, parity: bool) -> None:
-    picture = Image.new(mode, (20, 30))
+    image = Image.new(mode, (20, 30))
     try:
-        assert Preprocess(8, parity=parity)(picture).shape == (3, 8, 8)
+        assert Preprocess(8, parity=parity)(image).shape == (3, 8, 8)
     except ImageError as error:
         assert mode in str(error)  # noqa: PT017
         assert mode in ("LAB", "I;16")
 
 
 @pytest.mark.parametrize("shape", [(1, 60_000), (60_000, 1), (2, 50_000), (1, 3_000_000)])
-def test_very_long_pictures_take_little_memory(shape: tuple[int, int]) -> None:
-    picture = Image.new("RGB", shape, (10, 200, 30))
+def test_very_long_images_use_little_memory(shape: tuple[int, int]) -> None:
+    image = Image.new("RGB", shape, (10, 200, 30))
     preprocess = Preprocess(224)
     resize, sizes = Image.Image.resize, []
 
@@ -136,7 +138,7 @@ def test_very_long_pictures_take_little_memory(shape: tuple[int, int]) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Image.Image, "resize", watched)
-        found = preprocess(picture)
+        found = preprocess(image)
     assert max(sizes) <= 224 * 224 * 100
     wanted = (np.array([10, 200, 30]) / 255 - OPENAI_MEAN) / OPENAI_STD
     np.testing.assert_allclose(
@@ -145,15 +147,15 @@ def test_very_long_pictures_take_little_memory(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(30, 3_060), (3_060, 30), (7, 1_001)])
-def test_very_long_pictures_show_their_middle(shape: tuple[int, int]) -> None:
-    picture = Image.fromarray(photograph(*shape))
-    difference = np.abs(Preprocess(28)(picture) - plain(picture, 28)) * np.reshape(
+def test_very_long_images_are_cropped_at_the_center(shape: tuple[int, int]) -> None:
+    image = Image.fromarray(photograph(*shape))
+    difference = np.abs(Preprocess(28)(image) - plain(image, 28)) * np.reshape(
         OPENAI_STD, (3, 1, 1)
     )
     assert difference.max() * 255 <= 3
 
 
-def test_the_result_is_contiguous_and_its_own() -> None:
+def test_the_result_is_contiguous_and_independent() -> None:
     photo = photograph(32, 32)
     found = Preprocess(32)(photo)
     assert found.flags.c_contiguous
@@ -162,8 +164,8 @@ def test_the_result_is_contiguous_and_its_own() -> None:
     assert photo.max() > 0
 
 
-def test_the_users_picture_is_left_as_it_was() -> None:
-    picture = Image.fromarray(photograph()).convert("P")
-    before = picture.tobytes(), picture.mode, picture.size
-    Preprocess(16)(picture)
-    assert (picture.tobytes(), picture.mode, picture.size) == before
+def test_the_input_image_is_not_modified() -> None:
+    image = Image.fromarray(photograph()).convert("P")
+    before = image.tobytes(), image.mode, image.size
+    Preprocess(16)(image)
+    assert (image.tobytes(), image.mode, image.size) == before

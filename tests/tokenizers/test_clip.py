@@ -1,3 +1,5 @@
+"""Token ids equal a slow plain encoder and the published ids."""
+
 from __future__ import annotations
 
 import gc
@@ -86,7 +88,7 @@ def plain_encode(text: str, tokenizer: ClipTokenizer) -> list[int]:
         ("", []),
     ],
 )
-def test_published_ids_come_out(whole: ClipTokenizer, text: str, ids: list[int]) -> None:
+def test_ids_equal_the_published_ones(whole: ClipTokenizer, text: str, ids: list[int]) -> None:
     assert whole.encode(text) == ids
 
 
@@ -128,7 +130,7 @@ def test_decoding_gives_the_cleaned_text_back(text: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(codec=None), max_size=30))
-def test_no_text_whatever_breaks_the_tokenizer(text: str) -> None:
+def test_any_text_is_tokenized(text: str) -> None:
     rows = ClipTokenizer(merges=100).rows([text], truncate=True)
     assert 2 <= len(rows[0]) <= 77
 
@@ -139,7 +141,7 @@ def test_decoding_stops_at_the_end_token(whole: ClipTokenizer) -> None:
 
 
 @pytest.mark.parametrize("bad", [-1, 49_408])
-def test_decoding_refuses_ids_outside_the_vocabulary(whole: ClipTokenizer, bad: int) -> None:
+def test_decoding_rejects_ids_outside_the_vocabulary(whole: ClipTokenizer, bad: int) -> None:
     with pytest.raises(InputError, match=f"id {bad} is outside the vocabulary of 49408"):
         whole.decode([320, bad])
 
@@ -156,15 +158,13 @@ PLAIN = st.text(st.sampled_from("aEe .'<|>4\n\t\x00&é"), max_size=12)
 
 
 @given(st.lists(PLAIN | st.sampled_from(["E", "e", " E ", "", "<|endoftext|>", "A CAT"])))
-def test_many_texts_at_once_are_encoded_as_one_by_one(
-    whole: ClipTokenizer, texts: list[str]
-) -> None:
+def test_a_batch_of_texts_equals_single_encoding(whole: ClipTokenizer, texts: list[str]) -> None:
     rows = [[whole.start, *whole.encode(text), whole.end] for text in texts]
 
     assert whole.rows(texts) == rows
 
 
-def test_many_texts_leave_the_garbage_collector_as_it_was(whole: ClipTokenizer) -> None:
+def test_encoding_many_texts_restores_garbage_collection(whole: ClipTokenizer) -> None:
     assert gc.isenabled()
     whole.rows(["a cat"] * 2000)
     assert gc.isenabled()
@@ -183,14 +183,14 @@ def test_no_texts_give_no_rows(whole: ClipTokenizer) -> None:
     assert whole([]).shape == (0, 77)
 
 
-def test_exactly_as_many_tokens_as_fit_are_accepted(whole: ClipTokenizer) -> None:
+def test_a_text_of_exactly_the_token_limit_is_accepted(whole: ClipTokenizer) -> None:
     row = whole(" ".join(["cat"] * 75))[0]
     assert row[0] == whole.start
     assert row[76] == whole.end
     assert (row[1:76] == 2368).all()
 
 
-def test_too_many_tokens_are_an_error_that_names_text_and_count(whole: ClipTokenizer) -> None:
+def test_a_text_over_the_token_limit_is_named_with_its_count(whole: ClipTokenizer) -> None:
     text = " ".join(["cat"] * 76)
     with pytest.raises(TokenLimitError, match=r"'cat cat .* has 78 tokens.* reads 77") as caught:
         whole(["a cat", text])
@@ -210,18 +210,18 @@ def test_a_short_context_is_respected() -> None:
 
 
 @pytest.mark.parametrize("options", [{"merges": -1}, {"merges": 48_895}, {"context_length": 2}])
-def test_impossible_sizes_are_refused(options: dict[str, int]) -> None:
+def test_invalid_sizes_are_rejected(options: dict[str, int]) -> None:
     with pytest.raises(InputError, match=f"{next(iter(options))}="):
         ClipTokenizer(**options)
 
 
 @pytest.mark.parametrize("text", [None, 5, b"cat", ["cat"]])
-def test_what_is_no_text_is_refused_by_name(whole: ClipTokenizer, text: object) -> None:
+def test_a_value_that_is_not_text_is_rejected(whole: ClipTokenizer, text: object) -> None:
     with pytest.raises(InputError, match=f"expected text, got {type(text).__name__}"):
         whole.encode(text)  # type: ignore[arg-type]
 
 
-def test_every_id_stands_for_another_symbol(whole: ClipTokenizer) -> None:
+def test_every_id_has_its_own_symbol(whole: ClipTokenizer) -> None:
     symbols = module._symbols(whole.merges)
 
     assert len(set(symbols)) == len(symbols) == whole.vocab_size
@@ -243,7 +243,7 @@ def test_the_word_cache_is_bounded_in_words(monkeypatch: pytest.MonkeyPatch) -> 
         assert len(small._words) <= 10
 
 
-def test_the_word_cache_is_bounded_in_letters() -> None:
+def test_the_word_cache_skips_very_long_words() -> None:
     small = ClipTokenizer(merges=100)
     small.encode("x" * 100_000)
     assert sum(map(len, small._words)) < 1_000
@@ -259,7 +259,9 @@ def test_words_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(merged) == 1
 
 
-def test_threads_get_right_ids_while_the_cache_is_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_get_correct_ids_while_the_cache_is_cleared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "WORD_CACHE", 3)
     small = ClipTokenizer(merges=500)
     sentences = [f"word{n} photo{n % 7} of a cat{n % 5}" for n in range(60)]
@@ -288,7 +290,7 @@ def test_threads_get_right_ids_while_the_cache_is_cleared(monkeypatch: pytest.Mo
     assert wrong == []
 
 
-def test_another_thread_clearing_the_cache_between_store_and_use_does_no_harm() -> None:
+def test_clearing_the_cache_between_store_and_use_is_safe() -> None:
     class Forgetful(module._WordCache):
         def __setitem__(self, key: str, value: tuple[int, ...]) -> None:
             """Store, and be cleared at once by someone else."""
@@ -299,7 +301,7 @@ def test_another_thread_clearing_the_cache_between_store_and_use_does_no_harm() 
 
 
 @pytest.mark.parametrize("text", ["a" * 200_000, "ab" * 100_000, "é" * 50_000], ids=lambda t: t[:3])
-def test_a_very_long_word_takes_seconds_at_most(text: str) -> None:
+def test_a_very_long_word_takes_at_most_8_seconds(text: str) -> None:
     started = time.perf_counter()
     ClipTokenizer().encode(text)
     assert time.perf_counter() - started < 8  # the repeated passes of the reference take hours

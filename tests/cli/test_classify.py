@@ -1,0 +1,149 @@
+"""`zeroshot classify` prints the same result as the library, in three formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import zeroshot
+from tests.support import json_lines
+from zeroshot.cli import main
+
+LABELS = "a cat,a dog, a car"
+
+
+def test_a_ranking_is_printed_for_each_image(run: Any, photos: list[Path]) -> None:
+    result = run("classify", *photos[:2], "--labels", LABELS)
+    assert result.exit_code == 0
+    tables = result.stdout.strip().split("\n\n")
+    assert [t.splitlines()[0] for t in tables] == [str(p) for p in photos[:2]]
+    for lines in tables:
+        rows = [line.rsplit(maxsplit=1) for line in lines.splitlines()[1:]]
+        assert {label.strip() for label, _ in rows} == {"a cat", "a dog", "a car"}
+        shares = [float(share.rstrip("%")) for _, share in rows]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(100, abs=0.2)
+    assert result.stderr == ""
+
+
+def test_json_output_equals_the_library_result(
+    run: Any, photos: list[Path], tiny: zeroshot.Model
+) -> None:
+    result = run("classify", *photos, "--labels", LABELS, "--json", "--top", "2")
+    wanted = tiny.classifier(["a cat", "a dog", "a car"])(photos, top=2)
+    assert json_lines(result) == [json.loads(json.dumps(p.to_dict())) for p in wanted]
+
+
+def test_csv_has_a_row_for_each_label_shown(run: Any, photos: list[Path]) -> None:
+    result = run("classify", *photos[:2], "missing, one.jpg", "-l", LABELS, "--csv", "-t", "2")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [(r["source"], r["rank"]) for r in rows] == [
+        (str(photos[0]), "1"),
+        (str(photos[0]), "2"),
+        (str(photos[1]), "1"),
+        (str(photos[1]), "2"),
+        ("missing, one.jpg", ""),
+    ]
+    assert float(rows[0]["probability"]) >= float(rows[1]["probability"])
+    assert "no such image file" in rows[4]["error"]
+    assert "\r" not in result.stdout
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_labels_are_read_from_a_file(
+    marked: bool, run: Any, photos: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("a cat, sleeping\nein Käfer\n", "utf-8")
+    result = run("classify", photos[0], "-l", f"@{path}" if marked else path, "--json")
+    assert {r["label"] for r in json_lines(result)[0]["ranking"]} == {
+        "a cat, sleeping",
+        "ein Käfer",
+    }
+
+
+def test_labels_can_be_a_shipped_set(run: Any, photos: list[Path]) -> None:
+    result = run("classify", photos[0], "-l", "cifar10", "-p", "cifar10", "-t", "99", "--json")
+    assert {r["label"] for r in json_lines(result)[0]["ranking"]} == set(
+        zeroshot.prompts.labels("cifar10")
+    )
+
+
+def test_many_inline_labels_are_not_treated_as_a_file_name(run: Any, photos: list[Path]) -> None:
+    labels = ",".join(f"label number {n}" for n in range(400))
+    result = run("classify", photos[0], "-l", labels, "--json")
+    assert result.exit_code == 0
+    assert len(json_lines(result)[0]["ranking"]) == 5
+
+
+def test_prompts_can_be_a_template(run: Any, photos: list[Path], tiny: zeroshot.Model) -> None:
+    result = run("classify", photos[0], "-l", LABELS, "--prompts", "a drawing of {}", "--json")
+    wanted = tiny.classifier(["a cat", "a dog", "a car"], "a drawing of {}")(photos[:1])
+    assert json_lines(result)[0]["probability"] == wanted[0].probability
+
+
+def test_a_shipped_label_set_uses_its_own_templates(
+    run: Any, photos: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "head.safetensors"
+
+    result = run("classify", photos[0], "-l", "cifar10", "--save-head", path)
+
+    assert result.exit_code == 0
+    assert zeroshot.Head.load(path).prompts == "cifar10"
+
+
+def test_a_saved_head_replaces_labels(
+    run: Any, photos: list[Path], tiny: zeroshot.Model, tmp_path: Path
+) -> None:
+    tiny.head(["x", "y"]).save(tmp_path / "h.safetensors")
+    result = run("classify", photos[0], "--head", tmp_path / "h.safetensors", "--json")
+    assert {r["label"] for r in json_lines(result)[0]["ranking"]} == {"x", "y"}
+
+
+def test_save_head_overwrites_only_head_files(run: Any, photos: list[Path], tmp_path: Path) -> None:
+    keep, head = tmp_path / "keep.jpg", tmp_path / "head.safetensors"
+    keep.write_bytes(photos[0].read_bytes())
+
+    refused = run("classify", photos[0], "-l", "a,b", "--save-head", keep)
+    assert refused.exit_code == 2
+    assert "keep.jpg exists and is not a head" in refused.stderr
+    assert keep.read_bytes() == photos[0].read_bytes()
+
+    for labels in ("a,b", "c,d"):
+        assert run("classify", photos[0], "-l", labels, "--save-head", head).exit_code == 0
+    assert zeroshot.Head.load(head).labels == ("c", "d")
+
+
+def test_json_and_csv_together_are_rejected(run: Any, photos: list[Path]) -> None:
+    assert run("classify", photos[0], "-l", "a,b", "--json", "--csv").exit_code == 2
+
+
+def test_unreadable_images_are_reported_with_exit_code_3(
+    run: Any, photos: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"junk")
+    result = run("classify", photos[0], tmp_path / "bad.png", photos[1], "-l", LABELS, "--json")
+    assert result.exit_code == 3
+    assert [("label" in o) for o in json_lines(result)] == [True, False, True]
+    assert "bad.png: unsupported image format: the file begins with b'junk'" in result.stderr
+    assert "1 of 3 images could not be read" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("one_model")
+@pytest.mark.parametrize("charset", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_without_unicode_gets_a_result(
+    charset: str, tiny_path: Path, photos: list[Path]
+) -> None:
+    words = ["classify", str(photos[0]), "-l", "Käfer,犬", "--model", str(tiny_path)]
+    for layout in ([], ["--csv"], ["--json"]):
+        result = CliRunner(charset=charset).invoke(main, [*words, *layout])
+        assert result.exit_code == 0
+    assert {r["label"] for r in json_lines(result)[0]["ranking"]} == {"Käfer", "犬"}

@@ -1,0 +1,108 @@
+"""`zeroshot models` lists the catalog and filters it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from click.testing import CliRunner
+
+import zeroshot
+from zeroshot import catalog
+from zeroshot.cli import main
+
+
+def run_models(*arguments: str) -> str:
+    result = CliRunner().invoke(main, ["models", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def listed(*arguments: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(run_models("--json", *arguments))
+    return entries
+
+
+def test_models_lists_every_name(run: Any) -> None:
+    result = run("models")
+    assert result.exit_code == 0
+    first = {line.split("  ")[0].strip() for line in result.stdout.splitlines()}
+    assert set(zeroshot.available_models()) <= first
+
+
+def test_models_as_json_is_a_list_of_facts(run: Any) -> None:
+    facts = json.loads(run("models", "--json").stdout)
+    assert [f["name"] for f in facts] == zeroshot.available_models()
+    assert {"repository", "license", "embed_dim"} <= facts[0].keys()
+
+
+def test_the_table_has_a_line_for_every_model_and_fits_a_terminal() -> None:
+    lines = run_models().splitlines()
+
+    assert max(map(len, lines)) <= 100
+    assert [line.split("  ")[0] for line in lines[1 : 1 + len(catalog.entries())]] == (
+        catalog.available_models()
+    )
+
+
+def test_a_row_lists_size_accuracy_speed_license_and_source() -> None:
+    (line,) = (line for line in run_models().splitlines() if line.startswith("ViT-B-16:dfn2b "))
+
+    cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+    assert cells == ["ViT-B-16:dfn2b", "150 M", "224", "76.2 %", "fast", "Apple", "hub: apple"]
+
+
+def test_the_embedded_model_is_marked_as_a_demo_model() -> None:
+    assert "mini: demo model in the package, limited to ImageNet-like objects" in run_models()
+
+
+def test_models_can_be_filtered_by_family() -> None:
+    assert {entry["family"] for entry in listed("--family", "dfn")} == {"dfn"}
+    assert len(listed("--family", "openai")) == 9
+
+
+def test_models_can_be_filtered_by_size_and_accuracy() -> None:
+    found = listed("--max-params", "160", "--min-accuracy", "70")
+
+    assert found
+    assert all(e["parameters"] <= 160 and e["accuracy"] >= 70 for e in found)
+    assert len(found) < len(listed("--min-accuracy", "70"))
+
+
+def test_search_covers_names_aliases_and_repositories() -> None:
+    assert [entry["name"] for entry in listed("--search", "CLIP-VIT-H-14-LAION")] == [
+        "ViT-H-14:laion2b_s32b_b79k"
+    ]
+    assert "ViT-B/32" in [entry["name"] for entry in listed("--search", "openai/clip-vit-base")]
+
+
+def test_json_output_has_every_field() -> None:
+    (entry,) = listed("ViT-L-14:laion2b")
+
+    assert entry["repository"] == "laion/CLIP-ViT-L-14-laion2B-s32B-b82K"
+    assert entry["preprocess"] == {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    assert entry["speed"] == "medium"
+
+
+def test_a_single_model_is_shown_in_full() -> None:
+    facts = dict(line.split(maxsplit=1) for line in run_models("ViT-B/32").splitlines())
+
+    assert facts["repository"] == "timm/vit_base_patch32_clip_224.openai"
+    assert facts["mirrors"] == "openai/clip-vit-base-patch32"
+    assert facts["activation"] == "quick_gelu"
+    assert "revision" not in facts  # unknown facts are omitted
+
+
+def test_no_matching_model_is_reported_with_exit_code_0() -> None:
+    result = CliRunner().invoke(main, ["models", "--min-accuracy", "99"])
+
+    assert result.exit_code == 0
+    assert "no model matches" in result.stderr
+
+
+def test_an_unknown_name_gets_a_suggestion_and_exit_code_4() -> None:
+    result = CliRunner().invoke(main, ["models", "ViT-B/23"])
+
+    assert result.exit_code == 4
+    assert "did you mean 'ViT-B/32'?" in result.stderr

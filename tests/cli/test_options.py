@@ -1,0 +1,93 @@
+"""Options that choose a model are shared by commands and passed to `zeroshot.load`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import zeroshot
+from zeroshot.cli import main
+from zeroshot.cli.options import MODEL_OPTIONS, ModelChoice, images_argument, model_options
+
+DEFAULT = ModelChoice("ViT-B/32", None, None, "exact", None, None, False)
+
+
+@click.command()
+@images_argument
+@click.option("--top", default=5)
+@model_options
+def command(images: tuple[str, ...], top: int, choice: ModelChoice) -> None:
+    """Print what the options are parsed as."""
+    click.echo(repr((images, top, choice)))
+
+
+def parsed(*arguments: str) -> str:
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output.strip()
+
+
+def test_options_default_to_the_default_model() -> None:
+    assert parsed("a.jpg") == repr((("a.jpg",), 5, DEFAULT))
+
+
+def test_every_option_is_part_of_the_choice(tmp_path: Path) -> None:
+    lock = tmp_path / "zeroshot.lock"
+    lock.touch()
+
+    found = parsed(
+        *("a.jpg", "b.jpg", "--top", "2", "-m", "mini", "--device", "cpu", "--dtype", "bfloat16"),
+        *("--decode", "fast", "--like", "RN50", "--lock", str(lock), "--offline"),
+    )
+
+    choice = ModelChoice("mini", "cpu", "bfloat16", "fast", "RN50", lock, True)
+    assert found == repr((("a.jpg", "b.jpg"), 2, choice))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Missing argument 'IMAGES...'"),
+        (["a.jpg", "--decode", "draft"], "'draft' is not one of 'exact', 'fast'"),
+        (["a.jpg", "--lock", "absent.lock"], "'absent.lock' does not exist"),
+    ],
+)
+def test_invalid_options_are_usage_errors(arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(command, arguments)
+
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_the_choice_is_passed_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(zeroshot, "load", lambda *a, **options: calls.append((a, options)))
+
+    ModelChoice("RN50", "cpu", "float32", "fast", "RN101", Path("z.lock"), True).load()
+
+    assert calls == [
+        (
+            ("RN50",),
+            {
+                "device": "cpu",
+                "dtype": "float32",
+                "decode": "fast",
+                "like": "RN101",
+                "lock": Path("z.lock"),
+                "offline": True,
+            },
+        )
+    ]
+
+
+@pytest.mark.parametrize("name", ["classify", "encode"])
+def test_commands_that_run_a_model_have_every_model_option(name: str) -> None:
+    found = {option for parameter in main.commands[name].params for option in parameter.opts}
+    expected = {"--model", "--device", "--dtype", "--like", "--decode", "--lock", "--offline"}
+
+    assert expected <= found
+    assert len(MODEL_OPTIONS) == len(expected)

@@ -1,0 +1,277 @@
+"""Every kind of input opens as the same RGB image, or raises an ImageError."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.support import encoded, image_error_of, image_files, photograph, pixels_of
+from zeroshot.errors import ImageError, ImageNotFound
+from zeroshot.images import describe, is_single, iterate, open_image
+
+PHOTO = photograph()
+IMAGE = Image.fromarray(PHOTO)
+TENSOR = torch.tensor(PHOTO.transpose(2, 0, 1))
+EVERY_KIND: dict[str, Callable[[Path, str], Any]] = {
+    "path": lambda path, server: path,
+    "str": lambda path, server: str(path),
+    "url": lambda path, server: f"{server}/photo.png",
+    "bytes": lambda path, server: path.read_bytes(),
+    "bytearray": lambda path, server: bytearray(path.read_bytes()),
+    "memoryview": lambda path, server: memoryview(path.read_bytes()),
+    "file in memory": lambda path, server: io.BytesIO(path.read_bytes()),
+    "PIL, decoded": lambda path, server: IMAGE,
+    "PIL, not decoded yet": lambda path, server: Image.open(io.BytesIO(path.read_bytes())),
+    "uint8 array": lambda path, server: PHOTO,
+    "array not contiguous": lambda path, server: np.asfortranarray(PHOTO),
+    "read-only array": lambda path, server: np.asarray(IMAGE),
+    "RGBA array": lambda path, server: np.dstack([PHOTO, PHOTO[:, :, 0]]),
+    "float16 array": lambda path, server: (PHOTO / 255).astype(np.float16),
+    "float32 array": lambda path, server: PHOTO.astype(np.float32) / 255,
+    "float64 array": lambda path, server: PHOTO / 255,
+    "uint8 tensor": lambda path, server: TENSOR,
+    "float tensor": lambda path, server: TENSOR / 255,
+    "tensor with a gradient": lambda path, server: (TENSOR / 255).requires_grad_(),
+    "parameter": lambda path, server: torch.nn.Parameter(TENSOR / 255),
+}
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_every_input_kind_gives_the_same_pixels(kind: str, tmp_path: Path, server: str) -> None:
+    path = tmp_path / "photo.png"
+    IMAGE.save(path)
+    np.testing.assert_array_equal(pixels_of(EVERY_KIND[kind](path, server)), PHOTO)
+
+
+def test_an_open_file_is_read_from_its_start_and_stays_open(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    IMAGE.save(path)
+    with path.open("rb") as file:
+        file.read(10)
+        first = pixels_of(file)
+        second = pixels_of(file)
+        assert not file.closed
+    np.testing.assert_array_equal(first, PHOTO)
+    np.testing.assert_array_equal(second, PHOTO)
+
+
+def test_a_pipe_is_read_as_a_file() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "wb") as sink:
+        sink.write(encoded(IMAGE, "PNG"))
+    with open(reading, "rb") as source:
+        np.testing.assert_array_equal(pixels_of(source), PHOTO)
+
+
+def test_a_missing_file_error_names_the_working_folder() -> None:
+    error = image_error_of("none.jpg")
+    assert isinstance(error, ImageNotFound)
+    assert isinstance(error, FileNotFoundError)
+    assert str(Path.cwd()) in str(error)
+
+
+def test_a_missing_file_is_reported_from_a_deleted_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    assert "the working folder was deleted" in str(image_error_of("none.jpg"))
+
+
+def bad_path(kind: str, folder: Path) -> Path:
+    path = folder / "bad.jpg"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path)
+        case "empty":
+            path.touch()
+        case "html":
+            path.write_text("\n <!doctype html><html><body>404</body></html>")
+        case "svg":
+            path.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+        case "text":
+            path.write_text("no image at all, only some words")
+        case "loop":
+            path.symlink_to(path)
+        case "dangling":
+            path.symlink_to(folder / "nothing")
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "eps":
+            IMAGE.save(path, "EPS")
+        case "ico":
+            IMAGE.save(path, "ICO")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem", "says"),
+    [
+        ("folder", "not_image", "a folder"),
+        ("fifo", "not_image", "not a regular file"),
+        ("device", "not_image", "not a regular file"),
+        ("empty", "not_image", "the file is empty"),
+        ("html", "not_image", "web page"),
+        ("svg", "not_image", "SVG"),
+        ("text", "not_image", "b'no image'"),
+        ("loop", "not_found", "cannot open the file"),
+        ("dangling", "not_found", "no such image file"),
+        ("eps", "not_image", "unsupported image format"),
+        ("ico", "not_image", "unsupported image format"),
+    ],
+)
+def test_each_bad_path_has_its_own_message(
+    kind: str, problem: str, says: str, tmp_path: Path
+) -> None:
+    path = bad_path(kind, tmp_path)
+    error = image_error_of(path)
+    assert (error.kind, error.source) == (problem, str(path))
+    assert str(error).startswith(f"{path}: ")
+    assert says in str(error)
+
+
+def test_a_file_without_read_permission_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "secret.png"
+    IMAGE.save(path)
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # root may read everything: become nobody for a moment
+        for folder in list(tmp_path.parents)[:2]:
+            folder.chmod(0o755)
+        tmp_path.chmod(0o755)
+        os.seteuid(65_534)
+    try:
+        assert image_error_of(path).kind == "permission"
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("name", ["a\x00b.jpg", "x" * 5_000, "\udcff.jpg", ""])
+def test_invalid_file_names_raise_image_errors(name: str) -> None:
+    assert image_error_of(name).kind in ("not_found", "not_image")
+
+
+def test_a_file_name_that_is_not_utf8_is_read(tmp_path: Path) -> None:
+    raw = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    with open(raw, "wb") as file:
+        file.write(encoded(IMAGE, "PNG"))
+    path = Path(os.fsdecode(raw))
+    np.testing.assert_array_equal(pixels_of(path), PHOTO)
+    assert describe(path) == str(path)
+
+
+def test_a_path_of_bytes_is_read(tmp_path: Path) -> None:
+    IMAGE.save(tmp_path / "photo.png")
+    with os.scandir(os.fsencode(tmp_path)) as entries:
+        entry = next(entries)
+    np.testing.assert_array_equal(pixels_of(entry), PHOTO)
+    assert describe(entry) == str(tmp_path / "photo.png")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("source", [None, 5, 1.5, object(), {"a": 1}, torch.float32, np.uint8(3)])
+def test_an_unsupported_type_is_rejected(source: object) -> None:
+    error = image_error_of(source)
+    assert error.kind in ("bad_type", "bad_shape")
+    assert "pass a path" in str(error) or "expected an array of h x w" in str(error)
+
+
+def test_a_file_opened_as_text_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    with (tmp_path / "a.txt").open() as file:
+        assert "mode 'rb'" in str(image_error_of(file))
+
+
+def test_a_closed_or_write_only_file_is_rejected(tmp_path: Path) -> None:
+    closed = io.BytesIO(b"x")
+    closed.close()
+    assert image_error_of(closed).kind == "decode_failed"
+    with (tmp_path / "out.png").open("wb") as file:
+        assert image_error_of(file).kind == "decode_failed"
+
+
+def test_a_closed_pil_image_is_rejected(tmp_path: Path) -> None:
+    IMAGE.save(tmp_path / "a.png")
+    image = Image.open(tmp_path / "a.png")
+    image.close()
+    assert image_error_of(image).kind == "decode_failed"
+
+
+@pytest.mark.parametrize(
+    ("images", "single"),
+    [
+        ("a.jpg", True),
+        (Path("a.jpg"), True),
+        (b"...", True),
+        (bytearray(b"..."), True),
+        (memoryview(b"..."), True),
+        (io.BytesIO(), True),
+        (IMAGE, True),
+        (PHOTO, True),
+        (PHOTO[:, :, 0], True),
+        (torch.zeros(3, 4, 4), True),
+        (np.zeros((2, 4, 4, 3)), False),
+        (torch.zeros(2, 3, 4, 4), False),
+        (np.array(["a.jpg", "b.jpg"]), False),
+        (["a.jpg"], False),
+        ([], False),
+        ((path for path in ["a.jpg"]), False),
+    ],
+)
+def test_a_single_image_is_distinguished_from_many(images: object, single: bool) -> None:
+    assert is_single(images) is single
+
+
+def test_a_stack_of_arrays_is_many_images() -> None:
+    stack = np.stack([PHOTO, PHOTO[::-1]])
+    found = [np.asarray(open_image(image)) for image in iterate(stack)]
+    np.testing.assert_array_equal(np.stack(found), stack)
+
+
+def test_a_value_that_is_not_iterable_is_rejected() -> None:
+    with pytest.raises(ImageError, match="expected an image or an iterable of images"):
+        iterate(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("a/b.jpg", "a/b.jpg"),
+        (Path("a/b.jpg"), "a/b.jpg"),
+        ("http://x/y.jpg", "http://x/y.jpg"),
+        (b"...", None),
+        (PHOTO, None),
+        (IMAGE, None),
+        (io.BytesIO(), None),
+    ],
+)
+def test_an_image_is_named_by_its_path_or_url(source: Any, name: str | None) -> None:
+    assert describe(source) == name
+
+
+def test_files_and_lazy_images_are_named_by_their_path(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    IMAGE.save(path)
+    with path.open("rb") as file, Image.open(path) as image:
+        assert describe(file) == describe(image) == str(path)
+
+
+@pytest.mark.parametrize("make", [lambda p: p, lambda p: p.read_bytes()], ids=["path", "bytes"])
+def test_no_file_stays_open(make: Callable[[Path], Any], tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    path.write_bytes(image_files()["GIF"])
+    before = len(os.listdir("/proc/self/fd"))
+    images = [open_image(make(path)) for _ in range(5)]
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(images) == 5

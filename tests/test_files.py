@@ -1,0 +1,174 @@
+"""Files are written completely or not at all, and hashed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zeroshot.errors import IncompatibleWeights, OfflineError
+from zeroshot.files import git_sha1, sha256, write_atomically
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """A file that exists."""
+    path = tmp_path / "data.bin"
+    path.write_bytes(b"old")
+    return path
+
+
+@pytest.fixture
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_a_new_file_is_written(tmp_path: Path) -> None:
+    with write_atomically(tmp_path / "new.bin") as temporary:
+        temporary.write_bytes(b"content")
+        assert not (tmp_path / "new.bin").exists()
+
+    assert (tmp_path / "new.bin").read_bytes() == b"content"
+    assert os.listdir(tmp_path) == ["new.bin"]
+
+
+def test_the_path_can_be_a_string(target: Path) -> None:
+    with write_atomically(str(target)) as temporary:
+        temporary.write_bytes(b"new")
+
+    assert target.read_bytes() == b"new"
+
+
+def test_the_old_file_is_readable_until_the_new_one_is_complete(target: Path) -> None:
+    with write_atomically(target) as temporary:
+        temporary.write_bytes(b"half")
+        assert target.read_bytes() == b"old"
+        assert temporary.parent == target.parent  # os.replace needs the same file system
+
+    assert target.read_bytes() == b"half"
+
+
+def test_concurrent_writers_of_one_path_leave_one_complete_file(target: Path) -> None:
+    contents = [bytes([n]) * 200_000 for n in range(16)]
+    together = threading.Barrier(len(contents), timeout=20)
+    failed: list[BaseException] = []
+
+    def write(content: bytes) -> None:
+        try:
+            together.wait()
+            for _ in range(5):
+                with write_atomically(target) as temporary:
+                    temporary.write_bytes(content)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=[content]) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failed == []
+    assert target.read_bytes() in contents
+    assert os.listdir(target.parent) == [target.name]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt(), OSError(28, "full")])
+def test_an_error_keeps_the_old_file_and_removes_the_temporary_one(
+    error: BaseException, target: Path
+) -> None:
+    def write() -> None:
+        with write_atomically(target) as temporary:
+            temporary.write_bytes(b"half of the new con")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+
+    assert target.read_bytes() == b"old"
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_a_failed_replace_keeps_the_old_file(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(source: object, destination: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(source))
+
+    monkeypatch.setattr(os, "replace", fail)
+
+    with pytest.raises(PermissionError) as caught, write_atomically(target) as temporary:
+        temporary.write_bytes(b"new")
+
+    assert caught.value.filename == str(target)
+    assert target.read_bytes() == b"old"
+    assert os.listdir(target.parent) == [target.name]
+
+
+@pytest.mark.parametrize(
+    ("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)], indirect=["umask"]
+)
+def test_the_mode_follows_the_umask(umask: int, mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "new.bin"
+
+    with write_atomically(path) as temporary:
+        temporary.unlink()  # as writers do that create a private file of their own
+        temporary.touch(mode=0o600)
+
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_an_os_error_names_the_target(target: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device") as caught:  # noqa: SIM117
+        with write_atomically(target) as temporary:
+            raise OSError(errno.ENOSPC, "No space left on device", str(temporary))
+
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(target))
+
+
+def test_an_os_error_without_a_number_becomes_an_io_error(target: Path) -> None:
+    with pytest.raises(OSError, match="12 requested and 3 written") as caught:  # noqa: SIM117
+        with write_atomically(target):
+            raise OSError("12 requested and 3 written")
+
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(target))
+
+
+@pytest.mark.parametrize("error", [OfflineError("offline"), IncompatibleWeights("NaN")])
+def test_errors_of_the_package_are_not_converted(error: Exception, target: Path) -> None:
+    with pytest.raises(type(error)) as caught, write_atomically(target):
+        raise error
+
+    assert caught.value is error
+
+
+def test_a_missing_folder_is_reported_with_the_target(tmp_path: Path) -> None:
+    path = tmp_path / "absent" / "data.bin"
+
+    with pytest.raises(FileNotFoundError) as caught, write_atomically(path):
+        pytest.fail("the block must not run")
+
+    assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"x" * (3 * 2**20 + 1)])
+def test_hashes_equal_those_of_hashlib_and_git(content: bytes, target: Path) -> None:
+    target.write_bytes(content)
+
+    git, plain = git_sha1(target)
+
+    assert sha256(target) == hashlib.sha256(content).hexdigest()
+    assert plain == hashlib.sha1(content).hexdigest()
+    assert git == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def test_the_git_hash_equals_the_output_of_git(target: Path) -> None:
+    target.write_bytes(b"hello\n")
+
+    assert git_sha1(target)[0] == "ce013625030ba8dba906f756967f9e9ca394464a"  # git hash-object
