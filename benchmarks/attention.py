@@ -1,6 +1,6 @@
 """Compare unfused attention with torch's fused operator, in whole bfloat16 encoders on this CPU.
 
-Not part of `make bench`, which compares with other libraries. `engine/attention.py` is based on
+Not part of `make bench`, which compares with other libraries. `engine/cpu/attention.py` is based on
 these results. Agreement is the lowest cosine with the same weights in float32, once as it is and
 once after subtracting the mean of the batch, which is stricter.
 """
@@ -22,9 +22,9 @@ ROUNDS = 7
 SAMPLE = 8  # images whose embeddings are compared
 
 
-def run(written_out: bool, work: Callable[[], Tensor]) -> Tensor:
+def run(unfused: bool, work: Callable[[], Tensor]) -> Tensor:
     """Run the workload with unfused or fused attention."""
-    with mock.patch.object(attention, "is_written_out", return_value=written_out):
+    with mock.patch.object(attention, "is_unfused_faster", return_value=unfused):
         return work()
 
 
@@ -45,8 +45,8 @@ def main() -> None:
         model = random_model(FULL[name], device="cpu", dtype="bfloat16")
         kinds = {"unfused": True, "fused": False}
         contenders = {
-            kind: partial(run, written_out, partial(model.encode_pixels, pixels))
-            for kind, written_out in kinds.items()
+            kind: partial(run, unfused, partial(model.encode_pixels, pixels))
+            for kind, unfused in kinds.items()
         }
         found = alternate(contenders, rounds=ROUNDS)
         near = {kind: nearness(work()[:SAMPLE], wanted) for kind, work in contenders.items()}

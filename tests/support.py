@@ -62,7 +62,7 @@ class FakeEncoder:
     logit_scale = 10.0
     logit_bias = None
     scoring = "softmax"
-    map_batches = staticmethod(pipeline.embedded)
+    map_batches = staticmethod(pipeline.embed_batches)
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         rows = [[1 + t.count("r"), 1 + t.count("g"), 1 + t.count("b")] for t in texts]

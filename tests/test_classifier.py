@@ -241,7 +241,7 @@ def test_labels_instead_of_a_head_suggest_model_classifier(encoder: FakeEncoder)
 
 @pytest.mark.parametrize("top", ["all", 1.5, True, 0])
 def test_an_invalid_top_is_rejected(colors: Classifier, top: Any) -> None:
-    with pytest.raises(InputError, match=r"top=.* whole number of at least 1"):
+    with pytest.raises(InputError, match=r"top=.* an integer of at least 1"):
         colors(photograph(), top=top)
 
 

@@ -111,13 +111,13 @@ def test_invalid_options_of_stream_raise_before_iteration(
 
 @pytest.mark.parametrize("images", ["cat.jpg", b"...", flat("red")], ids=["str", "bytes", "PIL"])
 def test_stream_rejects_a_single_image(colors: Classifier, images: Any) -> None:
-    with pytest.raises(InputError, match="stream wants many images"):
+    with pytest.raises(InputError, match="stream expects an iterable of images"):
         colors.stream(images)
 
 
 def test_a_value_that_is_not_iterable_is_rejected(colors: Classifier) -> None:
     for call in (colors, colors.predict, colors.stream):
-        with pytest.raises(ImageError, match="neither an image nor many"):
+        with pytest.raises(ImageError, match="expected an image or an iterable of images"):
             call(5)  # type: ignore[operator]
 
 

@@ -150,7 +150,7 @@ def test_a_valid_batch_size_is_accepted(size: int | None) -> None:
 
 
 def test_a_value_that_is_not_iterable_is_rejected(encoder: FakeEncoder) -> None:
-    with pytest.raises(ImageError, match="neither an image nor many"):
+    with pytest.raises(ImageError, match="expected an image or an iterable of images"):
         embed(encoder, 5)  # type: ignore[arg-type]
 
 
@@ -245,7 +245,7 @@ def test_batches_can_run_in_a_pool() -> None:
     with ThreadPoolExecutor(3) as pool:
 
         class Pooled(FakeEncoder):
-            map_batches = staticmethod(partial(pipeline.embedded, pool=pool))
+            map_batches = staticmethod(partial(pipeline.embed_batches, pool=pool))
 
         found = list(embed(Pooled(), map(color, levels)))
 

@@ -280,11 +280,11 @@ def test_a_file_of_an_unknown_format_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scoring", ["argmax", "", "Softmax", 5])
 def test_an_unknown_scoring_is_rejected(scoring: Any, tmp_path: Path) -> None:
-    with pytest.raises(HeadMismatch, match=r"scoring is .*expected one of softmax, sigmoid"):
+    with pytest.raises(HeadMismatch, match=r"expected scoring to be one of softmax, sigmoid"):
         Head.load(write(tmp_path / "h", FACTS | {"scoring": scoring}))
 
 
 @pytest.mark.parametrize("calibration", [5, "x", [1], True])
 def test_a_calibration_that_is_not_an_object_is_rejected(calibration: Any, tmp_path: Path) -> None:
-    with pytest.raises(HeadMismatch, match="calibration is not a JSON object"):
+    with pytest.raises(HeadMismatch, match="expected calibration to be a JSON object"):
         Head.load(write(tmp_path / "h", FACTS | {"calibration": calibration}))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroshot.pipeline import ahead, batches, embedded
+from zeroshot.pipeline import embed_batches, run_ahead, split_batches
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
@@ -24,19 +24,21 @@ def test_results_come_in_the_order_of_items(workers: int, limit: int) -> None:
         time.sleep(delays.random() / 500)
         return n * n
 
-    assert list(ahead(work, range(40), workers=workers, limit=limit)) == [n * n for n in range(40)]
+    assert list(run_ahead(work, range(40), workers=workers, limit=limit)) == [
+        n * n for n in range(40)
+    ]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_items_give_no_results(workers: int) -> None:
-    assert list(ahead(str, [], workers=workers, limit=4)) == []
+    assert list(run_ahead(str, [], workers=workers, limit=4)) == []
 
 
 def test_items_are_processed_concurrently(
     no_decoding_threads: Callable[[], list[str]],
 ) -> None:
     together = threading.Barrier(3, timeout=10)
-    results = ahead(lambda n: together.wait() >= 0, range(6), workers=3, limit=6)
+    results = run_ahead(lambda n: together.wait() >= 0, range(6), workers=3, limit=6)
     assert list(results) == [True] * 6
 
 
@@ -49,7 +51,7 @@ def test_at_most_limit_items_are_read_ahead() -> None:
             taken += 1
             yield n
 
-    for done, _ in enumerate(ahead(str, items(), workers=2, limit=7), 1):
+    for done, _ in enumerate(run_ahead(str, items(), workers=2, limit=7), 1):
         assert taken <= done + 7
     assert taken == 1_000
 
@@ -59,7 +61,7 @@ def test_no_item_is_read_before_the_first_result_is_requested() -> None:
         raise AssertionError("taken")
         yield 1
 
-    ahead(str, items(), workers=2, limit=7)
+    run_ahead(str, items(), workers=2, limit=7)
 
 
 def test_an_exception_of_work_is_raised_in_order(
@@ -68,7 +70,7 @@ def test_an_exception_of_work_is_raised_in_order(
     def work(n: int) -> int:
         return 10 // (3 - n)
 
-    results = ahead(work, range(10), workers=2, limit=5)
+    results = run_ahead(work, range(10), workers=2, limit=5)
     assert [next(results) for _ in range(3)] == [3, 5, 10]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -82,7 +84,7 @@ def test_an_exception_of_the_items_is_raised_in_order(
         yield from range(3)
         raise KeyError("lost")
 
-    results = ahead(str, items(), workers=2, limit=50)
+    results = run_ahead(str, items(), workers=2, limit=50)
     assert [next(results) for _ in range(3)] == ["0", "1", "2"]
     with pytest.raises(KeyError, match="lost"):
         next(results)
@@ -92,7 +94,7 @@ def test_an_exception_of_the_items_is_raised_in_order(
 def test_threads_end_when_the_consumer_stops_early(
     no_decoding_threads: Callable[[], list[str]],
 ) -> None:
-    results = ahead(lambda n: n, range(1_000), workers=3, limit=20)
+    results = run_ahead(lambda n: n, range(1_000), workers=3, limit=20)
     next(results)
     assert no_decoding_threads()
     results.close()  # type: ignore[attr-defined]
@@ -107,7 +109,7 @@ def test_items_not_started_are_never_processed() -> None:
         done.append(n)
         return n
 
-    results = ahead(work, range(100), workers=1, limit=100)
+    results = run_ahead(work, range(100), workers=1, limit=100)
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert len(done) < 5
@@ -115,7 +117,7 @@ def test_items_not_started_are_never_processed() -> None:
 
 @given(st.lists(st.integers()), st.integers(1, 7))
 def test_batches_hold_every_item_once_in_order(items: list[int], size: int) -> None:
-    groups = list(batches(iter(items), size))
+    groups = list(split_batches(iter(items), size))
     assert [item for group in groups for item in group] == items
     assert all(len(group) == size for group in groups[:-1])
     assert all(groups)
@@ -132,7 +134,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def test_items_are_prepared_and_encoded_in_order(
     pool: ThreadPoolExecutor, workers: int | None, batch_size: int | None
 ) -> None:
-    results = embedded(
+    results = embed_batches(
         lambda n: n * 10, sum, range(100), batch_size=batch_size, workers=workers, pool=pool
     )
 
@@ -146,14 +148,14 @@ def test_a_worker_prepares_and_encodes_its_own_batch(pool: ThreadPoolExecutor) -
     def encode(batch: list[int]) -> bool:
         return set(batch) == {threading.get_ident()}
 
-    found = list(embedded(lambda n: threading.get_ident(), encode, range(64), pool=pool))
+    found = list(embed_batches(lambda n: threading.get_ident(), encode, range(64), pool=pool))
 
     assert found == [True] * 8
 
 
 def test_a_consumer_that_stops_early_leaves_no_work_in_the_pool(pool: ThreadPoolExecutor) -> None:
     done: list[int] = []
-    results = embedded(done.append, len, range(10_000), batch_size=1, pool=pool)
+    results = embed_batches(done.append, len, range(10_000), batch_size=1, pool=pool)
     next(results)
 
     results.close()
@@ -169,7 +171,7 @@ def test_an_error_in_the_pool_is_raised_in_order(pool: ThreadPoolExecutor) -> No
             raise KeyError(n)
         return n
 
-    results = embedded(prepare, sum, range(6), batch_size=1, pool=pool)
+    results = embed_batches(prepare, sum, range(6), batch_size=1, pool=pool)
 
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(KeyError, match="3"):

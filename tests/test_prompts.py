@@ -100,9 +100,9 @@ def test_templates_are_read_from_files_of_every_kind(
         ("a.toml", b"templates = [", "malformed"),
         ("a.json", b"{", "malformed"),
         ("a.json", b"[" * 100_000, "malformed"),
-        ("a.json", b"5", "no list named 'templates'"),
-        ("a.toml", b"labels = ['a']", "no list named 'templates'"),
-        ("a.toml", b"templates = 'a {}'", "no list named 'templates'"),
+        ("a.json", b"5", "expected a list named 'templates'"),
+        ("a.toml", b"labels = ['a']", "expected a list named 'templates'"),
+        ("a.toml", b"templates = 'a {}'", "expected a list named 'templates'"),
         ("a.json", b'{"templates": [1]}', "exactly one {}"),
         ("a.txt", b"\xff\xfea\x00", "malformed"),
         ("a.txt", b"# nothing\n", "no templates"),
@@ -193,11 +193,11 @@ def test_labels_are_case_sensitive() -> None:
 @pytest.mark.parametrize(
     ("labels", "says"),
     [
-        ("cat", r"bare str 'cat'; pass a list of labels: \['cat'"),
+        ("cat", r"the str 'cat'; pass a list of labels: \['cat'"),
         ([], "no labels given"),
         ({}, "no labels given"),
-        (5, "labels is int"),
-        (None, "labels is NoneType"),
+        (5, "unsupported labels 5 of type int"),
+        (None, "unsupported labels None of type NoneType"),
         (["cat", ""], "label '' is empty"),
         (["cat", " \t"], "is empty"),
         (["cat", 5], "label 5 is int"),
@@ -205,12 +205,12 @@ def test_labels_are_case_sensitive() -> None:
         (["cat", None], "is NoneType"),
         (["cat", "do\0g"], "control characters"),
         (["cat", "do\x1bg"], "control characters"),
-        (["cat", "dog", "cat"], "'cat' is given twice"),
-        (["a cat", " a  cat "], r"given twice \(as 'a cat'"),
-        (["caf\u00e9", "cafe\u0301"], "given twice"),
+        (["cat", "dog", "cat"], "duplicate label 'cat'"),
+        (["a cat", " a  cat "], r"first given as 'a cat'"),
+        (["caf\u00e9", "cafe\u0301"], "duplicate label"),
         ({"cat": []}, "'cat' has no names"),
         ({"cat": None}, "'cat' has no names"),
-        ({"cat": 5}, "'cat' has names 5"),
+        ({"cat": 5}, "label 'cat': expected a list of names, got 5"),
         ({"cat": ["cat", 5]}, "label 5 is int"),
         ({"cat": ["cat", ""]}, "is empty"),
         ({5: "cat"}, "label 5 is int"),
@@ -224,7 +224,7 @@ def test_invalid_labels_are_rejected_with_the_reason(labels: Any, says: str) -> 
 def test_too_many_labels_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompts, "MAX_LABELS", 3)
     assert len(prompts.named(["a", "b", "c"])) == 3
-    with pytest.raises(LabelError, match="4 labels given, the limit is 3"):
+    with pytest.raises(LabelError, match="expected at most 3 labels, got 4"):
         prompts.named(["a", "b", "c", "d"])
 
 
@@ -299,7 +299,7 @@ def test_an_invalid_label_file_is_rejected_with_the_reason(tmp_path: Path) -> No
     with pytest.raises(LabelError, match=r"labels\.json: label '' is empty"):
         prompts.labels(path)
     path.write_text('{"cat": "a cat"}')
-    with pytest.raises(PromptError, match=r'wanted is \{"labels": \["cat"'):
+    with pytest.raises(PromptError, match=r'expected \{"labels": \["cat"'):
         prompts.labels(path)
     path.with_suffix(".txt").write_text("cat", "utf-16")
     with pytest.raises(PromptError, match="not UTF-8"):

@@ -1,9 +1,9 @@
-"""Label pictures with words: CLIP for inference.
+"""Zero-shot image classification with CLIP.
 
     zeroshot.classify("cat.jpg", ["cat", "dog"]).label
 
-Public names are resolved on first use, so `import zeroshot` is quick and torch is imported when a
-network is needed.
+Public names are imported on first use, so `import zeroshot` is fast: torch is imported only when a
+model is needed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_MODULES = {
     "Classifier": "classifier",
     "ClipTokenizer": "tokenizers",
     "Failure": "predictions",
@@ -78,15 +78,15 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        home = _HOMES.get(name)
-        if home is None:
+        module = _MODULES.get(name)
+        if module is None:
             raise AttributeError(f"module 'zeroshot' has no attribute {name!r}")
-        if not home:
+        if not module:
             return import_module(f"zeroshot.{name}")
         from zeroshot.collector import paused_for_import
 
         with paused_for_import():
-            value = getattr(import_module(f"zeroshot.{home}"), name)
+            value = getattr(import_module(f"zeroshot.{module}"), name)
         globals()[name] = value
         return value
 

@@ -1,4 +1,4 @@
-"""Images and a Head become Predictions; knows an encoder only as a protocol."""
+"""Classify images with a Head. The encoder is any object with the ImageEncoder protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zeroshot.callers import stack_level
 from zeroshot.embedding import Embedded, ImageEncoder, OnError, check_batch_size, embed
-from zeroshot.errors import InputError
+from zeroshot.errors import InputError, shortened
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.predictions import Failure, Prediction
@@ -24,22 +24,30 @@ TOP = 5  # labels in a prediction
 
 
 class Classifier:
-    """A model and a head: scikit-learn's verbs, on images.
+    """A model and a head, with scikit-learn's methods for images.
 
-    Call it with one image for a Prediction, or with many for a list of them, in their order.
+    Call it with one image for a `Prediction`, or with an iterable for a list of them in order.
+
+    Args:
+        encoder: A `Model`, or any object with its image methods.
+        head: The labels, as `Model.head` builds them for the same model.
+
+    Raises:
+        HeadMismatch: The head was built for another model.
     """
 
     def __init__(self, encoder: ImageEncoder, head: Head) -> None:
         if not isinstance(head, Head):
             raise InputError(
-                f"head is {type(head).__name__}, wanted a Head; model.classifier(labels) makes a "
-                "classifier of labels, model.head(labels) a head"
+                f"expected head to be a Head, got {type(head).__name__} {shortened(repr(head))}; "
+                "use model.classifier(labels) to make a classifier from labels, or "
+                "model.head(labels) to make a head"
             )
         head.check(encoder.identity)
         if len(head) == 1:
             warnings.warn(
-                f"the only label is {head.labels[0]!r}, so every image will be it with "
-                "probability 1; add what else it could be, or compare model.similarity()",
+                f"the only label is {shortened(repr(head.labels[0]))}, so every image gets that "
+                "label with probability 1; add other labels, or use model.similarity()",
                 stacklevel=stack_level(),
             )
         self.encoder = encoder
@@ -47,7 +55,7 @@ class Classifier:
 
     @property
     def classes_(self) -> NDArray[np.str_]:
-        """The labels, in the order of the columns of `predict_proba`."""
+        """The labels, in the order of the columns of `predict_proba`: str [L]."""
         return np.asarray(self.head.labels)
 
     def __repr__(self) -> str:
@@ -62,32 +70,61 @@ class Classifier:
     def __call__(
         self, images: ImageLike | Iterable[ImageLike], *, top: int = TOP
     ) -> Prediction | list[Prediction]:
-        """Classify one image or many; `top` labels are kept in each ranking.
+        """Classify one image or an iterable of images.
 
-        Raises ImageError for the first image that cannot be read; `stream(on_error="yield")`
-        gives the others all the same.
+        Args:
+            images: One image, or an iterable of images. An image is a path, an http(s) URL, bytes,
+                a binary file, a PIL image, a numpy array, a torch tensor or a `Sample`.
+            top: Number of labels to keep in each ranking.
+
+        Raises:
+            ImageError: An image cannot be read. `stream(on_error="yield")` skips such images.
+            InputError: `top` is not a positive integer.
         """
         _check_top(top)
-        found = [
-            ranked
+        predictions = [
+            prediction
             for batch in embed(self.encoder, images)
-            for ranked in self._ranked(batch, top)
-            if isinstance(ranked, Prediction)
+            for prediction in self._predictions(batch, top)
+            if isinstance(prediction, Prediction)
         ]
-        return found[0] if is_single(images) else found
+        return predictions[0] if is_single(images) else predictions
 
     def predict(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.str_]:
-        """Return the best label of each image: str [n]."""
+        """Return the best label of each image: str [n].
+
+        Args:
+            images: One image, or an iterable of images; see `__call__`.
+
+        Raises:
+            ImageError: An image cannot be read.
+        """
         best = self.decision_function(images).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
     def predict_proba(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
-        """Return the probability of each label: float32 [n, L], rows sum to one."""
+        """Return the probability of each label: float32 [n, L].
+
+        With softmax scoring each row sums to 1; with sigmoid scoring labels are independent.
+
+        Args:
+            images: One image, or an iterable of images; see `__call__`.
+
+        Raises:
+            ImageError: An image cannot be read.
+        """
         logits = torch.from_numpy(self.decision_function(images))
         return np.asarray(self.head.probabilities(logits).numpy())
 
     def decision_function(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
-        """Return the logits, scaled cosine similarities: float32 [n, L]."""
+        """Return the logits, which are scaled cosine similarities: float32 [n, L].
+
+        Args:
+            images: One image, or an iterable of images; see `__call__`.
+
+        Raises:
+            ImageError: An image cannot be read.
+        """
         parts = [
             self.head.logits(batch.rows).cpu()
             for batch in embed(self.encoder, images)
@@ -98,18 +135,28 @@ class Classifier:
         return np.asarray(torch.cat(parts).numpy())
 
     def score(self, images: Iterable[ImageLike], truth: Sequence[str]) -> float:
-        """Return the share of images whose best label is the true one.
+        """Return the accuracy, 0..1: the share of images whose best label is correct.
 
-        Raises InputError when a truth is not among the labels, or the counts differ.
+        Args:
+            images: An iterable of images; see `__call__`.
+            truth: The correct label of each image.
+
+        Raises:
+            InputError: A truth is not among the labels, or the lengths differ.
+            ImageError: An image cannot be read.
         """
         if unknown := set(truth) - set(self.head.labels):
             raise InputError(
-                f"truth {min(unknown, key=str)!r} is not among the classifier's labels"
+                f"truth {shortened(repr(min(unknown, key=str)))} is not among the classifier's "
+                f"{len(self.head)} labels; pass names from classifier.classes_"
             )
-        found = self.predict(images)
-        if len(found) != len(truth):
-            raise InputError(f"{len(found)} images but {len(truth)} truths; give one each")
-        return float(np.mean(found == np.asarray(truth))) if len(found) else 0.0
+        predicted = self.predict(images)
+        if len(predicted) != len(truth):
+            raise InputError(
+                f"expected one truth per image, got {len(predicted)} images but {len(truth)} "
+                "truths; pass lists of equal length"
+            )
+        return float(np.mean(predicted == np.asarray(truth))) if len(predicted) else 0.0
 
     def stream(
         self,
@@ -120,23 +167,37 @@ class Classifier:
         workers: int | None = None,
         on_error: OnError = "raise",
     ) -> Iterator[Prediction | Failure]:
-        """Classify images one after another without holding them all.
+        """Classify images one by one with bounded memory, in order.
 
-        Images are decoded ahead, and results keep their order. On a CPU each core decodes and
-        embeds batches of its own, unless `workers` says how many threads shall decode.
-        With on_error="yield" an image that cannot be read becomes a Failure in its place.
+        Images are decoded ahead of their use. On a CPU each worker thread decodes and embeds its
+        own batches.
+
+        Args:
+            images: An iterable of images; see `__call__`.
+            top: Number of labels to keep in each ranking.
+            batch_size: Number of images per batch. None selects a size for the device.
+            workers: Number of threads that only decode; the calling thread then embeds. None
+                selects the fastest arrangement for the device.
+            on_error: "raise" raises ImageError for an image that cannot be read; "yield" yields a
+                `Failure` at its position.
+
+        Raises:
+            InputError: An argument is invalid, or `images` is a single image.
         """
         _check_top(top)
         if is_single(images):
-            raise InputError(f"stream wants many images; for one, call the classifier: {images!r}")
+            raise InputError(
+                f"stream expects an iterable of images, got one image {shortened(repr(images))}; "
+                "pass a list, or call the classifier"
+            )
         check_batch_size(batch_size)
         batches = embed(
             self.encoder, images, batch_size=batch_size, workers=workers, on_error=on_error
         )
-        return (ranked for batch in batches for ranked in self._ranked(batch, top))
+        return (prediction for batch in batches for prediction in self._predictions(batch, top))
 
-    def _ranked(self, batch: Embedded, top: int) -> Iterator[Prediction | Failure]:
-        """Yield a Prediction for each embedding of a batch, and its failures in their places."""
+    def _predictions(self, batch: Embedded, top: int) -> Iterator[Prediction | Failure]:
+        """Yield a Prediction for each embedding of a batch, and a Failure for each failed image."""
         rankings = iter(() if batch.rows is None else self._rank(batch.rows, top))
         for outcome in batch.outcomes:
             if isinstance(outcome, Failure):
@@ -156,4 +217,4 @@ class Classifier:
 
 def _check_top(top: int) -> None:
     if type(top) is not int or top < 1:
-        raise InputError(f"top={top!r} must be a whole number of at least 1")
+        raise InputError(f"top={shortened(repr(top))} must be an integer of at least 1; try top=5")

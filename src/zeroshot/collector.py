@@ -1,8 +1,8 @@
-"""Pause Python's garbage collector while very many objects are made, none of which is garbage.
+"""Pause Python's garbage collector while many objects are created that are not garbage.
 
-The collector would search all of them again and again. Measured on two cores: `import torch` takes
-14% less time without it, encoding 80,000 prompts 44% less, and a command that has imported
-torch ends 0.5 s sooner without a last search. Each function can be deleted with no other effect.
+The collector would traverse all of them repeatedly. Measured on two cores: `import torch` takes
+14 % less time without it, encoding 80,000 prompts 44 % less, and a command that imported torch
+exits 0.5 s sooner without a final collection. Each function can be deleted without other effects.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """Do not search for garbage in this block; a collector that is off already stays off."""
+    """Disable garbage collection in this block; keep it disabled if it already was."""
     pause = gc.isenabled()
     if pause:
         gc.disable()
@@ -29,10 +29,10 @@ def paused() -> Iterator[None]:
 
 @contextmanager
 def paused_for_import() -> Iterator[None]:
-    """Do not search for garbage while torch is imported, if that is safe.
+    """Disable garbage collection while torch is imported, if that is safe.
 
-    The collector belongs to the whole process, so other threads and a caller's own settings are
-    left alone.
+    The collector is process-wide, so it stays enabled when other threads run or when the caller has
+    changed its settings.
     """
     threading = sys.modules.get("threading")
     alone = threading is None or threading.active_count() == 1
@@ -41,11 +41,11 @@ def paused_for_import() -> Iterator[None]:
         return
     with paused():
         yield
-        # Frozen for an instant, objects become old without being looked at one by one.
+        # Freezing and unfreezing moves all objects to the oldest generation without a traversal.
         gc.freeze()
         gc.unfreeze()
 
 
 def skip_at_exit() -> None:
-    """Let the process end without a last search."""
+    """Skip the final garbage collection when the process exits."""
     atexit.register(gc.freeze)

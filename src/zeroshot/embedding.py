@@ -1,7 +1,7 @@
-"""Images become unit vectors in order, a batch at a time; an image that cannot be read is a row.
+"""Embed images in order, a batch at a time; an unreadable image can become a Failure.
 
-This is the one stream of embeddings: `Model.encode_image`, `Classifier` and `zeroshot encode` map
-over it. How images are spread over threads and batches is the encoder's business (`map_batches`).
+`Model.encode_image`, `Classifier` and `zeroshot encode` all use this stream. The encoder decides
+how images are distributed over threads and batches (`map_batches`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 import numpy as np
 from torch import Tensor
 
-from zeroshot.errors import ImageError, InputError
-from zeroshot.images import ImageLike, describe, each, is_single
+from zeroshot.errors import ImageError, InputError, shortened
+from zeroshot.images import ImageLike, describe, is_single, iterate
 from zeroshot.predictions import Failure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OnError = Literal["raise", "yield"]
-Key = str | None  # path, URL or key of an image, where it has one
+Key = str | None  # path, URL or key of an image, if it has one
 Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ Prepared = tuple[Key | Failure, "NDArray[np.float32] | None"]
 
 
 class ImageEncoder(Protocol):
-    """What embedding needs of a model."""
+    """The part of a model that embedding images requires."""
 
     @property
     def identity(self) -> str: ...
@@ -42,7 +42,7 @@ class ImageEncoder(Protocol):
         normalize: bool = True,
     ) -> Tensor: ...
 
-    # Prepare items one by one and embed them in batches, in order; `pipeline.embedded` does it.
+    # Prepare items one by one and embed them in batches, in order; see `pipeline.embed_batches`.
     def map_batches(
         self,
         prepare: Callable[[Item], Pixels],
@@ -58,8 +58,8 @@ class ImageEncoder(Protocol):
 class Embedded:
     """One batch of the stream.
 
-    `outcomes` has the key of each image, or the Failure in its place; `rows` the embeddings of
-    those that could be read, in the same order: float32 [m, d], or None when m is 0.
+    `outcomes` contains the key of each image, or a Failure at its position; `rows` contains the
+    embeddings of the readable images, in the same order: float32 [m, d], or None when m is 0.
     """
 
     outcomes: list[Key | Failure]
@@ -75,15 +75,16 @@ def embed(
     on_error: OnError = "raise",
     normalize: bool = True,
 ) -> Iterator[Embedded]:
-    """Embed images in order without holding them all, in batches as large as the encoder wants.
+    """Embed images in order with bounded memory, in batches.
 
-    `workers` is the number of threads that decode images; by default the encoder decides. A single
-    image is decoded and embedded in the caller's thread, with every core. With on_error="yield" an
-    image that cannot be read becomes a Failure. Raises InputError for wrong arguments, and
-    ImageError for the first image that cannot be read unless failures are asked for.
+    The encoder chooses the batch size unless `batch_size` is given. `workers` is the number of
+    threads that decode images; by default the encoder decides. A single image is decoded and
+    embedded in the caller's thread, using all cores. With on_error="yield" an image that cannot be
+    read becomes a Failure. Raises InputError for invalid arguments, and ImageError for the first
+    image that cannot be read if `on_error` is "raise".
     """
     if on_error not in ("raise", "yield"):
-        raise InputError(f"on_error={on_error!r} must be 'raise' or 'yield'")
+        raise InputError(f"on_error={shortened(repr(on_error))} must be 'raise' or 'yield'")
     check_batch_size(batch_size)
     if workers is None and is_single(images):
         workers = 0
@@ -97,7 +98,7 @@ def embed(
             return Failure(describe(image), error), None
 
     def encode(batch: list[Prepared]) -> Embedded:
-        pixels = [made for _, made in batch if made is not None]
+        pixels = [values for _, values in batch if values is not None]
         rows = None
         if pixels:
             rows = encoder.encode_pixels(
@@ -106,11 +107,14 @@ def embed(
         return Embedded([outcome for outcome, _ in batch], rows)
 
     return encoder.map_batches(
-        prepare, encode, each(images), batch_size=batch_size, workers=workers
+        prepare, encode, iterate(images), batch_size=batch_size, workers=workers
     )
 
 
 def check_batch_size(batch_size: int | None) -> None:
     """Raise InputError unless this is None or a positive integer."""
     if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-        raise InputError(f"batch_size={batch_size!r} must be a whole number of at least 1")
+        raise InputError(
+            f"batch_size={shortened(repr(batch_size))} must be an integer of at least 1, or None "
+            "for the default"
+        )

@@ -121,7 +121,8 @@ class ImageError(ZeroshotError, OSError):
 
 def image_error(kind: ImageProblem, source: str | None, what: str) -> ImageError:
     """Create an ImageError whose message starts with the source, if it is known."""
-    return ImageError(f"{source}: {what}" if source else what, kind=kind, source=source)
+    message = f"{shortened(source, 300)}: {what}" if source else what
+    return ImageError(message, kind=kind, source=source)
 
 
 class ImageNotFound(ImageError, FileNotFoundError):

@@ -1,7 +1,7 @@
-"""One unit vector per label, how it is scored, and where it came from.
+"""Store one text embedding per label, how it is scored, and where it came from.
 
-A head is the text side of a zero-shot classifier, computed once. It remembers the identity of the
-model that made it and refuses to work with another.
+A head is the text side of a zero-shot classifier. Build it once and reuse it. It records the
+identity of the model that built it and raises HeadMismatch with any other model.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
-from zeroshot.errors import HeadMismatch, LabelError
+from zeroshot.errors import HeadMismatch, LabelError, shortened
 from zeroshot.files import write_atomically
 from zeroshot.label_store import LabelStore, Names
 from zeroshot.prompts import Labels, Prompts, PromptSet
 from zeroshot.spec import Scoring
 
 METADATA_KEY = "zeroshot.head/2"
-OLDER_KEYS = ("zeroshot.head/1",)  # without scoring and calibration
-MAX_HEADER = 16 * 2**20  # bytes of JSON a head file may begin with
-MAX_SCALE = 1000  # as `checkpoint.read` demands of a model's
-UNIT = 1e-3  # how far from 1 the length of a row may lie
-SENTENCES = 16_384  # rendered and embedded at a time; 32 MB of embeddings at 512 dimensions
+OLDER_KEYS = ("zeroshot.head/1",)  # files without scoring and calibration
+MAX_HEADER = 16 * 2**20  # bytes; limit of the JSON header of a head file
+MAX_SCALE = 1000  # the limit that `checkpoint.reader` applies to models
+UNIT = 1e-3  # allowed deviation of a row's length from 1
+SENTENCES = 16_384  # rendered and embedded at once; 32 MB of embeddings at 512 dimensions
 
 
 class TextEncoder(Protocol):
-    """What a head needs of a model."""
+    """The part of a model that building a head requires."""
 
     @property
     def identity(self) -> str: ...
@@ -52,13 +52,21 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Labels as directions in a model's embedding space.
+    """The text embeddings of a set of labels.
 
-    `weight` is float32 [L, d], one unit row per label; `names` are the synonyms each label was
-    built from, `templates` the sentences they were put into, `model` the identity of the model.
-    `scoring` says how logits become probabilities: "softmax" over all labels, or "sigmoid" for
-    each label independently. `calibration` is plain data that is kept with the head; `select` and
-    `+` drop it, since it holds for one set of labels.
+    Args:
+        labels: The label names.
+        weight: float32 [L, d], one row of unit length per label.
+        logit_scale: Factor that turns cosine similarities into logits.
+        logit_bias: Constant added to logits, or None.
+        model: Identity of the model that built the head.
+        names: The synonyms that each label was built from.
+        templates: The prompt templates, each with one `{}`.
+        prompts: Name of the prompt set.
+        scoring: How logits become probabilities: "softmax" over all labels, or "sigmoid" for each
+            label independently.
+        calibration: Plain data that is stored with the head. `select` and `+` drop it, because it
+            is valid for one set of labels only.
     """
 
     labels: tuple[str, ...]
@@ -81,22 +89,32 @@ class Head:
         *,
         store: LabelStore | None = None,
     ) -> Head:
-        """Embed every label in every template and average: normalise, mean, normalise.
+        """Embed each label in every template and average: normalize, mean, normalize.
 
-        A label with several names is the average over all its sentences. Labels found in `store`
-        are not embedded again, new ones are put there.
-        Raises LabelError, PromptError, and TokenLimitError naming the sentence that is too long.
-        Source: Radford et al. 2021, section 3.1.4.
+        A label with several names gets the average over all its sentences. Source: Radford et al.
+        2021, section 3.1.4.
+
+        Args:
+            encoder: A `Model`, or any object with its text methods.
+            labels: A list of names, or a dict from each name to one or more synonyms.
+            prompts: Name of a prompt set, one template, a list of templates, a file or a
+                `PromptSet`.
+            store: Cache of label embeddings. Labels found in it are not embedded again, new ones
+                are added.
+
+        Raises:
+            LabelError: The labels are invalid.
+            PromptError: The prompts are invalid.
+            TokenLimitError: A sentence exceeds the context length; the error contains it.
         """
         prompt_set = prompt_sets.get(prompts)
         named = {label: tuple(names) for label, names in prompt_sets.named(labels).items()}
-        wanted = set(named.values())
-        vectors = store.read(prompt_set.templates, wanted) if store else {}
+        vectors = store.read(prompt_set.templates, set(named.values())) if store else {}
         if new := [names for names in dict.fromkeys(named.values()) if names not in vectors]:
-            found = dict(zip(new, _embed(encoder, new, prompt_set).unbind(0), strict=True))
-            vectors |= found
+            embedded = dict(zip(new, _embed(encoder, new, prompt_set).unbind(0), strict=True))
+            vectors |= embedded
             if store:
-                store.write(prompt_set.templates, found)
+                store.write(prompt_set.templates, embedded)
         rows = [vectors[names] for names in named.values()]
         return cls(
             labels=tuple(named),
@@ -117,47 +135,64 @@ class Head:
         return f"<Head of {len(self)} labels, prompts {self.prompts!r}, {self.weight.shape[1]}-d>"
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """Score unit image embeddings [n, d] (or [d]) against every label: [n, L] (or [L])."""
+        """Return the logits of image embeddings: [n, L], or [L] for one.
+
+        Args:
+            embeddings: float32 [n, d] or [d], of unit length, as `Model.encode_image` returns them.
+        """
         scores = self.logit_scale * embeddings.float() @ self.weight.to(embeddings.device).T
         return scores if self.logit_bias is None else scores + self.logit_bias
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Turn logits [n, L] (or [L]) into probabilities 0..1 of the same shape.
+        """Convert logits to probabilities, 0..1, of the same shape.
 
-        With softmax scoring each row sums to one; with sigmoid scoring labels are independent.
+        With softmax scoring each row sums to 1; with sigmoid scoring labels are independent.
+
+        Args:
+            logits: [n, L] or [L], as `logits` returns them.
         """
         return logits.softmax(dim=-1) if self.scoring == "softmax" else logits.sigmoid()
 
     def select(self, labels: Iterable[str]) -> Head:
-        """Keep these labels only, in this order, at no cost.
+        """Return a head with only these labels, in this order, without embedding anything.
 
-        Raises LabelError for a label the head does not have.
+        Args:
+            labels: Labels of this head.
+
+        Raises:
+            LabelError: The head does not have a label, or `labels` is a str.
         """
         if isinstance(labels, str):
-            raise LabelError(f"labels is a bare str {labels!r}; pass a list: [{labels!r}]")
-        wanted = list(prompt_sets.named(list(labels)))
+            shown = shortened(repr(labels))
+            raise LabelError(f"expected a list of labels, got the str {shown}; pass [{shown}]")
+        requested = list(prompt_sets.named(list(labels)))
         rows = {label: row for row, label in enumerate(self.labels)}
-        if missing := [label for label in wanted if label not in rows]:
-            raise LabelError(f"the head has no label {missing[0]!r}; it has {_some(self.labels)}")
-        chosen = [rows[label] for label in wanted]
+        if missing := [label for label in requested if label not in rows]:
+            raise LabelError(
+                f"the head has no label {shortened(repr(missing[0]))}; choose from "
+                f"{_list_labels(self.labels)}"
+            )
+        indices = [rows[label] for label in requested]
         return replace(
             self,
-            labels=tuple(wanted),
-            weight=self.weight[chosen],
-            names=tuple(self.names[row] for row in chosen),
+            labels=tuple(requested),
+            weight=self.weight[indices],
+            names=tuple(self.names[row] for row in indices),
             calibration=None,
         )
 
     def __add__(self, other: Head) -> Head:
-        """Join the labels of two heads of one model.
+        """Concatenate two heads of one model.
 
-        Raises HeadMismatch for heads of different models, LabelError for a label in both.
+        Raises:
+            HeadMismatch: The heads were built for different models.
+            LabelError: A label is in both heads.
         """
         self.check(other.model)
         try:
             prompt_sets.named(self.labels + other.labels)
         except LabelError as error:
-            raise LabelError(f"{error}; or leave it out of one head with select()") from error
+            raise LabelError(f"{error}; or exclude it from one head with select()") from error
         same = self.templates == other.templates
         return replace(
             self,
@@ -170,19 +205,37 @@ class Head:
         )
 
     def check(self, identity: str, source: str = "this head") -> None:
-        """Raise HeadMismatch unless the head was built for the model of this identity."""
+        """Raise HeadMismatch unless the head was built for this model.
+
+        Args:
+            identity: `Model.identity` of the model.
+            source: Name of the head in the error message.
+        """
         if self.model != identity:
             raise HeadMismatch(
-                f"{source}: built for model {self.model!r}, this one is {identity!r}; rebuild it "
-                "with model.head(labels)"
+                f"{source}: expected a head built for model {identity!r}, got one for "
+                f"{shortened(repr(self.model))}; rebuild it with model.head(labels)"
             )
 
     def to(self, device: torch.device | str) -> Head:
-        """Move the weight to a device."""
+        """Return a copy with the weight on another device.
+
+        Args:
+            device: A torch device or its name.
+        """
         return replace(self, weight=self.weight.to(device))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the head as one safetensors file; it appears whole or not at all."""
+        """Write the head as one safetensors file.
+
+        It is written to a temporary file and then renamed.
+
+        Args:
+            path: File to write.
+
+        Raises:
+            FileNotFoundError: The folder does not exist.
+        """
         path = Path(path)
         if not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
@@ -205,14 +258,19 @@ class Head:
     def load(cls, path: str | os.PathLike[str]) -> Head:
         """Read a head that `save` wrote.
 
-        Raises HeadMismatch when the file is none, or is damaged.
+        Args:
+            path: File to read.
+
+        Raises:
+            FileNotFoundError: The file does not exist.
+            HeadMismatch: The file is not a head, or is corrupted.
         """
         path = Path(path)
         try:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
             if length > MAX_HEADER:
-                raise ValueError(f"a header of {length} bytes")
+                raise ValueError(f"header of {length} bytes, the limit is {MAX_HEADER}")
             with safe_open(path, framework="pt") as opened:
                 metadata = opened.metadata() or {}
                 key = next((key for key in OLDER_KEYS if key in metadata), METADATA_KEY)
@@ -234,55 +292,69 @@ class Head:
             raise
         except KeyError as error:
             raise HeadMismatch(
-                f"{path}: not a head ({error} is missing); make one with model.head(labels).save()"
+                f"{path}: not a head file ({error} is missing); make one with "
+                "model.head(labels).save(path)"
             ) from error
         except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
-            raise HeadMismatch(f"{path}: not a head, or damaged ({error}); rebuild it") from error
+            raise HeadMismatch(
+                f"{path}: not a head file, or corrupted ({shortened(str(error), 200)}); rebuild it "
+                "with model.head(labels).save(path)"
+            ) from error
         _check_loaded(head, path)
         return head
 
 
 def _check_loaded(head: Head, path: Path) -> None:
-    """Raise HeadMismatch for a head whose numbers `save` cannot have written."""
+    """Raise HeadMismatch for a head with values that `save` cannot have written."""
     weight = head.weight
     if weight.ndim != 2 or not len(weight) == len(head.labels) == len(head.names):
         raise HeadMismatch(
-            f"{path}: {len(head.labels)} labels but weights of shape {tuple(weight.shape)}; "
-            "the file is damaged, rebuild it"
+            f"{path}: expected one weight row per label, got {len(head.labels)} labels and weights "
+            f"of shape {tuple(weight.shape)}; the file is corrupted, rebuild it"
         )
     if weight.dtype != torch.float32 or not torch.isfinite(weight).all():
-        raise HeadMismatch(f"{path}: weights are not finite float32; rebuild it")
+        raise HeadMismatch(
+            f"{path}: expected finite float32 weights, got {weight.dtype} or NaN or infinity; the "
+            "file is corrupted, rebuild it"
+        )
     lengths = weight.norm(dim=1)
     if not torch.allclose(lengths, torch.ones_like(lengths), atol=UNIT):
-        raise HeadMismatch(f"{path}: its rows are not of unit length; damaged, rebuild it")
+        raise HeadMismatch(
+            f"{path}: expected rows of unit length, got lengths {lengths.min():.3g} to "
+            f"{lengths.max():.3g}; the file is corrupted, rebuild it"
+        )
     if not 0 < head.logit_scale <= MAX_SCALE or not math.isfinite(head.logit_bias or 0.0):
         raise HeadMismatch(
-            f"{path}: logits of scale {head.logit_scale} and bias {head.logit_bias}, expected "
-            f"numbers, the scale within 0..{MAX_SCALE}; damaged, rebuild it"
+            f"{path}: expected a logit scale within 0..{MAX_SCALE} and a finite bias, got "
+            f"{head.logit_scale} and {head.logit_bias}; the file is corrupted, rebuild it"
         )
     if head.scoring not in get_args(Scoring):
         raise HeadMismatch(
-            f"{path}: scoring is {head.scoring!r}, expected one of {', '.join(get_args(Scoring))}; "
-            "it was written by a newer version, update zeroshot or rebuild it"
+            f"{path}: expected scoring to be one of {', '.join(get_args(Scoring))}, got "
+            f"{shortened(repr(head.scoring))}; a newer version wrote the file, upgrade zeroshot or "
+            "rebuild it"
         )
     if not isinstance(head.calibration, dict | None):
-        raise HeadMismatch(f"{path}: its calibration is not a JSON object; damaged, rebuild it")
+        raise HeadMismatch(
+            f"{path}: expected calibration to be a JSON object, got "
+            f"{type(head.calibration).__name__}; the file is corrupted, rebuild it"
+        )
 
 
 def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet) -> Tensor:
-    """Embed labels, each the unit mean of its names in every template: [labels, d].
+    """Embed labels, each as the unit mean of its names in every template: [labels, d].
 
-    All labels in a few templates at a time, not all templates for a few labels: sentences that
-    begin alike are embedded faster the more there are.
+    The loop takes all labels in a few templates, not a few labels in all templates: the text
+    encoder shares the computation of common prefixes, so more sentences per template are faster.
     """
     owners = [(row, name) for row, names in enumerate(labels) for name in names]
     sums: Tensor | None = None
     for start in range(0, len(owners), SENTENCES):
         part = owners[start : start + SENTENCES]
         rows = torch.tensor([row for row, _ in part])
-        several = max(1, SENTENCES // len(part))
-        for first in range(0, len(prompt_set), several):
-            templates = prompt_set.templates[first : first + several]
+        count = max(1, SENTENCES // len(part))
+        for first in range(0, len(prompt_set), count):
+            templates = prompt_set.templates[first : first + count]
             sentences = [
                 template.replace(prompt_sets.SLOT, name)
                 for template in templates
@@ -293,10 +365,10 @@ def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet)
                 sums = embeddings.new_zeros(len(labels), embeddings.shape[1])
             totals = embeddings.unflatten(0, (len(templates), len(part))).sum(0)
             sums.index_add_(0, rows.to(sums.device), totals)
-    assert sums is not None  # there are labels, each with a name
+    assert sums is not None  # every label has a name, so the loop ran
     return F.normalize(sums, dim=1).cpu()
 
 
-def _some(labels: Sequence[str]) -> str:
+def _list_labels(labels: Sequence[str]) -> str:
     listed = ", ".join(map(repr, labels[:5]))
     return f"{listed} and {len(labels) - 5} more" if len(labels) > 5 else listed

@@ -1,4 +1,4 @@
-"""Facts of this machine: the processor's name and the cores this process may use."""
+"""Describe this machine: the processor's name and the number of available cores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """Count the processor cores this process may use."""
+    """Count the processor cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""A loaded CLIP: weights, tokenizer, preprocessing, device."""
+"""Define Model: loaded weights with tokenizer, preprocessing and device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zeroshot.checkpoint.reader import Checkpoint
 from zeroshot.classifier import Classifier
 from zeroshot.embedding import Item, Pixels, Result, check_batch_size, embed
 from zeroshot.engine import Engine, choose_device, choose_dtype
-from zeroshot.errors import InputError
+from zeroshot.errors import InputError, shortened
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.images.preprocess import Decode, Preprocess
@@ -33,13 +33,14 @@ from zeroshot.tokenizers import ClipTokenizer, Tokenizer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SAMPLE = 256  # values at each of three places of a tensor that enter the fingerprint
+SAMPLE = 256  # values hashed at the start, middle and end of a tensor for the fingerprint
 
 
 class Model:
-    """A CLIP: pictures and sentences in, points of one space out.
+    """A CLIP model that embeds images and texts in a shared space.
 
-    Tokenizer, preprocessing, activation and logit scale belong to the weights and come with them.
+    `zeroshot.load` creates it. Tokenizer, preprocessing, activation and logit scale are read from
+    the checkpoint.
     """
 
     def __init__(
@@ -64,16 +65,16 @@ class Model:
         dtype = str(self.dtype).removeprefix("torch.")
         return f"<Model {self.name} {self.embed_dim}-d on {self.device}, {dtype}>"
 
-    # Facts of the weights are read-only: `identity` is a hash over them, and heads rely on it.
+    # Properties of the weights are read-only: `identity` hashes them, and heads depend on it.
 
     @property
     def name(self) -> str:
-        """Name, repository or file that it was loaded from."""
+        """Name, repository or file that the model was loaded from."""
         return self._name
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The weights and what belongs to them."""
+        """The checkpoint: weights, spec and layout."""
         return self._checkpoint
 
     @property
@@ -93,48 +94,49 @@ class Model:
 
     @property
     def network(self) -> Network:
-        """The plain towers in float32, on the CPU: a copy, made when it is first asked for.
+        """The reference network of plain modules, as a float32 copy on the CPU.
 
-        The model itself runs as `zeroshot.engine` rewrites them.
+        It is built on first access. The model itself runs the optimized version in
+        `zeroshot.engine`.
         """
         return self.checkpoint.network
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs and embeddings are returned."""
+        """Device on which the network runs and embeddings are returned."""
         return self._engine.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision the network runs in; embeddings are float32 whatever it is."""
+        """Precision in which the network runs; embeddings are always float32."""
         return self._engine.dtype
 
     @property
     def embed_dim(self) -> int:
-        """Width of the shared embedding space."""
+        """Number of dimensions of the shared embedding space."""
         return self.spec.network.embed_dim
 
     @cached_property
     def logit_scale(self) -> float:
-        """What cosine similarities are multiplied by to become logits; from the checkpoint."""
+        """Factor that turns cosine similarities into logits; read from the checkpoint."""
         return float(self.checkpoint.weights.read("logit_scale").exp())
 
     @property
     def logit_bias(self) -> float | None:
-        """What is added to logits; None, as CLIP has none."""
+        """Constant added to logits; None, because CLIP has no bias."""
         return None
 
     @property
     def scoring(self) -> Scoring:
-        """How logits become probabilities: "softmax" over all labels, or "sigmoid" for each."""
+        """How logits become probabilities: "softmax" over all labels, or "sigmoid" per label."""
         return self.spec.scoring
 
     @cached_property
     def identity(self) -> str:
-        """Fingerprint of weights, activation, preprocessing and tokenizer.
+        """Fingerprint of weights, activation, preprocessing and tokenizer: 32 hex digits.
 
-        The same for one checkpoint in any layout. Each tensor enters by shape and 768 of its
-        values, so it tells checkpoints apart but is no proof against forgery.
+        It is the same for a checkpoint in every layout. The hash covers the shape and 768 values of
+        each tensor, so it distinguishes checkpoints but does not protect against forgery.
         """
         facts = native.to_json(self.spec)
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
@@ -153,10 +155,20 @@ class Model:
         batch_size: int | None = None,
         normalize: bool = True,
     ) -> Tensor:
-        """Embed images: one gives float32 [d], many give [n, d], on `self.device`.
+        """Embed images in the shared space.
 
-        Rows have unit length unless `normalize` is false. Raises ImageError for what cannot be
-        read.
+        Args:
+            images: One image, or an iterable of images. An image is a path, an http(s) URL, bytes,
+                a binary file, a PIL image, a numpy array, a torch tensor or a `Sample`.
+            batch_size: Number of images to run at once. None selects a size for the device.
+            normalize: Scale each embedding to unit length.
+
+        Returns:
+            float32 on `self.device`: [d] for one image, [n, d] for an iterable.
+
+        Raises:
+            ImageError: An image cannot be read.
+            NonFiniteError: The network produced NaN or infinity.
         """
         parts = [
             batch.rows
@@ -164,7 +176,7 @@ class Model:
             if batch.rows is not None
         ]
         if not parts:
-            return self._nothing()
+            return self._empty()
         embeddings = torch.cat(parts)
         return embeddings[0] if is_single(images) else embeddings
 
@@ -176,47 +188,76 @@ class Model:
         normalize: bool = True,
         truncate: bool = False,
     ) -> Tensor:
-        """Embed sentences: one gives float32 [d], many give [n, d], on `self.device`.
+        """Embed texts in the shared space.
 
-        Rows have unit length unless `normalize` is false. Raises TokenLimitError when a text
-        exceeds the context length and `truncate` is false.
-        Source: Radford et al. 2021, section 2.4; pooling at the end-of-text token.
+        Args:
+            texts: One text, or a list of texts.
+            batch_size: Number of texts to run at once. None selects a size for the device.
+            normalize: Scale each embedding to unit length.
+            truncate: Cut texts that exceed the context length instead of raising an error.
+
+        Returns:
+            float32 on `self.device`: [d] for one text, [n, d] for a list. The text encoder pools at
+            the end-of-text token (Radford et al. 2021, section 2.4).
+
+        Raises:
+            TokenLimitError: A text exceeds the context length and `truncate` is false.
+            InputError: `texts` is not text.
         """
         check_batch_size(batch_size)
         if not isinstance(texts, Iterable):
-            raise InputError(f"expected text or a list of it, got {type(texts).__name__} {texts!r}")
+            raise InputError(
+                f"texts must be a str or a list of str, got {type(texts).__name__} "
+                f"{shortened(repr(texts))}; try encode_text(['a photo of a cat'])"
+            )
         many = [texts] if isinstance(texts, str) else list(texts)
         if not many:
-            return self._nothing()
+            return self._empty()
         rows = self.tokenizer.rows(many, truncate=truncate)
         embeddings = self._engine.encode_ids(rows, batch_size=batch_size, normalize=normalize)
         return embeddings[0] if isinstance(texts, str) else embeddings
 
-    def _nothing(self) -> Tensor:
+    def _empty(self) -> Tensor:
         return torch.zeros(0, self.embed_dim, dtype=torch.float32, device=self.device)
 
     def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Return the cosine of each image embedding with each text embedding: [n, m].
+        """Compute the cosine similarity of each image with each text.
 
-        A single embedding [d] counts as one row. Raises InputError for what is no embedding of
-        this model's width.
+        Args:
+            images: Image embeddings [n, d], or [d] for one. They need not have unit length.
+            texts: Text embeddings [m, d], or [d] for one.
+
+        Returns:
+            float32 [n, m] on the device of `images`; a single embedding counts as one row or
+            column.
+
+        Raises:
+            InputError: An argument is not a tensor of embeddings of this model's dimension.
         """
         for what, given in (("images", images), ("texts", texts)):
             if not isinstance(given, Tensor) or given.shape[-1:] != (self.embed_dim,):
                 shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
                 raise InputError(
-                    f"{what} is {shape}, wanted embeddings [n, {self.embed_dim}] as encode_image "
-                    "and encode_text return them"
+                    f"expected {what} to be embeddings [n, {self.embed_dim}], got {shape}; "
+                    "use encode_image and encode_text to compute them"
                 )
         rows = torch.nn.functional.normalize(torch.atleast_2d(images).float(), dim=-1)
         columns = torch.nn.functional.normalize(torch.atleast_2d(texts).float(), dim=-1)
         return rows @ columns.to(rows.device).T
 
     def head(self, labels: Labels, prompts: Prompts = prompt_sets.DEFAULT) -> Head:
-        """Embed labels in every template of a prompt set; see `Head.build`.
+        """Build a head: the text embeddings of labels, averaged over prompt templates.
 
-        What was embedded before is remembered on this disk, in $ZEROSHOT_CACHE or the user's
-        cache folder (`ZEROSHOT_CACHE=off` forgets).
+        Embeddings are cached on disk in $ZEROSHOT_CACHE or in the user's cache folder;
+        `ZEROSHOT_CACHE=off` disables the cache.
+
+        Args:
+            labels: A list of names, or a dict from each name to one or more synonyms.
+            prompts: Name of a prompt set, one template, a list of templates, a file or a
+                `PromptSet`.
+
+        Raises:
+            LabelError, PromptError, TokenLimitError: As in `Head.build`.
         """
         store, folder = None, default_folder()
         if folder is not None:
@@ -226,15 +267,32 @@ class Model:
     def classifier(
         self, labels: Labels | Head, prompts: Prompts = prompt_sets.DEFAULT
     ) -> Classifier:
-        """Make a classifier of labels, or of a head built before (then `prompts` is unused)."""
+        """Make a classifier for a set of labels.
+
+        Args:
+            labels: A list of names, a dict from each name to one or more synonyms, or a `Head`.
+            prompts: Name of a prompt set, one template, a list of templates, a file or a
+                `PromptSet`. Ignored if `labels` is a head.
+
+        Raises:
+            HeadMismatch: The head was built for another model.
+            LabelError, PromptError, TokenLimitError: As in `Head.build`.
+        """
         head = labels if isinstance(labels, Head) else self.head(labels, prompts)
         return Classifier(self, head)
 
     def prepare(self, image: ImageLike) -> NDArray[np.float32]:
-        """Turn one image into normalised pixels: float32 [3, size, size].
+        """Convert one image to normalized pixels: float32 [3, size, size].
 
-        A float32 model resamples as the reference does, to the last bit; in other precisions,
-        which round more than that, pixels may be one grey level off and take half the time.
+        A float32 model resamples exactly as the reference. Lower precisions round more than
+        resampling does; for them, pixels may differ by one gray level and take half the time.
+
+        Args:
+            image: A path, an http(s) URL, bytes, a binary file, a PIL image, a numpy array, a torch
+                tensor or a `Sample`.
+
+        Raises:
+            ImageError: The image cannot be read.
         """
         return self._engine.backend.prepare(image, self._preprocess)
 
@@ -245,19 +303,27 @@ class Model:
         batch_size: int | None = None,
         normalize: bool = True,
     ) -> Tensor:
-        """Embed normalized pixels [n, 3, size, size] as float32 [n, d].
+        """Embed normalized pixels as float32 [n, d].
 
-        Rows have unit length unless `normalize` is false; `batch_size` bounds what is run at once.
+        Args:
+            pixels: Floating-point array or tensor [n, 3, size, size], as `prepare` makes for each
+                image.
+            batch_size: Number of images to run at once. None selects a size for the device.
+            normalize: Scale each embedding to unit length.
+
+        Raises:
+            InputError: The shape or dtype is wrong.
+            NonFiniteError: The network produced NaN or infinity.
         """
-        tensor = _tensor(pixels)
+        tensor = _to_tensor(pixels)
         size = self._preprocess.size
         if tensor.ndim != 4 or tuple(tensor.shape[1:]) != (3, size, size):
             raise InputError(
-                f"pixels have shape {tuple(tensor.shape)}, wanted (n, 3, {size}, {size}); "
-                "model.prepare(image) makes one"
+                f"expected pixels of shape (n, 3, {size}, {size}), got {tuple(tensor.shape)}; use "
+                "model.prepare(image) to make the pixels of one image, and np.stack for several"
             )
         if not len(tensor):
-            return self._nothing()
+            return self._empty()
         return self._engine.encode_pixels(tensor, batch_size=batch_size, normalize=normalize)
 
     def map_batches(
@@ -269,7 +335,15 @@ class Model:
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> Iterator[Result]:
-        """Prepare items one by one and embed them in batches, in order, as suits the device."""
+        """Prepare items one by one and embed them in batches, in order.
+
+        Args:
+            prepare: Function from one item to its pixels. It may run in worker threads.
+            embed: Function from a list of pixels to the result of a batch.
+            items: Iterable of items, consumed as needed.
+            batch_size: Number of items per batch. None selects a size for the device.
+            workers: Number of threads that prepare items. None selects it for the device.
+        """
         return self._engine.backend.map_batches(
             prepare, embed, items, batch_size=batch_size, workers=workers
         )
@@ -279,7 +353,18 @@ class Model:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
     ) -> Model:
-        """Return this model on another device or in another precision; this one stays."""
+        """Return a copy of this model on another device or in another precision.
+
+        This model does not change.
+
+        Args:
+            device: A torch device or its name, such as "cpu" or "cuda". None keeps the device.
+            dtype: "float32", "bfloat16", "float16" or the torch dtype. None keeps the precision, or
+                selects the default precision of a new device.
+
+        Raises:
+            InputError: The device or precision is not available.
+        """
         target = self.device if device is None else choose_device(device)
         if dtype is None:
             precision = self.dtype if device is None else choose_dtype(None, target)
@@ -297,9 +382,15 @@ class Model:
     def save(self, path: str | os.PathLike[str], *, half: bool = False) -> None:
         """Write the model as one safetensors file, which `zeroshot.load` reads.
 
-        The file holds weights, architecture, activation, preprocessing and vocabulary, and appears
-        whole or not at all. With `half`, matrices are stored in half precision. Raises
-        IncompatibleWeights when a value is NaN or infinity, or beyond half precision.
+        The file contains weights, architecture, activation, preprocessing and vocabulary. It is
+        written to a temporary file and then renamed.
+
+        Args:
+            path: File to write.
+            half: Store matrices in half precision.
+
+        Raises:
+            IncompatibleWeights: A value is NaN, infinity or outside the range of half precision.
         """
         weights = self.checkpoint.weights
         weights.check()
@@ -307,21 +398,24 @@ class Model:
         native.save(Path(path), self.name, self.spec, native.halve(tensors) if half else tensors)
 
 
-def _tensor(pixels: NDArray[np.float32] | Tensor) -> Tensor:
-    """Return pixels as a tensor; they must be floating point, as only normalised ones are."""
+def _to_tensor(pixels: NDArray[np.float32] | Tensor) -> Tensor:
+    """Return floating-point pixels as a tensor; raise InputError for other dtypes."""
     try:
         if isinstance(pixels, Tensor):
             tensor = pixels
         else:
             array = np.asarray(pixels)
-            # copied only where torch could not take it as it lies in memory
+            # copied only if torch does not support its memory layout
             array = np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
             tensor = torch.from_numpy(array)
     except (TypeError, ValueError) as error:
-        raise InputError(f"pixels cannot be made a tensor ({error})") from error
+        raise InputError(
+            f"cannot convert pixels of type {type(pixels).__name__} to a tensor ({error}); pass a "
+            "float32 array [n, 3, size, size], as model.prepare(image) returns for one image"
+        ) from error
     if not tensor.is_floating_point():
         raise InputError(
-            f"pixels are {str(tensor.dtype).removeprefix('torch.')}, wanted floating point: "
-            "normalised, as model.prepare(image) makes them"
+            "expected pixels of a floating-point dtype, normalized, got "
+            f"{str(tensor.dtype).removeprefix('torch.')}; use model.prepare(image) to make them"
         )
     return tensor

@@ -1,8 +1,8 @@
-"""Items become results in order, worked on ahead of the consumer by a few threads.
+"""Process items in order on a few threads, ahead of the consumer.
 
-Threads, not processes: Pillow and torch release the interpreter lock while they work, and a
-forked process hangs once torch has been used. Work in flight is bounded, and the threads end with
-the generator, also when the consumer stops early.
+Threads, not processes: Pillow and torch release the global interpreter lock while they work, and a
+forked process hangs once torch has been used. The number of items in flight is bounded. The
+threads end with the generator, even if the consumer stops early.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
 
-STOP_SECONDS = 5.0  # how long a consumer that stops early waits for work in flight
-SMALL_BATCH = 8  # items that one worker prepares and encodes at a time
-LARGE_BATCH = 32  # items encoded at a time when threads prepare them ahead
+STOP_SECONDS = 5.0  # timeout for work in flight when the consumer stops early
+SMALL_BATCH = 8  # items that one worker prepares and encodes at once
+LARGE_BATCH = 32  # items encoded at once when threads prepare them ahead
 
 
-def ahead(
+def run_ahead(
     work: Callable[[Item], Result],
     items: Iterable[Item],
     *,
@@ -34,10 +34,10 @@ def ahead(
     limit: int,
     pool: Executor | None = None,
 ) -> Iterator[Result]:
-    """Yield work(item) in the order of items, at most `limit` of them in flight or waiting.
+    """Yield work(item) in the order of items, with at most `limit` of them in flight or waiting.
 
-    The work is done in `pool`, or on `workers` threads that end with the generator. An exception
-    that work, or the iterator of items, raises is raised here in its turn.
+    The work runs in `pool`, or on `workers` threads that end with the generator. An exception from
+    `work` or from the iterator of items is raised at its position in the order.
     """
     if workers <= 0 and pool is None:
         yield from map(work, items)
@@ -65,24 +65,24 @@ def ahead(
     finally:
         for future in waiting:
             future.cancel()
-        # A generator that nobody finished may be closed by the garbage collector, in any thread,
-        # a worker's own or a forked child's among them: wait only where it cannot be for oneself.
-        at_home = owner == (os.getpid(), threading.get_ident())
-        if at_home:
+        # The garbage collector may close an unfinished generator in any thread, including a worker
+        # or a forked child. Wait only in the owner's thread: a worker would wait for itself.
+        in_owner = owner == (os.getpid(), threading.get_ident())
+        if in_owner:
             wait(waiting, timeout=STOP_SECONDS)
         if threads is not pool:
             threads.shutdown(wait=False, cancel_futures=True)
-            if at_home:
+            if in_owner:
                 _join(threads)
 
 
 def _join(threads: Executor) -> None:
-    """Wait for the threads of a pool that was shut down, but not for ever."""
+    """Wait for the threads of a pool that was shut down, with a timeout."""
     for thread in getattr(threads, "_threads", ()):
         thread.join(STOP_SECONDS)
 
 
-def embedded(
+def embed_batches(
     prepare: Callable[[Item], Pixels],
     encode: Callable[[list[Pixels]], Result],
     items: Iterable[Item],
@@ -91,16 +91,16 @@ def embedded(
     workers: int | None = None,
     pool: Executor | None = None,
 ) -> Iterator[Result]:
-    """Prepare items one by one and encode them a batch at a time, in order.
+    """Prepare items one by one and encode them in batches, in order.
 
-    With a `pool` (of an encoder that runs on the CPU) a batch is prepared and encoded by the same
-    worker, so every core is busy all the time. Without one, or where `workers` says how many
-    threads to use, items are prepared ahead on threads and encoded by the consumer's own.
+    With a `pool` (from an encoder that runs on the CPU), one worker prepares and encodes a batch,
+    so all cores stay busy. Without one, or if `workers` gives a number of threads, items are
+    prepared ahead on threads and encoded in the consumer's thread.
     """
     if pool is not None and workers is None:
-        yield from ahead(
+        yield from run_ahead(
             lambda batch: encode([prepare(item) for item in batch]),
-            batches(items, batch_size or SMALL_BATCH),
+            split_batches(items, batch_size or SMALL_BATCH),
             workers=0,
             limit=2 * cores(),
             pool=pool,
@@ -108,12 +108,12 @@ def embedded(
         return
     size = batch_size or LARGE_BATCH
     threads = cores() if workers is None else workers
-    for batch in batches(ahead(prepare, items, workers=threads, limit=2 * size), size):
+    for batch in split_batches(run_ahead(prepare, items, workers=threads, limit=2 * size), size):
         yield encode(batch)
 
 
-def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Group items into lists of `size`, the last one shorter."""
+def split_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Group items into lists of `size`; the last may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""What a classification answers: a ranking of labels, or what went wrong with one image."""
+"""Results of a classification: a ranking of labels, or the error of one image."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import html
 from dataclasses import dataclass, field
 from typing import Any
 
-BAR = 24  # characters of a full bar
+BAR = 24  # characters in a full bar
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best labels of one image; prints as a small table with bars."""
+    """The best labels of one image; prints as a small table with bars.
+
+    Args:
+        label: The label with the highest probability.
+        probability: Its probability, 0..1, over all labels of the classifier.
+        ranking: Pairs of label and probability, best first.
+        source: Path, URL or key of the image, or None.
+    """
 
     label: str
-    probability: float  # 0..1, over the labels that were offered
+    probability: float  # 0..1, over all labels of the classifier
     ranking: tuple[tuple[str, float], ...] = field(repr=False)  # best first
-    source: str | None = None  # path or URL of the image, where it has one
+    source: str | None = None  # path, URL or key of the image, if it has one
 
     def __str__(self) -> str:
         return table(self)
@@ -32,7 +39,7 @@ class Prediction:
         return f"<table>{caption}{rows}</table>"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data, ready for JSON."""
+        """Return plain data that can be written as JSON."""
         return {
             "source": self.source,
             "label": self.label,
@@ -45,18 +52,23 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that could not be classified, and why."""
+    """An image that could not be classified, and the error.
+
+    Args:
+        source: Path, URL or key of the image, or None.
+        error: The exception, usually an ImageError; its `kind` says why.
+    """
 
     source: str | None
     error: Exception
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data, ready for JSON."""
+        """Return plain data that can be written as JSON."""
         return {"source": self.source, "error": str(self.error)}
 
 
 def table(prediction: Prediction, block: str | None = "█") -> str:
-    """Lay a ranking out in lines, with bars made of `block`, or without bars."""
+    """Format a ranking as lines, with bars made of `block`, or without bars."""
     width = max(len(label) for label, _ in prediction.ranking)
     rows = [
         f"{label:<{width}}  {probability:6.1%}  {(block or '') * round(probability * BAR)}".rstrip()

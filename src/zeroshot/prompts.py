@@ -1,7 +1,7 @@
-"""Templates and label sets: plain text in, sentences out.
+"""Define prompt templates and label sets.
 
-A template is a sentence with one `{}`, where the label goes, replaced literally and never
-formatted. A label set names each label by one or more synonyms.
+A template is a sentence with one `{}`, which is replaced by the label. The replacement is literal;
+no format syntax is evaluated. A label set gives each label one or more synonyms.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 from zeroshot.errors import LabelError, PromptError, shortened
 from zeroshot.resources import folder
 
-SLOT = "{}"
+SLOT = "{}"  # what a label replaces in a template
 DEFAULT = "photo"
 MAX_LABELS = 100_000
 
@@ -29,7 +29,16 @@ Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Templates to ensemble over."""
+    """Prompt templates whose embeddings are averaged.
+
+    Args:
+        templates: A list of texts with exactly one `{}` each.
+        name: Name that heads record.
+        source: Where the templates come from, or None.
+
+    Raises:
+        PromptError: There are no templates, or one is malformed.
+    """
 
     templates: tuple[str, ...]
     name: str = "custom"
@@ -38,21 +47,25 @@ class PromptSet:
     def __post_init__(self) -> None:
         if isinstance(self.templates, str):
             raise PromptError(
-                f"templates is a bare str {self.templates!r}; pass a list: [{self.templates!r}]"
+                f"expected a list of templates, got the str {shortened(repr(self.templates))}; "
+                f"pass a list: [{shortened(repr(self.templates))}]"
             )
         templates = tuple(self.templates)
         if not templates:
-            raise PromptError(f"prompt set {self.name!r} has no templates; give at least one")
+            raise PromptError(f"prompt set {self.name!r} has no templates; pass at least one")
         for template in templates:
             if not isinstance(template, str) or template.count(SLOT) != 1:
                 raise PromptError(
-                    f"template {template!r} must be text with exactly one {SLOT}, which is where "
-                    "the label goes; other braces are kept as they are"
+                    f"template {shortened(repr(template))} must be text with exactly one {SLOT}, "
+                    "which is replaced by the label; other braces are kept unchanged"
                 )
         object.__setattr__(self, "templates", templates)
 
     def render(self, label: str) -> list[str]:
-        """Put a label into every template.
+        """Return every template with a label inserted.
+
+        Args:
+            label: The text that replaces `{}`.
 
         >>> PromptSet(("a photo of a {}.",)).render("{x}")
         ['a photo of a {x}.']
@@ -60,7 +73,7 @@ class PromptSet:
         return [template.replace(SLOT, label) for template in self.templates]
 
     def __add__(self, other: PromptSet) -> PromptSet:
-        """Join two sets; a template in both is kept once."""
+        """Concatenate two sets; a template that is in both is kept once."""
         templates = tuple(dict.fromkeys(self.templates + other.templates))
         return PromptSet(templates, f"{self.name}+{other.name}")
 
@@ -71,13 +84,23 @@ class PromptSet:
     def read(cls, path: str | os.PathLike[str]) -> PromptSet:
         """Read templates from a file.
 
-        TOML and JSON hold `templates`, a list of text (JSON may also be the bare list); any other
-        file is read as one template a line, with empty lines and lines that begin with # left out.
+        TOML and JSON files contain `templates`, a list of texts (a JSON file may also be the list
+        itself). Any other file is read as one template per line; empty lines and lines that start
+        with # are ignored.
+
+        Args:
+            path: File to read.
+
+        Raises:
+            PromptError: The file cannot be read or is malformed.
         """
         content = _read(Path(path))
         templates = content.get("templates")
         if not isinstance(templates, list):
-            raise PromptError(f"{path}: no list named 'templates' in it")
+            raise PromptError(
+                f"{path}: expected a list named 'templates', got "
+                f"{shortened(repr(templates))}; see the files of the shipped prompt sets"
+            )
         return cls(tuple(templates), str(content.get("name", Path(path).stem)), str(path))
 
 
@@ -90,7 +113,15 @@ def available() -> list[str]:
 
 
 def get(prompts: Prompts) -> PromptSet:
-    """Return the prompt set meant by a name, a file, one template, a list of them, or itself."""
+    """Return a prompt set by name, or from a file or templates.
+
+    Args:
+        prompts: Name of a shipped set, a file, one template, a list of templates, or a `PromptSet`,
+            which is returned unchanged.
+
+    Raises:
+        PromptError: No set or file has that name, or the templates are malformed.
+    """
     if isinstance(prompts, PromptSet):
         return prompts
     if isinstance(prompts, os.PathLike):
@@ -100,8 +131,8 @@ def get(prompts: Prompts) -> PromptSet:
             return PromptSet(tuple(prompts))
         except TypeError as error:
             raise PromptError(
-                f"prompts is {type(prompts).__name__}; pass the name of a set, a file, a template "
-                "or a list of templates"
+                f"unsupported prompts {shortened(repr(prompts))} of type {type(prompts).__name__}; "
+                "pass the name of a set, a file, a template or a list of templates"
             ) from error
     if SLOT in prompts:
         return PromptSet((prompts,))
@@ -110,14 +141,19 @@ def get(prompts: Prompts) -> PromptSet:
         return PromptSet(tuple(content["templates"]), prompts, content["source"])
     if is_file(prompts):
         return PromptSet.read(prompts)
-    raise PromptError(_unknown(prompts))
+    raise PromptError(_unknown_message(prompts))
 
 
 def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """Return a data set's labels: display name to the names used in sentences, in class order.
+    """Return a data set's labels: display name to synonyms, in class order.
 
-    `name` is a shipped set such as "imagenet", or a TOML/JSON file with `labels`, or a text file
-    of one label a line.
+    Args:
+        name: A shipped set such as "imagenet"; a TOML or JSON file with `labels`; or a text file
+            with one label per line.
+
+    Raises:
+        PromptError: No set or file has that name, or it contains no labels.
+        LabelError: A label is invalid.
     """
     if isinstance(name, str) and name in available():
         content = _shipped(name)
@@ -126,25 +162,25 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
         if "labels" not in content:
             sets = [other for other in available() if "labels" in _shipped(other)]
             raise PromptError(
-                f"prompt set {name!r} has templates only; sets with labels are {', '.join(sets)}"
+                f"prompt set {name!r} has templates only; use a set with labels: {', '.join(sets)}"
             )
     elif is_file(name):
         content = _read(Path(name), key="labels")
         if not isinstance(content.get("labels"), list | dict):
             raise PromptError(
-                f'{name}: no list named \'labels\' in it; wanted is {{"labels": ["cat", ...]}}, or '
-                "in place of the list a table of names by label"
+                f"{name}: no list named 'labels'; expected "
+                '{"labels": ["cat", ...]} or a table from labels to synonyms instead of the list'
             )
     else:
-        raise PromptError(_unknown(str(name)))
+        raise PromptError(_unknown_message(str(name)))
     try:
-        return named(_mapping(content["labels"]))
+        return named(_to_mapping(content["labels"]))
     except LabelError as error:
         raise LabelError(f"{name}: {error}") from error
 
 
 def is_file(name: str | os.PathLike[str]) -> bool:
-    """Tell whether a file has this name; text too long for a file name is none."""
+    """Return whether a file with this name exists; false for text too long for a file name."""
     try:
         return Path(name).is_file()
     except (OSError, ValueError):
@@ -152,13 +188,20 @@ def is_file(name: str | os.PathLike[str]) -> bool:
 
 
 def named(labels: Labels) -> dict[str, list[str]]:
-    """Check a label set and return it as display name to synonyms, order kept.
+    """Check a label set and return it as display name to synonyms, in order.
 
-    Raises LabelError for a bare str, nothing at all, and labels that are empty, not text, hold
-    control characters, or equal one another once white space and Unicode form are normalised.
+    Args:
+        labels: A list of names, or a dict from each name to one or more synonyms.
+
+    Raises:
+        LabelError: `labels` is a str or empty, or a label is empty, not text, contains control
+            characters, or equals another one after white space and Unicode form are normalized.
     """
     if isinstance(labels, str):
-        raise LabelError(f"labels is a bare str {shortened(labels)!r}; pass {_meant(labels)}")
+        raise LabelError(
+            f"expected a list of labels, got the str {shortened(labels)!r}; pass "
+            f"{_suggest_labels(labels)}"
+        )
     if isinstance(labels, Mapping):
         pairs = [(label, names) for label, names in labels.items()]
     else:
@@ -166,64 +209,74 @@ def named(labels: Labels) -> dict[str, list[str]]:
             pairs = [(label, label) for label in labels]
         except TypeError as error:
             raise LabelError(
-                f"labels is {type(labels).__name__}; pass a list or a dict of text"
+                f"unsupported labels {shortened(repr(labels))} of type {type(labels).__name__}; "
+                "pass a list or a dict of text"
             ) from error
     if not pairs:
         raise LabelError("no labels given; pass at least two")
     if len(pairs) > MAX_LABELS:
-        raise LabelError(f"{len(pairs)} labels given, the limit is {MAX_LABELS}")
+        raise LabelError(f"expected at most {MAX_LABELS} labels, got {len(pairs)}; split them")
     result: dict[str, list[str]] = {}
     seen: dict[str, str] = {}
     for label, names in pairs:
-        _check(label)
+        _check_name(label)
         try:
             listed = [names] if isinstance(names, str) else list(names or [])
         except TypeError as error:
-            raise LabelError(f"label {label!r} has names {names!r}, wanted a list") from error
+            raise LabelError(
+                f"label {shortened(repr(label))}: expected a list of names, got "
+                f"{shortened(repr(names))}; pass [{shortened(repr(names))}]"
+            ) from error
         if not listed:
-            raise LabelError(f"label {label!r} has no names; give it at least one")
+            raise LabelError(f"label {shortened(repr(label))} has no names; pass at least one")
         for text in listed:
-            _check(text)
+            _check_name(text)
         plain = " ".join(unicodedata.normalize("NFC", label).split())
         if plain in seen:
             raise LabelError(
-                f"label {label!r} is given twice (as {seen[plain]!r} before); drop one, or tell "
-                "them apart, as in 'crane (bird)' and 'crane (machine)'"
+                f"duplicate label {shortened(repr(label))} (first given as "
+                f"{shortened(repr(seen[plain]))}); remove one, or distinguish them, as in "
+                "'crane (bird)' and 'crane (machine)'"
             )
         seen[plain] = label
         result[label] = listed
     return result
 
 
-def _meant(text: str) -> str:
-    """Say what a bare str given for labels should have been."""
+def _suggest_labels(text: str) -> str:
+    """Return what to pass instead of this str as labels."""
     if text in available():
         return f"the labels of that set: zeroshot.prompts.labels({text!r})"
     if is_file(text):
         return f"the labels in that file: zeroshot.prompts.labels({text!r})"
     if "," in text:
-        return f"a list of labels: {[part.strip() for part in text.split(',')][:5]}"
+        return f"a list of labels: {[shortened(part.strip()) for part in text.split(',')[:5]]}"
     return f"a list of labels: [{shortened(text)!r}, ...]"
 
 
-def _check(text: Any) -> None:
+def _check_name(text: Any) -> None:
     if not isinstance(text, str):
-        raise LabelError(f"label {text!r} is {type(text).__name__}, wanted text; pass str(label)")
+        raise LabelError(
+            f"label {shortened(repr(text))} is {type(text).__name__}, expected text; pass "
+            "str(label)"
+        )
     if not text.strip():
-        raise LabelError(f"label {text!r} is empty")
+        raise LabelError(f"label {shortened(repr(text))} is empty; remove it")
     if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n" for c in text):
-        raise LabelError(f"label {text!r} holds control characters; remove them")
+        raise LabelError(f"label {shortened(repr(text))} contains control characters; remove them")
 
 
-def _mapping(labels: Any) -> Labels:
-    """Accept a list whose members are names or lists of synonyms, as prompt files write them."""
+def _to_mapping(labels: Any) -> Labels:
+    """Convert a list of names or lists of synonyms, as prompt files contain them."""
     if isinstance(labels, Mapping):
         return labels
     pairs: dict[str, str | Sequence[str]] = {}
     for entry in labels:
         display = entry[0] if isinstance(entry, list) and entry else entry
         if not isinstance(display, str) or display in pairs:
-            raise LabelError(f"label {display!r} is given twice or is not text")
+            raise LabelError(
+                f"label {shortened(repr(display))} is a duplicate or not text; give each label once"
+            )
         pairs[display] = entry
     return pairs
 
@@ -242,22 +295,24 @@ def _read(path: Path, key: str = "templates") -> dict[str, Any]:
             content = json.loads(text)
             return content if isinstance(content, dict) else {key: content}
     except OSError as error:
-        raise PromptError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
         raise PromptError(
-            f"{path}: not UTF-8 ({error.reason}); save it in that encoding"
+            f"{path}: cannot be read ({error.strerror}); check the file and its permissions"
         ) from error
+    except UnicodeDecodeError as error:
+        raise PromptError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
-        raise PromptError(f"{path}: malformed ({error})") from error
+        raise PromptError(
+            f"{path}: malformed {path.suffix[1:].upper()} ({error}); fix it"
+        ) from error
     lines = (line.strip() for line in text.splitlines())
     return {key: [line for line in lines if line and not line.startswith("#")]}
 
 
-def _unknown(name: str) -> str:
+def _unknown_message(name: str) -> str:
     names = available()
     near = get_close_matches(name.lower(), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     return (
-        f"no prompt set or file named {name!r}{hint} shipped sets: {', '.join(names)}; a template "
-        f"of your own needs one {SLOT} in it"
+        f"no prompt set or file named {shortened(repr(name))}{hint} shipped sets: "
+        f"{', '.join(names)}; a custom template must contain one {SLOT}"
     )

@@ -1,9 +1,9 @@
-"""What belongs to a checkpoint's weights besides tensors, as plain values.
+"""Define what a checkpoint contains besides tensors, as plain values.
 
-A `Spec` holds the configuration of both towers, the preprocessing, the tokenizer's size and the
-scoring. A tower's configuration answers for itself: `problems()` names numbers that no network can
-have, `depth` is its number of layers, `stride` the step of its input size, `resized()` the same
-tower for another input size. Nothing here imports torch.
+A `Spec` contains the configuration of both towers, the preprocessing, the tokenizer's size and the
+scoring. Each tower configuration validates and describes itself: `problems()` yields invalid
+values, `depth` is the number of layers, `stride` the step of the input size, and `resized()`
+returns the same tower for another input size. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CLIP_MERGES = (
 )
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
-LIMITS = {  # far beyond any CLIP, near enough that no config can ask for an endless network
+LIMITS = {  # larger than any CLIP, small enough that no config can request a huge network
     "embed_dim": 16_384,
     "image_size": 4096,
     "size": 4096,
@@ -43,20 +43,20 @@ LIMITS = {  # far beyond any CLIP, near enough that no config can ask for an end
 
 
 class TowerConfig(Protocol):
-    """What loading and running need to know of a tower's configuration, a frozen dataclass."""
+    """The part of a tower's configuration that loading and running require."""
 
-    kind: ClassVar[str]  # its name in files
+    kind: ClassVar[str]  # name of this kind of tower in files
 
     @property
     def depth(self) -> int:
-        """Layers, each of which has tensors of its own."""
+        """Number of layers with their own tensors."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the fields whose values no network can have."""
+        """Yield the fields with invalid values."""
 
 
 class ImageTowerConfig(TowerConfig, Protocol):
-    """What loading and running need to know of an image tower's configuration."""
+    """The part of an image tower's configuration that loading and running require."""
 
     @property
     def image_size(self) -> int:
@@ -64,7 +64,7 @@ class ImageTowerConfig(TowerConfig, Protocol):
 
     @property
     def stride(self) -> int | None:
-        """Pixels that input sizes must be a multiple of; None where the size is fixed."""
+        """Divisor of valid input sizes, in pixels; None if the size is fixed."""
 
     def resized(self, size: int) -> ImageTowerConfig:
         """Return the same tower for another input size."""
@@ -72,13 +72,16 @@ class ImageTowerConfig(TowerConfig, Protocol):
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """A vision transformer (paper, section 2.4; `VisionTransformer` of openai/CLIP)."""
+    """A vision transformer.
+
+    Source: Radford et al. 2021, section 2.4; `VisionTransformer` of openai/CLIP.
+    """
 
     image_size: int  # pixels, side of the square input
     patch_size: int  # pixels
     width: int
     layers: int
-    heads: int  # not always width / 64: H/14 has 16 of 80, bigG/14 16 of 104
+    heads: int  # not always width / 64: H/14 has 16 heads of width 80, bigG/14 16 of 104
     mlp_width: int
     activation: Activation
     eps: float = 1e-5  # added to the variance in LayerNorm
@@ -86,20 +89,20 @@ class ViTConfig:
 
     @property
     def depth(self) -> int:
-        """Transformer blocks."""
+        """Number of transformer blocks."""
         return self.layers
 
     @property
     def stride(self) -> int | None:
-        """Pixels that input sizes must be a multiple of."""
+        """Divisor of valid input sizes, in pixels."""
         return self.patch_size
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the fields whose values no network can have."""
+        """Yield the fields with invalid values."""
         yield from _out_of_range(self)
-        if _positive(self.width, self.heads) and self.width % self.heads:
+        if _are_positive(self.width, self.heads) and self.width % self.heads:
             yield "heads", self.heads, f"a divisor of the width {self.width}"
-        if _positive(self.patch_size, self.image_size) and self.patch_size > self.image_size:
+        if _are_positive(self.patch_size, self.image_size) and self.patch_size > self.image_size:
             yield "patch_size", self.patch_size, f"at most the image size {self.image_size}"
 
     def resized(self, size: int) -> ViTConfig:
@@ -119,22 +122,22 @@ class ResNetConfig:
 
     @property
     def depth(self) -> int:
-        """Bottlenecks of all stages."""
+        """Number of bottlenecks in all stages."""
         return sum(self.layers)
 
     @property
     def stride(self) -> int | None:
-        """Pixels that input sizes must be a multiple of."""
+        """Divisor of valid input sizes, in pixels."""
         return RESNET_STRIDE
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the fields whose values no network can have."""
+        """Yield the fields with invalid values."""
         yield from _out_of_range(self, sequences=("layers",))
         if not isinstance(self.layers, tuple) or len(self.layers) != 4:
             yield "layers", self.layers, "four numbers of blocks"
-        if _positive(self.width, self.heads) and self.width * 32 % self.heads:
+        if _are_positive(self.width, self.heads) and self.width * 32 % self.heads:
             yield "heads", self.heads, f"a divisor of the width {self.width * 32}"
-        if _positive(self.image_size) and self.image_size % RESNET_STRIDE:
+        if _are_positive(self.image_size) and self.image_size % RESNET_STRIDE:
             yield "image_size", self.image_size, f"a multiple of {RESNET_STRIDE}"
 
     def resized(self, size: int) -> ResNetConfig:
@@ -148,27 +151,27 @@ class ConSEConfig:
 
     image_size: int
     variant: int  # EfficientNet-Lite 0, 1 or 2
-    concepts: int  # classes of the image half
+    concepts: int  # classes of the image classifier
     temperature: float  # divides the class scores before the softmax
-    top_k: int  # classes that take part in an image's embedding
+    top_k: int  # classes that contribute to an image's embedding
     kind: ClassVar[str] = "concept"
 
     @property
     def depth(self) -> int:
-        """None that a configuration can choose: the variant fixes them."""
+        """0: the variant fixes the number of layers."""
         return 0
 
     @property
     def stride(self) -> int | None:
-        """The input size is fixed."""
+        """None: the input size is fixed."""
         return None
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the fields whose values no network can have."""
+        """Yield the fields with invalid values."""
         yield from _out_of_range(self)
         if self.variant not in (0, 1, 2):
             yield "variant", self.variant, "0, 1 or 2"
-        if _positive(self.top_k, self.concepts) and self.top_k > self.concepts:
+        if _are_positive(self.top_k, self.concepts) and self.top_k > self.concepts:
             yield "top_k", self.top_k, f"at most the number of concepts {self.concepts}"
 
     def resized(self, size: int) -> ConSEConfig:
@@ -178,7 +181,10 @@ class ConSEConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """A causal text transformer (paper, section 2.4), pooled at the end-of-text token."""
+    """A causal text transformer, pooled at the end-of-text token.
+
+    Source: Radford et al. 2021, section 2.4.
+    """
 
     context_length: int  # tokens, start and end included
     vocab_size: int
@@ -192,19 +198,19 @@ class TextConfig:
 
     @property
     def depth(self) -> int:
-        """Transformer blocks."""
+        """Number of transformer blocks."""
         return self.layers
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the fields whose values no network can have."""
+        """Yield the fields with invalid values."""
         yield from _out_of_range(self)
-        if _positive(self.width, self.heads) and self.width % self.heads:
+        if _are_positive(self.width, self.heads) and self.width % self.heads:
             yield "heads", self.heads, f"a divisor of the width {self.width}"
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Both towers and the space they share."""
+    """Both towers and the size of their shared embedding space."""
 
     embed_dim: int
     vision: ImageTowerConfig
@@ -212,11 +218,11 @@ class NetworkConfig:
 
     @property
     def depth(self) -> int:
-        """Layers of both towers."""
+        """Number of layers in both towers."""
         return self.vision.depth + self.text.depth
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the fields whose values no network can have."""
+        """Yield the fields with invalid values."""
         yield from _out_of_range(self)
         yield from _prefixed("vision", self.vision.problems())
         yield from _prefixed("text", self.text.problems())
@@ -224,16 +230,16 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class PreprocessConfig:
-    """How a checkpoint's images are made, as facts of its weights."""
+    """How a checkpoint preprocesses images."""
 
     size: int  # pixels, side of the square result
     mean: tuple[float, float, float] = OPENAI_MEAN  # of channel values in 0..1
     std: tuple[float, float, float] = OPENAI_STD
     interpolation: Interpolation = "bicubic"
-    resize_mode: ResizeMode = "shortest"  # squash: both sides, no crop
+    resize_mode: ResizeMode = "shortest"  # squash: resize both sides, no crop
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the fields whose values no preprocessing can have."""
+        """Yield the fields with invalid values."""
         yield from _out_of_range(self)
         for name, above in (("mean", -math.inf), ("std", 0.0)):
             value = getattr(self, name)
@@ -247,20 +253,20 @@ class PreprocessConfig:
 
 @dataclass(frozen=True)
 class Spec:
-    """A checkpoint's network and everything that must travel with its weights."""
+    """A checkpoint's network, preprocessing, tokenizer size and scoring."""
 
     network: NetworkConfig
     preprocess: PreprocessConfig
-    merges: int = CLIP_MERGES  # of the tokenizer's vocabulary
+    merges: int = CLIP_MERGES  # in the tokenizer's vocabulary
     scoring: Scoring = "softmax"
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the fields whose values no checkpoint can have."""
+        """Yield the fields with invalid values."""
         yield from self.network.problems()
         yield from _prefixed("preprocess", self.preprocess.problems())
         size, image_size = self.preprocess.size, self.network.vision.image_size
         if size != image_size:
-            yield "preprocess size", size, f"{image_size}, as the image tower"
+            yield "preprocess size", size, f"{image_size}, the input size of the image tower"
         most = min(CLIP_MERGES, self.network.text.vocab_size - CLIP_SYMBOLS)
         if type(self.merges) is not int or not 0 <= self.merges <= most:
             yield "tokenizer merges", self.merges, f"at most {most}"
@@ -268,48 +274,49 @@ class Spec:
             yield "scoring", self.scoring, "'softmax' or 'sigmoid'"
 
     def resized(self, size: int) -> Spec:
-        """Return the spec of the same network for images of another size.
+        """Return the spec of the same network for another image size.
 
-        Raises ValueError when its image tower cannot have that size.
+        Raises ValueError if the image tower does not support that size.
         """
         vision = self.network.vision
         if vision.stride is None:
-            raise ValueError("the embedded model's size is fixed")
+            raise ValueError("the embedded model has a fixed size; omit image_size")
         limit = LIMITS["image_size"]
         if type(size) is not int or not 0 < size <= limit or size % vision.stride:
-            raise ValueError(f"expected a multiple of {vision.stride} pixels up to {limit}")
+            raise ValueError(f"expected a multiple of {vision.stride} pixels, at most {limit}")
         network = replace(self.network, vision=vision.resized(size))
         return replace(self, network=network, preprocess=replace(self.preprocess, size=size))
 
 
 @dataclass(frozen=True)
 class Published:
-    """What is published about a checkpoint besides its files.
+    """Published facts about a checkpoint that its files may not contain.
 
-    Two uses: bare tensors do not say their activation and preprocessing, so those of a published
-    checkpoint that they resemble hold. And a catalogued checkpoint is loaded as published even
-    where a config beside it says otherwise, since its published accuracy was measured so: a config
-    uploaded later costs up to 2.7 points when it is believed (laion400m_e32 as GELU).
+    They have two uses. Bare tensors do not determine activation and preprocessing, so those of a
+    similar published checkpoint are used. A checkpoint of the catalog is loaded as published even
+    if a config file beside it disagrees, because its published accuracy was measured that way:
+    using a config that was uploaded later costs up to 2.7 points of accuracy (laion400m_e32 as
+    GELU).
     """
 
     activation: Activation
     preprocess: PreprocessConfig
-    embed_dim: int | None = None  # None: not known, as all fields below
-    context_length: int | None = None
-    activation_is_sourced: bool = True  # False: a config beside the weights knows better
+    embed_dim: int | None = None  # None: unknown
+    context_length: int | None = None  # None: unknown
+    activation_is_sourced: bool = True  # False: a config beside the weights has priority
 
     def size_conflicts(self, spec: Spec) -> list[str]:
-        """Name the sizes that differ: then the files are of another checkpoint."""
-        return _differences(
+        """List the sizes that differ, which means that the files are of another checkpoint."""
+        return _list_differences(
             ("image_size", spec.network.vision.image_size, self.preprocess.size),
             ("embed_dim", spec.network.embed_dim, self.embed_dim),
             ("context_length", spec.network.text.context_length, self.context_length),
         )
 
     def recipe_conflicts(self, spec: Spec) -> list[str]:
-        """Name what a config says otherwise about activation and preprocessing."""
+        """List where a config disagrees about activation and preprocessing."""
         activation = self.activation if self.activation_is_sourced else None
-        return _differences(
+        return _list_differences(
             ("activation", spec.network.text.activation, activation),
             *(
                 (name, getattr(spec.preprocess, name), getattr(self.preprocess, name))
@@ -323,7 +330,7 @@ class Published:
         if self.activation_is_sourced:
             network = replace(
                 network,
-                vision=_with_activation(network.vision, self.activation),
+                vision=_set_activation(network.vision, self.activation),
                 text=replace(network.text, activation=self.activation),
             )
         preprocess = replace(self.preprocess, size=spec.preprocess.size)
@@ -331,28 +338,28 @@ class Published:
 
 
 def finite(*values: object, above: float) -> bool:
-    """Tell whether all values are finite numbers above a bound."""
+    """Return whether all values are finite numbers above a bound."""
     return all(isinstance(value, int | float) and above < value < math.inf for value in values)
 
 
 Config = TypeVar("Config", bound=Any)
 
 
-def _with_activation(config: Config, activation: Activation) -> Config:
-    """Set the activation of a tower whose activation can be chosen."""
+def _set_activation(config: Config, activation: Activation) -> Config:
+    """Set the activation of a configuration that has this field."""
     has_one = any(field.name == "activation" for field in fields(config))
     return replace(config, activation=activation) if has_one else config
 
 
-def _differences(*facts: tuple[str, object, object]) -> list[str]:
+def _list_differences(*facts: tuple[str, object, object]) -> list[str]:
     return [
-        f"{name} is {found!r}, published as {known!r}"
-        for name, found, known in facts
-        if known is not None and found != known
+        f"{name} is {found!r}, published as {published!r}"
+        for name, found, published in facts
+        if published is not None and found != published
     ]
 
 
-def _positive(*numbers: object) -> bool:
+def _are_positive(*numbers: object) -> bool:
     return all(type(number) is int and number > 0 for number in numbers)
 
 
@@ -362,9 +369,9 @@ def _prefixed(part: str, problems: Iterator[Problem]) -> Iterator[Problem]:
 
 
 def _out_of_range(config: Any, *, sequences: tuple[str, ...] = ()) -> Iterator[Problem]:
-    """Yield the numbers of a configuration that lie outside of the limits of their names.
+    """Yield the numbers of a configuration that are outside the limits of their fields.
 
-    The fields named in `sequences` hold several numbers.
+    The fields named in `sequences` contain several numbers.
     """
     for field in fields(config):
         name, value = field.name, getattr(config, field.name)

@@ -132,7 +132,7 @@ def test_unreadable_images_are_reported_with_exit_code_3(
     result = run("classify", photos[0], tmp_path / "bad.png", photos[1], "-l", LABELS, "--json")
     assert result.exit_code == 3
     assert [("label" in o) for o in json_lines(result)] == [True, False, True]
-    assert "bad.png: it begins with b'junk'" in result.stderr
+    assert "bad.png: unsupported image format: the file begins with b'junk'" in result.stderr
     assert "1 of 3 images could not be read" in result.stderr
     assert "Traceback" not in result.output
 

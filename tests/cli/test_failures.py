@@ -29,7 +29,7 @@ LABELS = "a cat,a dog, a car"
         (["classify", "-l", "a,b"], "Missing argument"),
         (["classify", "a.jpg", "-l", ""], "no labels given"),
         (["classify", "a.jpg", "-l", " , ,"], "no labels given"),
-        (["classify", "a.jpg", "-l", "a,b,a"], "'a' is given twice"),
+        (["classify", "a.jpg", "-l", "a,b,a"], "duplicate label 'a'"),
         (["classify", "a.jpg", "-l", "@none.txt"], "named 'none.txt'"),
         (["classify", "a.jpg", "-l", "a,b", "-t", "0"], "expected --top of at least 1, got 0"),
         (["classify", "a.jpg", "-l", "a,b", "-t", "x"], "--top"),

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 from tests.hub.mini_hub import REPOSITORY, MiniHub
 from zeroshot import errors, hub
-from zeroshot.hub.location import by_hand, cache_folder, is_offline, location_of, token
+from zeroshot.hub.location import cache_folder, is_offline, location_of, manual_copy_hint, token
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_cache_folder_is_that_of_the_client_unless_given(
 def test_manual_download_advice_names_files_and_address(
     mini: MiniHub, tmp_path: Path, wanted: tuple[str, ...], names: str
 ) -> None:
-    advice = by_hand(location_of("owner/name", None, tmp_path, wanted))
+    advice = manual_copy_hint(location_of("owner/name", None, tmp_path, wanted))
 
     assert f"copy {names} from {mini.url}/owner/name " in advice
     assert "'mini' is in the package" in advice

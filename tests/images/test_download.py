@@ -28,7 +28,7 @@ def test_a_redirect_is_followed(server: str) -> None:
         ("/page.png", "not_image", "web page"),
         ("/cut.png", "truncated", "truncated"),
         ("/to-file.png", "url_refused", "302"),
-        ("/nonsense", "url_refused", "cannot be fetched"),
+        ("/nonsense", "url_refused", "download failed"),
     ],
 )
 def test_a_failed_download_is_reported_with_its_cause(

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tests.support import image_error_of, photograph, pixels_of
-from zeroshot.images.locks import _LOCKS, lock_of
+from zeroshot.images.locks import _LOCKS, get_lock
 
 
 def test_a_lazy_image_shared_by_threads_decodes_correctly(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_a_lazy_image_shared_by_threads_decodes_correctly(tmp_path: Path) -> Non
 def test_an_object_always_has_the_same_lock() -> None:
     first, second = object(), object()
 
-    assert lock_of(first) is lock_of(first)
-    assert {id(lock_of(first)), id(lock_of(second))} <= {id(lock) for lock in _LOCKS}
+    assert get_lock(first) is get_lock(first)
+    assert {id(get_lock(first)), id(get_lock(second))} <= {id(lock) for lock in _LOCKS}
 
 
 def test_the_lock_is_released_after_an_error() -> None:
@@ -48,8 +48,8 @@ def test_the_lock_is_released_after_an_error() -> None:
 
     image_error_of(image)
 
-    assert lock_of(image).acquire(blocking=False)
-    lock_of(image).release()
+    assert get_lock(image).acquire(blocking=False)
+    get_lock(image).release()
 
 
 def test_a_file_shared_by_threads_is_read_completely_by_each(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.support import encoded, image_error_of, image_files, photograph, pixels_of
 from zeroshot.errors import ImageError, ImageNotFound
-from zeroshot.images import describe, each, is_single, open_image
+from zeroshot.images import describe, is_single, iterate, open_image
 
 PHOTO = photograph()
 IMAGE = Image.fromarray(PHOTO)
@@ -120,16 +120,16 @@ def bad_path(kind: str, folder: Path) -> Path:
     ("kind", "problem", "says"),
     [
         ("folder", "not_image", "a folder"),
-        ("fifo", "not_image", "no regular file"),
-        ("device", "not_image", "no regular file"),
-        ("empty", "not_image", "it is empty"),
+        ("fifo", "not_image", "not a regular file"),
+        ("device", "not_image", "not a regular file"),
+        ("empty", "not_image", "the file is empty"),
         ("html", "not_image", "web page"),
         ("svg", "not_image", "SVG"),
         ("text", "not_image", "b'no image'"),
-        ("loop", "not_found", "cannot be opened"),
+        ("loop", "not_found", "cannot open the file"),
         ("dangling", "not_found", "no such image file"),
-        ("eps", "not_image", "none of the formats"),
-        ("ico", "not_image", "none of the formats"),
+        ("eps", "not_image", "unsupported image format"),
+        ("ico", "not_image", "unsupported image format"),
     ],
 )
 def test_each_bad_path_has_its_own_message(
@@ -184,7 +184,7 @@ def test_a_path_of_bytes_is_read(tmp_path: Path) -> None:
 def test_an_unsupported_type_is_rejected(source: object) -> None:
     error = image_error_of(source)
     assert error.kind in ("bad_type", "bad_shape")
-    assert "pass a path" in str(error) or "wanted h x w" in str(error)
+    assert "pass a path" in str(error) or "expected an array of h x w" in str(error)
 
 
 def test_a_file_opened_as_text_is_rejected(tmp_path: Path) -> None:
@@ -235,13 +235,13 @@ def test_a_single_image_is_distinguished_from_many(images: object, single: bool)
 
 def test_a_stack_of_arrays_is_many_images() -> None:
     stack = np.stack([PHOTO, PHOTO[::-1]])
-    found = [np.asarray(open_image(image)) for image in each(stack)]
+    found = [np.asarray(open_image(image)) for image in iterate(stack)]
     np.testing.assert_array_equal(np.stack(found), stack)
 
 
 def test_a_value_that_is_not_iterable_is_rejected() -> None:
-    with pytest.raises(ImageError, match="neither an image nor many"):
-        each(5)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="expected an image or an iterable of images"):
+        iterate(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def plain_clean(text: str) -> str:
 
 def plain_encode(text: str, tokenizer: ClipTokenizer) -> list[int]:
     """Byte-pair encoding as the paper of Sennrich et al. describes it: slow and obvious."""
-    letters = module._letter_of_byte()[0]
+    letters = module._map_bytes()[0]
     merges = [tuple(merge.split(" ")) for merge in module._merges()[: tokenizer.merges]]
     ranks = {pair: rank for rank, pair in enumerate(merges)}
     symbols = [*letters.values(), *(letter + "</w>" for letter in letters.values())]
@@ -291,7 +291,7 @@ def test_threads_get_correct_ids_while_the_cache_is_cleared(
 
 
 def test_clearing_the_cache_between_store_and_use_is_safe() -> None:
-    class Forgetful(module._Words):
+    class Forgetful(module._WordCache):
         def __setitem__(self, key: str, value: tuple[int, ...]) -> None:
             """Store, and be cleared at once by someone else."""
 

@@ -21,7 +21,7 @@ def fit(visual: ConSETower, labels: Tensor, *, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     truth = torch.arange(1000).repeat(PER_CLASS)
     scores = _simulated(visual.classifier.classifier, truth, generator)
-    embeddings = F.normalize(visual.place(scores), dim=1)
+    embeddings = F.normalize(visual.combine(scores), dim=1)
     likeness = embeddings @ F.normalize(labels, dim=1).T
     order = torch.rand(likeness.shape, generator=generator).scatter_(1, truth[:, None], 2.0)
     likeness = likeness.gather(1, order.topk(LABELS, dim=1).indices)  # the correct label first

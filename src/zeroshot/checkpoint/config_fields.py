@@ -1,4 +1,4 @@
-"""The fields of a JSON config file, read one by one; errors name the file and the field."""
+"""Read the fields of a JSON config file one by one; errors name the file and the field."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from zeroshot.errors import IncompatibleWeights, some
+from zeroshot.errors import IncompatibleWeights, shortened, some
 from zeroshot.spec import CLIP_MERGES, CLIP_SYMBOLS, Spec, finite
 
-MAX_CONFIG = 2**20  # bytes of a config file; the largest of CLIP's has 20 kB
+MAX_CONFIG = 2**20  # bytes; limit for a config file; the largest of CLIP has 20 kB
 
 
 class Fields:
@@ -19,29 +19,31 @@ class Fields:
     def __init__(self, content: object, source: str, prefix: str = "") -> None:
         if not isinstance(content, dict):
             raise IncompatibleWeights(
-                f"{source}: {prefix.rstrip('.') or 'the file'} is not a JSON object", source=source
+                f"{source}: expected {prefix.rstrip('.') or 'the file'} to be a JSON object, got "
+                f"{reprlib.repr(content)}; download the file again",
+                source=source,
             )
         self.content, self.source, self.prefix = content, source, prefix
 
     def part(self, key: str) -> Fields:
-        """Return the object under a key; an absent one is empty."""
+        """Return the object under a key; a missing one is empty."""
         return Fields(self.content.get(key) or {}, self.source, f"{self.prefix}{key}.")
 
     def number(self, key: str, default: int | None = None) -> int:
-        """Return a positive integer."""
+        """Return a positive integer; a pair of equal integers counts as one."""
         value = self.content.get(key)
         value = default if value is None else value
         if isinstance(value, list) and value and value.count(value[0]) == len(value) <= 2:
             value = value[0]  # height and width
         if type(value) is not int or not 0 < value < 2**31:
-            raise self.refusal(key, value, "a positive integer")
+            raise self.field_error(key, value, "a positive integer")
         return value
 
     def real(self, key: str, default: float) -> float:
         """Return a number."""
         value = self.content.get(key, default)
         if not finite(value, above=-(2.0**31)) or value > 2**31:
-            raise self.refusal(key, value, "a number")
+            raise self.field_error(key, value, "a number")
         return float(value)
 
     def channels(
@@ -57,28 +59,28 @@ class Fields:
             or not finite(*value, above=-1000)
             or max(value) > 1000
         ):
-            raise self.refusal(key, value, "three numbers, one per color channel")
+            raise self.field_error(key, value, "three numbers, one per color channel")
         return float(value[0]), float(value[1]), float(value[2])
 
-    def only(self, known: Iterable[str]) -> None:
-        """Raise IncompatibleWeights for a field that nothing here reads or knows as harmless."""
+    def allow_only(self, known: Iterable[str]) -> None:
+        """Raise IncompatibleWeights for a field that is neither read nor known to be harmless."""
         if unknown := sorted(set(self.content) - set(known)):
             names = some([f"{self.prefix}{name}" for name in unknown])
             raise IncompatibleWeights(
-                f"{self.source}: unknown fields {names}; they may change the network, so the "
-                "checkpoint is not loaded without them",
+                f"{self.source}: unsupported fields {shortened(names, 300)}; they may change the "
+                "network, so the checkpoint is rejected",
                 source=self.source,
             )
 
-    def must_be(self, **values: object) -> None:
-        """Raise IncompatibleWeights where a field is present and has another value."""
+    def require(self, **values: object) -> None:
+        """Raise IncompatibleWeights if a field is present and has another value."""
         for key, value in values.items():
             found = self.content.get(key)
             if found is not None and found != value:
-                raise self.refusal(key, found, f"{value!r}: other networks are not supported")
+                raise self.field_error(key, found, f"{value!r}; other networks are not supported")
 
-    def refusal(self, key: str, value: object, expected: str) -> IncompatibleWeights:
-        """Make the error for a field that does not have the expected value."""
+    def field_error(self, key: str, value: object, expected: str) -> IncompatibleWeights:
+        """Return the error for a field without the expected value."""
         return IncompatibleWeights(
             f"{self.source}: {self.prefix}{key} is {reprlib.repr(value)}, expected {expected}",
             source=self.source,
@@ -92,10 +94,11 @@ def read_config(path: Path) -> Fields:
 
 
 def parse_config(text: str | bytes, source: str) -> Fields:
-    """Parse a configuration of bounded length."""
+    """Parse the JSON text of a config file of limited length."""
     if len(text) > MAX_CONFIG:
         raise IncompatibleWeights(
-            f"{source}: the configuration has more than {MAX_CONFIG} bytes, unlike a CLIP's",
+            f"{source}: expected a config file of at most {MAX_CONFIG} bytes, got a larger one; "
+            "it is not a CLIP config",
             source=source,
         )
     try:
@@ -103,11 +106,13 @@ def parse_config(text: str | bytes, source: str) -> Fields:
     except (ValueError, RecursionError) as error:
         if isinstance(error, IncompatibleWeights):
             raise
-        raise IncompatibleWeights(f"{source}: invalid JSON ({error})", source=source) from error
+        raise IncompatibleWeights(
+            f"{source}: invalid JSON ({error}); download the file again", source=source
+        ) from error
 
 
-def checked(spec: Spec, source: str) -> Spec:
-    """Return the spec if a network can be built of it, or name the field that forbids it."""
+def check_spec(spec: Spec, source: str) -> Spec:
+    """Return the spec if it is valid; raise IncompatibleWeights with the field if not."""
     for field, value, expected in spec.problems():
         raise IncompatibleWeights(
             f"{source}: {field} is {reprlib.repr(value)}, expected {expected}", source=source
@@ -116,10 +121,10 @@ def checked(spec: Spec, source: str) -> Spec:
 
 
 def require_clip_vocabulary(vocab_size: int, source: str) -> None:
-    """Raise IncompatibleWeights unless a vocabulary has the size of CLIP's."""
+    """Raise IncompatibleWeights unless the vocabulary has CLIP's size."""
     if vocab_size != CLIP_MERGES + CLIP_SYMBOLS:
         raise IncompatibleWeights(
-            f"{source}: a vocabulary of {vocab_size} ids is not CLIP's byte-pair encoding of "
-            f"{CLIP_MERGES + CLIP_SYMBOLS}; its tokenizer is not supported",
+            f"{source}: expected CLIP's vocabulary of {CLIP_MERGES + CLIP_SYMBOLS} ids, got "
+            f"{vocab_size}; other tokenizers are not supported",
             source=source,
         )

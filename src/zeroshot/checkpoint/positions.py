@@ -1,4 +1,4 @@
-"""Position embeddings for images of another size than the tower was trained on."""
+"""Resample position embeddings for images of another size than in training."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ POSITIONS = {"visual.positional_embedding", "visual.attnpool.positional_embeddin
 
 
 def resize(embedding: Tensor, positions: int) -> Tensor:
-    """Resample [1 + p, w] to [1 + positions, w], both square grids; the first row stays.
+    """Resample position embeddings [1 + p, w] to [1 + positions, w]; the first row does not change.
 
-    That row is the class token's, or in a ResNet the mean's. Source: `resize_pos_embed` of
-    open_clip: bicubic, antialiased.
+    p and `positions` are square numbers. The first row is that of the class token, or of the mean
+    in a ResNet. Source: `resize_pos_embed` of open_clip: bicubic, antialiased.
     """
     first, grid = embedding[:1], embedding[1:].float()
     old, new = round(len(grid) ** 0.5), round(positions**0.5)
     if old == new:
         return embedding
-    picture = grid.T.reshape(1, -1, old, old)  # [1, w, old, old]
-    picture = F.interpolate(picture, size=(new, new), mode="bicubic", antialias=True)
-    return torch.cat([first.float(), picture.flatten(2)[0].T])
+    image = grid.T.reshape(1, -1, old, old)  # [1, w, old, old]
+    image = F.interpolate(image, size=(new, new), mode="bicubic", antialias=True)
+    return torch.cat([first.float(), image.flatten(2)[0].T])

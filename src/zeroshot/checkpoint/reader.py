@@ -1,4 +1,4 @@
-"""A path becomes weights that are all of a network, and their spec."""
+"""Read a path as the complete weights of a network, and their spec."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import cast
 from torch import Tensor
 
 from zeroshot.checkpoint import positions
-from zeroshot.checkpoint.config_fields import checked
+from zeroshot.checkpoint.config_fields import check_spec
 from zeroshot.checkpoint.formats import files
 from zeroshot.checkpoint.formats.mapping import Content
 from zeroshot.checkpoint.layouts import LAYOUTS, Checkpointed, Layout, unwrap
 from zeroshot.checkpoint.tensors import NOT_WEIGHTS
 from zeroshot.checkpoint.weights import Weights, on_meta
-from zeroshot.errors import IncompatibleWeights, InputError, WeightsError, some
+from zeroshot.errors import IncompatibleWeights, InputError, WeightsError, shortened, some
 from zeroshot.nn.network import Network
 from zeroshot.spec import PreprocessConfig, Published, Spec
 
-MAX_LAYERS = 192  # of both towers; the largest CLIP has 80
+MAX_LAYERS = 192  # in both towers; the largest CLIP has 80
 TENSORS_PER_LAYER = 12  # weight and bias of two norms and four linear layers
-MAX_SCALE = 1000  # of logits; CLIP's training keeps it below 100
+MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
 
 log = logging.getLogger("zeroshot")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights of a network, and what belongs to them."""
+    """The weights of a network, their spec and the name of their layout."""
 
     weights: Weights
     spec: Spec
@@ -44,9 +44,9 @@ class Checkpoint:
 
     @cached_property
     def network(self) -> Network:
-        """The whole network in float32, on the CPU.
+        """The complete network in float32, on the CPU.
 
-        Raises IncompatibleWeights when a value is NaN or infinity.
+        Raises IncompatibleWeights if a value is NaN or infinity.
         """
         return cast(Network, self.weights.materialize())
 
@@ -57,17 +57,17 @@ def read(
     image_size: int | None = None,
     published: Published | None = None,
 ) -> Checkpoint:
-    """Read a checkpoint of any known layout; its values stay in the file until they are needed.
+    """Read a checkpoint of any known layout; values stay in the file until they are needed.
 
-    `like` gives activation and preprocessing where bare tensors do not say them. `published` is
-    what is known of a catalogued checkpoint; it prevails over a config file, and files of other
-    sizes are an error. `image_size` asks for images of another size than the checkpoint's own: its
-    position embeddings are resampled. Raises ModelNotFound, IncompatibleWeights,
+    `like` gives activation and preprocessing if bare tensors do not determine them. `published` is
+    what the catalog contains about the checkpoint: it takes precedence over a config file, and
+    files of other sizes are an error. `image_size` selects another image size than the checkpoint's
+    own; position embeddings are resampled. Raises ModelNotFound, IncompatibleWeights,
     UnsafeWeightsError, InputError.
     """
     try:
         weights = files.find_weights(path)
-        return _understood(weights, files.read_content(weights), like, image_size, published)
+        return _interpret(weights, files.read_content(weights), like, image_size, published)
     except OSError as error:
         raise WeightsError(
             f"{error.filename or path}: cannot be read ({error.strerror or error}); check the "
@@ -76,20 +76,20 @@ def read(
         ) from error
 
 
-def _understood(
+def _interpret(
     path: Path,
     content: Content,
     like: Published | None,
     image_size: int | None,
     published: Published | None,
 ) -> Checkpoint:
-    """Find out which network these tensors are, and that they are all of it."""
+    """Determine the network of these tensors, and verify that they are complete."""
     source = str(path)
-    layout, tensors = _layout(path, content)
+    layout, tensors = _detect_layout(path, content)
     stored = layout.rename(tensors, source)
-    spec = _spec(layout, Checkpointed(stored, content.metadata, path), like)
+    spec = _read_spec(layout, Checkpointed(stored, content.metadata, path), like)
     if published is not None:
-        spec = _as_published(spec, published, source)
+        spec = _apply_published(spec, published, source)
     _check_depth(spec, len(stored), source)
     weights = Weights(spec.network, stored, content.maps, source)
     check_fit(weights)
@@ -105,36 +105,36 @@ def _understood(
     return Checkpoint(weights, spec, layout.name)
 
 
-def _layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tensor]]:
+def _detect_layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tensor]]:
     """Return the layout that recognizes these tensors, and the tensors without wrappers."""
     for tensors in (content.tensors, unwrap(content.tensors)):
         for layout in LAYOUTS:
             if layout.recognizes(tensors.keys(), content.metadata):
                 return layout, tensors
-    # A config that names what is not supported says more than the names of tensors.
-    _from_config(path, LAYOUTS, PreprocessConfig(224))
+    # A config file with an unsupported value gives a better error than the tensor names.
+    _read_config(path, LAYOUTS, PreprocessConfig(224))
     raise IncompatibleWeights(
-        f"{path}: not a CLIP of a known layout; its tensors are named "
-        f"{some(sorted(tensors))}; known are OpenAI's, open_clip's and the transformers library's "
-        "CLIPModel",
+        f"{path}: unsupported layout; expected the tensor names of OpenAI's CLIP, open_clip or "
+        "CLIPModel of the transformers library, got "
+        f"{shortened(some(sorted(tensors)), 300)}",
         source=str(path),
     )
 
 
-def _spec(layout: Layout, found: Checkpointed, like: Published | None) -> Spec:
-    """Read the spec: from the layout's own config file, or another's, or from the tensors."""
+def _read_spec(layout: Layout, found: Checkpointed, like: Published | None) -> Spec:
+    """Read the spec from the layout's config file, from another layout's, or from the tensors."""
     spec = None
     if layout.config_file:
         others = (other for other in LAYOUTS if other is not layout)
         preprocess = None if like is None else like.preprocess
-        spec = _from_config(found.path, (layout, *others), preprocess)
+        spec = _read_config(found.path, (layout, *others), preprocess)
     return layout.spec(found, like) if spec is None else spec
 
 
-def _from_config(
+def _read_config(
     weights: Path, layouts: Sequence[Layout], preprocess: PreprocessConfig | None
 ) -> Spec | None:
-    """Read the first config file of these layouts that is beside the weights, if one is."""
+    """Read the first config file of these layouts beside the weights, or return None."""
     for layout in layouts:
         path = weights.parent / layout.config_file
         if layout.read_config is not None and path.is_file():
@@ -142,30 +142,31 @@ def _from_config(
     return None
 
 
-def _as_published(spec: Spec, published: Published, source: str) -> Spec:
-    """Let what is published of a catalogued checkpoint prevail over the config beside it."""
+def _apply_published(spec: Spec, published: Published, source: str) -> Spec:
+    """Apply the published activation and preprocessing, overriding the config file."""
     if conflicts := published.size_conflicts(spec):
         raise IncompatibleWeights(
-            f"{source}: not the checkpoint of that name: {'; '.join(conflicts)}", source=source
+            f"{source}: not the checkpoint of that name: {'; '.join(conflicts)}; download it again",
+            source=source,
         )
     for conflict in published.recipe_conflicts(spec):
-        log.warning("%s: its config says that %s; loaded as published", source, conflict)
-    return checked(published.applied_to(spec), source)
+        log.warning("%s: in its config %s; using the published value", source, conflict)
+    return check_spec(published.applied_to(spec), source)
 
 
 def _check_depth(spec: Spec, tensors: int, source: str) -> None:
-    """Refuse more layers than the tensors could fill: each takes time and 0.2 MB to build."""
+    """Reject more layers than the tensors can fill: each takes time and 0.2 MB to build."""
     layers = spec.network.depth
     if layers > min(MAX_LAYERS, tensors // TENSORS_PER_LAYER):
         raise IncompatibleWeights(
-            f"{source}: {tensors} tensors do not fill {layers} layers (the limit is {MAX_LAYERS}); "
-            "the weights and their configuration belong to different checkpoints",
+            f"{source}: {tensors} tensors are too few for {layers} layers (at most {MAX_LAYERS} "
+            "are supported); use weights and config of the same checkpoint",
             source=source,
         )
 
 
 def check_fit(weights: Weights) -> None:
-    """Raise IncompatibleWeights unless these are the network's tensors, all and no others."""
+    """Raise IncompatibleWeights unless these are exactly the network's tensors."""
     stored, source = weights.stored, weights.source
     shapes = {
         name: tensor.shape
@@ -176,8 +177,8 @@ def check_fit(weights: Weights) -> None:
     problems = {
         "missing": sorted(shapes.keys() - stored.keys()),
         "unexpected": sorted(stored.keys() - shapes.keys()),
-        "misshapen": [
-            f"{name} is {_shape(stored[name].shape)}, wanted {_shape(shapes[name])}"
+        "of wrong shape": [
+            f"{name} is {_format_shape(stored[name].shape)}, expected {_format_shape(shapes[name])}"
             for name in shared
             if stored[name].shape != shapes[name]
         ],
@@ -187,20 +188,24 @@ def check_fit(weights: Weights) -> None:
             if not (stored[name].dtype.is_floating_point or stored[name].scale is not None)
         ],
     }
-    listed = [f"{len(names)} {what}: {some(names)}" for what, names in problems.items() if names]
+    listed = [
+        f"{len(names)} {what}: {shortened(some(names, 3), 160)}"
+        for what, names in problems.items()
+        if names
+    ]
     if listed:
         raise IncompatibleWeights(
-            f"{source}: the tensors do not fit the architecture; {'; '.join(listed)}",
+            f"{source}: the tensors do not match the architecture; {'; '.join(listed)}",
             source=source,
         )
-    factor = float(stored["logit_scale"].read().exp())
-    if not 0 < factor <= MAX_SCALE:
+    scale = float(stored["logit_scale"].read().exp())
+    if not 0 < scale <= MAX_SCALE:
         raise IncompatibleWeights(
-            f"{source}: logit_scale.exp() is {factor:.4g}, wanted within 0..{MAX_SCALE}; not a "
-            "CLIP's",
+            f"{source}: expected logit_scale.exp() within 0..{MAX_SCALE}, got {scale:.4g}; the "
+            "weights are not those of a CLIP, or corrupted",
             source=source,
         )
 
 
-def _shape(shape: Sequence[int]) -> str:
+def _format_shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"

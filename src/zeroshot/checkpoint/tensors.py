@@ -1,4 +1,4 @@
-"""The tensors of a network as a file stores them, read when their values are needed."""
+"""Represent the tensors of a network as a file stores them; values are read on demand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zeroshot.checkpoint.formats.mapping import joined
+from zeroshot.checkpoint.formats.mapping import concatenate
 from zeroshot.checkpoint.positions import resize
 
 NOT_WEIGHTS = ("num_batches_tracked", "attn_mask", "position_ids")  # counters and constants
@@ -17,8 +17,8 @@ NOT_WEIGHTS = ("num_batches_tracked", "attn_mask", "position_ids")  # counters a
 class StoredTensor:
     """One tensor of a network as a file stores it.
 
-    `parts` are rows that follow one another: queries, keys and values are apart in some layouts.
-    `scale` holds one number per row of an int8 tensor; `positions` is the number of positions that
+    `parts` are consecutive blocks of rows: some layouts store queries, keys and values separately.
+    `scale` has one number per row of an int8 tensor. `positions` is the number of positions that
     position embeddings are resampled to.
     """
 
@@ -28,7 +28,7 @@ class StoredTensor:
 
     @property
     def shape(self) -> torch.Size:
-        """Shape of what `read` returns."""
+        """Shape of the tensor that `read` returns."""
         first = self.parts[0].shape
         if self.positions is not None:
             return torch.Size((1 + self.positions, *first[1:]))
@@ -38,19 +38,19 @@ class StoredTensor:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the numbers in the file."""
+        """Data type of the values in the file."""
         return self.parts[0].dtype
 
     def read(self) -> Tensor:
-        """Return the float32 values; they may be the mapped file's own, so do not write to them."""
-        tensor = self.parts[0] if len(self.parts) == 1 else joined(self.parts)
+        """Return the float32 values. They may be views of the mapped file: do not write to them."""
+        tensor = self.parts[0] if len(self.parts) == 1 else concatenate(self.parts)
         tensor = tensor.float()
         if self.scale is not None:
             tensor = tensor * self.scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
         return tensor if self.positions is None else resize(tensor, self.positions)
 
-    def alone(self) -> StoredTensor:
-        """Return a copy without the rest of the memory that its parts are views of."""
+    def compact(self) -> StoredTensor:
+        """Return a copy that does not keep a larger storage in memory."""
         parts = tuple(
             part.clone() if part.untyped_storage().nbytes() > part.nbytes else part
             for part in self.parts
@@ -61,9 +61,9 @@ class StoredTensor:
         """Return float32 values from `start` to `stop` of the flattened tensor."""
         if self.scale is not None or self.positions is not None:
             return self.read().reshape(-1)[start:stop]
-        found: list[Tensor] = []
+        pieces: list[Tensor] = []
         for part in self.parts:
             if start < part.numel() and stop > 0:
-                found.append(part.reshape(-1)[max(start, 0) : stop].float())
+                pieces.append(part.reshape(-1)[max(start, 0) : stop].float())
             start, stop = start - part.numel(), stop - part.numel()
-        return torch.cat(found) if found else torch.empty(0, device="cpu")
+        return torch.cat(pieces) if pieces else torch.empty(0, device="cpu")

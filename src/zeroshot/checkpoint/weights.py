@@ -1,10 +1,9 @@
-"""The values of a network, borrowed one tensor at a time or copied into modules that own them.
+"""Read the values of a network one tensor at a time, or copy them into modules that own them.
 
-A network in float32 takes twice the memory of the same in bfloat16, and reading all of a mapped
-file makes all of it resident. So whoever rewrites a network borrows one tensor at a time
-(`values`) and releases the file's pages between. A borrowed tensor stays valid as long as it is
-referenced: its pages come back from the file. A module that will be run gets values of its own
-(`materialize`).
+A network in float32 takes twice the memory of the same in bfloat16, and reading a whole mapped file
+makes it resident. So code that repacks a network borrows one tensor at a time (`values`) and
+releases the file's pages between tensors. A borrowed tensor stays valid while it is referenced: its
+pages are read from the file again. A module that runs as it is gets its own values (`materialize`).
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from zeroshot.errors import IncompatibleWeights
 from zeroshot.nn.network import Network
 from zeroshot.spec import NetworkConfig
 
-PIECE = 4 * 2**20  # values checked at a time; a layer of ViT-L/14 has no more in one tensor
+PIECE = 4 * 2**20  # values checked at once; no tensor in a layer of ViT-L/14 has more
 
 
 class Values:
-    """The float32 values of one module, borrowed by name; they must not be written to.
+    """The float32 values of one module, borrowed by name; do not write to them.
 
-    Reading one raises IncompatibleWeights when it holds NaN or infinity.
+    Reading a tensor raises IncompatibleWeights if it contains NaN or infinity.
     """
 
     def __init__(self, weights: Weights, prefix: str) -> None:
@@ -44,7 +43,7 @@ class Values:
         return Values(self._weights, f"{self._prefix}{name}.")
 
     def release(self) -> None:
-        """Let the system take back the memory of what was read of a mapped file."""
+        """Let the system reclaim the memory of values read from a mapped file."""
         self._weights.release()
 
 
@@ -63,18 +62,18 @@ class Weights:
 
     @classmethod
     def of_network(cls, network: Network, config: NetworkConfig) -> Weights:
-        """Take the values that a network in memory has; it must not be changed afterwards."""
+        """Return the values of a network in memory, which must not change afterwards."""
         state = network.state_dict()
         stored = {name: StoredTensor((tensor.detach(),)) for name, tensor in state.items()}
         return cls(config, stored)
 
     @cached_property
     def on_meta(self) -> Network:
-        """The network without memory: its structure only."""
+        """The network on the meta device: its structure without values."""
         return on_meta(self.config)
 
     def values(self, module: str) -> Values:
-        """Return the values of a module of the network, to be borrowed one at a time."""
+        """Return the values of a module, to be borrowed one tensor at a time."""
         return Values(self, f"{module}." if module else "")
 
     def materialize(
@@ -84,11 +83,11 @@ class Weights:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> nn.Module:
-        """Build a module of the network, or all of it, which owns its values.
+        """Build a module of the network, or the whole network, that owns its values.
 
-        Raises IncompatibleWeights when one holds NaN or infinity.
+        Raises IncompatibleWeights if one contains NaN or infinity.
         """
-        # an inference tensor, as a caller's mode would make here, could never be trained
+        # In the caller's inference mode these would be inference tensors, which cannot be trained.
         with torch.inference_mode(False):
             built = on_meta(self.config).get_submodule(module)
             values: dict[str, Tensor] = {}
@@ -101,51 +100,53 @@ class Weights:
             return built
 
     def read(self, name: str) -> Tensor:
-        """Return the float32 values of one tensor, which must not be written to.
+        """Return the float32 values of one tensor; do not write to them.
 
-        Raises IncompatibleWeights when one is NaN or infinity.
+        Raises IncompatibleWeights if one is NaN or infinity.
         """
         if name.endswith(NOT_WEIGHTS):
             return torch.zeros((), dtype=torch.long, device="cpu")  # counts training steps
         tensor = self.stored[name].read()
         for piece in tensor.reshape(-1).split(PIECE):
-            # One pass at memory speed: a sum is finite unless an addend is not, or it overflows.
+            # One pass at memory speed: a sum is finite unless a term is not, or it overflows.
             if not torch.isfinite(piece.sum()) and not torch.isfinite(piece).all():
                 raise IncompatibleWeights(
-                    f"{self.source}: tensor {name} holds NaN or infinity", source=self.source
+                    f"{self.source}: tensor {name} contains NaN or infinity, expected finite "
+                    "numbers; download the file again",
+                    source=self.source,
                 )
             if len(piece) < tensor.numel():
-                self.release()  # of a token table, of which few rows will be read again
+                self.release()  # a token table: few of its rows will be read again
         return tensor
 
     def check(self) -> None:
-        """Read every value once. Raises IncompatibleWeights when one is NaN or infinity."""
+        """Read every value once; raise IncompatibleWeights if one is NaN or infinity."""
         for name in self.on_meta.state_dict():
             self.read(name)
             self.release()
 
     def as_stored(self) -> dict[str, Tensor]:
-        """Return the tensors in the precision of the file, int8 widened."""
+        """Return the tensors in the precision of the file; int8 becomes float32."""
         return {
             name: value.read().to(torch.float32 if value.scale is not None else value.dtype)
             for name, value in self.stored.items()
         }
 
     def release(self) -> None:
-        """Let the system take back the memory of what was read of mapped files."""
+        """Let the system reclaim the memory of values read from mapped files."""
         for data in self._maps:
             release(data)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Maps cannot be pickled: what is read then stays in memory.
-        alone = {name: value.alone() for name, value in self.stored.items()}
-        return dict(vars(self)) | {"stored": alone, "_maps": ()}
+        # Memory maps cannot be pickled, so the copy has all values in memory.
+        compact = {name: value.compact() for name, value in self.stored.items()}
+        return dict(vars(self)) | {"stored": compact, "_maps": ()}
 
 
 class _SkipInitialization(TorchFunctionMode):
     """Skip the random initialization of parameters: meta tensors have no values.
 
-    It takes 70 ms for ViT-L/14, and torch 2.6 imports sympy for it.
+    Initialization takes 70 ms for ViT-L/14, and torch 2.6 imports sympy for it.
     """
 
     def __torch_function__(
@@ -162,7 +163,7 @@ class _SkipInitialization(TorchFunctionMode):
 
 
 def on_meta(config: NetworkConfig) -> Network:
-    """Build a network without memory."""
+    """Build a network on the meta device, without memory for values."""
     with torch.device("meta"), _SkipInitialization():
         network = Network(config)
     return network.requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""What runs a network on one kind of device, as the engine sees it."""
+"""Define the interface of a backend, which runs a network on one kind of device."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Result = TypeVar("Result")
 
 
 class Values(Protocol):
-    """The float32 values of one module, borrowed by name and not written to.
+    """The float32 values of one module, borrowed by name; do not write to them.
 
-    A value stays valid as long as it is referenced.
+    A value stays valid while it is referenced.
     """
 
     def __getitem__(self, name: str) -> Tensor: ...
     def of(self, name: str) -> Values: ...  # of a submodule
-    def release(self) -> None: ...  # the memory of what was read may be taken back
+    def release(self) -> None: ...  # allow the system to reclaim the memory of values read
 
 
 class NetworkWeights(Protocol):
-    """The weights of a network, lent tensor by tensor or copied into a module that owns them."""
+    """The weights of a network, borrowed tensor by tensor or copied into a module."""
 
     @property
-    def on_meta(self) -> nn.Module: ...  # the network's structure, without memory
+    def on_meta(self) -> nn.Module: ...  # the network's structure without values
     def values(self, module: str) -> Values: ...
     def materialize(
         self, module: str, *, device: torch.device | str, dtype: torch.dtype
@@ -45,7 +45,7 @@ class NetworkWeights(Protocol):
 class Backend(Protocol):
     """Runs both towers of a network on one device in one precision.
 
-    A new kind of device is one class with these methods and a row in `runner.BACKENDS`.
+    To add a kind of device, write a class with these methods and add it to `runner.BACKENDS`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Backend(Protocol):
     ) -> None: ...
 
     def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
-        """Make normalized pixels of an image: float32 [3, size, size]."""
+        """Convert an image to normalized pixels: float32 [3, size, size]."""
 
     def embed_pixels(self, pixels: Tensor, batch_size: int | None) -> Tensor:
         """Embed pixels [n, 3, s, s] as float32 [n, d]; at most `batch_size` at once."""

@@ -1,4 +1,4 @@
-"""The plain modules of `zeroshot.nn` on any device of torch: CUDA, MPS, or a CPU to compare."""
+"""Run the plain modules of `zeroshot.nn` on any torch device: CUDA, MPS, or a CPU as reference."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from zeroshot.images import ImageLike
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import NetworkConfig
 
-BATCH = 256  # images or texts run at once by default
+BATCH = 256  # default number of images or texts to run at once
 
 
 class PlainBackend:
-    """Runs the plain modules, each copied to the device when it is first used."""
+    """Runs the plain modules; each is copied to the device on first use."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class PlainBackend:
     ) -> None:
         self.device, self.dtype = device, dtype
         self._weights, self._config = weights, config
-        self._making = threading.Lock()  # several threads may use a tower for the first time
+        self._lock = threading.Lock()  # several threads may build a tower at once
 
     @cached_property
     def _visual(self) -> nn.Module:
@@ -45,12 +45,12 @@ class PlainBackend:
         return self._weights.materialize("text", device=self.device, dtype=self.dtype)
 
     def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
-        """Make normalized pixels of an image: float32 [3, size, size]."""
+        """Convert an image to normalized pixels: float32 [3, size, size]."""
         return prepare(image, preprocess, self.dtype)
 
     def embed_pixels(self, pixels: Tensor, batch_size: int | None = None) -> Tensor:
         """Embed pixels [n, 3, s, s] as float32 [n, d]."""
-        with self._making:
+        with self._lock:
             tower = self._visual
         with inference(self.device, self.dtype):
             parts = [
@@ -60,20 +60,23 @@ class PlainBackend:
         return torch.cat(parts)
 
     def embed_ids(self, rows: list[Row], batch_size: int | None = None) -> Tensor:
-        """Embed texts sorted by length, each batch cut to its longest: exact, being causal."""
-        with self._making:
+        """Embed texts as float32 [n, d], sorted by length.
+
+        Each batch is padded to its longest text only, which is exact because attention is causal.
+        """
+        with self._lock:
             tower = self._text
         size = batch_size or BATCH
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         shape = (len(rows), self._config.embed_dim)
         embeddings = torch.empty(shape, dtype=torch.float32, device=self.device)
         for first in range(0, len(rows), size):
-            places = order[first : first + size]
-            length = len(rows[places[-1]])
-            padded = [rows[i] + (0,) * (length - len(rows[i])) for i in places]
+            indices = order[first : first + size]
+            length = len(rows[indices[-1]])
+            padded = [rows[i] + (0,) * (length - len(rows[i])) for i in indices]
             with inference(self.device, self.dtype):
                 part = tower(torch.tensor(padded, device=self.device)).float()
-            embeddings[places] = part
+            embeddings[indices] = part
         return embeddings
 
     def map_batches(
@@ -86,4 +89,4 @@ class PlainBackend:
         workers: int | None = None,
     ) -> Iterator[Result]:
         """Prepare items ahead on threads and embed them in batches, in order."""
-        return pipeline.embedded(prepare, embed, items, batch_size=batch_size, workers=workers)
+        return pipeline.embed_batches(prepare, embed, items, batch_size=batch_size, workers=workers)

@@ -1,7 +1,9 @@
-"""Pixels by torch's own antialiased resampling of bytes, in half of Pillow's time.
+"""Resample images with torch's antialiased operator for bytes, in half of Pillow's time.
 
-Equal to `zeroshot.pixels` to one grey level, which a test shows for every kind of picture. The
-plain way stays the reference, and is what float32 models use.
+The result differs from `zeroshot.images.preprocess` by at most one gray level, except for tall
+images (height above about twice the width): Pillow 13 resamples those vertically first, torch
+always horizontally, and rounding between the passes differs (by up to 20 levels for random noise).
+The plain version is the reference, and float32 models use it.
 """
 
 from __future__ import annotations
@@ -15,32 +17,32 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from zeroshot.engine.pillow_memory import grey_levels
+from zeroshot.engine.pillow_memory import gray_levels
 from zeroshot.images import ImageLike
 from zeroshot.images.preprocess import LONGEST, Preprocess
 
 
 def prepare(image: ImageLike, preprocess: Preprocess, dtype: torch.dtype) -> NDArray[np.float32]:
-    """Make pixels for a network of this precision: float32 [3, size, size].
+    """Convert an image to pixels for a network of this precision: float32 [3, size, size].
 
-    Exactly the reference's for float32; other precisions round more than resampling does.
+    For float32 they equal the reference; lower precisions round more than resampling does.
     """
     if preprocess.parity or dtype == torch.float32:
         return preprocess(image)
     return resample(preprocess.open(image), preprocess)
 
 
-def resample(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.float32]:
-    """Turn an RGB picture into normalized pixels: float32 [3, size, size]."""
+def resample(image: Image.Image, preprocess: Preprocess) -> NDArray[np.float32]:
+    """Convert an RGB image to normalized pixels: float32 [3, size, size]."""
     size = preprocess.size
-    short, long = sorted(picture.size)
-    if short < size or long > LONGEST * short:  # enlarging, torch would be two levels off
-        return preprocess.normalize(np.asarray(preprocess.resize(picture)))
-    width, height, left, top = preprocess.geometry(*picture.size)
+    short, long = sorted(image.size)
+    if short < size or long > LONGEST * short:  # torch differs by two levels when it enlarges
+        return preprocess.normalize(np.asarray(preprocess.resize(image)))
+    width, height, left, top = preprocess.geometry(*image.size)
     with torch.inference_mode():
-        with grey_levels(picture) as whole:
+        with gray_levels(image) as levels:
             resized = F.interpolate(
-                whole, size=(height, width), mode=preprocess.interpolation, antialias=True
+                levels, size=(height, width), mode=preprocess.interpolation, antialias=True
             )
         square = resized[0, :3, top : top + size, left : left + size]
         scale, shift = _normalization(preprocess.mean, preprocess.std)
@@ -52,9 +54,9 @@ def resample(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.float32
 def _normalization(
     mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> tuple[Tensor, Tensor]:
-    """Return what grey levels are multiplied by, and what is taken off: each [3, 1, 1].
+    """Return the factor and the offset for gray levels: each [3, 1, 1].
 
-    Cheaper than the reference's table of levels, and equal to it but for float32 rounding.
+    This is faster than the reference's table of levels and differs only by float32 rounding.
     """
     deviations = torch.tensor(std, dtype=torch.float32, device="cpu").view(3, 1, 1)
     means = torch.tensor(mean, dtype=torch.float32, device="cpu").view(3, 1, 1)

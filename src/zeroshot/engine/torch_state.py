@@ -1,7 +1,7 @@
-"""The torch state that towers run in: inference mode, no autocast, float32 without TF32.
+"""Set the torch state that towers run in: inference mode, no autocast, float32 without TF32.
 
-All three are settings of a thread or of the process that belong to the caller, so they hold only
-while a tower runs and are as before afterwards.
+These are settings of a thread or of the process that belong to the caller, so they apply only while
+a tower runs and are restored afterwards.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch
 
 @contextmanager
 def inference(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Run towers in inference mode and without the caller's autocast.
+    """Enable inference mode and disable the caller's autocast in this block.
 
-    In float32, CUDA matrix products and convolutions use float32: TF32 has 10 bits, which moves the
-    embeddings of RN50 to a cosine of 0.9997.
+    In float32, CUDA matrix products and convolutions use float32: TF32 has 10 mantissa bits, which
+    changes the embeddings of RN50 to a cosine of 0.9997.
     """
     with torch.inference_mode(), torch.autocast("cpu", enabled=False):
         if device.type == "cpu":

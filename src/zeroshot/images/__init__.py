@@ -1,10 +1,10 @@
-"""Anything a user calls an image becomes one upright RGB image, then normalized pixels.
+"""Convert any supported image input to one upright RGB image, then to normalized pixels.
 
 `opening` accepts paths, URLs, bytes, files, PIL images, arrays and tensors; `decoding` reads image
 files with an allow-list of codecs; `arrays` converts arrays and tensors; `download` fetches URLs;
 `preprocess` resizes and normalizes.
 """
 
-from zeroshot.images.opening import ImageLike, Sample, describe, each, is_single, open_image
+from zeroshot.images.opening import ImageLike, Sample, describe, is_single, iterate, open_image
 
-__all__ = ["ImageLike", "Sample", "describe", "each", "is_single", "open_image"]
+__all__ = ["ImageLike", "Sample", "describe", "is_single", "iterate", "open_image"]

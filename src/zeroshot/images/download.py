@@ -1,4 +1,4 @@
-"""Download an image from a URL, within limits of size and time."""
+"""Download an image from a URL, with limits on size and time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ DOWNLOAD_SECONDS = 15.0
 
 
 def download_image(url: str) -> bytes:
-    """Download an image: at most MAX_DOWNLOAD bytes within DOWNLOAD_SECONDS."""
+    """Download an image: at most MAX_DOWNLOAD bytes within DOWNLOAD_SECONDS.
+
+    Raises ImageError.
+    """
     deadline = time.monotonic() + DOWNLOAD_SECONDS
-    # people write spaces and accents in URLs; what is escaped already stays
+    # URLs may contain spaces and accents; escape sequences are kept
     plain = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")
     content = bytearray()
     try:
@@ -28,17 +31,17 @@ def download_image(url: str) -> bytes:
             while piece := response.read1(65_536):
                 content += piece
                 if len(content) > MAX_DOWNLOAD:
-                    raise image_error("too_large_bytes", url, f"more than {MAX_DOWNLOAD} bytes")
+                    raise image_error("too_large_bytes", url, f"larger than {MAX_DOWNLOAD} bytes")
                 if time.monotonic() > deadline:
-                    raise image_error("timeout", url, f"not there after {DOWNLOAD_SECONDS:.0f} s")
+                    raise image_error("timeout", url, f"timed out after {DOWNLOAD_SECONDS:.0f} s")
     except urllib.error.HTTPError as error:
         error.close()
         kind: ImageProblem = "not_found" if error.code in (404, 410) else "url_refused"
-        raise image_error(kind, url, f"the server answers {error.code} {error.reason}") from error
+        raise image_error(kind, url, f"the server returned {error.code} {error.reason}") from error
     except TimeoutError as error:
-        raise image_error("timeout", url, f"no answer within {DOWNLOAD_SECONDS:.0f} s") from error
+        raise image_error("timeout", url, f"timed out after {DOWNLOAD_SECONDS:.0f} s") from error
     except (http.client.HTTPException, OSError, ValueError) as error:
         if isinstance(error, ImageError):
             raise
-        raise image_error("url_refused", url, f"it cannot be fetched ({error})") from error
+        raise image_error("url_refused", url, f"download failed ({error})") from error
     return bytes(content)

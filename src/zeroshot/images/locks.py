@@ -1,10 +1,10 @@
-"""Locks for objects that two threads must not use at once, found by the object's address.
+"""Provide locks for objects that two threads must not use at once, by the object's address.
 
-Pillow decodes an image when it is first used, and a file has one position. The same PIL image or
-file given twice, as in `[image, image]`, would otherwise be decoded by two threads at once, which
-crashes or gives mixed pixels. Neither kind of object can hold a lock of ours, hence the address.
-It buys correctness, not speed: a lock costs 0.2 microseconds. It can be deleted if images are no
-longer decoded on several threads.
+Pillow decodes an image on first use, and a file has one position. If the same PIL image or file is
+given twice, as in `[image, image]`, two threads would decode it at once, which crashes or mixes
+pixels. Neither object type can store a lock, so locks are selected by address. This module ensures
+correctness, not speed: a lock costs 0.2 microseconds. It can be deleted if images are no longer
+decoded on several threads.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ import threading
 _LOCKS = [threading.Lock() for _ in range(64)]
 
 
-def lock_of(thing: object) -> threading.Lock:
-    """Return the lock of an object; objects at addresses far apart may share one."""
+def get_lock(thing: object) -> threading.Lock:
+    """Return the lock for an object; distant addresses may share one."""
     return _LOCKS[id(thing) // 64 % len(_LOCKS)]

@@ -1,10 +1,10 @@
-"""The towers as plain torch modules: no files, no text, no pictures, no tuning for speed.
+"""Define the towers as plain torch modules: no files, no text, no images, no optimizations.
 
-Read these to learn what a CLIP computes; `zeroshot.engine` runs the same networks faster.
+They are the reference of what a CLIP computes; `zeroshot.engine` runs the same networks faster.
 
 Letters in the shape comments of this folder:
     b  images or texts in a batch          d  width of the shared embedding space
     s  side of the square input, in pixels w  width of a tower
-    p  patches (ViT) or places (ResNet)    t  tokens of a text
+    p  patches (ViT) or positions (ResNet) t  tokens of a text
     h  attention heads                     c  channels
 """

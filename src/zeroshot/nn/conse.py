@@ -1,8 +1,8 @@
-"""The embedded model's image tower: class scores, turned into a place among the names of classes.
+"""The embedded model's image tower: a weighted mean of class-name embeddings.
 
-Not a CLIP tower: it was never trained on text. An image's embedding is a weighted mean of the
-text embeddings of the classes it most resembles, so it can stand for what lies between them.
-Source: ConSE, Norouzi et al. 2013, arXiv 1312.5650, equation 2.
+It is not a CLIP tower: it was not trained on text. An image's embedding is the mean of the text
+embeddings of its most probable classes, weighted by their probabilities, so it can lie between
+them. Source: ConSE, Norouzi et al. 2013, arXiv 1312.5650, equation 2.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from zeroshot.spec import ConSEConfig
 
 
 class ConSETower(nn.Module):
-    """Pixels [b, 3, s, s] become embeddings [b, d], not normalised.
+    """Embed pixels [b, 3, s, s] as [b, d], not normalized.
 
-    The class scores, softened by a temperature, weigh the rows of `concepts`, of which only the
-    `top_k` best take part: with all of them, words that resemble everything win.
+    The softmax of the class scores, divided by a temperature, weights the rows of `concepts`. Only
+    the `top_k` best classes are used: with all of them, names that resemble every image win.
     """
 
     def __init__(self, config: ConSEConfig, embed_dim: int) -> None:
@@ -29,11 +29,13 @@ class ConSETower(nn.Module):
         self.concepts = nn.Parameter(torch.empty(config.concepts, embed_dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.place(self.classifier(pixels))
+        return self.combine(self.classifier(pixels))
 
-    def place(self, scores: Tensor) -> Tensor:
-        """Combine the names of the best classes, scores [b, concepts] to embeddings [b, d]."""
+    def combine(self, scores: Tensor) -> Tensor:
+        """Average the name embeddings of the best classes: scores [b, concepts] to [b, d]."""
         best, which = (scores / self.temperature).topk(self.top_k, dim=1)  # [b, k]
-        weights = best.softmax(dim=1)  # equal to softmax over all, cut and made to sum to one
+        weights = best.softmax(
+            dim=1
+        )  # equals a softmax over all classes, truncated and renormalized
         x = torch.einsum("bk,bkd->bd", weights, self.concepts[which])  # [b, d]
         return x

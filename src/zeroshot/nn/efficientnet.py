@@ -1,7 +1,7 @@
-"""EfficientNet-Lite: the image classifier inside the embedded model, batch norm folded away.
+"""EfficientNet-Lite: the image classifier of the embedded model, with batch norms folded.
 
-Source: Tan and Le 2019, arXiv 1905.11946, section 3 (scaling) and table 1 (stages); the Lite
-variants drop squeeze-and-excitation, use ReLU6, and keep stem and head unscaled
+Source: Tan and Le 2019, arXiv 1905.11946, section 3 (scaling) and table 1 (stages). The Lite
+variants have no squeeze-and-excitation, use ReLU6, and do not scale stem and head
 (tensorflow/tpu, models/official/efficientnet/lite).
 """
 
@@ -26,7 +26,7 @@ SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # Lite variant -> width,
 
 
 class EfficientNetLite(nn.Module):
-    """Pixels [b, 3, s, s] become class scores [b, classes]; s is any multiple of 4 or so."""
+    """Compute class scores [b, classes] of pixels [b, 3, s, s]; s is any multiple of about 4."""
 
     def __init__(self, variant: int, classes: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class EfficientNetLite(nn.Module):
         blocks: list[nn.Module] = []
         channels = STEM
         for stage, (kernel, stride, expansion, base, repeats) in enumerate(STAGES):
-            if 0 < stage < len(STAGES) - 1:  # Lite scales no depth at either end
+            if 0 < stage < len(STAGES) - 1:  # Lite does not scale the first and last stage
                 repeats = math.ceil(depth * repeats)
             out = _round(width * base)
             for repeat in range(repeats):
@@ -50,19 +50,19 @@ class EfficientNetLite(nn.Module):
         return self.score(self.features(pixels))
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Run the convolutions."""
+        """Run the convolutions: [b, 3, s, s] to [b, 1280, s/32, s/32]."""
         x = F.relu6(self.stem(pixels))  # [b, 32, s/2, s/2]
         x = F.relu6(self.head(self.blocks(x)))  # [b, 1280, s/32, s/32]
         return x
 
     def score(self, features: Tensor) -> Tensor:
-        """Average over places, and score the classes."""
+        """Average over positions, then score the classes."""
         x = self.classifier(features.mean(dim=(2, 3)))  # [b, classes]
         return x
 
 
 class InvertedBottleneck(nn.Module):
-    """Widen, filter each channel by itself, narrow; added to the input where shapes agree."""
+    """Expand, filter each channel separately, project; add the input if shapes match."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class InvertedBottleneck(nn.Module):
 
 
 class SameConv(nn.Conv2d):
-    """Convolution with TensorFlow's SAME padding: where the padding is odd, more at the end."""
+    """Convolve with TensorFlow's SAME padding: odd padding has the larger part at the end."""
 
     def __init__(
         self, channels: int, out: int, kernel: int, *, stride: int = 1, groups: int = 1
@@ -90,17 +90,17 @@ class SameConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         stride, kernel = self.stride[0], self.kernel_size[0]
         if stride > 1:
-            height, width = (_missing(side, kernel, stride) for side in x.shape[-2:])
+            height, width = (_count_padding(side, kernel, stride) for side in x.shape[-2:])
             x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
         return super().forward(x)
 
 
-def _missing(side: int, kernel: int, stride: int) -> int:
-    """Count the pixels that SAME padding adds along one side."""
+def _count_padding(side: int, kernel: int, stride: int) -> int:
+    """Return the number of pixels that SAME padding adds along one side."""
     return max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
 
 
 def _round(channels: float, divisor: int = 8) -> int:
-    """Round to a multiple of `divisor`, never down by more than a tenth (paper's code)."""
+    """Round to a multiple of `divisor`, at most 10 % down (code of the paper)."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -1,4 +1,4 @@
-"""What both towers are made of: activations, attention, and the pre-norm residual block."""
+"""Define the layers of both towers: activations, attention, and the pre-norm residual block."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from zeroshot.spec import Activation
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """Approximate GELU as OpenAI's checkpoints were trained with: x * sigmoid(1.702 x)."""
+    """Approximate GELU by x * sigmoid(1.702 x), as in the training of OpenAI's checkpoints."""
     return x * torch.sigmoid(1.702 * x)
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
-    """GELU in its tanh approximation."""
+    """Approximate GELU by its tanh formula."""
     return F.gelu(x, approximate="tanh")
 
 
@@ -48,7 +48,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear maps with the checkpoint's activation between them."""
+    """Two linear layers with the checkpoint's activation between them."""
 
     def __init__(self, width: int, hidden: int, activation: Activation) -> None:
         super().__init__()

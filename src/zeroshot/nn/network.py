@@ -1,4 +1,4 @@
-"""The dual encoder: an image tower and a text tower over one space, and the scale of its scores."""
+"""Define the dual encoder: an image tower, a text tower and the logit scale."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from zeroshot.nn.text_transformer import TextTransformer
 from zeroshot.nn.vision_transformer import VisionTransformer
 from zeroshot.spec import ConSEConfig, NetworkConfig, ResNetConfig, TextConfig, ViTConfig
 
-# Type of a tower's configuration -> its module, made of the configuration and the width of the
-# shared space. A new tower is one module and one row here.
+# Type of a tower's configuration -> its module, which takes the configuration and the width of the
+# shared space. To add a tower, write a module and add it here.
 TOWERS: dict[type[Any], Callable[[Any, int], nn.Module]] = {
     ViTConfig: VisionTransformer,
     ResNetConfig: ModifiedResNet,
@@ -25,10 +25,11 @@ TOWERS: dict[type[Any], Callable[[Any, int], nn.Module]] = {
 
 
 class Network(nn.Module):
-    """`visual` maps pixels [b, 3, s, s] to [b, d], `text` ids [b, t] to [b, d].
+    """The image tower `visual`, the text tower `text` and `logit_scale`.
 
-    Parameters are named as in OpenAI's checkpoints, with `text.` before the text tower's.
-    Neither tower normalizes its output.
+    `visual` embeds pixels [b, 3, s, s] as [b, d], `text` embeds ids [b, t] as [b, d]. Parameters
+    have the names of OpenAI's checkpoints, with `text.` before those of the text tower. The towers
+    do not normalize their outputs.
     """
 
     def __init__(self, config: NetworkConfig) -> None:

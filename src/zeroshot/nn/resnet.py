@@ -1,4 +1,4 @@
-"""OpenAI's modified ResNet: three-convolution stem, blurred strides, attention pooling."""
+"""OpenAI's modified ResNet: three-convolution stem, average-pooled strides, attention pooling."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from zeroshot.spec import ResNetConfig
 
-EXPANSION = 4  # a bottleneck's output channels, in multiples of its inner ones
+EXPANSION = 4  # output channels of a bottleneck, in multiples of its inner channels
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions; a stride is an average pool before the last, never a skip."""
+    """1x1, 3x3 and 1x1 convolutions; a stride is an average pool before the last one."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """Pool a feature map by attention whose single query is the mean of all places."""
+    """Pool a feature map by attention whose single query is the mean of all positions."""
 
     def __init__(self, side: int, width: int, heads: int, embed_dim: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class AttentionPool(nn.Module):
 
 
 class ModifiedResNet(nn.Module):
-    """Pixels [b, 3, s, s] become embeddings [b, d], not normalised."""
+    """Embed pixels [b, 3, s, s] as [b, d], not normalized."""
 
     def __init__(self, config: ResNetConfig, embed_dim: int) -> None:
         super().__init__()
@@ -93,6 +93,6 @@ class ModifiedResNet(nn.Module):
         x = F.relu(self.bn3(self.conv3(x)))
         x = F.avg_pool2d(x, 2)  # [b, c, s/4, s/4]
         for n in range(self.stages):
-            x = self.get_submodule(f"layer{n + 1}")(x)  # at last [b, 32c, s/32, s/32]
+            x = self.get_submodule(f"layer{n + 1}")(x)  # finally [b, 32c, s/32, s/32]
         x = self.attnpool(x)  # [b, d]
         return x

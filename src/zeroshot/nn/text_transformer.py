@@ -1,4 +1,4 @@
-"""The text transformer: tokens, causal blocks, the end-of-text place projected."""
+"""Define the text transformer: tokens, causal blocks, projection at the end-of-text token."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from zeroshot.spec import TextConfig
 
 
 class TextTransformer(nn.Module):
-    """Ids [b, t] become embeddings [b, d], not normalised.
+    """Embed ids [b, t] as [b, d], not normalized.
 
-    t may be anything up to the context length: attention is causal, so what follows the
-    end-of-text token cannot change the result.
+    t may be any length up to the context length: attention is causal, so tokens after the
+    end-of-text token do not change the result.
     """
 
     def __init__(self, config: TextConfig, embed_dim: int) -> None:
         super().__init__()
         width = config.width
-        # not nn.Embedding(...), whose random values would cost a second even on the meta device
+        # not nn.Embedding(...), which takes a second for random values even on the meta device
         table = torch.empty(config.vocab_size, width)
         self.token_embedding = nn.Embedding.from_pretrained(table, freeze=False)
         self.positional_embedding = nn.Parameter(torch.empty(config.context_length, width))
@@ -32,6 +32,6 @@ class TextTransformer(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]  # [b, t, w]
         x = self.ln_final(self.transformer(x, causal=True))
-        ends = ids.argmax(dim=1)  # the end-of-text id is the largest there is
+        ends = ids.argmax(dim=1)  # the end-of-text id is the largest id
         x = x[torch.arange(len(ids), device=ids.device), ends] @ self.text_projection  # [b, d]
         return x

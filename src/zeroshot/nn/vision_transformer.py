@@ -1,4 +1,7 @@
-"""The vision transformer: patches, a class token, pre-norm blocks, the class token projected."""
+"""Define the vision transformer: patches, a class token, pre-norm blocks, a projection.
+
+The projection is applied to the class token.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ from zeroshot.spec import ViTConfig
 
 
 class VisionTransformer(nn.Module):
-    """Pixels [b, 3, s, s] become embeddings [b, d], not normalised."""
+    """Embed pixels [b, 3, s, s] as [b, d], not normalized."""
 
     def __init__(self, config: ViTConfig, embed_dim: int) -> None:
         super().__init__()
         width, patch = config.width, config.patch_size
-        places = (config.image_size // patch) ** 2
+        patches = (config.image_size // patch) ** 2
         self.conv1 = nn.Conv2d(3, width, kernel_size=patch, stride=patch, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(width))
-        self.positional_embedding = nn.Parameter(torch.empty(places + 1, width))
+        self.positional_embedding = nn.Parameter(torch.empty(patches + 1, width))
         self.ln_pre = nn.LayerNorm(width, eps=config.eps)
         self.transformer = Transformer(
             width, config.layers, config.heads, config.mlp_width, config.activation, config.eps
@@ -28,8 +31,8 @@ class VisionTransformer(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.conv1(pixels).flatten(2).transpose(1, 2)  # [b, p, w]
-        first = self.class_embedding.expand(x.shape[0], 1, -1)
-        x = torch.cat([first, x], dim=1) + self.positional_embedding  # [b, 1 + p, w]
+        class_token = self.class_embedding.expand(x.shape[0], 1, -1)
+        x = torch.cat([class_token, x], dim=1) + self.positional_embedding  # [b, 1 + p, w]
         x = self.transformer(self.ln_pre(x))
         x = self.ln_post(x[:, 0]) @ self.proj  # [b, d]
         return x

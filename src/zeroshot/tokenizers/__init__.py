@@ -1,4 +1,4 @@
-"""Text becomes ids: `base` says what a tokenizer is, `clip` is CLIP's."""
+"""Convert text to token ids: `base` defines the protocol, `clip` implements CLIP's tokenizer."""
 
 from zeroshot.tokenizers.base import Tokenizer
 from zeroshot.tokenizers.clip import ClipTokenizer

@@ -1,4 +1,4 @@
-"""What a tokenizer is: text becomes the ids that a text tower was trained on."""
+"""Define the tokenizer protocol: text to the ids that a text tower was trained on."""
 
 from __future__ import annotations
 
@@ -12,30 +12,48 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """A checkpoint's tokenizer; `model.tokenizer` is one."""
+    """A checkpoint's tokenizer, as `model.tokenizer` returns it."""
 
     @property
     def context_length(self) -> int:
-        """Tokens that the text tower reads, start and end included."""
+        """Number of tokens that the text tower reads, including start and end."""
 
     @property
     def vocab_size(self) -> int:
         """Number of ids."""
 
     def encode(self, text: str) -> list[int]:
-        """Encode one text, without start, end or padding."""
+        """Encode one text, without start, end or padding.
+
+        Args:
+            text: Text of any length.
+        """
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Turn ids back into text."""
+        """Convert ids back to text.
+
+        Args:
+            ids: Token ids.
+        """
 
     def rows(self, texts: Iterable[str], *, truncate: bool = False) -> list[list[int]]:
-        """Encode texts as lists of their true length, start and end included.
+        """Encode texts as lists of ids without padding, including start and end.
 
-        Raises TokenLimitError for a text that does not fit; with `truncate` it is cut instead.
+        Args:
+            texts: Texts to encode.
+            truncate: Cut texts that are too long instead of raising an error.
+
+        Raises:
+            TokenLimitError: A text exceeds the context length and `truncate` is false.
         """
 
     def __call__(self, texts: str | Iterable[str], *, truncate: bool = False) -> NDArray[np.int64]:
         """Encode texts as the text tower reads them: int64 [n, context_length], padded.
 
-        Raises TokenLimitError for a text that does not fit; with `truncate` it is cut instead.
+        Args:
+            texts: One text, or several.
+            truncate: Cut texts that are too long instead of raising an error.
+
+        Raises:
+            TokenLimitError: A text exceeds the context length and `truncate` is false.
         """

@@ -1,8 +1,8 @@
-"""Text becomes the ids CLIP was trained on: lower-cased byte-pair encoding, start and end added.
+"""CLIP's tokenizer: lower-cased byte-pair encoding with start and end tokens.
 
-Equal, id for id, to `clip/simple_tokenizer.py` of openai/CLIP (a test compares thousands of texts).
-Different inside: words are encoded once and remembered, and plain ASCII skips the repair of
-broken Unicode that would leave it unchanged.
+The ids equal those of `clip/simple_tokenizer.py` of openai/CLIP (a test compares thousands of
+texts). The implementation differs: words are encoded once and cached, and plain ASCII skips the
+Unicode repair that would not change it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MERGES = CLIP_MERGES
-SINGLES = 512  # symbols of one byte, each also as the end of a word; their ids come first
-CONTEXT_LENGTH = 77  # tokens, with start and end; paper, section 2.4
+SINGLES = 512  # one-byte symbols, each also in a word-final form; they have the first ids
+CONTEXT_LENGTH = 77  # tokens, including start and end; Radford et al. 2021, section 2.4
 START, END = "<|startoftext|>", "<|endoftext|>"
-WORD_CACHE = 65_536  # distinct words remembered per tokenizer, about 10 MB
-MARK = "E"  # stands between texts laid end to end; no word, since those are in lower case
-BETWEEN = -1  # what it becomes, between the end of one text and the start of the next
-MANY = 1000  # texts from which the garbage collector waits until they are encoded
-LONGEST_REMEMBERED = 64  # characters; longer words are encoded anew, so memory stays bounded
+WORD_CACHE = 65_536  # distinct words cached per tokenizer, about 10 MB
+SEPARATOR = "E"  # separates concatenated texts; not a word, because words are in lower case
+SEPARATOR_ID = -1  # id of the separator, between the end of one text and the start of the next
+MANY = 1000  # number of texts from which garbage collection is paused during encoding
+LONGEST_CACHED = 64  # characters; longer words are not cached, so memory is bounded
 WORD_PATTERN = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d"
     r"|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -45,21 +45,27 @@ WORD_PATTERN = (
 class ClipTokenizer:
     """CLIP's tokenizer.
 
-    Call it with sentences to get rows of ids, or use `encode` and `decode` for bare ids.
-    `merges` shortens the vocabulary to the first so many merges (for small models); ids are
-    then dense: 256 bytes, 256 word-final bytes, the merges, start, end.
+    Call it with texts for padded rows of ids, or use `encode` and `decode` for one text.
+
+    Args:
+        context_length: Number of tokens per row, including start and end; at least 3.
+        merges: Use only the first merges of the vocabulary (for small models). Ids stay contiguous:
+            256 bytes, 256 word-final bytes, the merges, start, end.
+
+    Raises:
+        InputError: An argument is out of range.
     """
 
     def __init__(self, *, context_length: int = CONTEXT_LENGTH, merges: int = MERGES) -> None:
         if not 0 <= merges <= MERGES:
-            raise InputError(f"merges={merges!r} must lie between 0 and {MERGES}")
+            raise InputError(f"merges={merges!r} must be between 0 and {MERGES}")
         if context_length < 3:
             raise InputError(
-                f"context_length={context_length!r} leaves no room for text between start and end"
+                f"context_length={context_length!r} must be at least 3: start, one token and end"
             )
         self.context_length = context_length
         self.merges = merges
-        self._words = _Words(self._encode_word, (self.end, BETWEEN, self.start))
+        self._words = _WordCache(self._encode_word, (self.end, SEPARATOR_ID, self.start))
 
     @property
     def vocab_size(self) -> int:
@@ -73,7 +79,7 @@ class ClipTokenizer:
 
     @property
     def end(self) -> int:
-        """Id of the end-of-text token: the largest one, which is how the text tower finds it."""
+        """Id of the end-of-text token. It is the largest id, by which the text tower finds it."""
         return self.vocab_size - 1
 
     def __repr__(self) -> str:
@@ -82,25 +88,45 @@ class ClipTokenizer:
     def encode(self, text: str) -> list[int]:
         """Encode one text, without start, end or padding.
 
+        Args:
+            text: Text of any length.
+
+        Raises:
+            InputError: `text` is not a str.
+
         >>> ClipTokenizer().encode("a photo of a cat.")
         [320, 1125, 539, 320, 2368, 269]
         """
         if not isinstance(text, str):
-            raise InputError(f"expected text, got {type(text).__name__} {text!r}; pass a str")
+            raise InputError(
+                f"expected text, got {type(text).__name__} {shortened(repr(text))}; pass a str"
+            )
         words = text.lower().split() if is_plain(text) else clean(text).split(" ")
         return list(chain.from_iterable(map(self._words.__getitem__, words)))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Turn ids back into text; start and end are written out, padding after the end dropped."""
+        """Convert ids back to text, up to the first end token.
+
+        Start and end tokens are written as text; padding after the end is dropped.
+
+        Args:
+            ids: Token ids.
+
+        Raises:
+            InputError: An id is outside the vocabulary.
+        """
         symbols = _symbols(self.merges)
         text: list[str] = []
         for i in ids:
             if not 0 <= i < self.vocab_size:
-                raise InputError(f"id {i} is outside the vocabulary of {self.vocab_size} ids")
+                raise InputError(
+                    f"id {i} is outside the vocabulary of {self.vocab_size} ids; pass ids of "
+                    "this tokenizer"
+                )
             text.append(symbols[i])
             if i == self.end:
                 break
-        letters = _letter_of_byte()[1]
+        letters = _map_bytes()[1]
         raw = bytearray()
         for symbol in text:
             word_final = symbol.endswith("</w>")
@@ -110,11 +136,16 @@ class ClipTokenizer:
         return raw.decode("utf-8", errors="replace").strip()
 
     def __call__(self, texts: str | Iterable[str], *, truncate: bool = False) -> NDArray[np.int64]:
-        """Encode sentences as the text tower reads them.
+        """Encode texts as the text tower reads them: int64 [n, context_length].
 
-        Returns int64 [n, context_length]: start, the text, end, then zeros as OpenAI pads.
-        Raises TokenLimitError for a text that does not fit; with `truncate` it is cut instead and
-        the end token kept in the last place.
+        Each row contains the start token, the text, the end token and zeros, as in OpenAI's code.
+
+        Args:
+            texts: One text, or several.
+            truncate: Cut texts that are too long; the last token of such a row is the end token.
+
+        Raises:
+            TokenLimitError: A text exceeds the context length and `truncate` is false.
         """
         rows = self.rows([texts] if isinstance(texts, str) else texts, truncate=truncate)
         ids = np.zeros((len(rows), self.context_length), dtype=np.int64)
@@ -123,7 +154,15 @@ class ClipTokenizer:
         return ids
 
     def rows(self, texts: Iterable[str], *, truncate: bool = False) -> list[list[int]]:
-        """Encode sentences as lists of their true length, start and end included."""
+        """Encode texts as lists of ids without padding, including start and end.
+
+        Args:
+            texts: Texts to encode.
+            truncate: Cut texts that are too long; the last token of such a row is the end token.
+
+        Raises:
+            TokenLimitError: A text exceeds the context length and `truncate` is false.
+        """
         texts = list(texts)
         limit = self.context_length
         start, end = self.start, self.end
@@ -135,9 +174,9 @@ class ClipTokenizer:
             if len(row) > limit:
                 if not truncate:
                     raise TokenLimitError(
-                        f"{shortened(text)!r} has {len(row)} tokens with start and end, the "
-                        f"model reads {limit}; shorten it, or cut it: encode_text(truncate=True), "
-                        "in a shell encode --truncate",
+                        f"{shortened(text)!r} has {len(row)} tokens including start and end, the "
+                        f"model reads {limit}; shorten it, or truncate it: "
+                        "encode_text(truncate=True), on the command line encode --truncate",
                         text=text,
                         tokens=len(row),
                     )
@@ -145,29 +184,29 @@ class ClipTokenizer:
         return rows
 
     def _plain_rows(self, texts: Sequence[str]) -> list[list[int]] | None:
-        """Encode texts laid end to end, with a mark between them; None unless all are plain."""
+        """Encode all texts as one string with separators; return None unless all are plain."""
         try:
             joined = "\n".join(texts)
-        except TypeError:  # one is not a str, and `encode` says which
+        except TypeError:  # one is not a str; `encode` raises an error that names it
             return None
         lines = joined.count("\n") + 1
         if lines != len(texts) or not is_plain(joined.replace("\n", " ")):
             return None
-        apart = joined.lower().replace("\n", f" {MARK} ")
-        words = [MARK, *apart.split(), MARK]
+        separated = joined.lower().replace("\n", f" {SEPARATOR} ")
+        words = [SEPARATOR, *separated.split(), SEPARATOR]
         ids = list(chain.from_iterable(map(self._words.__getitem__, words)))
         rows: list[list[int]] = []
-        first = ids.index(BETWEEN) + 1
+        first = ids.index(SEPARATOR_ID) + 1
         for _ in texts:
-            last = ids.index(BETWEEN, first)
+            last = ids.index(SEPARATOR_ID, first)
             rows.append(ids[first:last])
             first = last + 1
         return rows
 
     def _encode_word(self, word: str) -> tuple[int, ...]:
-        """Encode what stands between two spaces."""
+        """Encode text that contains no space."""
         ids: list[int] = []
-        letters = _letter_of_byte()[0]
+        letters = _map_bytes()[0]
         for piece in _word_pattern().findall(word):
             if piece in (START, END):
                 ids.append(self.start if piece == START else self.end)
@@ -176,73 +215,75 @@ class ClipTokenizer:
         return tuple(ids)
 
     def _merge(self, symbols: list[str]) -> list[int]:
-        """Join the best-ranked neighbours until none is left; n log n, also for very long words.
+        """Merge the best-ranked adjacent pair until none is left, in O(n log n).
 
-        A merge can only create pairs that rank after it, so a heap ordered by rank, then place,
-        joins in the same order as repeated passes over the word would. No two merges make the
-        same symbol, so the rank of the last one tells its id.
+        A merge can only create pairs of a higher rank. So a heap ordered by rank, then position,
+        merges in the same order as repeated passes over the word. No two merges create the same
+        symbol, so the rank of the last merge gives the symbol's id.
         """
-        ranks, singles = _ranks(self.merges), _id_of_single()
+        ranks, singles = _ranks(self.merges), _map_singles()
         symbols[-1] += "</w>"
         ids = [singles[symbol] for symbol in symbols]
-        after = [*range(1, len(symbols)), -1]  # linked list over places: next and previous
+        after = [*range(1, len(symbols)), -1]  # linked list of positions: next and previous
         before = list(range(-1, len(symbols) - 1))
         heap: list[tuple[int, int, str, str]] = []
 
-        def offer(left: int) -> None:
+        def push_pair(left: int) -> None:
             if left >= 0 and (right := after[left]) >= 0:
                 rank = ranks.get(f"{symbols[left]} {symbols[right]}")
                 if rank is not None:
                     heapq.heappush(heap, (rank, left, symbols[left], symbols[right]))
 
-        for place in range(len(symbols)):
-            offer(place)
+        for position in range(len(symbols)):
+            push_pair(position)
         while heap:
             rank, left, first, second = heapq.heappop(heap)
             right = after[left]
             if right < 0 or symbols[left] != first or symbols[right] != second:
-                continue  # one of the two was joined to another neighbour meanwhile
+                continue  # one of the two was merged with another neighbor meanwhile
             symbols[left] = first + second
             symbols[right] = ""
             ids[left] = SINGLES + rank
             after[left] = after[right]
             if after[right] >= 0:
                 before[after[right]] = left
-            offer(before[left])
-            offer(left)
+            push_pair(before[left])
+            push_pair(left)
         return [i for i, symbol in zip(ids, symbols, strict=True) if symbol]
 
 
-class _Words(dict[str, tuple[int, ...]]):
-    """Ids by word, encoded on first sight and remembered, up to WORD_CACHE words.
+class _WordCache(dict[str, tuple[int, ...]]):
+    """Ids by word, encoded on first lookup and cached, up to WORD_CACHE words.
 
-    A dict with `__missing__`, so that looking up a known word runs no Python.
+    It is a dict with `__missing__`, so that looking up a cached word executes no Python code.
     """
 
-    def __init__(self, encode: Callable[[str], tuple[int, ...]], mark: tuple[int, ...]) -> None:
+    def __init__(
+        self, encode: Callable[[str], tuple[int, ...]], separator: tuple[int, ...]
+    ) -> None:
         super().__init__()
-        self._encode, self._mark = encode, mark
+        self._encode, self._separator = encode, separator
 
     def __missing__(self, word: str) -> tuple[int, ...]:
-        encoded = self._mark if word == MARK else self._encode(word)
-        if len(word) <= LONGEST_REMEMBERED:
+        encoded = self._separator if word == SEPARATOR else self._encode(word)
+        if len(word) <= LONGEST_CACHED:
             if len(self) >= WORD_CACHE:
                 self.clear()
             self[word] = encoded
-        return encoded  # not looked up again: another thread may have cleared the words
+        return encoded  # no second lookup: another thread may have cleared the cache
 
 
 def is_plain(text: str) -> bool:
-    """Say whether cleaning a text means no more than lower case and single spaces."""
+    """Return whether cleaning a text only changes case and white space."""
     return text.isascii() and text.isprintable() and "&" not in text
 
 
 def clean(text: str) -> str:
-    """Repair broken Unicode, resolve HTML entities, collapse white space, lower the case."""
+    """Repair broken Unicode, unescape HTML entities, collapse white space, lower the case."""
     if not is_plain(text):
-        import ftfy  # 60 ms to import, and most labels never need it
+        import ftfy  # takes 60 ms to import, and most labels do not need it
 
-        # ftfy, twice unescaped: as the reference does, for pages that were escaped twice
+        # ftfy, then unescape twice, as in the reference: some pages were escaped twice
         text = html.unescape(html.unescape(ftfy.fix_text(text)))
     collapsed: str = _space_pattern().sub(" ", text.strip())
     return collapsed.strip().lower()
@@ -257,17 +298,17 @@ def _space_pattern() -> regex.Pattern[str]:
 
 @cache
 def _word_pattern() -> regex.Pattern[str]:
-    # `regex`, not `re`: only it knows \p{L}
+    # `regex`, not `re`, which does not support \p{L}
     import regex
 
     return regex.compile(WORD_PATTERN, regex.IGNORECASE)
 
 
 @cache
-def _letter_of_byte() -> tuple[dict[int, str], dict[str, int]]:
-    """Give each byte a printable letter, as the vocabulary file writes it, and the way back.
+def _map_bytes() -> tuple[dict[int, str], dict[str, int]]:
+    """Map each byte to the printable letter of the vocabulary file, and back.
 
-    Printable Latin-1 bytes stand for themselves, the other 68 for the letters from U+0100 on.
+    Printable Latin-1 bytes map to themselves, the other 68 to the letters from U+0100 on.
     """
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
     printable += range(ord("®"), ord("ÿ") + 1)
@@ -279,25 +320,26 @@ def _letter_of_byte() -> tuple[dict[int, str], dict[str, int]]:
 
 @cache
 def _merges() -> tuple[str, ...]:
-    """Return the merges in the order of their ranks, as the file writes them: "first second"."""
+    """Return the merges in order of rank, as the file writes them: "first second"."""
     text = gzip.decompress((PACKAGE / "merges.txt.gz").read_bytes()).decode("utf-8")
     return tuple(text.split("\n"))
 
 
 @cache
 def _ranks(merges: int) -> dict[str, int]:
-    # by the line itself: pairs would take five times as long to make, and twice the memory
+    # keyed by line: pairs would take five times as long to build and twice the memory
+    """Return the rank of each merge, keyed by its line in the file."""
     return {merge: rank for rank, merge in enumerate(_merges()[:merges])}
 
 
 @cache
-def _id_of_single() -> dict[str, int]:
-    letters = list(_letter_of_byte()[0].values())
+def _map_singles() -> dict[str, int]:
+    letters = list(_map_bytes()[0].values())
     return {symbol: i for i, symbol in enumerate([*letters, *(f"{a}</w>" for a in letters)])}
 
 
 @cache
 def _symbols(merges: int) -> list[str]:
-    """Return what each id stands for."""
+    """Return the symbol of each id."""
     merged = (merge.replace(" ", "") for merge in _merges()[:merges])
-    return [*_id_of_single(), *merged, START, END]
+    return [*_map_singles(), *merged, START, END]

@@ -130,7 +130,7 @@ def test_big_endian_file_is_rejected(form: str, tmp_path: Path) -> None:
     ("raw", "what"),
     [
         (b"", "an empty file"),
-        (b"hello", "neither safetensors, nor a zip"),
+        (b"hello", "not a safetensors file, a zip file"),
         (b"\x80\x02N.", "a bare pickle"),
     ],
 )

@@ -35,7 +35,7 @@ def heads(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def by_hand(
+def manual_copy_hint(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor:
     """Softmax attention one query at a time, in float64."""
@@ -80,7 +80,7 @@ def test_attention_matches_softmax_by_hand(
     found = attention.attend(q, k, v, mask)
 
     assert found.shape == (2, t, 12)
-    assert torch.allclose(found, by_hand(q, k, v, mask), atol=1e-5)
+    assert torch.allclose(found, manual_copy_hint(q, k, v, mask), atol=1e-5)
 
 
 def test_inputs_are_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:

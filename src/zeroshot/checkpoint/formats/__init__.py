@@ -1,6 +1,6 @@
-"""Bytes become named tensors. This is the security boundary: nothing in a file is executed.
+"""Convert bytes to named tensors. This is the security boundary: nothing in a file is executed.
 
-`zips` and `pickles` bound what a file can ask for; `torch_archive` (torch.save files and
-TorchScript archives) and `safetensors_file` lay named tensors over a file that `mapping` maps into
-memory; `files` finds them, in one file or in shards.
+`zips` and `pickles` limit the resources that a file can use. `torch_archive` (torch.save files and
+TorchScript archives) and `safetensors_file` create named tensors as views of a file that `mapping`
+maps into memory. `files` locates them, in one file or in shards.
 """

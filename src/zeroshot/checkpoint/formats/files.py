@@ -1,4 +1,7 @@
-"""Which files a path means, and the named tensors in them: one file, or shards with an index."""
+"""Find the weights file of a path and read its tensors.
+
+The tensors are in one file, or in shards that an index lists.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,23 @@ from torch import Tensor
 from zeroshot.checkpoint.formats.mapping import Content
 from zeroshot.checkpoint.formats.safetensors_file import read_safetensors
 from zeroshot.checkpoint.formats.torch_archive import read_archive
-from zeroshot.errors import IncompatibleWeights, ModelNotFound, UnsafeWeightsError, some
+from zeroshot.errors import IncompatibleWeights, ModelNotFound, UnsafeWeightsError, shortened, some
 from zeroshot.weight_files import INDEX, SUFFIXES, WEIGHTS, read_index
 
 
 def find_weights(path: Path) -> Path:
-    """Return the weights file that a path means: itself, or the one in the folder."""
+    """Return the weights file of a path: the file itself, or the one in the folder.
+
+    Raises ModelNotFound.
+    """
     if path.is_file():
         return path
     if path.exists() and not path.is_dir():
-        raise ModelNotFound(f"{path}: neither a file nor a folder, so it holds no weights")
+        raise ModelNotFound(
+            f"{path}: neither a regular file nor a folder; pass a weights file or its folder"
+        )
     if not path.is_dir():
-        raise ModelNotFound(f"{path}: no such file or folder")
+        raise ModelNotFound(f"{path}: no such file or folder; check the path")
     for name in WEIGHTS:
         if (path / name).is_file():
             return path / name
@@ -30,13 +38,13 @@ def find_weights(path: Path) -> Path:
         return found[0]
     listed = some([p.name for p in found]) or "none"
     raise ModelNotFound(
-        f"{path}: wanted one weights file ({', '.join(WEIGHTS)} or any single "
-        f"{'/'.join(SUFFIXES)}), found {listed}; name the file itself"
+        f"{path}: expected one weights file ({', '.join(WEIGHTS)} or any single "
+        f"{'/'.join(SUFFIXES)}), found {shortened(listed, 300)}; pass the file itself"
     )
 
 
 def read_content(path: Path) -> Content:
-    """Read the tensors of a file, or of all the shards that an index names."""
+    """Read the tensors of a file, or of all shards that an index lists."""
     return _read_shards(path) if path.name.endswith(INDEX) else _read_file(path)
 
 
@@ -45,7 +53,7 @@ def _read_file(path: Path) -> Content:
         head = file.read(16)
     if head == b"version https://":
         raise UnsafeWeightsError(
-            f"{path}: a Git LFS pointer, not the weights; fetch them with `git lfs pull`",
+            f"{path}: expected weights, got a Git LFS pointer; download them with `git lfs pull`",
             source=str(path),
         )
     if path.suffix == ".safetensors" or head[8:9] == b"{":
@@ -54,28 +62,29 @@ def _read_file(path: Path) -> Content:
 
 
 def _read_shards(index: Path) -> Content:
-    """Put together what the index says lies in which file beside it, and nothing else."""
-    places = read_index(index)
-    names = sorted(set(places.values()))
-    absent = [name for name in names if not (index.parent / name).is_file()]
-    if absent:
+    """Read the shards beside the index; raise an error unless they match the index exactly."""
+    locations = read_index(index)
+    names = sorted(set(locations.values()))
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
         raise ModelNotFound(
-            f"{index}: {len(absent)} of {len(names)} shards are not beside it: {some(absent)}; "
-            "copy them from where the index came from"
+            f"{index}: {len(missing)} of {len(names)} shards are missing: "
+            f"{shortened(some(missing), 300)}; download them into the same folder"
         )
     tensors: dict[str, Tensor] = {}
     maps: list[mmap.mmap] = []
     for name in names:
         shard = _read_file(index.parent / name)
-        held = shard.tensors
-        wanted = {key for key, place in places.items() if place == name}
-        if held.keys() != wanted:
-            odd = some(sorted(held.keys() ^ wanted))
+        found = shard.tensors
+        expected = {key for key, location in locations.items() if location == name}
+        if found.keys() != expected:
+            differences = some(sorted(found.keys() ^ expected))
             raise IncompatibleWeights(
-                f"{index}: {name} does not hold what the index says, it differs in {odd}; get "
-                "all of these files again, from one revision",
+                f"{index}: the tensors of {name} do not match the index, they differ in "
+                f"{shortened(differences, 300)}; download all of these files again, from one "
+                "revision",
                 source=str(index),
             )
-        tensors |= held
+        tensors |= found
         maps += shard.maps
     return Content(tensors, maps=tuple(maps))

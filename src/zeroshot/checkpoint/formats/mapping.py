@@ -1,7 +1,7 @@
-"""Files mapped into memory, and the tensors that lie in them.
+"""Map files into memory, and allocate memory that the system can reclaim.
 
-What is read of a mapped file counts as memory of this process until it is let go of; it comes
-back from the file when it is read again. So a checkpoint can be read a layer at a time.
+Pages read from a mapped file count as memory of this process until they are released; they are read
+from the file again on the next access. So a checkpoint can be read one layer at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Content:
-    """What the file or files of a checkpoint hold."""
+    """The contents of the file or files of a checkpoint."""
 
     tensors: dict[str, Tensor]
     metadata: dict[str, str] = field(default_factory=dict)
@@ -26,26 +26,26 @@ class Content:
 
 
 def map_file(path: Path) -> mmap.mmap:
-    """Map a file copy-on-write: torch wants writable memory; the file itself stays as it is."""
+    """Map a file copy-on-write: torch requires writable memory; the file does not change."""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def release(data: mmap.mmap) -> None:
-    """Let the system take back the memory of what was read of a map that nobody wrote to."""
-    if hasattr(mmap, "MADV_DONTNEED"):  # Windows has no such call, and trims by itself
-        with suppress(OSError):  # of a process that locks its memory
+    """Let the system reclaim the pages read from a map that was not written to."""
+    if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows, which trims memory itself
+        with suppress(OSError):  # fails in a process that locks its memory
             data.madvise(mmap.MADV_DONTNEED)
 
 
-def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Lay tensors of one type, none empty, below one another: [n, ...].
+def concatenate(parts: Sequence[Tensor]) -> Tensor:
+    """Concatenate nonempty tensors of one dtype along the first dimension: [n, ...].
 
-    The system takes their memory back with the result; in the heap it would leave a hole for good,
-    as packed weights come to lie behind it.
+    The result has its own anonymous map, which the system reclaims when the result is freed. On the
+    heap it would leave a permanent hole, because packed weights are allocated behind it.
     """
     rows, size = sum(map(len, parts)), sum(part.nbytes for part in parts)
-    if hasattr(mmap, "MAP_PRIVATE"):  # not on Windows, where nothing is shared with a fork either
+    if hasattr(mmap, "MAP_PRIVATE"):  # not on Windows, which has no fork
         memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     else:
         memory = mmap.mmap(-1, size)

@@ -1,12 +1,12 @@
-"""A bounded interpreter of the pickle opcodes torch writes, which builds data and calls nothing.
+"""Interpret the pickle opcodes that torch writes, within limits, without calling anything.
 
-A pickle is a small program that may name any function and call it. Here names stay names: a call
-becomes a `Call` value, an object a `Record`, a reference to stored bytes a `Reference`, and
-the caller picks out the few that describe tensors. What the program says beyond that is ignored,
-so a hostile file can at worst describe nonsense.
+A pickle is a small program that may name and call any function. Here names stay names: a call
+becomes a `Call` value, an object a `Record`, a reference to stored bytes a `Reference`, and the
+caller selects the few that describe tensors. Everything else in the program is ignored, so a
+malicious file can at worst describe meaningless data.
 
-Bounds keep that nonsense small: so many opcodes, of which the costliest makes some 100 bytes; so
-many bytes of pickle; and nothing is hashed that a file could choose to collide.
+Limits keep that data small: the number of opcodes, each of which allocates at most about 100 bytes;
+the number of pickle bytes; and only text keys are hashed, so a file cannot force collisions.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from zeroshot.errors import UnsafeWeightsError
 
 MAX_PICKLE = 4 * 2**20  # bytes; 10,000 tensors need about 1.4 MB, the largest CLIP 0.1 MB
 MAX_OPCODES = 400_000  # 10,000 tensors need about 330,000
-MAX_TEXT = 4096  # bytes; what is longer names no tensor and is passed over
+MAX_TEXT = 4096  # bytes; longer texts do not name tensors and are skipped
 MAX_LINE = 1024  # bytes
 MAX_DIGITS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """A name that the pickle wants imported; it is not."""
+    """A name that the pickle imports; it is not imported here."""
 
     module: str
     name: str
@@ -35,7 +35,7 @@ class Global:
 
 @dataclass(slots=True)
 class Call:
-    """A call that the pickle wants made; it is not."""
+    """A call that the pickle makes; it is not made here."""
 
     function: Any
     arguments: Any
@@ -45,7 +45,7 @@ class Call:
 
 @dataclass(slots=True)
 class Record:
-    """An object of some class: its attributes, and nothing of its behaviour."""
+    """An object of some class: its attributes without its behavior."""
 
     kind: Any
     state: Any = None
@@ -53,21 +53,21 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A persistent id: how torch refers to a storage outside the pickle."""
+    """A persistent id, by which torch refers to a storage outside the pickle."""
 
     value: Any
 
 
-class _Sign:
-    """Something on the stack that is no value of the pickle."""
+class _Marker:
+    """A marker on the stack that is not a value of the pickle."""
 
 
-MARK = _Sign()  # where a variable number of arguments begins
-SKIPPED = _Sign()  # bytes, or a text too long to name anything
+MARK = _Marker()  # start of a variable number of arguments
+SKIPPED = _Marker()  # bytes, or a text too long to be a name
 
 
 class Interpreter:
-    """Run one pickle found at `position` in `data`; afterwards `position` is just behind it."""
+    """Run one pickle at `position` in `data`; afterwards `position` is its end."""
 
     def __init__(
         self, data: memoryview, position: int, source: str, opcodes: int = MAX_OPCODES
@@ -79,34 +79,34 @@ class Interpreter:
         self.source = source
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.references: list[Reference] = []  # all that the pickle makes, used or not
+        self.references: list[Reference] = []  # all references in the pickle, used or not
 
     def run(self) -> Any:
-        """Return the value the pickle describes, or raise UnsafeWeightsError."""
+        """Return the value that the pickle describes; raise UnsafeWeightsError if it is invalid."""
         for _ in range(self.opcodes):
             code = self.take(1)[0]
             if code == ord("."):
                 return self.pop()
             operation = OPERATIONS.get(code)
             if operation is None:
-                raise self.refusal(f"unknown pickle opcode {code:#04x}")
+                raise self.error(f"unknown pickle opcode {code:#04x}")
             operation(self)
-        raise self.refusal(f"more than {self.opcodes} pickle opcodes")
+        raise self.error(f"more than {self.opcodes} pickle opcodes")
 
-    def refusal(self, what: str) -> UnsafeWeightsError:
-        """Make the error that says why this pickle is not read further."""
+    def error(self, what: str) -> UnsafeWeightsError:
+        """Return the error for an invalid pickle."""
         return UnsafeWeightsError(
-            f"{self.source}: {what} at byte {self.position} of its pickle; the file is damaged or "
-            "hostile, get it again from its publisher",
+            f"{self.source}: {what} at byte {self.position} of its pickle; the file is corrupted "
+            "or malicious, download it again from its publisher",
             source=self.source,
         )
 
     def take(self, count: int) -> memoryview:
-        """Consume so many bytes."""
+        """Consume `count` bytes."""
         end = self.position + count
         if count < 0 or end > self.end:
-            raise self.refusal(
-                f"{count} bytes announced that are not there, or beyond {MAX_PICKLE}"
+            raise self.error(
+                f"{count} bytes announced, which exceeds the pickle or the limit of {MAX_PICKLE}"
             )
         piece = self.data[self.position : end]
         self.position = end
@@ -121,91 +121,91 @@ class Interpreter:
         near = bytes(self.data[self.position : min(self.position + MAX_LINE, self.end)])
         size = near.find(b"\n")
         if size < 0:
-            raise self.refusal("unterminated line")
+            raise self.error("unterminated line")
         self.take(size + 1)
         return near[:size].decode("utf-8", "replace")
 
     def text(self, layout: str) -> None:
-        """Push the text whose packed size comes first."""
+        """Push a text that is preceded by its packed size."""
         piece = self.take(self.number(layout))
         try:
             self.push(str(piece, "utf-8") if len(piece) <= MAX_TEXT else SKIPPED)
-        except UnicodeDecodeError:  # Python 2 kept bytes in what we now call texts
+        except UnicodeDecodeError:  # Python 2 stored bytes in text opcodes
             self.push(SKIPPED)
 
     def skip(self, layout: str) -> None:
-        """Pass over bytes whose packed size comes first."""
+        """Skip bytes that are preceded by their packed size."""
         self.take(self.number(layout))
         self.push(SKIPPED)
 
     def push(self, value: Any) -> None:
-        """Put a value on the stack."""
+        """Push a value on the stack."""
         self.stack.append(value)
 
     def pop(self) -> Any:
-        """Take the top of the stack."""
+        """Remove and return the top of the stack."""
         if not self.stack or self.stack[-1] is MARK:
-            raise self.refusal("empty stack")
+            raise self.error("empty stack")
         return self.stack.pop()
 
     def top(self) -> Any:
-        """Look at the top of the stack."""
+        """Return the top of the stack."""
         if not self.stack or self.stack[-1] is MARK:
-            raise self.refusal("empty stack")
+            raise self.error("empty stack")
         return self.stack[-1]
 
     def pop_to_mark(self) -> list[Any]:
-        """Take everything above the last mark, and the mark."""
-        for place in range(len(self.stack) - 1, -1, -1):
-            if self.stack[place] is MARK:
-                values = self.stack[place + 1 :]
-                del self.stack[place:]
+        """Remove the last mark and all values above it; return the values."""
+        for index in range(len(self.stack) - 1, -1, -1):
+            if self.stack[index] is MARK:
+                values = self.stack[index + 1 :]
+                del self.stack[index:]
                 return values
-        raise self.refusal("no mark on the stack")
+        raise self.error("no mark on the stack")
 
     def remember(self, key: int) -> None:
         """Store the top of the stack in the memo."""
-        if not 0 <= key < MAX_OPCODES:  # what writes pickles counts from 0
-            raise self.refusal(f"memo entry {key} of a pickle that cannot have so many")
+        if not 0 <= key < MAX_OPCODES:  # pickle writers count from 0
+            raise self.error(f"memo entry {key} is out of range")
         self.memo[key] = self.top()
 
     def recall(self, key: int) -> None:
-        """Push what the memo holds."""
+        """Push a value from the memo."""
         if key not in self.memo:
-            raise self.refusal(f"memo entry {key} does not exist")
+            raise self.error(f"memo entry {key} does not exist")
         self.push(self.memo[key])
 
     def set_items(self, values: list[Any]) -> None:
-        """Add key, value, key, value ... to the dict on top of the stack; only texts are keys.
+        """Add key, value, key, value ... to the dict on top of the stack; only text keys are kept.
 
-        Optimiser states have numbers for keys, and hold no weights. (Chosen numbers could be made
-        to collide in a dict; texts cannot, as Python salts their hash.)
+        Optimizer states have numbers as keys, and contain no weights. (Chosen numbers could be made
+        to collide in a dict; texts cannot, because Python salts their hash.)
         """
         target = self.top()
         if isinstance(target, Call) and target.items is None:
             target.items = {}
         items = target.items if isinstance(target, Call) else target
         if not isinstance(items, dict) or len(values) % 2:
-            raise self.refusal("items set on something that is not a dict")
+            raise self.error("items set on a value that is not a dict")
         for key, value in zip(values[::2], values[1::2], strict=True):
             if isinstance(key, str):
                 items[key] = value
 
     def append(self, values: list[Any]) -> None:
-        """Add to the list (or set) on top of the stack."""
+        """Append values to the list (or set) on top of the stack."""
         target = self.top()
         if isinstance(target, list):
             target.extend(values)
         elif not isinstance(target, Call | Record):
-            raise self.refusal("values appended to something that is not a list")
+            raise self.error("values appended to a value that is not a list")
 
     def call(self) -> None:
-        """Note a call: arguments and function from the stack, a Call back onto it."""
+        """Replace arguments and function on the stack by a Call."""
         arguments = self.pop()
         self.push(Call(self.pop(), arguments))
 
     def make(self) -> None:
-        """Note an object: class and arguments from the stack, a Record back onto it."""
+        """Replace class and arguments on the stack by a Record."""
         self.pop()
         self.push(Record(self.pop()))
 
@@ -217,7 +217,7 @@ class Interpreter:
             target.state = state
 
     def refer(self) -> None:
-        """Push a reference to what the top of the stack names."""
+        """Replace the top of the stack by a Reference to it."""
         self.references.append(Reference(self.pop()))
         self.push(self.references[-1])
 
@@ -230,17 +230,17 @@ class Interpreter:
         """Push a name whose two parts are on the stack."""
         name, module = self.pop(), self.pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise self.refusal("a name that is not text")
+            raise self.error("a name that is not text")
         self.push(Global(module, name))
 
     def long(self, size: int) -> None:
-        """Push a little-endian integer of so many bytes."""
+        """Push a little-endian integer of `size` bytes."""
         if size > 64:
-            raise self.refusal(f"an integer of {size} bytes")
+            raise self.error(f"an integer of {size} bytes")
         self.push(int.from_bytes(self.take(size), "little", signed=True))
 
     def tuple_of(self, count: int) -> None:
-        """Push a tuple of the last so many values."""
+        """Push a tuple of the last `count` values."""
         values = [self.pop() for _ in range(count)]
         self.push(tuple(reversed(values)))
 
@@ -252,7 +252,7 @@ class Interpreter:
                 raise ValueError(f"{len(text)} digits")
             return convert(text)
         except ValueError as error:
-            raise self.refusal("a malformed number") from error
+            raise self.error("a malformed number") from error
 
     def dict_from_mark(self) -> None:
         """Push a dict of the keys and values above the mark."""
@@ -266,18 +266,18 @@ class Interpreter:
         self.set_items([self.pop(), value])
 
     def make_with_keywords(self) -> None:
-        """Note an object made with keyword arguments."""
+        """Push a Record for an object made with keyword arguments."""
         self.pop()
         self.make()
 
     def instance_from_lines(self) -> None:
-        """Note an object whose class is written as two lines."""
+        """Push a Record for an object whose class is written as two lines."""
         self.pop_to_mark()
         module = self.line()
         self.push(Record(Global(module, self.line())))
 
     def instance(self) -> None:
-        """Note an object made from a class and the values above the mark."""
+        """Push a Record for an object made from a class and the values above the mark."""
         values = self.pop_to_mark()
         self.push(Record(values[0] if values else None))
 

@@ -1,4 +1,4 @@
-"""Named tensors and metadata from a safetensors file, its header capped before it is parsed."""
+"""Read named tensors and metadata of a safetensors file; the header is limited before parsing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from zeroshot.checkpoint.formats.mapping import Content, map_file
-from zeroshot.checkpoint.formats.zips import refusal as _refuse
-from zeroshot.errors import IncompatibleWeights
+from zeroshot.checkpoint.formats.zips import unsafe_error as _error
+from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError, shortened
 
 MAX_HEADER = 4 * 2**20  # bytes; 10,000 tensors need about one MB
 MAX_TENSORS = 10_000
-MAX_NAME = 512  # letters
+MAX_NAME = 512  # characters
 MAX_MARKS = {b"{": MAX_TENSORS + 100, b"[": 2 * MAX_TENSORS + 100, b",": 20 * MAX_TENSORS}
 DTYPES = {
     "F64": torch.float64,
@@ -39,8 +39,8 @@ DTYPES = {
 def read_safetensors(path: Path) -> Content:
     """Return the file's tensors, memory-mapped, and its metadata.
 
-    The safetensors library refuses tensors that overlap, leave holes or reach past the end; the
-    tensors are then laid over a map of our own, which can be let go of.
+    The safetensors library rejects tensors that overlap, leave holes or extend past the end. The
+    tensors are then views of a separate map, whose pages can be released.
     """
     source = str(path)
     header, start = check_header(path)
@@ -49,17 +49,17 @@ def read_safetensors(path: Path) -> Content:
             data = map_file(path)
             tensors = {
                 name: file.get_tensor(name) if tensor is None else tensor
-                for name, tensor in _laid_over(data, header, start)
+                for name, tensor in _view_tensors(data, header, start)
             }
             return Content(tensors, dict(file.metadata() or {}), (data,))
     except (SafetensorError, RuntimeError, ValueError, TypeError, OverflowError) as error:
-        raise _refuse(source, f"safetensors reports {error}") from error
+        raise _error(source, f"invalid safetensors file ({error})") from error
 
 
-def _laid_over(
+def _view_tensors(
     data: Any, header: dict[str, Any], start: int
 ) -> Iterator[tuple[str, Tensor | None]]:
-    """Yield each tensor that the checked header describes, None for one that lies askew."""
+    """Yield each tensor of the checked header, or None for one that is not aligned."""
     for name, entry in header.items():
         if name == "__metadata__":
             continue
@@ -75,10 +75,10 @@ def _laid_over(
 
 
 def check_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Parse the JSON header, refusing one that is oversized, crowded or says a thing twice.
+    """Parse the JSON header; reject one that is too large or contains duplicate names.
 
-    What would make many small objects is counted before any is made. Returns the header, and
-    where the tensors begin, in bytes.
+    Characters that create objects are counted before any object is created. Returns the header, and
+    the offset of the tensor data in bytes.
     """
     source = str(path)
     size = path.stat().st_size
@@ -86,33 +86,35 @@ def check_header(path: Path) -> tuple[dict[str, Any], int]:
         first = file.read(8)
         length = struct.unpack("<Q", first)[0] if len(first) == 8 else -1
         if not 0 < length <= size - 8:
-            raise _refuse(source, "not a safetensors file (no header of the announced length)")
+            raise _error(source, "not a safetensors file (no header of the announced length)")
         if length > MAX_HEADER:
-            raise _refuse(source, f"a header of {length} bytes, the limit is {MAX_HEADER}")
+            raise _error(source, f"a header of {length} bytes, the limit is {MAX_HEADER}")
         raw = file.read(length)
     if any(raw.count(mark) > limit for mark, limit in MAX_MARKS.items()):
-        raise _refuse(source, f"a header of more than {MAX_TENSORS} tensors")
+        raise _error(source, f"a header of more than {MAX_TENSORS} tensors")
 
-    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    def reject_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
         if len({key for key, _ in pairs}) != len(pairs):
-            raise _refuse(source, "a header that names something twice")
+            raise _error(source, "a header with a duplicate name")
         return dict(pairs)
 
     try:
-        header = json.loads(raw, object_pairs_hook=once)
+        header = json.loads(raw, object_pairs_hook=reject_duplicates)
     except (ValueError, RecursionError) as error:
-        raise _refuse(source, f"a header that is not JSON ({error})") from error
+        if isinstance(error, UnsafeWeightsError):
+            raise
+        raise _error(source, f"a header that is not valid JSON ({error})") from error
     if not isinstance(header, dict) or len(header) > MAX_TENSORS + 1:
-        raise _refuse(source, f"a header that is not a table of at most {MAX_TENSORS} tensors")
+        raise _error(source, f"a header that is not a table of at most {MAX_TENSORS} tensors")
     if any(len(name) > MAX_NAME for name in header):
-        raise _refuse(source, f"a header with names of more than {MAX_NAME} letters")
+        raise _error(source, f"a header with names of more than {MAX_NAME} characters")
     for name, entry in header.items():
         dtype = entry.get("dtype") if isinstance(entry, dict) else None
         if name != "__metadata__" and not (isinstance(dtype, str) and dtype in DTYPES):
             raise IncompatibleWeights(
-                f"{source}: tensor {name!r} holds {reprlib.repr(dtype)}, wanted one of "
-                f"{', '.join(DTYPES)}; "
-                "get the weights in half or single precision",
+                f"{source}: expected the dtype of tensor {shortened(repr(name))} to be one of "
+                f"{', '.join(DTYPES)}; got {reprlib.repr(dtype)}; download the weights in half or "
+                "single precision",
                 source=source,
             )
     return header, 8 + length

@@ -1,8 +1,8 @@
-"""Named tensors from files written by torch.save or torch.jit.save, without running any of it.
+"""Read named tensors of files written by torch.save or torch.jit.save, without running them.
 
-Three containers: the zip of today's torch.save, the TorchScript zip of OpenAI's releases, and the
-stream of pickles that torch wrote before 1.6. The pickles are read by `pickles.Interpreter`,
-which calls nothing; tensors are views of the memory-mapped file.
+There are three containers: the zip of current torch.save, the TorchScript zip of OpenAI's releases,
+and the stream of pickles that torch wrote before 1.6. `pickles.Interpreter` reads the pickles and
+calls nothing; tensors are views of the memory-mapped file.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ from zeroshot.checkpoint.formats.pickles import (
     Reference,
 )
 from zeroshot.checkpoint.formats.zips import Span
-from zeroshot.checkpoint.formats.zips import refusal as _refuse
+from zeroshot.checkpoint.formats.zips import unsafe_error as _error
+from zeroshot.errors import shortened
 
 MAX_TENSORS = 10_000
 MAX_DEPTH = 64  # modules within modules
-MAX_NAME = 256  # letters
-MAX_SIDES = 8  # of a tensor
-MAX_SHARING = 2  # times the file's size that its tensors may have together
+MAX_NAME = 256  # characters
+MAX_DIMENSIONS = 8  # of a tensor
+MAX_SHARING = 2  # limit for the size of all tensors, in multiples of the file size
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of a file before torch 1.6
-LEGACY_SMALL = 100  # opcodes of the pickles that say what the file is
+LEGACY_SMALL = 100  # opcodes of the pickles that describe the file
 LEGACY_KEYS = 4 * MAX_TENSORS  # opcodes of the list of storages
 
 STORAGES = {
@@ -59,11 +60,11 @@ STORAGES = {
 def read_archive(path: Path) -> Content:
     """Read the tensors of a `.pt`, `.pth` or `.bin` file by dotted name, memory-mapped.
 
-    Raises UnsafeWeightsError when it is none of the three containers, or lies about itself.
+    Raises UnsafeWeightsError if it is none of the three containers, or inconsistent.
     """
     source = str(path)
     if not path.stat().st_size:
-        raise _refuse(source, "an empty file")
+        raise _error(source, "an empty file")
     data = map_file(path)
     with memoryview(data) as view:
         read_container = _read_zip if data[:4] == b"PK\x03\x04" else _read_legacy
@@ -75,14 +76,14 @@ def _read_zip(source: str, data: memoryview) -> tuple[Any, dict[str, Span]]:
     members = zips.members(data, source)
     folders = {name.removesuffix("/data.pkl") for name in members if name.endswith("/data.pkl")}
     if len(folders) != 1:
-        raise _refuse(source, "a zip file without exactly one data.pkl, so not written by torch")
+        raise _error(source, "expected a zip file with one data.pkl, as torch writes it")
     folder = folders.pop()
     order = members.get(f"{folder}/byteorder")
     if order and bytes(data[order.offset : order.offset + 6]) != b"little":
-        raise _refuse(source, "tensors stored in big-endian order, which is not supported")
+        raise _error(source, "tensors stored in big-endian order, which is not supported")
     span = members[f"{folder}/data.pkl"]
     if not span.stored or span.size > MAX_PICKLE:
-        raise _refuse(source, f"a pickle that is compressed or larger than {MAX_PICKLE} bytes")
+        raise _error(source, f"a pickle that is compressed or larger than {MAX_PICKLE} bytes")
     root = Interpreter(data[span.offset : span.offset + span.size], 0, source).run()
     prefix = f"{folder}/data/"
     storages = {
@@ -96,7 +97,7 @@ def _read_zip(source: str, data: memoryview) -> tuple[Any, dict[str, Span]]:
 def _read_legacy(source: str, data: memoryview) -> tuple[Any, dict[str, Span]]:
     """Read five pickles (magic, version, machine, content, list of storages), then the storages."""
     if data[0] != 0x80:
-        raise _refuse(source, "neither safetensors, nor a zip, nor a file of torch.save")
+        raise _error(source, "not a safetensors file, a zip file or a file of torch.save")
     position = 0
     references: list[Reference] = []
 
@@ -108,26 +109,26 @@ def _read_legacy(source: str, data: memoryview) -> tuple[Any, dict[str, Span]]:
         return value
 
     if pickle(LEGACY_SMALL) != LEGACY_MAGIC:
-        raise _refuse(source, "a bare pickle, not a file of torch.save")
+        raise _error(source, "a bare pickle, not a file of torch.save")
     pickle(LEGACY_SMALL)
     machine = pickle(LEGACY_SMALL)
     if isinstance(machine, dict) and machine.get("little_endian") is False:
-        raise _refuse(source, "tensors stored in big-endian order, which is not supported")
+        raise _error(source, "tensors stored in big-endian order, which is not supported")
     root = pickle(MAX_OPCODES)
     keys = pickle(LEGACY_KEYS)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise _refuse(source, "no list of storages")
-    storages = filter(None, map(_storage, references))  # also those of tensors without a name
+        raise _error(source, "the list of storages is missing")
+    storages = filter(None, map(_storage, references))  # also of tensors without a name
     widths = {storage.key: storage.dtype.itemsize for storage in storages}
     spans: dict[str, Span] = {}
     for key in keys:
         if position + 8 > len(data) or key not in widths or key in spans:
-            raise _refuse(source, f"storage {key[:99]!r} missing, listed twice or unused")
+            raise _error(source, f"storage {key[:99]!r} is missing, a duplicate or unused")
         (count,) = struct.unpack("<q", data[position : position + 8])
         span = Span(position + 8, count * widths[key])
         position = span.offset + span.size
         if count < 0 or position > len(data):
-            raise _refuse(source, "a storage that reaches past the end of the file")
+            raise _error(source, "a storage that extends past the end of the file")
         spans[key] = span
     return root, spans
 
@@ -149,8 +150,8 @@ def _storage(value: Any) -> _Storage | None:
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield named parts of a value: dict entries and module attributes."""
-    for _ in range(MAX_DEPTH):  # a hostile record may be its own state
+    """Yield the named parts of a value: dict entries and module attributes."""
+    for _ in range(MAX_DEPTH):  # a malicious record may be its own state
         if not isinstance(value, Record):
             break
         value = value.state
@@ -164,7 +165,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
 def _leaves(root: Any, source: str) -> Iterator[tuple[str, Any]]:
     """Yield (dotted name, value) of everything below root, in order, each container once.
 
-    Names are put together on the way, never kept: a file could make them large and many.
+    Names are built during the traversal and not stored: a file could make them large and many.
     """
     seen: set[int] = set()
     levels = [("", iter([("", root)]))]
@@ -176,7 +177,7 @@ def _leaves(root: Any, source: str) -> Iterator[tuple[str, Any]]:
             continue
         name = f"{above}.{key}" if above else key
         if len(name) > MAX_NAME or len(levels) > MAX_DEPTH:
-            raise _refuse(source, f"names of more than {MAX_NAME} letters or {MAX_DEPTH} levels")
+            raise _error(source, f"names of more than {MAX_NAME} characters or {MAX_DEPTH} levels")
         parts = _children(value)
         first = next(parts, None)
         if first is None:
@@ -186,8 +187,8 @@ def _leaves(root: Any, source: str) -> Iterator[tuple[str, Any]]:
             levels.append((name, chain([first], parts)))
 
 
-def _description(value: Any) -> tuple[Any, ...] | None:
-    """Return storage, offset, shape, strides when the value is a tensor or a parameter of one."""
+def _describe(value: Any) -> tuple[Any, ...] | None:
+    """Return storage, offset, shape and strides if the value is a tensor or parameter."""
     match value:
         case Call(
             function=Global(module="torch._utils", name="_rebuild_parameter"),
@@ -205,29 +206,29 @@ def _description(value: Any) -> tuple[Any, ...] | None:
 
 @dataclass(frozen=True)
 class _Loader:
-    """Makes tensors over the mapped file."""
+    """Create tensors as views of the mapped file."""
 
     path: Path
     data: mmap.mmap
     spans: dict[str, Span]
-    copies: dict[str, bytearray] = field(default_factory=dict)  # of storages that lie askew
+    copies: dict[str, bytearray] = field(default_factory=dict)  # of unaligned storages
 
     def tensor(self, name: str, description: tuple[Any, ...]) -> Tensor:
-        """Make one tensor, once everything said about it holds."""
+        """Create one tensor after checking its description."""
         reference, offset, shape, strides = description
         source, storage = str(self.path), _storage(reference)
         if storage is None:
-            raise _refuse(source, f"tensor {name!r} has a storage of unknown kind")
-        if not _proper(offset, shape, strides):
-            raise _refuse(source, f"tensor {name!r} has no proper shape")
+            raise _error(source, f"tensor {shortened(name)!r} has a storage of unknown type")
+        if not _is_valid(offset, shape, strides):
+            raise _error(source, f"tensor {shortened(name)!r} has an invalid shape")
         span, width = self.spans.get(storage.key), storage.dtype.itemsize
         if span is None:
-            raise _refuse(source, f"tensor {name!r} names a storage that is not there")
+            raise _error(source, f"tensor {shortened(name)!r} has a missing storage")
         if 0 in shape:
             return torch.empty(shape, dtype=storage.dtype)
         reach = offset + 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         if max(reach, prod(shape)) * width > span.size:
-            raise _refuse(source, f"tensor {name!r} reaches past its storage")
+            raise _error(source, f"tensor {shortened(name)!r} extends past its storage")
         flat = self._flat(storage, span)
         return flat.as_strided(shape, strides, offset)
 
@@ -235,8 +236,8 @@ class _Loader:
         count = span.size // storage.dtype.itemsize
         if span.offset % storage.dtype.itemsize == 0:
             return torch.frombuffer(self.data, dtype=storage.dtype, count=count, offset=span.offset)
-        # The old format aligns nothing. Read, not copied from the map: pages of the map would
-        # count twice.
+        # The legacy format has no alignment. The bytes are read from the file, not copied from the
+        # map, whose pages would count as memory too.
         copy = self.copies.get(storage.key)
         if copy is None:
             copy = self.copies[storage.key] = bytearray(span.size)
@@ -246,12 +247,12 @@ class _Loader:
         return torch.frombuffer(copy, dtype=storage.dtype, count=count)
 
 
-def _proper(offset: Any, shape: Any, strides: Any) -> bool:
-    """Say whether these are whole numbers, as many strides as sides, none of them absurd."""
+def _is_valid(offset: Any, shape: Any, strides: Any) -> bool:
+    """Return whether these are integers in range, with one stride per dimension."""
     return (
         isinstance(shape, tuple)
         and isinstance(strides, tuple)
-        and len(shape) == len(strides) <= MAX_SIDES
+        and len(shape) == len(strides) <= MAX_DIMENSIONS
         and all(type(n) is int and 0 <= n < 2**40 for n in (offset, *shape, *strides))
         and prod(n for n in shape if n) < 2**48
     )
@@ -259,17 +260,17 @@ def _proper(offset: Any, shape: Any, strides: Any) -> bool:
 
 def _tensors(root: Any, loader: _Loader) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    room = MAX_SHARING * len(loader.data)
+    remaining = MAX_SHARING * len(loader.data)
     for name, value in _leaves(root, str(loader.path)):
-        if (description := _description(value)) is None:
+        if (description := _describe(value)) is None:
             continue
         tensor = tensors[name] = loader.tensor(name, description)
-        room -= tensor.nbytes
-        if len(tensors) > MAX_TENSORS or room < 0:
-            raise _refuse(
+        remaining -= tensor.nbytes
+        if len(tensors) > MAX_TENSORS or remaining < 0:
+            raise _error(
                 str(loader.path),
-                f"more than {MAX_TENSORS} tensors, or larger ones than the file has room for",
+                f"more than {MAX_TENSORS} tensors, or tensors larger than the file",
             )
     if not tensors:
-        raise _refuse(str(loader.path), "no tensors in it")
+        raise _error(str(loader.path), "the file contains no tensors")
     return tensors

@@ -1,4 +1,4 @@
-"""What a layout is: how one publisher names tensors, and how it says which network they are."""
+"""Define a layout: how a publisher names tensors and describes their network."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from torch import Tensor
 
 from zeroshot.checkpoint.tensors import NOT_WEIGHTS, StoredTensor
-from zeroshot.errors import IncompatibleWeights
+from zeroshot.errors import IncompatibleWeights, shortened
 from zeroshot.spec import PreprocessConfig, Published, Spec
 
-TEXT_ROOTS = (  # names of the text tower's tensors where nothing stands before them
+TEXT_ROOTS = (  # name prefixes of the text tower's tensors in OpenAI's checkpoints
     "token_embedding.",
     "positional_embedding",
     "transformer.",
@@ -23,7 +23,7 @@ TEXT_ROOTS = (  # names of the text tower's tensors where nothing stands before 
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """Tensors by this package's names, and what came with them."""
+    """Tensors by this package's names, and the metadata and path of their file."""
 
     stored: Mapping[str, StoredTensor]
     metadata: Mapping[str, str]  # of the file; empty for most formats
@@ -34,36 +34,37 @@ class Checkpointed:
 class Layout:
     """One publisher's way to store a checkpoint.
 
-    A new layout is one module that makes one of these, and a row in `LAYOUTS`.
+    To add a layout, write a module that creates one, and add it to `LAYOUTS`.
     """
 
     name: str
     recognizes: Callable[[Set[str], Mapping[str, str]], bool]  # names of tensors, metadata
     rename: Callable[[dict[str, Tensor], str], dict[str, StoredTensor]]
-    spec: Callable[[Checkpointed, Published | None], Spec]  # where no config file says it
-    config_file: str = ""  # beside the weights
-    # Reads that file; the preprocessing holds where no file says another.
+    spec: Callable[[Checkpointed, Published | None], Spec]  # used without a config file
+    config_file: str = ""  # name of a file beside the weights
+    # Reads that file; the preprocessing is used if no file contains one.
     read_config: Callable[[Path, PreprocessConfig | None], Spec] | None = None
 
 
-def by_our_names(
+def to_native_names(
     parts: Mapping[str, tuple[Tensor, ...]], source: str, ignored: tuple[str, ...] = ()
 ) -> dict[str, StoredTensor]:
-    """Put `text.` before the text tower's names and leave out what is not a weight.
+    """Prefix the names of the text tower with `text.` and drop tensors that are not weights.
 
-    Our names are otherwise those of OpenAI's checkpoints. `ignored` are further names to leave out.
+    Other names are those of OpenAI's checkpoints. `ignored` are additional names to drop.
     """
     stored: dict[str, StoredTensor] = {}
     for name, found in parts.items():
         if name in ignored or name.endswith(NOT_WEIGHTS):
             continue
         if name == "logit_scale" and found[0].numel() == 1:
-            found = (found[0].reshape(()),)  # both scalars and vectors of one occur
+            found = (found[0].reshape(()),)  # stored as a scalar or as a vector of one
         ours = f"text.{name}" if name.startswith(TEXT_ROOTS) else name
         if ours in stored:
             raise IncompatibleWeights(
-                f"{source}: two tensors, one of them {name!r}, both are {ours!r}; the file mixes "
-                "layouts, download it again from its publisher",
+                f"{source}: two tensors, one of them {shortened(repr(name))}, have the name "
+                f"{shortened(repr(ours))}; the file mixes layouts, download it again from its "
+                "publisher",
                 source=source,
             )
         stored[ours] = StoredTensor(found)

@@ -1,8 +1,8 @@
-"""The package's own layout: one safetensors file with its configuration in the metadata.
+"""Read and write the package's own layout: safetensors with the configuration in the metadata.
 
-The metadata key `zeroshot.checkpoint/1` holds the configuration as JSON; tensors have this
-package's names. An int8 tensor NAME comes with NAME.scale, one number per row, and is widened when
-read.
+The metadata key `zeroshot.checkpoint/1` contains the configuration as JSON; tensors have this
+package's names. An int8 tensor NAME has a tensor NAME.scale with one number per row, and is
+converted to float32 when it is read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zeroshot.checkpoint.config_fields import Fields, checked, parse_config
-from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, by_our_names
+from zeroshot.checkpoint.config_fields import Fields, check_spec, parse_config
+from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.tensors import StoredTensor
-from zeroshot.errors import IncompatibleWeights
+from zeroshot.errors import IncompatibleWeights, shortened
 from zeroshot.files import write_atomically
 from zeroshot.nn.network import TOWERS
 from zeroshot.spec import NetworkConfig, PreprocessConfig, Published, Spec, TextConfig
@@ -33,16 +33,17 @@ def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
 
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
-    """Join int8 tensors and their row scales."""
+    """Combine int8 tensors with their row scales."""
     scales = {name: tensors[f"{name}.scale"] for name in tensors if f"{name}.scale" in tensors}
     for name, scale in scales.items():
         tensor = tensors[name]
         if tensor.dtype != torch.int8 or not tensor.ndim or scale.shape != tensor.shape[:1]:
             raise IncompatibleWeights(
-                f"{source}: {name} and its .scale are not int8 and one number per row",
+                f"{source}: expected {shortened(name)} to be int8 with one .scale per row, got "
+                f"{tensor.dtype} {tuple(tensor.shape)} and a scale {tuple(scale.shape)}",
                 source=source,
             )
-    stored = by_our_names({name: (tensor,) for name, tensor in tensors.items()}, source)
+    stored = to_native_names({name: (tensor,) for name, tensor in tensors.items()}, source)
     for name, scale in scales.items():
         stored.pop(f"{name}.scale", None)
         stored[name] = StoredTensor(stored[name].parts, scale)
@@ -54,7 +55,7 @@ def _spec(found: Checkpointed, like: Published | None) -> Spec:
 
 
 def to_json(spec: Spec) -> dict[str, Any]:
-    """Write a spec as plain data; `Model.identity` is a hash over it."""
+    """Convert a spec to plain data; `Model.identity` hashes it."""
     network = spec.network
     plain = {
         "architecture": {
@@ -65,7 +66,7 @@ def to_json(spec: Spec) -> dict[str, Any]:
         "preprocess": asdict(spec.preprocess),
         "tokenizer": {"merges": spec.merges},
     }
-    # Left out where it is the usual one: files and identities of before it existed stay equal.
+    # Omitted if it is the default, so that older files and identities stay the same.
     return plain if spec.scoring == "softmax" else plain | {"scoring": spec.scoring}
 
 
@@ -74,26 +75,26 @@ def _tower_to_json(config: Any) -> dict[str, Any]:
 
 
 def from_json(facts: Fields) -> Spec:
-    """Read what `to_json` wrote."""
+    """Read a spec that `to_json` wrote."""
     architecture = facts.part("architecture")
     kinds = {config.kind: config for config in TOWERS if config is not TextConfig}
     vision = architecture.part("vision")
     kind = vision.content.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
-        raise vision.refusal("kind", kind, f"one of {', '.join(map(str, kinds))}")
+        raise vision.field_error("kind", kind, f"one of {', '.join(map(str, kinds))}")
     network = NetworkConfig(
         architecture.number("embed_dim"),
-        _filled(kinds[kind], vision),
-        _filled(TextConfig, architecture.part("text")),
+        _fill(kinds[kind], vision),
+        _fill(TextConfig, architecture.part("text")),
     )
     merges: Any = facts.part("tokenizer").content.get("merges")
     scoring: Any = facts.content.get("scoring", "softmax")
-    preprocess = _filled(PreprocessConfig, facts.part("preprocess"))
-    return checked(Spec(network, preprocess, merges, scoring), facts.source)
+    preprocess = _fill(PreprocessConfig, facts.part("preprocess"))
+    return check_spec(Spec(network, preprocess, merges, scoring), facts.source)
 
 
-def _filled(kind: type[Any], facts: Fields) -> Any:
-    """Make a config value from the fields that have its names."""
+def _fill(kind: type[Any], facts: Fields) -> Any:
+    """Create a config object from the fields with its names."""
     known = {field.name for field in fields(kind)}
     values = {
         key: tuple(value) if isinstance(value, list) else value
@@ -109,16 +110,16 @@ def _filled(kind: type[Any], facts: Fields) -> Any:
 
 
 def save(path: Path, name: str, spec: Spec, tensors: dict[str, Tensor]) -> None:
-    """Write a checkpoint in this layout; the file appears whole or not at all."""
+    """Write a checkpoint in this layout, to a temporary file that is then renamed."""
     metadata = {METADATA_KEY: json.dumps({"name": name, **to_json(spec)}, sort_keys=True)}
     with write_atomically(path) as temporary:
-        save_file(_apart(tensors), temporary, metadata)
+        save_file(_separate(tensors), temporary, metadata)
 
 
 def halve(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Store matrices in half precision, as OpenAI does; vectors keep theirs.
+    """Convert matrices to half precision, as in OpenAI's checkpoints; vectors do not change.
 
-    Raises IncompatibleWeights when one holds numbers beyond the range of half precision.
+    Raises IncompatibleWeights if a value is outside the range of half precision.
     """
     halved: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -126,23 +127,23 @@ def halve(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             tensor = tensor.half()
             if not torch.isfinite(tensor).all():
                 raise IncompatibleWeights(
-                    f"tensor {name} holds numbers beyond 65504, the largest of half precision; "
+                    f"tensor {name} contains values beyond 65504, the largest in half precision; "
                     "convert it without --half"
                 )
         halved[name] = tensor
     return halved
 
 
-def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Make tensors contiguous, each with memory of its own, as the format requires."""
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make tensors contiguous, each with its own memory, as the format requires."""
     memory: set[int] = set()
-    apart: dict[str, Tensor] = {}
+    separate: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         tensor = tensor.contiguous()
-        place = tensor.data_ptr()
-        apart[name] = tensor.clone() if place in memory else tensor
-        memory.add(place)
-    return apart
+        address = tensor.data_ptr()
+        separate[name] = tensor.clone() if address in memory else tensor
+        memory.add(address)
+    return separate
 
 
 LAYOUT = Layout("native", _recognizes, _rename, _spec)

@@ -1,7 +1,7 @@
-"""open_clip's checkpoints: OpenAI's tensor names and `open_clip_config.json`.
+"""Read open_clip's checkpoints: OpenAI's tensor names and `open_clip_config.json`.
 
 Keys and defaults are those of CLIPVisionCfg, CLIPTextCfg (`model.py`) and PreprocessCfg
-(`transform.py`) of open_clip 3.3. As in open_clip, a field that these do not have is an error.
+(`transform.py`) of open_clip 3.3. As in open_clip, an unknown field is an error.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import (
     Fields,
-    checked,
+    check_spec,
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, by_our_names
+from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.layouts.openai import HEAD_WIDTH, from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
@@ -38,8 +38,8 @@ from zeroshot.spec import (
 CONFIG = "open_clip_config.json"
 MLP_RATIO = 4.0
 FILE_FIELDS = ("model_cfg", "preprocess_cfg", "hf_tokenizer_name", "hf_model_name")
-# Fields that are read here, and fields that do not change what an image or text is embedded as:
-# training settings, further outputs, and settings of features that are switched off.
+# Fields that are read here, and fields that do not change embeddings: training settings,
+# additional outputs, and settings of features that are disabled.
 MODEL_FIELDS = (
     *("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "multimodal_cfg", "init_logit_bias"),
     *("init_logit_scale", "nonscalar_logit_scale", "cast_dtype", "output_dict", "custom_text"),
@@ -65,9 +65,9 @@ TEXT_FIELDS = (
 )
 PREPROCESS_FIELDS = (
     *("size", "mode", "mean", "std", "interpolation", "resize_mode"),
-    "fill_color",  # of resize modes other than ours
+    "fill_color",  # for unsupported resize modes
 )
-# Features beyond OpenAI's towers, which must be off.
+# Features that OpenAI's towers do not have; they must be disabled.
 SWITCHES = {
     "block": (
         *("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn"),
@@ -89,15 +89,15 @@ def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
 
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
-    return by_our_names({name: (tensor,) for name, tensor in tensors.items()}, source)
+    return to_native_names({name: (tensor,) for name, tensor in tensors.items()}, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
     if like is None:
         raise IncompatibleWeights(
-            f"{found.path}: these tensors do not say with which activation and preprocessing they "
-            f"were trained; put the {CONFIG} they came with beside them, or name a checkpoint of "
-            "the same family, as in like='ViT-B/32' (--like)",
+            f"{found.path}: bare tensors do not determine activation and preprocessing; expected "
+            f"{CONFIG} beside them; download it, or pass a checkpoint of the same family, as in "
+            "like='ViT-B/32' (--like)",
             source=str(found.path),
         )
     return from_shapes(found.stored, like, str(found.path))
@@ -109,36 +109,38 @@ def _read(path: Path, preprocess: PreprocessConfig | None = None) -> Spec:
 
 def from_config(config: Fields) -> Spec:
     """Read the content of `open_clip_config.json`."""
-    config.only(FILE_FIELDS)
+    config.allow_only(FILE_FIELDS)
     model = config.part("model_cfg")
     vision, text = model.part("vision_cfg"), model.part("text_cfg")
     _require_clip(config, model, vision, text)
     image_size = vision.number("image_size", 224)
     text_width = text.number("width", 512)
-    words = TextConfig(
+    text_config = TextConfig(
         context_length=text.number("context_length", 77),
         vocab_size=text.number("vocab_size", 49408),
         width=text_width,
         layers=text.number("layers", 12),
         heads=text.number("heads", 8),
         mlp_width=int(text_width * text.real("mlp_ratio", MLP_RATIO)),
-        activation=_activation(model, text),
+        activation=_read_activation(model, text),
         eps=text.part("norm_kwargs").real("eps", 1e-5),
     )
-    require_clip_vocabulary(words.vocab_size, config.source)
-    network = NetworkConfig(model.number("embed_dim"), _vision(model, vision, image_size), words)
-    preprocess = _preprocess(config.part("preprocess_cfg"), image_size)
-    return checked(Spec(network, preprocess), config.source)
+    require_clip_vocabulary(text_config.vocab_size, config.source)
+    network = NetworkConfig(
+        model.number("embed_dim"), _read_vision(model, vision, image_size), text_config
+    )
+    preprocess = _read_preprocess(config.part("preprocess_cfg"), image_size)
+    return check_spec(Spec(network, preprocess), config.source)
 
 
-def _vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
+def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
     """Read the image tower; a list of layers means a ResNet, as in open_clip."""
     layers = vision.content.get("layers", 12)
     width = vision.number("width", 768)
     head_width = vision.number("head_width", HEAD_WIDTH)
     if isinstance(layers, list):
         if len(layers) != 4 or not all(type(n) is int and n > 0 for n in layers):
-            raise vision.refusal("layers", layers, "four numbers of blocks")
+            raise vision.field_error("layers", layers, "four numbers of blocks")
         stages = (layers[0], layers[1], layers[2], layers[3])
         return ResNetConfig(image_size, width, stages, heads=width * 32 // head_width)
     return ViTConfig(
@@ -148,17 +150,17 @@ def _vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
         layers=vision.number("layers", 12),
         heads=width // head_width,
         mlp_width=int(width * vision.real("mlp_ratio", MLP_RATIO)),
-        activation=_activation(model, vision),
+        activation=_read_activation(model, vision),
         eps=vision.part("norm_kwargs").real("eps", 1e-5),
     )
 
 
 def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -> None:
-    """Refuse what open_clip can do beyond CLIP, naming the field."""
-    model.only(MODEL_FIELDS)
-    vision.only(VISION_FIELDS)
-    text.only(TEXT_FIELDS)
-    config.part("preprocess_cfg").only(PREPROCESS_FIELDS)
+    """Reject the features of open_clip that are not part of CLIP, with the field's name."""
+    model.allow_only(MODEL_FIELDS)
+    vision.allow_only(VISION_FIELDS)
+    text.allow_only(TEXT_FIELDS)
+    config.part("preprocess_cfg").allow_only(PREPROCESS_FIELDS)
     for part, fields in (
         (model, SWITCHES["model"]),
         (vision, SWITCHES["vision"] + SWITCHES["block"]),
@@ -167,30 +169,32 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
     ):
         for field in fields:
             if value := part.content.get(field):
-                raise part.refusal(field, value, "none: only OpenAI's kinds of tower are supported")
-    vision.must_be(pool_type="tok", pos_embed_type="learnable")
-    text.must_be(pool_type="argmax", proj_type="linear")
+                raise part.field_error(
+                    field, value, "none; only the towers of OpenAI's CLIP are supported"
+                )
+    vision.require(pool_type="tok", pos_embed_type="learnable")
+    text.require(pool_type="argmax", proj_type="linear")
     for tower in (vision, text):
-        tower.part("act_kwargs").only(["approximate"])
-        tower.part("norm_kwargs").only(["eps", "elementwise_affine"])
-        tower.part("norm_kwargs").must_be(elementwise_affine=True)
+        tower.part("act_kwargs").allow_only(["approximate"])
+        tower.part("norm_kwargs").allow_only(["eps", "elementwise_affine"])
+        tower.part("norm_kwargs").require(elementwise_affine=True)
     tokenizer = text.part("tokenizer_kwargs")
-    tokenizer.only(["clean"])
-    tokenizer.must_be(clean="lower")
+    tokenizer.allow_only(["clean"])
+    tokenizer.require(clean="lower")
 
 
-def _activation(model: Fields, tower: Fields) -> Activation:
+def _read_activation(model: Fields, tower: Fields) -> Activation:
     kind = tower.part("act_kwargs").content.get("approximate", "none")
     if kind not in ("none", "tanh"):
-        raise tower.refusal("act_kwargs.approximate", kind, "'none' or 'tanh'")
+        raise tower.field_error("act_kwargs.approximate", kind, "'none' or 'tanh'")
     if model.content.get("quick_gelu"):
         return "quick_gelu"
     return "gelu_tanh" if kind == "tanh" else "gelu"
 
 
-def _preprocess(fields: Fields, image_size: int) -> PreprocessConfig:
-    """Read the preprocessing; the size is the tower's, as in open_clip."""
-    fields.must_be(mode="RGB")
+def _read_preprocess(fields: Fields, image_size: int) -> PreprocessConfig:
+    """Read the preprocessing; the size is that of the tower, as in open_clip."""
+    fields.require(mode="RGB")
     return PreprocessConfig(
         size=image_size,
         mean=fields.channels("mean", OPENAI_MEAN),

@@ -1,7 +1,7 @@
-"""OpenAI's own checkpoints: TorchScript archives and bare state dicts, without a config file.
+"""Read OpenAI's checkpoints: TorchScript archives and bare state dicts, without a config file.
 
-The architecture is read off tensor shapes, as `build_model` of openai/CLIP does. Source of names:
-`model.py` of openai/CLIP.
+The architecture is derived from tensor shapes, as in `build_model` of openai/CLIP. Source of the
+names: `model.py` of openai/CLIP.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Set
 
 from torch import Tensor
 
-from zeroshot.checkpoint.config_fields import checked, require_clip_vocabulary
-from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, by_our_names
+from zeroshot.checkpoint.config_fields import check_spec, require_clip_vocabulary
+from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import (
@@ -27,9 +27,9 @@ from zeroshot.spec import (
     ViTConfig,
 )
 
-HEAD_WIDTH = 64  # of OpenAI's towers; others say theirs in a config file
-EXTRAS = ("input_resolution", "context_length", "vocab_size")  # facts kept as tensors
-ALL_NINE = Published("quick_gelu", PreprocessConfig(224))  # true of all of OpenAI's archives
+HEAD_WIDTH = 64  # in OpenAI's towers; others specify it in a config file
+EXTRAS = ("input_resolution", "context_length", "vocab_size")  # facts stored as tensors
+OPENAI_RECIPE = Published("quick_gelu", PreprocessConfig(224))  # for all nine of OpenAI's archives
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
@@ -40,18 +40,18 @@ def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
     parts = {name: (tensor,) for name, tensor in tensors.items()}
-    return by_our_names(parts, source, ignored=EXTRAS)
+    return to_native_names(parts, source, ignored=EXTRAS)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
-    return from_shapes(found.stored, ALL_NINE, str(found.path))
+    return from_shapes(found.stored, OPENAI_RECIPE, str(found.path))
 
 
 def from_shapes(tensors: Mapping[str, StoredTensor], like: Published, source: str) -> Spec:
-    """Read the architecture off tensor shapes; activation and preprocessing are those of `like`.
+    """Derive the architecture from tensor shapes; `like` gives activation and preprocessing.
 
-    `tensors` have this package's names. Heads are taken to be 64 wide, as in all of OpenAI's
-    towers; checkpoints with other heads come with a config file.
+    `tensors` have this package's names. The width of a head is assumed to be 64, as in all of
+    OpenAI's towers; checkpoints with other heads have a config file.
     """
     try:
         width = tensors["text.ln_final.weight"].shape[0]
@@ -59,8 +59,8 @@ def from_shapes(tensors: Mapping[str, StoredTensor], like: Published, source: st
             context_length=tensors["text.positional_embedding"].shape[0],
             vocab_size=tensors["text.token_embedding.weight"].shape[0],
             width=width,
-            layers=_count(tensors, "text.transformer.resblocks."),
-            heads=_heads(width, source),
+            layers=_count_modules(tensors, "text.transformer.resblocks."),
+            heads=_count_heads(width, source),
             mlp_width=tensors["text.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
             activation=like.activation,
         )
@@ -73,19 +73,23 @@ def from_shapes(tensors: Mapping[str, StoredTensor], like: Published, source: st
         if isinstance(error, IncompatibleWeights):
             raise
         raise IncompatibleWeights(
-            f"{source}: tensor {error} is missing or odd, so the architecture cannot be read off; "
-            "the file is not a whole CLIP",
+            f"{source}: tensor {error} is missing or has an unexpected shape, so the architecture "
+            "cannot be determined; the file is not a complete CLIP",
             source=source,
         ) from error
     require_clip_vocabulary(text.vocab_size, source)
-    taken = like.preprocess
+    preprocess_like = like.preprocess
     preprocess = PreprocessConfig(
-        vision.image_size, taken.mean, taken.std, taken.interpolation, taken.resize_mode
+        vision.image_size,
+        preprocess_like.mean,
+        preprocess_like.std,
+        preprocess_like.interpolation,
+        preprocess_like.resize_mode,
     )
-    return checked(Spec(NetworkConfig(embed_dim, vision, text), preprocess), source)
+    return check_spec(Spec(NetworkConfig(embed_dim, vision, text), preprocess), source)
 
 
-def _vit(
+def _read_vit(
     tensors: Mapping[str, StoredTensor], activation: Activation, source: str
 ) -> ImageTowerConfig:
     width, _, patch, _ = tensors["visual.conv1.weight"].shape
@@ -94,19 +98,21 @@ def _vit(
         image_size=grid * patch,
         patch_size=patch,
         width=width,
-        layers=_count(tensors, "visual.transformer.resblocks."),
-        heads=_heads(width, source),
+        layers=_count_modules(tensors, "visual.transformer.resblocks."),
+        heads=_count_heads(width, source),
         mlp_width=tensors["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
         activation=activation,
     )
 
 
-def _resnet(
+def _read_resnet(
     tensors: Mapping[str, StoredTensor], activation: Activation, source: str
 ) -> ImageTowerConfig:
     positions, _ = tensors["visual.attnpool.positional_embedding"].shape
     width = tensors["visual.layer1.0.conv1.weight"].shape[0]
-    first, second, third, fourth = (_count(tensors, f"visual.layer{n}.") for n in range(1, 5))
+    first, second, third, fourth = (
+        _count_modules(tensors, f"visual.layer{n}.") for n in range(1, 5)
+    )
     return ResNetConfig(
         image_size=RESNET_STRIDE * round((positions - 1) ** 0.5),
         width=width,
@@ -115,25 +121,25 @@ def _resnet(
     )
 
 
-# A tensor that only one kind of image tower has -> what reads that tower's shapes.
+# A tensor that only one kind of image tower has -> the function that reads the tower's shapes.
 IMAGE_TOWERS: dict[
     str, Callable[[Mapping[str, StoredTensor], Activation, str], ImageTowerConfig]
 ] = {
-    "visual.class_embedding": _vit,
-    "visual.attnpool.positional_embedding": _resnet,
+    "visual.class_embedding": _read_vit,
+    "visual.attnpool.positional_embedding": _read_resnet,
 }
 
 
-def _count(tensors: Mapping[str, StoredTensor], prefix: str) -> int:
-    """Count the numbered modules below a name."""
+def _count_modules(tensors: Mapping[str, StoredTensor], prefix: str) -> int:
+    """Count the numbered modules with a name prefix."""
     return len({name[len(prefix) :].split(".")[0] for name in tensors if name.startswith(prefix)})
 
 
-def _heads(width: int, source: str) -> int:
+def _count_heads(width: int, source: str) -> int:
     if width % HEAD_WIDTH:
         raise IncompatibleWeights(
-            f"{source}: a tower {width} wide does not split into heads of {HEAD_WIDTH}, and the "
-            "tensors do not say how it does; put the open_clip_config.json it came with beside it",
+            f"{source}: expected a tower width divisible by {HEAD_WIDTH}, got {width}; the tensors "
+            "do not determine the heads, download open_clip_config.json into the same folder",
             source=source,
         )
     return width // HEAD_WIDTH

@@ -1,8 +1,8 @@
-"""The transformers library's CLIPModel: its tensor names, `config.json` and a preprocessor config.
+"""Read CLIPModel of the transformers library: tensor names, `config.json`, preprocessor config.
 
 Sources: `convert_clip_original_pytorch_to_hf.py`, CLIPTextConfig, CLIPVisionConfig and
-CLIPImageProcessor of transformers; the harmless fields are those that PreTrainedConfig of its
-versions 4 and 5 writes.
+CLIPImageProcessor of transformers; the harmless fields are those that PreTrainedConfig writes in
+versions 4 and 5.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import (
     Fields,
-    checked,
+    check_spec,
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, by_our_names
+from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import (
@@ -65,8 +65,8 @@ ACTIVATIONS: dict[object, Activation] = {
 }
 RESAMPLING: dict[object, Interpolation] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 FIRST_END = 2  # this eos_token_id means "the largest id", as in configs of before 2023
-# What every config of the library may hold, and what does not change an embedding: how the library
-# loads and trains, and how language models generate text.
+# Fields that any config of the library may contain and that do not change embeddings: options for
+# loading, training and text generation.
 HARMLESS = (
     *("_name_or_path", "_attn_implementation_autoset", "_commit_hash", "architectures"),
     *(
@@ -95,7 +95,7 @@ HARMLESS = (
 PREPROCESS_FIELDS = (
     *("crop_size", "do_center_crop", "do_normalize", "do_rescale", "do_resize", "image_mean"),
     *("image_std", "resample", "rescale_factor", "size", "do_pad"),
-    # of the library's own machinery
+    # internal to the library
     *("_processor_class", "_valid_processor_keys", "auto_map", "data_format", "default_to_square"),
     *("device", "disable_grouping", "do_convert_rgb", "feature_extractor_type", "image_seq_length"),
     *("image_processor_type", "input_data_format", "pad_size", "processor_class"),
@@ -106,7 +106,7 @@ SWITCHES = (
     "is_decoder",
     "is_encoder_decoder",
     "pruned_heads",
-)  # must be off
+)  # must be disabled
 TOWER_FIELDS = (
     *(*HARMLESS, *SWITCHES, "hidden_size", "intermediate_size", "num_hidden_layers"),
     *("num_attention_heads", "hidden_act", "layer_norm_eps"),
@@ -126,7 +126,7 @@ def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
 
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
-    """Rename tensors; queries, keys and values become parts of one. None of them is read."""
+    """Rename tensors and group queries, keys and values; no values are read."""
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         ours = name
@@ -135,21 +135,26 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
         if ours in ("visual.proj", "text.text_projection") and tensor.ndim == 2:
             tensor = tensor.T
         renamed[ours] = tensor
-    joined: dict[str, tuple[Tensor, ...]] = {}
+    grouped: dict[str, tuple[Tensor, ...]] = {}
     for name, tensor in renamed.items():
         found = re.match(r"(.*\.attn\.)([qkv])_proj\.(weight|bias)$", name)
         stem, part, kind = found.groups() if found else ("", "", "")
         parts = [renamed.get(f"{stem}{letter}_proj.{kind}") for letter in "qkv"]
-        alike = [p for p in parts if p is not None and p.shape == tensor.shape]
-        if not found or len(alike) < 3 or len({p.dtype for p in alike}) > 1 or not tensor.ndim:
-            joined[name] = (tensor,)  # one that stays alone here will be reported as unexpected
+        matching = [p for p in parts if p is not None and p.shape == tensor.shape]
+        if (
+            not found
+            or len(matching) < 3
+            or len({p.dtype for p in matching}) > 1
+            or not tensor.ndim
+        ):
+            grouped[name] = (tensor,)  # an incomplete group is later reported as unexpected
         elif part == "q":
-            joined[f"{stem}in_proj_{kind}"] = tuple(alike)
-    return by_our_names(joined, source)
+            grouped[f"{stem}in_proj_{kind}"] = tuple(matching)
+    return to_native_names(grouped, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
-    raise _missing(found.path, CONFIG)
+    raise _missing_error(found.path, CONFIG)
 
 
 def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
@@ -159,68 +164,70 @@ def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
     if found is not None:
         preprocess = preprocess_of(found)
     elif preprocess is None:
-        raise _missing(path, PREPROCESS[0])
+        raise _missing_error(path, PREPROCESS[0])
     else:
         preprocess = replace(preprocess, size=network.vision.image_size)
-    return checked(Spec(network, preprocess), str(path))
+    return check_spec(Spec(network, preprocess), str(path))
 
 
 def network_of(config: Fields) -> NetworkConfig:
     """Read the content of `config.json`."""
     kind = config.content.get("model_type")
     if kind != "clip":
-        raise config.refusal("model_type", kind, "'clip': models of other kinds are not supported")
-    # The older of two ways to say it wins, as in transformers.
+        raise config.field_error("model_type", kind, "'clip'; other models are not supported")
+    # The older of two field names takes precedence, as in transformers.
     vision, text = (
         config.part(f"{tower}_config_dict" if config.content.get(f"{tower}_config_dict") else name)
         for tower, name in (("vision", "vision_config"), ("text", "text_config"))
     )
     for part, known in ((config, MODEL_FIELDS), (vision, VISION_FIELDS), (text, TEXT_FIELDS)):
-        part.only(known)
+        part.allow_only(known)
         for switch in SWITCHES:
             if value := part.content.get(switch):
-                raise part.refusal(switch, value, "none: it changes the network")
-    vision.must_be(num_channels=3)
-    image = ViTConfig(
+                raise part.field_error(switch, value, "none; it changes the network")
+    vision.require(num_channels=3)
+    vision_config = ViTConfig(
         image_size=vision.number("image_size", 224),
         patch_size=vision.number("patch_size", 32),
         width=vision.number("hidden_size", 768),
         layers=vision.number("num_hidden_layers", 12),
         heads=vision.number("num_attention_heads", 12),
         mlp_width=vision.number("intermediate_size", 3072),
-        activation=_activation(vision),
+        activation=_read_activation(vision),
         eps=vision.real("layer_norm_eps", 1e-5),
     )
-    words = TextConfig(
+    text_config = TextConfig(
         context_length=text.number("max_position_embeddings", 77),
         vocab_size=text.number("vocab_size", 49408),
         width=text.number("hidden_size", 512),
         layers=text.number("num_hidden_layers", 12),
         heads=text.number("num_attention_heads", 8),
         mlp_width=text.number("intermediate_size", 2048),
-        activation=_activation(text),
+        activation=_read_activation(text),
         eps=text.real("layer_norm_eps", 1e-5),
     )
-    require_clip_vocabulary(words.vocab_size, config.source)
+    require_clip_vocabulary(text_config.vocab_size, config.source)
     end = text.content.get("eos_token_id")
-    if end not in (None, FIRST_END, words.vocab_size - 1):  # it is pooled where this token stands
-        raise text.refusal("eos_token_id", end, f"{words.vocab_size - 1}, CLIP's end-of-text token")
-    return NetworkConfig(config.number("projection_dim", 512), image, words)
+    if end not in (None, FIRST_END, text_config.vocab_size - 1):  # the position of pooling
+        raise text.field_error(
+            "eos_token_id", end, f"{text_config.vocab_size - 1}, CLIP's end-of-text token"
+        )
+    return NetworkConfig(config.number("projection_dim", 512), vision_config, text_config)
 
 
-def _activation(tower: Fields) -> Activation:
+def _read_activation(tower: Fields) -> Activation:
     name = tower.content.get("hidden_act", "quick_gelu")
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise tower.refusal("hidden_act", name, f"one of {', '.join(map(str, ACTIVATIONS))}")
+        raise tower.field_error("hidden_act", name, f"one of {', '.join(map(str, ACTIVATIONS))}")
     return ACTIVATIONS[name]
 
 
 def preprocess_of(fields: Fields) -> PreprocessConfig:
-    """Read `preprocessor_config.json`, or `processor_config.json` that has it as a part."""
+    """Read `preprocessor_config.json`, or the same part of `processor_config.json`."""
     if "image_processor" in fields.content:
         fields = fields.part("image_processor")
-    fields.only(PREPROCESS_FIELDS)
-    fields.must_be(do_pad=False)
+    fields.allow_only(PREPROCESS_FIELDS)
+    fields.require(do_pad=False)
     size = fields.content.get("size")
     if isinstance(size, int):
         size = {"shortest_edge": size}
@@ -228,37 +235,37 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
     if isinstance(crop, int):
         crop = {"height": crop, "width": crop}
     if not isinstance(size, dict):
-        raise fields.refusal("size", size, "a number or an object")
+        raise fields.field_error("size", size, "a number or an object")
     number = fields.content.get("resample", 3)
     resample = RESAMPLING.get(number) if type(number) is int else None
     if resample is None:
-        raise fields.refusal("resample", number, "2 or 3")
+        raise fields.field_error("resample", number, "2 or 3")
     for step in ("do_resize", "do_rescale", "do_normalize"):
         if not fields.content.get(step, True):
-            raise fields.refusal(step, False, "true: images of any size and scale are given")
+            raise fields.field_error(step, False, "true; images may have any size and scale")
     scale = fields.real("rescale_factor", 1 / 255)
     if abs(scale * 255 - 1) > 1e-6:
-        raise fields.refusal("rescale_factor", scale, "1/255")
+        raise fields.field_error("rescale_factor", scale, "1/255")
     mean = fields.channels("image_mean", OPENAI_MEAN)
     std = fields.channels("image_std", OPENAI_STD)
     if "shortest_edge" in size:
         edge = size["shortest_edge"]
         if fields.content.get("do_center_crop") is False:
-            raise fields.refusal("do_center_crop", False, "true where the short side is resized")
+            raise fields.field_error("do_center_crop", False, "true when the short side is resized")
         if crop is not None and crop != {"height": edge, "width": edge}:
-            raise fields.refusal("crop_size", crop, f"{edge} both ways, as size")
+            raise fields.field_error("crop_size", crop, f"{edge} in both dimensions, as size")
         side = Fields(size, fields.source, "size.").number("shortest_edge")
         return PreprocessConfig(side, mean, std, resample)
     side = Fields(size, fields.source, "size.").number("height")
     if size.get("width") != side:
-        raise fields.refusal("size", size, "a square")
+        raise fields.field_error("size", size, "a square")
     return PreprocessConfig(side, mean, std, resample, "squash")
 
 
-def _missing(weights: Path, name: str) -> IncompatibleWeights:
+def _missing_error(weights: Path, name: str) -> IncompatibleWeights:
     return IncompatibleWeights(
-        f"{weights.parent / name}: no such file, and without it {weights.name} does not say how "
-        "it was trained; copy it from where the weights came from"
+        f"{weights.parent / name}: no such file; it describes how {weights.name} was trained, "
+        "download it into the same folder"
         + (", or pass like='ViT-B/32' (--like)" if name != CONFIG else ""),
         source=str(weights),
     )

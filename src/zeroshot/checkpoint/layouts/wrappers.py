@@ -1,16 +1,16 @@
-"""Strip what training scripts put around a state dict: `state_dict.`, `module.` and the like."""
+"""Remove prefixes that training scripts add to a state dict: `state_dict.`, `module.` etc."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
-MAX_DEPTH = 4  # {"model": {"state_dict": {"module.…"}}} is as deep as it gets
+MAX_DEPTH = 4  # {"model": {"state_dict": {"module.…"}}} is the deepest known nesting
 ROOTS = ("visual.", "vision_model.")  # every layout's image tower starts with one
 
 
 def unwrap(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors by the names they have without a wrapper."""
+    """Return the tensors with wrapper prefixes removed from their names."""
     for _ in range(MAX_DEPTH):
         for wrapper in WRAPPERS:
             inner = {

@@ -1,6 +1,7 @@
-"""The towers rewritten for CPUs, and the worker threads they run on.
+"""Run towers that are rewritten for CPUs, on worker threads.
 
-`backend` runs them; `towers` is the table of rewrites: `vision`, `text`, `resnet` and `conse`,
-made of `blocks`, `linear`, `convolution` and `attention`. `prefix_trees` arranges texts, `workers`
-runs one thread per core. A test compares every rewrite with its plain tower in `zeroshot.nn`.
+`backend` runs them. `towers` is the table of rewritten towers: `vision`, `text`, `resnet` and
+`conse`, built from `blocks`, `linear`, `convolution` and `attention`. `prefix_trees` arranges
+texts, `workers` runs one thread per core. A test compares each tower with its plain version in
+`zeroshot.nn`.
 """

@@ -1,4 +1,4 @@
-"""Towers on a CPU: rewritten, spread over one-thread workers in batches that fit a core's cache."""
+"""Run towers on a CPU: rewritten, on one-thread workers, in batches that fit a core's cache."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from zeroshot.images import ImageLike
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import NetworkConfig
 
-IMAGES = 8  # of a micro-batch: beyond it activations leave a core's cache
+IMAGES = 8  # per micro-batch: with more, activations do not fit a core's cache
 
 Task = TypeVar("Task")
-Answer = TypeVar("Answer")
+Output = TypeVar("Output")
 
 
 class CpuBackend:
-    """Runs the CPU versions of towers; each is made when it is first used.
+    """Runs the CPU versions of towers; each is built on first use.
 
-    It borrows the weights one tensor at a time and keeps copies in its own layout. A tower without
-    a CPU version runs as the plain module.
+    It borrows the weights one tensor at a time and keeps copies in its own memory layout. A tower
+    without a CPU version runs as the plain module.
     """
 
     def __init__(
@@ -46,19 +46,21 @@ class CpuBackend:
     ) -> None:
         self.device, self.dtype = device, dtype
         self._weights, self._config = weights, config
-        self._plain = PlainBackend(weights, config, device, dtype)  # makes nothing until it is used
-        self._making = threading.Lock()  # workers may use a tower for the first time all at once
+        self._plain = PlainBackend(
+            weights, config, device, dtype
+        )  # builds nothing until it is used
+        self._lock = threading.Lock()  # several workers may build a tower at once
 
     @cached_property
     def _visual(self) -> Callable[[Tensor], Tensor] | None:
-        return self._made(self._config.vision, "visual")  # type: ignore[no-any-return]
+        return self._build(self._config.vision, "visual")  # type: ignore[no-any-return]
 
     @cached_property
     def _text(self) -> Any:
-        return self._made(self._config.text, "text")
+        return self._build(self._config.text, "text")
 
-    def _made(self, config: Any, module: str) -> Any:
-        """Make a tower's CPU version, or None where it has none."""
+    def _build(self, config: Any, module: str) -> Any:
+        """Build a tower's CPU version, or return None if it has none."""
         rewrite = CPU_TOWERS.get(type(config))
         if rewrite is None:
             return None
@@ -66,12 +68,15 @@ class CpuBackend:
             return rewrite(config, self._weights.values(module), self.dtype)
 
     def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
-        """Make normalized pixels of an image: float32 [3, size, size]."""
+        """Convert an image to normalized pixels: float32 [3, size, size]."""
         return prepare(image, preprocess, self.dtype)
 
     def embed_pixels(self, pixels: Tensor, batch_size: int | None = None) -> Tensor:
-        """Embed pixels [n, 3, s, s] as float32 [n, d]; a few images are spread over all workers."""
-        with self._making:
+        """Embed pixels [n, 3, s, s] as float32 [n, d].
+
+        Even a few images are distributed over all workers.
+        """
+        with self._lock:
             tower = self._visual
         if tower is None:
             return self._plain.embed_pixels(pixels, batch_size)
@@ -85,17 +90,19 @@ class CpuBackend:
         return torch.cat(workers.run(embed, pixels.split(size)))
 
     def embed_ids(self, rows: list[Row], batch_size: int | None = None) -> Tensor:
-        """Embed distinct texts as float32 [n, d]; what they begin with alike is computed once.
+        """Embed distinct texts as float32 [n, d]; common prefixes are computed once.
 
-        `batch_size` is not needed: batches are planned by tokens.
+        `batch_size` is ignored: batches are planned by tokens.
         """
-        with self._making:
+        with self._lock:
             tower = self._text
         if tower is None:
             return self._plain.embed_ids(rows, batch_size)
         batches = plan(rows, workers.count())
         prefixes = list({batch.prefix: None for batch in batches})
-        kept = dict(zip(prefixes, workers.run(_in_inference(tower.prefix), prefixes), strict=True))
+        kept = dict(
+            zip(prefixes, workers.run(_in_inference(tower.compute_prefix), prefixes), strict=True)
+        )
 
         @_in_inference
         def embed(batch: Batch) -> Tensor:
@@ -106,8 +113,9 @@ class CpuBackend:
         embeddings = torch.empty(shape, dtype=torch.float32, device=self.device)
         for batch, part in zip(batches, workers.run(embed, batches), strict=True):
             embeddings[batch.texts] = part
-        if bad := not_finite(embeddings):
-            # Or only beside one: a key that is not seen has weight 0, but 0 * NaN is NaN.
+        if bad := find_not_finite(embeddings):
+            # A text may only share a tree with the cause: a masked key has weight 0, but 0 * NaN
+            # is NaN. Texts on their own show which ones are not finite.
             embeddings[bad] = self._plain.embed_ids([rows[i] for i in bad])
         return embeddings
 
@@ -120,24 +128,24 @@ class CpuBackend:
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> Iterator[Result]:
-        """Let each worker prepare and embed batches of its own, in order.
+        """Prepare and embed batches, each in one worker, in order.
 
-        With `workers`, so many threads prepare items ahead and the caller's thread embeds them.
+        With `workers`, that many threads prepare items ahead and the caller's thread embeds them.
         """
-        pool = _pool() if workers is None else None
-        return pipeline.embedded(
+        pool = _get_pool() if workers is None else None
+        return pipeline.embed_batches(
             prepare, embed, items, batch_size=batch_size, workers=workers, pool=pool
         )
 
 
-_pool = workers.pool
+_get_pool = workers.get_pool
 
 
-def _in_inference(work: Callable[[Task], Answer]) -> Callable[[Task], Answer]:
-    """Run work in inference mode, which holds for a thread only."""
+def _in_inference(work: Callable[[Task], Output]) -> Callable[[Task], Output]:
+    """Run a function in inference mode, which applies per thread."""
 
     @wraps(work)
-    def run(task: Task) -> Answer:
+    def run(task: Task) -> Output:
         with inference(CPU, torch.float32):
             return work(task)
 
@@ -147,6 +155,6 @@ def _in_inference(work: Callable[[Task], Answer]) -> Callable[[Task], Answer]:
 CPU = torch.device("cpu")
 
 
-def not_finite(embeddings: Tensor) -> list[int]:
-    """List the rows that hold NaN or infinity."""
+def find_not_finite(embeddings: Tensor) -> list[int]:
+    """List the rows that contain NaN or infinity."""
     return [int(row) for row in (~torch.isfinite(embeddings).all(dim=1)).nonzero()]

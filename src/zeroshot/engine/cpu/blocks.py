@@ -1,8 +1,8 @@
-"""A pre-norm transformer block, rewritten to do less and to do it at once.
+"""Rewrite a pre-norm transformer block with fewer and fused operations.
 
-QuickGELU is x sigmoid(1.702 x), which is silu(1.702 x) / 1.702: with 1.702 folded into the first
-map of the MLP and its inverse into the second it becomes the silu that oneDNN can fuse. Residuals
-are added inside the linear maps.
+QuickGELU is x sigmoid(1.702 x), which equals silu(1.702 x) / 1.702. With 1.702 folded into the
+first linear layer of the MLP and its inverse into the second, it becomes the silu that oneDNN can
+fuse. Residuals are added inside the linear layers.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ FUSED: dict[Activation, Fused] = {"quick_gelu": "silu", "gelu": "gelu", "gelu_ta
 
 
 class Norm:
-    """LayerNorm with its weights in the precision of the tower."""
+    """LayerNorm with weights in the precision of the tower."""
 
     def __init__(self, values: Values, eps: float, dtype: torch.dtype) -> None:
-        # copies: float32 values may be those of a mapped file, whose pages are released
+        # copied: float32 values may be views of a mapped file, whose pages are released
         self.weight = values["weight"].to(dtype, copy=True)
         self.bias = values["bias"].to(dtype, copy=True)
         self.shape, self.eps = list(self.weight.shape), eps
@@ -38,7 +38,7 @@ class Norm:
 
 
 class FastBlock(ABC):
-    """What every block has; made of the values of one linear layer at a time."""
+    """Base of the blocks; it reads the values of one linear layer at a time."""
 
     def __init__(
         self, config: ViTConfig | TextConfig, values: Values, dtype: torch.dtype, scratch: Scratch
@@ -62,38 +62,41 @@ class FastBlock(ABC):
 
     @abstractmethod
     def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
-        """Keep maps to queries, keys and values, which are `self.width` rows each."""
+        """Store linear layers for queries, keys and values.
 
-    def heads_first(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        The weight matrix has `self.width` rows for each of the three.
+        """
+
+    def split_heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Split [b, t, parts * w] into `parts` tensors [b, h, t, w/h]."""
         b, t, _ = x.shape
         split = x.view(b, t, parts, self.heads, self.width // self.heads)
         return split.permute(2, 0, 3, 1, 4).unbind(0)
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add attention's answer and the MLP's to the residual x: all [b, t, w]."""
+        """Add attention's output and the MLP's output to the residual x: all [b, t, w]."""
         x = self.out.add_to(x, attended)
         return self.fc2.add_to(x, self.fc1(self.ln_2(x)))
 
 
 class InnerBlock(FastBlock):
-    """A block whose every place is read by the next one."""
+    """A block of which the next one reads every position."""
 
     def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
-        """Map to all three at once."""
+        """Store one linear layer for queries, keys and values."""
         self.qkv = linear(weight, bias)
 
 
 class LastBlock(FastBlock):
-    """The last block: few places are read, so queries are few, but all keys and values count."""
+    """The last block: only a few positions need queries, but all need keys and values."""
 
     def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
-        """Map to queries apart."""
+        """Store one linear layer for queries and one for keys and values."""
         self.query = linear(weight[: self.width], bias[: self.width])
         self.keys = linear(weight[self.width :], bias[self.width :])  # and values
 
 
-def fast_blocks(
+def build_blocks(
     config: ViTConfig | TextConfig, values: Values, dtype: torch.dtype
 ) -> tuple[list[InnerBlock], LastBlock]:
     """Rewrite a stack of blocks, whose values are named by number."""

@@ -1,4 +1,4 @@
-"""The embedded model's image tower for a CPU: its convolutions channels last, the rest as it is."""
+"""Run the embedded model's image tower on a CPU, with convolutions in channels-last layout."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from zeroshot.spec import ConSEConfig
 
 
 class FastConSETower:
-    """Pixels [b, 3, s, s] become embeddings [b, d]; equal to the plain tower but for rounding.
+    """Embed pixels [b, 3, s, s] as [b, d]; equal to the plain tower except for rounding.
 
-    The class scores and what follows stay float32: the softmax over them magnifies rounding, and
-    they cost nothing.
+    The class scores and the steps after them stay in float32: the softmax magnifies rounding
+    errors, and these steps take almost no time.
     """
 
     def __init__(self, config: ConSEConfig, values: Values, dtype: torch.dtype) -> None:
@@ -34,4 +34,4 @@ class FastConSETower:
         """Embed a batch."""
         x = pixels.to(self.dtype, memory_format=torch.channels_last)
         scores = self.tower.classifier.score(self.convolutions.features(x).float())
-        return self.tower.place(scores)
+        return self.tower.combine(scores)

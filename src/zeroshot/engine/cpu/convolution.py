@@ -1,7 +1,7 @@
-"""Convolutions with their batch norm multiplied in, packed weights, and ReLU and skip fused.
+"""Convolve with folded batch norms, packed weights, and fused ReLU and skip connection.
 
-As in `linear`: torch's private operators where they exist and compute what they should, plain
-functions elsewhere.
+As in `linear`, torch's private operators are used if they exist and give correct results; otherwise
+plain functions.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from zeroshot.engine.backend import Values
 
-BATCH_NORM_EPS = 1e-5  # torch's default, which `zeroshot.nn.resnet` has
+BATCH_NORM_EPS = 1e-5  # torch's default, which `zeroshot.nn.resnet` uses
 
 
 class Convolution:
-    """A convolution with a bias, then a ReLU where asked; channels last in and out."""
+    """A convolution with a bias and an optional ReLU; input and output are channels last."""
 
     def __init__(
         self,
@@ -54,14 +54,14 @@ class Convolution:
         """Return relu(skip + convolved x)."""
         if not self.packed:
             return F.relu(skip + F.conv2d(x, self.weight, self.bias, self.stride, self.padding))
-        where = (self.padding, self.stride, [1, 1], 1)
+        geometry = (self.padding, self.stride, [1, 1], 1)
         y: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
-            x, skip, self.weight, self.bias, *where, "add", 1.0, "relu", [], ""
+            x, skip, self.weight, self.bias, *geometry, "add", 1.0, "relu", [], ""
         )
         return y
 
 
-def folded(
+def fold_batch_norm(
     conv: Values,
     norm: Values,
     dtype: torch.dtype,
@@ -70,7 +70,7 @@ def folded(
     padding: int = 0,
     relu: bool = False,
 ) -> Convolution:
-    """Multiply a batch norm into the convolution before it, which has no bias of its own."""
+    """Fold a batch norm into the preceding convolution, which has no bias of its own."""
     weight, bias = fuse_conv_bn_weights(
         conv["weight"],
         None,
@@ -92,7 +92,7 @@ def folded(
 
 @cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Say whether this torch has the private operators and they compute what they should."""
+    """Return whether this torch has the private operators and they give correct results."""
     if dtype not in (torch.float32, torch.bfloat16):
         return False
     random = torch.Generator("cpu").manual_seed(0)

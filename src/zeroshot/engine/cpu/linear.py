@@ -1,8 +1,8 @@
-"""Linear maps with packed weights and what follows them fused in.
+"""Linear layers with packed weights and a fused activation or residual.
 
-oneDNN multiplies faster when the weight lies in its own layout, and can apply an activation or add
-the residual while the result is still in registers. torch offers both as private operators, so
-they are probed first, and `F.linear` does the same work where they are missing or wrong.
+oneDNN multiplies faster when the weight matrix has its own memory layout, and can apply an
+activation or add the residual while the result is in registers. torch offers both as private
+operators. They are tested first; if they are missing or wrong, `F.linear` is used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Fused = Literal["none", "silu", "gelu", "gelu_tanh", "relu"]
-# how torch's operators spell them: attribute, algorithm
+# activation -> names in torch's private operators: attribute, algorithm
 POST_OPERATIONS: dict[Fused, tuple[str, str]] = {
     "none": ("none", ""),
     "silu": ("swish", ""),
@@ -23,12 +23,12 @@ POST_OPERATIONS: dict[Fused, tuple[str, str]] = {
     "gelu_tanh": ("gelu", "tanh"),
     "relu": ("relu", ""),
 }
-ROWS = 400  # of a typical micro-batch; the packed layout suits other counts as well
-PIECE = 2**18  # values scaled at a time, so that they are still in cache when they are rounded
+ROWS = 400  # of a typical micro-batch; the packed layout also works for other counts
+PIECE = 2**18  # values scaled at once, so that they are still in cache when they are rounded
 
 
 def activate(x: Tensor, fused: Fused) -> Tensor:
-    """Apply an activation the plain way."""
+    """Apply an activation with torch's public functions."""
     match fused:
         case "none":
             return x
@@ -43,27 +43,27 @@ def activate(x: Tensor, fused: Fused) -> Tensor:
 
 
 class Scratch:
-    """Memory in which weights are rounded, one after the other, before they are packed.
+    """A reusable buffer in which weights are rounded before they are packed.
 
-    Each in memory of its own would leave holes between packed weights that nothing fits into.
+    A separate buffer for each weight would leave holes between packed weights that stay unused.
     """
 
     def __init__(self) -> None:
         self._memory = torch.empty(0, device="cpu")
 
-    def rounded(self, weight: Tensor, dtype: torch.dtype, scale: float) -> Tensor:
-        """Return scale * weight, which holds until the next one is asked for."""
+    def round(self, weight: Tensor, dtype: torch.dtype, scale: float) -> Tensor:
+        """Return scale * weight in `dtype`; it is valid until the next call."""
         if self._memory.dtype != dtype or self._memory.numel() < weight.numel():
             self._memory = torch.empty(weight.numel(), dtype=dtype, device="cpu")
-        room = self._memory[: weight.numel()].view(weight.shape)
+        target = self._memory[: weight.numel()].view(weight.shape)
         rows = max(1, PIECE // weight[0].numel())
-        for part, values in zip(room.split(rows), weight.split(rows), strict=True):
-            part.copy_(values if scale == 1.0 else values * scale)  # rounded after it, not before
-        return room
+        for part, values in zip(target.split(rows), weight.split(rows), strict=True):
+            part.copy_(values if scale == 1.0 else values * scale)  # rounded after scaling
+        return target
 
 
 class Linear:
-    """x @ (scale * weight).T + bias, then an activation or a residual; rows in, rows out."""
+    """x @ (scale * weight).T + bias, with an optional activation or residual."""
 
     def __init__(
         self,
@@ -79,16 +79,16 @@ class Linear:
         self.fused = fused
         self.packed = can_pack(dtype)
         if scratch is None or not self.packed:
-            scratch = Scratch()  # of its own: a weight that is not packed stays in it
+            scratch = Scratch()  # separate: a weight that is not packed stays in it
         if weight.dtype != dtype or scale != 1.0:
-            weight = scratch.rounded(weight, dtype, scale)
+            weight = scratch.round(weight, dtype, scale)
         weight = weight.contiguous()
         self.weight = (
             torch.ops.mkldnn._reorder_linear_weight(weight, ROWS) if self.packed else weight
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Map [..., in] to [..., out]."""
+        """Apply the layer: [..., in] to [..., out]."""
         if not self.packed:
             return activate(F.linear(x, self.weight, self.bias), self.fused)
         attribute, algorithm = POST_OPERATIONS[self.fused]
@@ -109,7 +109,7 @@ class Linear:
 
 @cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Say whether this torch has the private operators and they compute what they should."""
+    """Return whether this torch has the private operators and they give correct results."""
     if dtype not in (torch.float32, torch.bfloat16):
         return False
     generator = torch.Generator("cpu").manual_seed(0)

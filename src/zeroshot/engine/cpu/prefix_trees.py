@@ -1,9 +1,9 @@
-"""Arrange texts in batches such that what they begin with alike is computed once.
+"""Arrange texts in batches so that common prefixes are computed once.
 
-Prompts are merged into prefix trees; a prefix that many trees would repeat is computed separately,
+Prompts are merged into prefix trees. A prefix that many trees would repeat is computed separately,
 and its keys and values are reused. Heads of 80 templates x 3 to 30 labels run 1.7 to 2.0 times as
-fast as texts run whole (benchmarks/beginnings.py). It can be deleted: each text would then be a
-tree of its own.
+fast as without sharing (benchmarks/beginnings.py). This module can be deleted: each text would then
+be its own tree.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
-TOKENS = 1024  # of a micro-batch, about
-TREE = 64  # tokens that a tree should have at most; its positions look at each other, seen or not
-ALONE = 256  # tokens of all texts up to which they make one tree, which all cores work on at once
-REPEATED = 64  # tokens in trees that must stand for the same to be worth computing apart
-PADDED = 1.25  # times the tokens it should have, that a micro-batch may have with its padding
+TOKENS = 1024  # per micro-batch, approximately
+TREE = 64  # target for the tokens per tree; attention computes all pairs of them, even masked
+ALONE = 256  # total tokens up to which all texts form one tree, on which all cores work
+REPEATED = 64  # repeated tokens in trees from which a prefix is computed separately
+PADDED = 1.25  # limit for a micro-batch with padding, in multiples of its share of tokens
 
 Row = tuple[int, ...]
 
 
 @dataclass
 class Tree:
-    """Texts laid over one another: what they begin with alike stands there once.
+    """Texts merged into a prefix tree: each common prefix is stored once.
 
-    Tokens stand in preorder: after a token all texts that go on from it, one after the other.
+    Tokens are in preorder: after a token come all texts that continue from it, one after another.
     """
 
     tokens: list[int] = field(default_factory=list)
-    depths: list[int] = field(default_factory=list)  # how many tokens of its text stand before
-    ends: list[int] = field(default_factory=list)  # places of the last tokens of texts
-    texts: list[int] = field(default_factory=list)  # which those are, among all
+    depths: list[int] = field(default_factory=list)  # number of preceding tokens of its text
+    ends: list[int] = field(default_factory=list)  # positions of the last tokens of texts
+    texts: list[int] = field(default_factory=list)  # indices of these texts among all
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def add(self, row: Row, shared: int, text: int) -> None:
-        """Add a text that begins with `shared` tokens of the one before it."""
+        """Add a text that shares its first `shared` tokens with the previous one."""
         self.tokens += row[shared:]
         self.depths += range(shared, len(row))
         self.ends.append(len(self.tokens) - 1)
@@ -46,43 +46,43 @@ class Tree:
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts that begin with one prefix, to be run together; their trees hold what follows it."""
+    """Texts with one common prefix that run together; their trees contain the rest."""
 
     prefix: Row
     trees: list[Tree]
 
     def __len__(self) -> int:
-        """Count tokens, padding included."""
+        """Return the number of tokens, including padding."""
         return len(self.trees) * max(map(len, self.trees))
 
     @property
     def texts(self) -> list[int]:
-        """Which texts these are, among all."""
+        """Indices of these texts among all."""
         return [text for tree in self.trees for text in tree.texts]
 
 
 def plan(rows: Sequence[Row], workers: int = 1) -> list[Batch]:
-    """Arrange distinct texts in micro-batches by what they begin with, some for each worker."""
+    """Arrange distinct texts in micro-batches by common prefix, with some for each worker."""
     if not rows:
         return []
     order = sorted(range(len(rows)), key=rows.__getitem__)
     tokens = sum(
-        len(row) - _alike(before, row)
+        len(row) - _common_prefix(before, row)
         for before, row in pairwise([Row(), *(rows[text] for text in order)])
     )
     if tokens <= ALONE:
-        return [Batch(Row(), list(_trees(rows, order, 0, ALONE)))]
+        return [Batch(Row(), list(_build_trees(rows, order, 0, ALONE)))]
     parts = workers * -(-tokens // (workers * TOKENS))
     batches: list[Batch] = []
-    for prefix, texts in _groups(rows, order, 0):
-        trees = sorted(_trees(rows, texts, len(prefix), TREE), key=len)
+    for prefix, texts in _split_groups(rows, order, 0):
+        trees = sorted(_build_trees(rows, texts, len(prefix), TREE), key=len)
         count = max(1, round(sum(map(len, trees)) * parts / tokens))
-        batches += (Batch(prefix, run) for run in _cut(trees, count))
-    return sorted(batches, key=len, reverse=True)  # the largest first, lest it ends alone
+        batches += (Batch(prefix, run) for run in _split_runs(trees, count))
+    return sorted(batches, key=len, reverse=True)  # the largest first, so it does not finish last
 
 
-def _cut(trees: Sequence[Tree], count: int) -> Iterator[list[Tree]]:
-    """Cut trees, shortest first, into about `count` runs of as many tokens each."""
+def _split_runs(trees: Sequence[Tree], count: int) -> Iterator[list[Tree]]:
+    """Split trees, shortest first, into about `count` runs with equal numbers of tokens."""
     share, size, done = sum(map(len, trees)) / count, 0, 0
     run: list[Tree] = []
     for tree in trees:
@@ -98,13 +98,15 @@ def _cut(trees: Sequence[Tree], count: int) -> Iterator[list[Tree]]:
         yield run
 
 
-def _trees(rows: Sequence[Row], texts: Sequence[int], depth: int, most: int) -> Iterator[Tree]:
-    """Lay sorted texts, after their first `depth` tokens, into trees of `most` tokens or fewer."""
+def _build_trees(
+    rows: Sequence[Row], texts: Sequence[int], depth: int, limit: int
+) -> Iterator[Tree]:
+    """Merge sorted texts, after their first `depth` tokens, into trees of at most `most` tokens."""
     tree, before = Tree(), Row()
     for text in texts:
         row = rows[text][depth:]
-        shared = _alike(before, row)
-        if tree.tokens and len(tree) + len(row) - shared > most:
+        shared = _common_prefix(before, row)
+        if tree.tokens and len(tree) + len(row) - shared > limit:
             yield tree
             tree, shared = Tree(), 0
         tree.add(row, shared, text)
@@ -112,8 +114,8 @@ def _trees(rows: Sequence[Row], texts: Sequence[int], depth: int, most: int) -> 
     yield tree
 
 
-def _alike(one: Row, other: Row) -> int:
-    """Count the tokens that two rows begin with alike."""
+def _common_prefix(one: Row, other: Row) -> int:
+    """Return the length of the common prefix of two rows."""
     count = 0
     for a, b in zip(one, other, strict=False):
         if a != b:
@@ -122,27 +124,31 @@ def _alike(one: Row, other: Row) -> int:
     return count
 
 
-def _groups(
+def _split_groups(
     rows: Sequence[Row], texts: Sequence[int], depth: int
 ) -> Iterator[tuple[Row, list[int]]]:
-    """Yield (shared beginning, the texts that have it); every text once, none left empty.
+    """Yield (common prefix, the texts that have it), each text once.
 
-    All `texts`, which are sorted, share their first `depth` tokens.
+    All `texts`, which are sorted, share their first `depth` tokens. No text is left empty.
     """
     rest: list[int] = []
     for _, group in groupby(texts, lambda text: rows[text][depth]):
-        alike = list(group)
-        shared = _alike(rows[alike[0]], rows[alike[-1]])  # never all of a text: its end differs
-        if len(alike) > 1 and _repeated(rows, alike, depth, shared) >= REPEATED:
-            yield from _groups(rows, alike, shared)
+        members = list(group)
+        shared = _common_prefix(
+            rows[members[0]], rows[members[-1]]
+        )  # shorter than each text: the end token differs
+        if len(members) > 1 and _estimate_repeats(rows, members, depth, shared) >= REPEATED:
+            yield from _split_groups(rows, members, shared)
         else:
-            rest += alike
+            rest += members
     if rest:
         yield rows[rest[0]][:depth], rest
 
 
-def _repeated(rows: Sequence[Row], texts: Sequence[int], depth: int, shared: int) -> float:
-    """Estimate in how many places of trees the tokens from `depth` to `shared` would stand."""
+def _estimate_repeats(rows: Sequence[Row], texts: Sequence[int], depth: int, shared: int) -> float:
+    """Estimate how many positions of trees the tokens from `depth` to `shared` would take."""
     others = sum(len(rows[text]) - shared for text in texts)
-    room = max(TREE - (shared - depth), others / len(texts))  # of a tree, beside them
-    return (shared - depth) * others / room
+    remaining = max(
+        TREE - (shared - depth), others / len(texts)
+    )  # tokens left in a tree beside them
+    return (shared - depth) * others / remaining

@@ -1,4 +1,4 @@
-"""The ResNet for a CPU: channels last, batch norms, ReLUs and skips fused into the convolutions."""
+"""Run the ResNet on a CPU: channels last, with batch norms, ReLUs and skips fused."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch.nn import functional as F
 
 from zeroshot.engine.backend import Values
 from zeroshot.engine.cpu.attention import attend
-from zeroshot.engine.cpu.convolution import folded
+from zeroshot.engine.cpu.convolution import fold_batch_norm
 from zeroshot.engine.cpu.linear import Linear
 from zeroshot.spec import ResNetConfig
 
 
 class FastResNet:
-    """Pixels [b, 3, s, s] become embeddings [b, d]; equal to the plain tower but for rounding."""
+    """Embed pixels [b, 3, s, s] as [b, d]; equal to the plain tower except for rounding."""
 
     def __init__(self, config: ResNetConfig, values: Values, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.stem = [
-            folded(
+            fold_batch_norm(
                 values.of(f"conv{n}"),
                 values.of(f"bn{n}"),
                 dtype,
@@ -54,20 +54,22 @@ class FastResNet:
 
 
 class FastBottleneck:
-    """One bottleneck: three or four convolutions, nothing between them."""
+    """One bottleneck: three or four fused convolutions."""
 
     def __init__(self, values: Values, dtype: torch.dtype, *, stride: int, widens: bool) -> None:
-        self.reduce = folded(values.of("conv1"), values.of("bn1"), dtype, relu=True)
-        self.middle = folded(values.of("conv2"), values.of("bn2"), dtype, padding=1, relu=True)
-        self.expand = folded(values.of("conv3"), values.of("bn3"), dtype)
+        self.reduce = fold_batch_norm(values.of("conv1"), values.of("bn1"), dtype, relu=True)
+        self.middle = fold_batch_norm(
+            values.of("conv2"), values.of("bn2"), dtype, padding=1, relu=True
+        )
+        self.expand = fold_batch_norm(values.of("conv3"), values.of("bn3"), dtype)
         self.stride = stride
         self.skip = None
         if widens:
-            self.skip = folded(values.of("downsample.0"), values.of("downsample.1"), dtype)
+            self.skip = fold_batch_norm(values.of("downsample.0"), values.of("downsample.1"), dtype)
         values.release()
 
     def pool(self, x: Tensor) -> Tensor:
-        """Reduce the sides of a feature map by the stride."""
+        """Reduce the size of a feature map by the stride."""
         return F.avg_pool2d(x, self.stride) if self.stride > 1 else x
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -77,7 +79,10 @@ class FastBottleneck:
 
 
 class FastAttentionPool:
-    """Attention whose only query is the mean of all places, its keys and values in one map."""
+    """Attention whose only query is the mean of all positions.
+
+    Keys and values share one weight matrix.
+    """
 
     def __init__(self, values: Values, heads: int, dtype: torch.dtype) -> None:
         self.heads = heads

@@ -1,8 +1,8 @@
-"""Which towers have a version for CPUs.
+"""List the towers that have a version for CPUs.
 
-The table maps the type of a tower's configuration to its CPU version, made of the configuration,
-the tower's values and the precision. A tower without a row runs as the plain module of
-`zeroshot.nn`.
+The table contains the CPU version for the type of a tower's configuration. It takes the
+configuration, the tower's values and the precision. A tower that is not in the table runs as the
+plain module of `zeroshot.nn`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""One worker thread a core, each running torch on that core alone.
+"""Run one worker thread per core, each with single-threaded torch.
 
-Two independent one-thread multiplications keep two cores busier than one that is split over both.
-Threads, never processes: a forked process hangs once torch has been used. The caller's own torch
-settings stay as they are.
+Two independent single-threaded multiplications use two cores better than one that is split over
+both. Threads, not processes: a forked process hangs once torch has been used. The caller's torch
+settings do not change.
 """
 
 from __future__ import annotations
@@ -24,75 +24,76 @@ _pool: ThreadPoolExecutor | None = None
 
 
 def count() -> int:
-    """Count the workers: as many as the caller lets torch use threads."""
-    return 1 if inside() else torch.get_num_threads()
+    """Return the number of workers, which is torch's number of threads."""
+    return 1 if is_worker() else torch.get_num_threads()
 
 
-def inside() -> bool:
-    """Say whether this thread is a worker, whose torch uses one core only."""
+def is_worker() -> bool:
+    """Return whether this thread is a worker, whose torch uses one core."""
     return getattr(_local, "worker", False)
 
 
 def run(work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
-    """Return work(task) for every task, in order; spread over the workers if that helps."""
-    workers = pool() if len(tasks) > 1 else None
+    """Return work(task) for every task, in order, using the workers if that is faster."""
+    workers = get_pool() if len(tasks) > 1 else None
     if workers is None:
         return [work(task) for task in tasks]
     try:
-        results = workers.map(work, tasks)  # which hands all tasks over at once
-    except RuntimeError:  # the interpreter shuts down, and executors take no more
+        results = workers.map(work, tasks)  # submits all tasks at once
+    except RuntimeError:  # the interpreter is shutting down, executors accept no tasks
         return [work(task) for task in tasks]
     return list(results)
 
 
-def pool() -> ThreadPoolExecutor | None:
-    """Return the workers, started on first use, or None where one thread is all there is."""
+def get_pool() -> ThreadPoolExecutor | None:
+    """Return the workers, started on first use, or None if only one thread is available."""
     global _pool
-    wanted = count()
-    if wanted < 2:
+    size = count()
+    if size < 2:
         return None
     with _lock:
         if _pool is None:
             try:
-                _pool = _started(wanted)
-            except RuntimeError:  # no more threads for this process: do the work without
+                _pool = _start(size)
+            except RuntimeError:  # no more threads for this process: work without them
                 return None
         return _pool
 
 
-def become() -> None:
-    """Make the calling thread a worker: torch on one core from now on."""
+def become_worker() -> None:
+    """Make the calling thread a worker: its torch uses one core from now on."""
     _local.worker = True
-    # At its first question about threads, or first work, torch sets a thread's number to that of
-    # the whole process, which would undo what is set before.
+    # On its first query or operation, torch sets a thread's number of threads to that of the
+    # process, which would override an earlier setting. So query first.
     torch.get_num_threads()
     torch.set_num_threads(1)
 
 
-def _started(wanted: int) -> ThreadPoolExecutor:
-    ready = threading.Barrier(wanted + 1)
+def _start(size: int) -> ThreadPoolExecutor:
+    """Start the threads of a pool and wait until all are workers."""
+    ready = threading.Barrier(size + 1)
 
     def start() -> None:
-        become()
+        become_worker()
         ready.wait()
 
-    pool = ThreadPoolExecutor(wanted, "zeroshot-worker", initializer=start)
+    pool = ThreadPoolExecutor(size, "zeroshot-worker", initializer=start)
     try:
-        for _ in range(wanted):
+        for _ in range(size):
             pool.submit(bool)
         ready.wait()
     except BaseException:
-        ready.abort()  # lest those that did start wait for ever
+        ready.abort()  # releases the threads that did start
         pool.shutdown(wait=False)
         raise
-    # `set_num_threads` in a worker also changes what threads started later begin with; saying
-    # the caller's own number again undoes that.
+    # `set_num_threads` in a worker also changes the initial value of threads started later;
+    # setting the caller's own number again restores it.
     torch.set_num_threads(torch.get_num_threads())
     return pool
 
 
 def _after_fork() -> None:
-    """Do without threads in a forked child: neither the pool's nor torch's own exist there."""
+    """Use no threads in a forked child: those of the pool and of torch do not exist there."""
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
     torch.set_num_threads(1)
