@@ -88,11 +88,11 @@ def test_part_that_is_no_object_is_named() -> None:
 
 
 def test_required_value_may_be_absent_and_not_different() -> None:
-    fields(a=None).must_be(a=3, b=True)
-    fields(a=3).must_be(a=3)
+    fields(a=None).require(a=3, b=True)
+    fields(a=3).require(a=3)
 
     with pytest.raises(IncompatibleWeights, match=r"part\.a is 4, expected 3"):
-        fields(a=4).must_be(a=3)
+        fields(a=4).require(a=3)
 
 
 def test_long_values_are_shortened_in_errors() -> None:

@@ -12,7 +12,7 @@ from tests.checkpoint import forms
 from tests.checkpoint.forms import Tensors
 from tests.checkpoint.support import changed
 from zeroshot.checkpoint import reader
-from zeroshot.checkpoint.config_fields import Fields, checked
+from zeroshot.checkpoint.config_fields import Fields, check_spec
 from zeroshot.checkpoint.layouts import transformers
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import NetworkConfig, PreprocessConfig, Published, Spec, TextConfig, ViTConfig
@@ -32,8 +32,8 @@ HUGGINGFACE = forms.huggingface_config(forms.VIT)
         ("vision_config.hidden_size", 10**9, "vision width is 1000000000"),
         ("vision_config.layer_norm_eps", -1, "vision eps"),
         ("text_config.num_hidden_layers", 2**30, "text layers"),
-        ("text_config.vocab_size", 30522, "30522 ids is not CLIP's"),
-        ("text_config", "large", "not a JSON object"),
+        ("text_config.vocab_size", 30522, "CLIP's vocabulary of 49408 ids, got 30522"),
+        ("text_config", "large", "to be a JSON object"),
         ("projection_dim", 0, "projection_dim is 0"),
     ],
 )
@@ -41,7 +41,7 @@ def test_unsupported_value_is_rejected_by_field_name(path: str, value: Any, what
     facts = changed(HUGGINGFACE, path, value)
 
     with pytest.raises(IncompatibleWeights, match=what):
-        checked(Spec(transformers.network_of(facts), PreprocessConfig(32)), "x.json")
+        check_spec(Spec(transformers.network_of(facts), PreprocessConfig(32)), "x.json")
 
 
 def test_text_config_dict_overrides_text_config() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from tests.engine.support import Borrowed
 from zeroshot.engine.cpu import linear
 from zeroshot.engine.cpu.attention import attend
-from zeroshot.engine.cpu.blocks import FUSED, QUICK_GELU, Norm, fast_blocks
+from zeroshot.engine.cpu.blocks import FUSED, QUICK_GELU, Norm, build_blocks
 from zeroshot.nn.layers import ACTIVATIONS, Transformer
 from zeroshot.spec import Activation, TextConfig
 
@@ -51,7 +51,7 @@ def test_blocks_match_the_plain_ones(
     x = torch.randn(*shape, WIDTH, generator=torch.Generator().manual_seed(5))
     expected = plain(x)
 
-    inner, last = fast_blocks(config(activation), values_of(plain), torch.float32)
+    inner, last = build_blocks(config(activation), values_of(plain), torch.float32)
 
     assert len(inner) == LAYERS - 1
     for block in inner:
@@ -97,7 +97,7 @@ def test_one_layer_has_no_inner_block() -> None:
     for parameter in plain.parameters():
         parameter.zero_()
 
-    inner, last = fast_blocks(
+    inner, last = build_blocks(
         TextConfig(16, 600, WIDTH, 1, HEADS, 4 * WIDTH, "gelu"), values_of(plain), torch.float32
     )
 
