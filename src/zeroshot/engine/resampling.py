@@ -25,8 +25,8 @@ from zeroshot.images.preprocess import LONGEST, Preprocess
 def prepare(image: ImageLike, preprocess: Preprocess, dtype: torch.dtype) -> NDArray[np.float32]:
     """Convert an image to pixels: float32 [3, size, size].
 
-    `dtype` is the precision of the network. For float32 the pixels equal the reference; lower precisions
-    round more than resampling does.
+    `dtype` is the precision of the network. For float32 the pixels equal the reference; lower
+    precisions round more than resampling does.
     """
     if preprocess.parity or dtype == torch.float32:
         return preprocess(image)
