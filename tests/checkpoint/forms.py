@@ -1,7 +1,7 @@
-"""One tiny CLIP in every layout of the world, made by plain renaming.
+"""One tiny CLIP in every supported layout, made by renaming its tensors.
 
-Its values are whole multiples of 1/64, so half precision holds them exactly and all forms are one
-checkpoint.
+Its values are multiples of 1/64, which half precision represents exactly. So all forms hold the
+same checkpoint.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def huggingface_config(spec: Spec) -> dict[str, Any]:
             "num_attention_heads": config.heads,
             "intermediate_size": config.mlp_width,
             "hidden_act": config.activation,
-            "eos_token_id": 2,  # wrong in every old file, and of no consequence
+            "eos_token_id": 2,  # wrong in every old file, and not used
         }
 
     return {
@@ -173,7 +173,7 @@ def huggingface_preprocess(spec: Spec) -> dict[str, Any]:
 
 
 class Tree(nn.Module):
-    """Modules within modules that hold tensors by their dotted names, and compute nothing."""
+    """Nested modules that hold tensors by their dotted names and compute nothing."""
 
     def add(self, name: str, tensor: Tensor) -> None:
         head, _, rest = name.partition(".")

@@ -1,4 +1,4 @@
-"""No file runs code, escapes our errors, takes more memory than its size and 64 MB, or hangs."""
+"""Hostile files run no code, raise only zeroshot errors, and stay within time and memory limits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ import pytest
 import torch
 
 from tests.checkpoint import hostile
-from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.formats import files
-from zeroshot.errors import ModelNotFound
 
 CASES = {case.name: case for case in hostile.cases()}
 ROOM = 64 * 2**20  # bytes beyond the file's size
@@ -52,7 +50,7 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     return {Path(report["path"]).stem: report for report in reports}
 
 
-def test_there_are_enough_cases_and_each_was_tried(trials: dict[str, Any]) -> None:
+def test_every_case_was_read(trials: dict[str, Any]) -> None:
     assert len(CASES) >= 60
     assert trials.keys() == CASES.keys()
 
@@ -61,7 +59,7 @@ def test_no_file_runs_code(trials: dict[str, Any]) -> None:
     assert {name: t["seen"] for name, t in trials.items() if t["seen"]} == {}
 
 
-def test_no_exception_is_outside_our_tree(trials: dict[str, Any]) -> None:
+def test_every_exception_is_a_zeroshot_error(trials: dict[str, Any]) -> None:
     escaped = {
         name: (t["reader"], t["whole"])
         for name, t in trials.items()
@@ -70,7 +68,7 @@ def test_no_exception_is_outside_our_tree(trials: dict[str, Any]) -> None:
     assert escaped == {}
 
 
-def test_each_file_is_refused_unless_what_is_wrong_with_it_goes_unread(
+def test_every_file_is_rejected_unless_its_bad_part_is_never_read(
     trials: dict[str, Any],
 ) -> None:
     wrong = {
@@ -81,7 +79,7 @@ def test_each_file_is_refused_unless_what_is_wrong_with_it_goes_unread(
     assert wrong == {}
 
 
-def test_no_file_takes_more_memory_than_its_size_and_64_mb(trials: dict[str, Any]) -> None:
+def test_memory_is_at_most_the_file_size_plus_64_mib(trials: dict[str, Any]) -> None:
     greedy = {
         name: f"{t['memory'] / 2**20:.0f} MB for a file of {t['size'] / 2**20:.1f}"
         for name, t in trials.items()
@@ -94,10 +92,7 @@ def test_no_file_takes_five_seconds(trials: dict[str, Any]) -> None:
     assert {name: t["seconds"] for name, t in trials.items() if t.get("seconds", 99) > 5} == {}
 
 
-# ---- the traps are live
-
-
-def test_the_pickles_would_run_in_pythons_own_reader(tmp_path: Path) -> None:
+def test_hostile_pickle_runs_code_in_python_pickle(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     program = hostile.PROTO + hostile.routes(canary)["REDUCE"] + hostile.STOP
 
@@ -107,7 +102,7 @@ def test_the_pickles_would_run_in_pythons_own_reader(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings(r"ignore:`torch\.jit\.")
-def test_the_torchscript_archive_would_run_in_torchs_own_reader(tmp_path: Path) -> None:
+def test_hostile_torchscript_runs_code_in_torch_jit_load(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     hostile.setstate_archive(tmp_path / "evil.pt", canary)
     assert not canary.exists()
@@ -118,7 +113,7 @@ def test_the_torchscript_archive_would_run_in_torchs_own_reader(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", hostile.GOOD_FILES)
-def test_the_good_files_are_read(kind: str, tmp_path: Path) -> None:
+def test_valid_files_are_read(kind: str, tmp_path: Path) -> None:
     suffix, make = hostile.GOOD_FILES[kind]
     path = tmp_path / f"good{suffix}"
     path.write_bytes(make())
@@ -126,22 +121,3 @@ def test_the_good_files_are_read(kind: str, tmp_path: Path) -> None:
     found = files.read_content(path).tensors
 
     assert {name: tuple(t.shape) for name, t in found.items()} == {"w": (4,), "x": (2, 3)}
-
-
-# ---- what is no file at all
-
-
-def test_a_fifo_a_folder_and_a_loop_of_links_are_not_opened(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo.pt")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "loop.pt").symlink_to(tmp_path / "loop.pt")
-    for name in ("fifo.pt", "empty", "loop.pt", "absent.pt", "a\0b.pt"):
-        with pytest.raises(ModelNotFound):
-            reader.read(tmp_path / name)
-
-
-def test_a_link_to_a_good_file_is_followed(tmp_path: Path) -> None:
-    (tmp_path / "blob").write_bytes(hostile.good_safetensors())
-    (tmp_path / "model.safetensors").symlink_to(tmp_path / "blob")
-
-    assert set(files.read_content(files.find_weights(tmp_path)).tensors) == {"w", "x"}

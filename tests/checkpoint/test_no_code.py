@@ -1,4 +1,4 @@
-"""Nothing in the package can execute what a file says: no call that could stands in its source."""
+"""The source of the package holds no call that could execute the content of a file."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ CALLS = {  # module or package, attribute
     ("runpy", "run_path"),
     ("importlib", "import_module"),
 }
-# Where a name of our own, never a file's, decides what is imported: the package's lazy names.
+# The lazy names of the package: they decide what is imported, a file never does.
 LAZY = {"__init__.py": ("importlib", "import_module")}
 
 
-def offences(source: str) -> Iterator[str]:
+def violations(source: str) -> Iterator[str]:
     """Yield what in this source could execute something, with its line."""
     tree = ast.parse(source)
     names, constants = _imported(tree), _constants(tree)
@@ -69,11 +69,11 @@ def _bad_call(node: ast.Call, path: str, where: str, constants: set[str]) -> Ite
         owner = node.func.value
         written = isinstance(owner, ast.Constant) and isinstance(owner.value, str)
         if not written and path.rpartition(".")[0] not in constants:
-            yield f"{where}: .{attribute} on a text that is not written here"
+            yield f"{where}: .{attribute} on a string that is not a literal"
 
 
 def _constants(tree: ast.Module) -> set[str]:
-    """Return the names of a module's own texts: set once, at its top, to a literal."""
+    """Return the names of a module's string constants: literals assigned at top level."""
     return {
         target.id
         for node in tree.body
@@ -108,13 +108,13 @@ def _path(node: ast.expr, names: dict[str, str]) -> str:
     return ""
 
 
-def test_there_are_sources() -> None:
+def test_source_files_are_found() -> None:
     assert len(SOURCES) > 40
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.parent.name + "/" + path.name)
-def test_no_source_can_execute_a_file(path: Path) -> None:
-    found = list(offences(path.read_text("utf-8")))
+def test_source_cannot_execute_file_content(path: Path) -> None:
+    found = list(violations(path.read_text("utf-8")))
     allowed = ".".join(LAZY.get(path.name, ()))
 
     assert [what for what in found if not allowed or not what.endswith(allowed)] == []
@@ -151,8 +151,8 @@ def test_no_source_can_execute_a_file(path: Path) -> None:
         "import runpy\nrunpy.run_path(x)",
     ],
 )
-def test_the_guard_sees_what_could(line: str) -> None:
-    assert list(offences(line))
+def test_check_detects_code_execution(line: str) -> None:
+    assert list(violations(line))
 
 
 @pytest.mark.parametrize(
@@ -168,5 +168,5 @@ def test_the_guard_sees_what_could(line: str) -> None:
         "zeroshot.load(x)",
     ],
 )
-def test_the_guard_lets_pass_what_could_not(line: str) -> None:
-    assert list(offences(line)) == []
+def test_check_accepts_harmless_code(line: str) -> None:
+    assert list(violations(line)) == []

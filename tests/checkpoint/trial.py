@@ -1,10 +1,9 @@
-"""Read hostile files, each in a process of its own that reports what it did to be caught at it.
+"""Read hostile files, each in its own process, under an audit hook.
 
     python -m tests.checkpoint.trial FOLDER < list of paths, one a line
 
-Prints a JSON object a line: verdict of the reader and of the whole of `read`, seconds of work,
-peak memory above what the process had before, and what an audit hook saw that a reader has no
-business with.
+Prints one JSON object a line: the verdict of the file reader and of all of `read`, seconds of CPU
+time, peak memory above that of the process before, and the forbidden events that the hook saw.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from zeroshot.checkpoint.formats import files
 from zeroshot.errors import ZeroshotError
 from zeroshot.spec import PreprocessConfig, Published
 
-PATIENCE = 60.0  # seconds after which a child is given up, however busy the machine
+TIMEOUT = 60.0  # seconds after which a child is killed, however busy the machine
 HINTS = Published("quick_gelu", PreprocessConfig(224))
 FORBIDDEN = (
     "os.", "subprocess.", "pty.", "socket.", "ctypes.", "marshal.", "pickle.", "shutil.", "import",
     "exec", "compile", "code.", "webbrowser.", "urllib.", "winreg.",
 )  # fmt: skip
-ALLOWED = ("os.listdir", "os.scandir", "os.stat")  # a folder is looked into
+ALLOWED = ("os.listdir", "os.scandir", "os.stat")  # folders are listed
 
 
 def main() -> None:
@@ -44,7 +43,7 @@ def main() -> None:
 
 
 def warm_up(folder: Path) -> None:
-    """Import whatever reading imports, so that any import after this is the file's doing."""
+    """Import whatever reading imports, so that any later import is caused by a file."""
     for path in sorted(folder.iterdir()):
         verdict(lambda path=path: files.read_content(path))
         verdict(lambda path=path: reader.read(path, HINTS).weights.check())
@@ -57,7 +56,7 @@ def verdict(action: Any) -> str:
         action()
     except ZeroshotError as error:
         return type(error).__name__
-    except BaseException as error:  # the very thing to be reported
+    except BaseException as error:  # this is what the report is for
         return f"ESCAPED {type(error).__name__}: {error}"[:300]
     return "read"
 
@@ -73,7 +72,7 @@ def attempt(path: Path) -> dict[str, Any]:
         os._exit(0)
     os.close(theirs)
     start, raw = time.monotonic(), b""
-    while select.select([ours], [], [], max(0, start + PATIENCE - time.monotonic()))[0]:
+    while select.select([ours], [], [], max(0, start + TIMEOUT - time.monotonic()))[0]:
         piece = os.read(ours, 65536)
         if not piece:
             break

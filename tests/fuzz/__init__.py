@@ -1,1 +1,1 @@
-"""Random damage to small good files: whatever comes of it is read, or refused with our error."""
+"""Randomly corrupted files are read, or rejected with a zeroshot error."""

@@ -1,4 +1,4 @@
-"""Small good files, ways to damage them, and the verdict of the readers on the result."""
+"""Small valid files, ways to corrupt them, and the result of reading them."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ INTERESTING = (0, 1, 127, 128, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**
 
 @dataclass(frozen=True)
 class Seed:
-    """A good file, and how much of `read` is tried on what becomes of it."""
+    """A valid file, and which reader is tried on its corrupted copies."""
 
     name: str
     suffix: str
     content: bytes
     judge: Callable[[Path], object] = files.read_content
-    wrap: Callable[[bytes], bytes] = bytes  # what is put around the damaged part, undamaged
+    wrap: Callable[[bytes], bytes] = bytes  # puts the intact rest around the corrupted part
 
 
 @cache
 def seeds() -> tuple[Seed, ...]:
-    """Return a good file of each kind, of one to five kB."""
+    """Return a valid file of each kind, of one to five kB."""
     tensors = {
         "visual.conv1.weight": torch.arange(12.0).reshape(2, 3, 2, 1),
         "token_embedding.weight": torch.ones(2, 4).half(),
@@ -116,14 +116,14 @@ def _with_header(file: bytes, content: bytes) -> bytes:
 
 
 def _spec() -> Spec:
-    """Describe a CLIP as small as one can be."""
+    """Describe the smallest possible CLIP."""
     vision = ViTConfig(2, 1, 2, 1, 1, 2, "gelu")
     network = NetworkConfig(2, vision, TextConfig(4, 514, 2, 1, 1, 2, "gelu"))
     return Spec(network, PreprocessConfig(2), 0)
 
 
 def _checkpoint(spec: bytes) -> bytes:
-    """Make that CLIP, described in its metadata by other words."""
+    """Make that CLIP with another description in its metadata."""
     return save(_values(), {METADATA_KEY: spec.decode("utf-8", "replace")})
 
 
@@ -137,9 +137,9 @@ def _values() -> dict[str, Tensor]:
 
 
 def damaged(content: bytes, dice: random.Random) -> bytes:
-    """Return the file with one to four things done to it."""
+    """Return the file with one to four changes."""
     raw = bytearray(content)
-    # Headers and pickles are where the meaning is; the rest is numbers.
+    # Half of the changes hit headers and pickles; the rest of a file is tensor values.
     meaning = len(raw) if dice.random() < 0.5 else min(len(raw), 600)
     for _ in range(dice.choice((1, 1, 1, 1, 2, 4))):
         place = dice.randrange(max(1, min(meaning, len(raw))))
@@ -195,7 +195,7 @@ def trials(count: int, seed: int = SEED) -> Iterator[tuple[str, bytes, str | Bas
                 yield chosen.name, content, verdict(chosen, path)
             except GeneratorExit:
                 raise
-            except BaseException as error:  # the very thing to be reported
+            except BaseException as error:  # this is what the report is for
                 yield chosen.name, content, error
 
 

@@ -1,9 +1,9 @@
-"""Damage small good files at random for as long as wanted, and report what the readers made of it.
+"""Corrupt small valid files at random, and report how the readers handle them.
 
     python -m tests.fuzz.run --count 200000 --seed 7
 
-Prints how many files of each kind were read and refused. A file at which an exception escapes
-our tree, or which takes five seconds, is kept in --keep, and the exit code is 1.
+Prints how many files of each kind were read and rejected. A file that raises an exception from
+outside zeroshot, or takes five seconds, is stored in --keep, and the exit code is 1.
 """
 
 from __future__ import annotations

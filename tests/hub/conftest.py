@@ -1,4 +1,4 @@
-"""A misbehaving hub on loopback, and a client in a hurry that talks to it alone."""
+"""A faulty hub on loopback, and a client with short timeouts that talks only to it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import pytest
 from huggingface_hub import constants, file_download
 
 from tests.hub.mini_hub import CONFIG, NAME, REPOSITORY, WEIGHTS, MiniHub
-from zeroshot.hub import archives as publisher
-from zeroshot.hub import client
+from zeroshot.hub import archives, client
 
 
 @pytest.fixture(scope="session")
 def running_hub() -> Iterator[MiniHub]:
-    """One server for all tests, as a client's session is slow to begin."""
+    """One server for all tests, since a client session starts slowly."""
     with MiniHub() as hub:
         yield hub
     close = getattr(huggingface_hub, "close_session", None)
@@ -27,7 +26,7 @@ def running_hub() -> Iterator[MiniHub]:
 
 @pytest.fixture
 def mini(running_hub: MiniHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MiniHub:
-    """An empty hub that the client takes for its own, with a cache and no login."""
+    """An empty hub, configured as the endpoint of the client, with a cache and no login."""
     hub = running_hub
     hub.reset()
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
@@ -38,17 +37,17 @@ def mini(running_hub: MiniHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    hurry(monkeypatch)
+    shorten_waits(monkeypatch)
     return hub
 
 
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody wait for long."""
+def shorten_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten every wait and timeout."""
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.005)))
     monkeypatch.setattr(client, "PAUSE", 0.001)
-    monkeypatch.setattr(publisher, "TIMEOUT", 0.4)
-    monkeypatch.setattr(publisher, "CHUNK", 1 << 14)
+    monkeypatch.setattr(archives, "TIMEOUT", 0.4)
+    monkeypatch.setattr(archives, "CHUNK", 1 << 14)
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1.0)
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 14)
@@ -57,7 +56,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny_hub(mini: MiniHub) -> MiniHub:
-    """A hub with one repository in open_clip's layout, its weights without meaning."""
+    """A hub with one repository in open_clip's layout, with random weights."""
     mini.add(REPOSITORY, {"open_clip_config.json": CONFIG}, lfs={NAME: WEIGHTS})
     return mini
 

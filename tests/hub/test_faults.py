@@ -1,7 +1,7 @@
-"""Everything that goes wrong between a hub and here ends in right bytes or an error that says so.
+"""Every fault between a hub and the client ends in the correct bytes or in the right error.
 
-Each fault is met three times: with an empty cache, with a full one, and with a full one after the
-branch has moved on. Once it is over, the same call brings the newest bytes: nothing stays poisoned.
+Each fault is tried three times: with an empty cache, with a full one, and with a full one after the
+branch has moved. After the fault, the same call returns the newest bytes: no bad file stays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zeroshot.hub import HubUnreachable
 
 SETTING = "open_clip_config.json"
 NEW_CONFIG = CONFIG.replace(b"16", b"17")
-DEADLINE = 12.0  # seconds, of a client whose waits are cut to milliseconds
+DEADLINE = 12.0  # seconds, with waits shortened to milliseconds
 LOGIN_PAGE = b"<html>please log in</html>"
 
 CLIENT_IS_THE_LATEST = huggingface_hub.__version__.startswith("2.")
@@ -41,39 +41,39 @@ def headers(**values: str) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in values.items()}
 
 
-# What comes of it with an empty cache, a full one, and a full one that is out of date: "new" and
-# "old" are right bytes of the newest and of the cached commit.
+# The outcome with an empty cache, a full one, and an outdated one: "new" and "old" are the correct
+# bytes of the newest and of the cached commit.
 DOWN, NOT_FOUND, DENIED = HubUnreachable, errors.ModelNotFound, errors.ModelAccessDenied
 BROKEN, FORGED, FULL = errors.DownloadError, errors.ChecksumError, errors.CacheError
 FAULTS: dict[str, tuple[Break, Outcome, Outcome, Outcome]] = {
-    # ---- the question
+    # ---- requests for metadata
     "HEAD 500 once": (on("HEAD", "", status=500, times=1), "new", "new", "old"),
     "HEAD 502 three times": (on("HEAD", "", status=502, times=3), "new", "new", "old"),
-    "HEAD 503 for ever": (on("HEAD", "", status=503), DOWN, "new", "old"),
+    "HEAD 503 always": (on("HEAD", "", status=503), DOWN, "new", "old"),
     "HEAD 504 from the weights on": (on("HEAD", NAME, status=504), DOWN, "new", DOWN),
     "HEAD 429 once": (
         on("HEAD", "", status=429, headers=headers(Retry_After="1"), times=1), "new", "new", "old",
     ),
-    "HEAD 429 for ever": (on("HEAD", "", status=429), BROKEN, "new", "old"),
+    "HEAD 429 always": (on("HEAD", "", status=429), BROKEN, "new", "old"),
     "HEAD 400": (on("HEAD", "", status=400), BROKEN, "new", "old"),
     "HEAD 403": (on("HEAD", "", status=403), DENIED, "new", "old"),
     "HEAD 407, a proxy's": (on("HEAD", "", status=407), DOWN, "new", "old"),
     "HEAD 418": (on("HEAD", "", status=418), BROKEN, "new", "old"),
-    "HEAD silent for ever": (on("HEAD", "", stall=3), DOWN, "new", "old"),
+    "HEAD silent always": (on("HEAD", "", stall=3), DOWN, "new", "old"),
     "HEAD silent once": (on("HEAD", "", stall=2, times=1), "new", "new", "old"),
     "HEAD ends without an answer": (on("HEAD", "", close=True), DOWN, "new", "old"),
     "HEAD reset once": (on("HEAD", "", close=True, how="rst", times=1), "new", "new", "old"),
-    "HEAD reset for ever": (on("HEAD", "", close=True, how="rst"), DOWN, "new", "old"),
+    "HEAD reset always": (on("HEAD", "", close=True, how="rst"), DOWN, "new", "old"),
     "login page for all": (
         on("*", "", status=200, body=LOGIN_PAGE, headers=headers(Content_Type="text/html")),
         DOWN, "new", "old",
     ),
     "no commit named": (on("HEAD", "", drop=("X-Repo-Commit",)), DOWN, "new", "old"),
-    "a commit that is none": (
+    "a malformed commit": (
         on("HEAD", "", headers=headers(X_Repo_Commit="../../etc")), DOWN, "new", "old",
     ),
     "no ETag": (on("HEAD", NAME, drop=("X-Linked-Etag", "ETag")), DOWN, "new", DOWN),
-    "an ETag that is no hash": (
+    "an ETag that is not a hash": (
         on("HEAD", NAME, headers=headers(X_Linked_Etag='"abc"')), "new", "new", "new",
     ),
     "an ETag that is a path": (
@@ -96,7 +96,7 @@ FAULTS: dict[str, tuple[Break, Outcome, Outcome, Outcome]] = {
     "redirected to no address": (
         on("HEAD", NAME, headers=headers(Location="http://[::bad/x")), BROKEN, "new", BROKEN,
     ),
-    "redirected to a port that is shut": (
+    "redirected to a closed port": (
         on("HEAD", NAME, headers=headers(Location="http://localhost:9/x")), DOWN, "new", DOWN,
     ),
     "gated": (lambda mini: mini.gated.add(REPOSITORY), DENIED, "new", "old"),
@@ -109,20 +109,20 @@ FAULTS: dict[str, tuple[Break, Outcome, Outcome, Outcome]] = {
         on("HEAD", "", status=404, headers=headers(X_Error_Code="RevisionNotFound")),
         NOT_FOUND, "new", "old",
     ),
-    # ---- the answer
+    # ---- downloads
     "GET 500 once": (on("GET", status=500, times=1), "new", "new", "new"),
     "GET 503 three times": (on("GET", status=503, times=3), "new", "new", "new"),
-    "GET 503 for ever": (on("GET", status=503), DOWN, "new", DOWN),
-    "GET 404 where the file should lie": (on("GET", status=404), BROKEN, "new", BROKEN),
+    "GET 503 always": (on("GET", status=503), DOWN, "new", DOWN),
+    "GET 404 for an existing file": (on("GET", status=404), BROKEN, "new", BROKEN),
     "GET 403 once, as of an expired address": (
         on("GET", status=403, times=1), "new", "new", "new",
     ),
-    "GET 403 for ever": (on("GET", status=403), BROKEN, "new", BROKEN),
+    "GET 403 always": (on("GET", status=403), BROKEN, "new", BROKEN),
     "GET 429 once": (
         on("GET", status=429, headers=headers(Retry_After="1"), times=1), "new", "new", "new",
     ),
     "GET 416 once": (on("GET", status=416, times=1), "new", "new", "new"),
-    "GET 416 for ever": (on("GET", status=416), BROKEN, "new", BROKEN),
+    "GET 416 always": (on("GET", status=416), BROKEN, "new", BROKEN),
     "ended at byte 0 once": (on("GET", cut=0, times=1), "new", "new", "new"),
     "ended midway once": (on("GET", cut=150_000, times=1), "new", "new", "new"),
     "ended midway each time": (on("GET", cut=100_000), "new", "new", "new"),
@@ -136,12 +136,12 @@ FAULTS: dict[str, tuple[Break, Outcome, Outcome, Outcome]] = {
     "reset at byte 0 once": (on("GET", cut=0, how="rst", times=1), "new", "new", "new"),
     "reset midway once": (on("GET", cut=150_000, how="rst", times=1), "new", "new", "new"),
     "reset midway three times": (on("GET", cut=150_000, how="rst", times=3), "new", "new", "new"),
-    "reset midway for ever": (on("GET", cut=150_000, how="rst"), DOWN, "new", DOWN),
+    "reset midway always": (on("GET", cut=150_000, how="rst"), DOWN, "new", DOWN),
     "silent midway once": (on("GET", cut=150_000, stall=1, times=1), "new", "new", "new"),
     "silent from the start": (on("GET", stall=3), DOWN, "new", DOWN),
     "slow": (on("GET", slow=0.05), "new", "new", "new"),
     "a byte flipped once": (on("GET", flip=150_000, times=1), "new", "new", "new"),
-    "a byte flipped for ever": (on("GET", flip=150_000), FORGED, "new", FORGED),
+    "a byte flipped always": (on("GET", flip=150_000), FORGED, "new", FORGED),
     "last byte flipped, then gone": (
         both(on("GET", flip=299_999, times=1), on("GET", status=404)), BROKEN, "new", BROKEN,
     ),
@@ -155,7 +155,7 @@ FAULTS: dict[str, tuple[Break, Outcome, Outcome, Outcome]] = {
         on("GET", headers=headers(Content_Encoding="gzip")), DOWN, "new", DOWN,
     ),
     "configuration flipped once": (on("GET", SETTING, flip=20, times=1), "new", "new", "new"),
-    "configuration flipped for ever": (on("GET", SETTING, flip=20), FORGED, "new", FORGED),
+    "configuration flipped always": (on("GET", SETTING, flip=20), FORGED, "new", FORGED),
     "login page for the configuration": (
         on("GET", SETTING, body=LOGIN_PAGE), BROKEN, "new", BROKEN,
     ),
@@ -165,11 +165,11 @@ TRIALS = [
     for name in FAULTS
     for cache in ("cold", "warm", "stale")
 ]
-seen: dict[str, int] = {"right bytes": 0, "typed error": 0, "wrong bytes": 0}
+seen: dict[str, int] = {"correct bytes": 0, "typed error": 0, "wrong bytes": 0}
 
 
 @pytest.mark.parametrize(("name", "state"), TRIALS)
-def test_a_fault_ends_in_right_bytes_or_in_its_error(
+def test_fault_ends_in_correct_bytes_or_in_its_error(
     mini: MiniHub, cache: Path, name: str, state: str
 ) -> None:
     break_it, *outcomes = FAULTS[name]
@@ -191,7 +191,7 @@ def test_a_fault_ends_in_right_bytes_or_in_its_error(
     mini.gated.clear()
     mini.private.clear()
     assert took < DEADLINE
-    if CLIENT_IS_THE_LATEST:  # an older one may fare otherwise, but as honestly
+    if CLIENT_IS_THE_LATEST:  # older clients may have another outcome, which is also correct
         assert outcome == expected
     assert attempt(right) == "new"
     assert list(cache.glob("*/blobs/*.incomplete")) == []
@@ -207,14 +207,14 @@ def attempt(right: dict[str, tuple[bytes, bytes]]) -> Outcome:
     content = found.files[SETTING].read_bytes(), found.weights.read_bytes()
     for age, expected in right.items():
         if content == expected:
-            seen["right bytes"] += 1
+            seen["correct bytes"] += 1
             return age
     seen["wrong bytes"] += 1
     return "wrong"
 
 
 def check_words(message: str) -> None:
-    """What came, what was wanted, what to do: at least a place and an advice."""
+    """An error names at least a place and what to do."""
     assert REPOSITORY in message or "cache" in message
     assert any(
         word in message
@@ -234,7 +234,7 @@ def check_words(message: str) -> None:
     assert len(message) < 600, message
 
 
-def test_the_faults_were_many_and_no_wrong_byte_was_loaded() -> None:
+def test_no_fault_loaded_a_wrong_byte_and_the_documentation_counts_them() -> None:
     """Runs last in this file, on what the trials before it counted."""
     print(f"\n{len(FAULTS)} faults, {len(TRIALS)} trials: {seen}")
     document = (Path(__file__).parents[2] / "docs" / "download.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""From a name to embeddings through a hub: what the peers' own packages answer, or no model."""
+"""From a name to embeddings through a hub: those of the reference packages, or an error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SMALL = (".json",)
 
 
 class Golden:
-    """A tiny checkpoint's files, and what its own package answers."""
+    """The files of a tiny checkpoint, and the embeddings that its own package gives."""
 
     def __init__(self, name: str, folder: Path) -> None:
         content = lzma.decompress((FIXTURES / f"{name}.tar.xz").read_bytes())
@@ -54,7 +54,7 @@ class Golden:
         )
 
     def error_of(self, model: zeroshot.Model) -> float:
-        """How far the model's embeddings are from the peers', in lengths."""
+        """Return the largest distance to the embeddings of the reference package."""
         photographs = pictures.some_photographs()
         chosen = [photographs[i] for i in pictures.COMPARED]
         pairs = (
@@ -72,7 +72,7 @@ def load(name: str, **options: Any) -> zeroshot.Model:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_repository_of_each_layout_gives_the_peers_embeddings(
+def test_repository_of_each_layout_gives_the_reference_embeddings(
     mini: MiniHub, tmp_path: Path, layout: str
 ) -> None:
     golden = Golden(layout, tmp_path / layout)
@@ -94,14 +94,14 @@ def golden(tmp_path: Path) -> Golden:
 
 
 def expect_sizes(monkeypatch: pytest.MonkeyPatch, **sizes: Any) -> None:
-    """Let the catalog expect a tiny checkpoint under every name."""
+    """Make the catalog expect a tiny checkpoint under every name."""
     published = Entry.published.fget
     monkeypatch.setattr(
         Entry, "published", property(lambda entry: published(replace(entry, **sizes)))
     )
 
 
-def test_a_catalogued_name_gives_the_embeddings_of_its_repository(
+def test_cataloged_name_gives_the_embeddings_of_its_repository(
     mini: MiniHub, golden: Golden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     golden.put_on(mini, catalog.find("ViT-B/32").repository)
@@ -113,7 +113,7 @@ def test_a_catalogued_name_gives_the_embeddings_of_its_repository(
         assert golden.error_of(model) < TOLERANCE
 
 
-def test_an_archive_of_openai_serves_when_no_hub_answers(
+def test_openai_archive_is_loaded_if_no_hub_answers(
     mini: MiniHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     golden = Golden("openai-vit", tmp_path / "archive")
@@ -131,7 +131,7 @@ def test_an_archive_of_openai_serves_when_no_hub_answers(
     assert golden.error_of(load("ViT-B/32")) < TOLERANCE
 
 
-def test_another_checkpoint_under_a_catalogued_name_is_refused(
+def test_another_checkpoint_under_a_cataloged_name_is_rejected(
     mini: MiniHub, golden: Golden
 ) -> None:
     golden.put_on(mini, catalog.find("ViT-B/32").repository)
@@ -140,7 +140,7 @@ def test_another_checkpoint_under_a_catalogued_name_is_refused(
         load("ViT-B/32")
 
 
-def test_a_lock_is_honoured(mini: MiniHub, golden: Golden, tmp_path: Path) -> None:
+def test_lock_is_respected(mini: MiniHub, golden: Golden, tmp_path: Path) -> None:
     golden.put_on(mini, "owner/tiny")
     lock = tmp_path / "zeroshot.lock"
     hub.write_lock(lock, [hub.pin("owner/tiny")])
@@ -154,9 +154,9 @@ def test_a_lock_is_honoured(mini: MiniHub, golden: Golden, tmp_path: Path) -> No
         load("mini", lock=lock)
 
 
-def test_flipped_bits_never_become_a_model(mini: MiniHub, golden: Golden) -> None:
-    """Each of 16 places of the weights and the configuration, with a hub that lies for ever."""
-    right = 0
+def test_file_with_a_flipped_bit_is_never_loaded(mini: MiniHub, golden: Golden) -> None:
+    """Each of 16 places of the weights and the configuration, with a hub that always flips it."""
+    rejected = 0
     for name in ("open_clip_config.json", NAME):
         size = len(golden.files[name])
         for place in range(8):
@@ -166,12 +166,12 @@ def test_flipped_bits_never_become_a_model(mini: MiniHub, golden: Golden) -> Non
             mini.fault("GET", name, flip=size * place // 8)
             with pytest.raises(errors.ChecksumError):
                 load(repository)
-            right += 1
-    print(f"\n{right} of 16 flipped files refused")
-    assert right == 16
+            rejected += 1
+    print(f"\n{rejected} of 16 flipped files rejected")
+    assert rejected == 16
 
 
-def test_a_name_that_nobody_knows_is_answered_from_both_sides(mini: MiniHub) -> None:
+def test_unknown_name_error_mentions_hub_and_catalog(mini: MiniHub) -> None:
     with pytest.raises(errors.ModelNotFound) as caught:
         load("laion/CLIP-ViT-B-32-laion2B-s34B-b80K")
 
@@ -179,7 +179,7 @@ def test_a_name_that_nobody_knows_is_answered_from_both_sides(mini: MiniHub) -> 
     assert "did you mean" in str(caught.value)
 
 
-def test_a_slip_of_a_known_name_is_not_asked_of_the_hub(mini: MiniHub) -> None:
+def test_misspelled_catalog_name_makes_no_request(mini: MiniHub) -> None:
     with pytest.raises(errors.ModelNotFound, match="did you mean 'ViT-B/32'"):
         load("ViT-B/33")
 

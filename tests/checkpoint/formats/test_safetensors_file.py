@@ -1,4 +1,4 @@
-"""A safetensors file is mapped, its header bounded, and what is wrong with it named."""
+"""safetensors files are mapped, their header is bounded, and errors name what is wrong with it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import torch
 from safetensors.torch import save_file
 
 from tests.checkpoint import hostile
+from zeroshot.checkpoint.formats.files import read_content
 from zeroshot.checkpoint.formats.safetensors_file import read_safetensors
 from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError
 
 
-def test_tensors_and_metadata_are_what_was_saved(tmp_path: Path) -> None:
+def test_tensors_and_metadata_round_trip(tmp_path: Path) -> None:
     tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(1).half()}
     save_file(tensors, tmp_path / "a.safetensors", {"format": "pt"})
 
@@ -36,7 +37,7 @@ def test_tensors_and_metadata_are_what_was_saved(tmp_path: Path) -> None:
         (b"[" * 5_000, "not valid JSON"),
     ],
 )
-def test_a_header_that_is_too_much_or_unclear_is_refused(
+def test_oversized_or_ambiguous_header_is_rejected(
     header: bytes, what: str, tmp_path: Path
 ) -> None:
     hostile.safetensors(tmp_path / "a.safetensors", header)
@@ -45,7 +46,7 @@ def test_a_header_that_is_too_much_or_unclear_is_refused(
         read_safetensors(tmp_path / "a.safetensors")
 
 
-def test_a_type_that_no_network_uses_is_named(tmp_path: Path) -> None:
+def test_unsupported_dtype_is_named(tmp_path: Path) -> None:
     entry = {"dtype": "F8_E5M2", "shape": [16], "data_offsets": [0, 16]}
     hostile.safetensors(tmp_path / "a.safetensors", {"w": entry})
 
@@ -55,7 +56,16 @@ def test_a_type_that_no_network_uses_is_named(tmp_path: Path) -> None:
         read_safetensors(tmp_path / "a.safetensors")
 
 
-def test_a_crowd_of_tensors_within_the_limit_is_read(tmp_path: Path) -> None:
+def test_9000_tensors_are_read(tmp_path: Path) -> None:
     save_file({str(n): torch.zeros(1) for n in range(9_000)}, tmp_path / "a.safetensors")
 
     assert len(read_safetensors(tmp_path / "a.safetensors").tensors) == 9_000
+
+
+def test_unaligned_tensor_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "odd.safetensors"
+    header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+    header += b" " * (3 - len(header) % 8 + 8)  # so the tensor begins at no multiple of four
+    path.write_bytes(len(header).to_bytes(8, "little") + header + torch.ones(2).numpy().tobytes())
+
+    assert torch.equal(read_content(path).tensors["a"], torch.ones(2))

@@ -1,4 +1,4 @@
-"""The interpreter builds what plain pickles say, calls nothing, and keeps within its bounds."""
+"""The pickle interpreter builds plain data, calls nothing and keeps within its limits."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def run(raw: bytes, **options: Any) -> Any:
 
 
 @given(plain, st.integers(1, 5))
-def test_plain_data_is_what_pickle_wrote(value: object, protocol: int) -> None:
+def test_plain_data_round_trips(value: object, protocol: int) -> None:
     assert run(pickle.dumps(value, protocol)) == value
 
 
 @pytest.mark.parametrize("protocol", range(5))
-def test_what_lies_around_tensors_in_training_checkpoints_does_no_harm(protocol: int) -> None:
+def test_training_metadata_is_read_without_calling_it(protocol: int) -> None:
     content = {
         "args": argparse.Namespace(lr=0.1, name="ü" * 10),
         "when": datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC),
@@ -62,26 +62,26 @@ def test_what_lies_around_tensors_in_training_checkpoints_does_no_harm(protocol:
     assert found["optimizer"]["groups"] == [{"lr": 0.1}]
 
 
-def test_a_pickle_of_python_2_is_read() -> None:
+def test_python_2_pickle_is_read() -> None:
     raw = b"\x80\x02}U\x01wU\x04\xff\xfe\x00\x01s."  # its texts were bytes
 
     assert run(raw) == {"w": SKIPPED}
 
 
-def test_names_and_calls_stay_what_they_are() -> None:
+def test_calls_are_recorded_and_not_executed() -> None:
     raw = hostile.PROTO + hostile.name("os", "system") + hostile.together(hostile.text("ls"))
 
     assert run(raw + b"R.") == Call(Global("os", "system"), ("ls",))
 
 
-def test_a_state_is_kept_and_not_set() -> None:
+def test_object_state_is_recorded_and_not_applied() -> None:
     found = run(pickle.dumps(argparse.Namespace(a=1), 2))
 
     assert isinstance(found, Record)
     assert found.state == {"a": 1}
 
 
-def test_the_position_is_behind_the_pickle() -> None:
+def test_position_is_after_the_pickle() -> None:
     first, second = pickle.dumps([1]), pickle.dumps([2])
     interpreter = Interpreter(memoryview(first + second), 0, "x.pt")
     interpreter.run()
@@ -91,11 +91,11 @@ def test_the_position_is_behind_the_pickle() -> None:
     assert again.run() == [2]
 
 
-def test_a_text_too_long_for_a_name_is_passed_over() -> None:
+def test_overlong_string_is_skipped() -> None:
     assert run(pickle.dumps(["x" * 5000, "y"])) == [SKIPPED, "y"]
 
 
-def test_only_texts_are_keys() -> None:
+def test_non_string_keys_are_dropped() -> None:
     assert run(pickle.dumps({1: 2, "a": 3, None: 4, (5,): 6})) == {"a": 3}
 
 
@@ -123,7 +123,7 @@ def test_only_texts_are_keys() -> None:
         (b"T\xff\xff\xff\xff.", "bytes announced"),
     ],
 )
-def test_what_breaks_the_rules_is_refused_with_its_reason(raw: bytes, what: str) -> None:
+def test_malformed_pickle_is_rejected_with_a_reason(raw: bytes, what: str) -> None:
     with pytest.raises(UnsafeWeightsError, match=what) as caught:
         run(raw, opcodes=9)
 
@@ -131,14 +131,14 @@ def test_what_breaks_the_rules_is_refused_with_its_reason(raw: bytes, what: str)
     assert "download it again" in str(caught.value)
 
 
-def test_a_pickle_is_read_no_further_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickle_larger_than_the_limit_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pickles, "MAX_PICKLE", 20)
 
     with pytest.raises(UnsafeWeightsError, match="the limit of 20"):
         run(pickle.dumps("x" * 30))
 
 
-def test_the_largest_checkpoint_allowed_needs_fewer_opcodes_than_allowed() -> None:
+def test_limits_allow_the_largest_supported_checkpoint() -> None:
     import io
     import pickletools
     import zipfile

@@ -1,0 +1,123 @@
+"""Convolutions with packed weights, and without them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.engine.support import Borrowed
+from zeroshot.engine.cpu import convolution
+
+
+def test_operators_that_compute_wrongly_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong:
+        def __getattr__(self, name: str) -> object:
+            return lambda x, *rest: torch.zeros_like(x)
+
+    monkeypatch.setattr(torch.ops, "mkldnn", Wrong())
+
+    assert not convolution.can_pack.__wrapped__(torch.float32)
+
+
+def test_operators_that_are_missing_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+
+    assert not convolution.can_pack.__wrapped__(torch.float32)
+
+
+# ---- values
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "packed"])
+def packed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    if request.param and not torch.backends.mkldnn.is_available():
+        pytest.skip("requires oneDNN")
+    monkeypatch.setattr(convolution, "can_pack", lambda dtype: request.param)
+    return bool(request.param)
+
+
+def modules(channels: int, out: int, kernel: int, stride: int) -> nn.Sequential:
+    """A convolution and its batch norm, with values that matter."""
+    generator = torch.Generator().manual_seed(2)
+    pair = nn.Sequential(
+        nn.Conv2d(channels, out, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(out),
+    ).eval()
+    with torch.no_grad():
+        for name, tensor in pair.state_dict().items():
+            if tensor.is_floating_point():
+                values = torch.randn(tensor.shape, generator=generator)
+                tensor.copy_(values.abs() + 0.5 if name.endswith("running_var") else values)
+    return pair.requires_grad_(False)
+
+
+def image(channels: int, height: int, width: int, count: int = 2) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(count, channels, height, width, generator=generator)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2)])
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (1, 1)], ids=str)
+def test_batch_norm_is_folded_into_the_convolution(
+    packed: bool, relu: bool, kernel: int, stride: int, size: tuple[int, int]
+) -> None:
+    pair = modules(6, 8, kernel, stride)
+    values = Borrowed(pair.state_dict())
+    x = image(6, *size)
+    expected = F.relu(pair(x)) if relu else pair(x)
+
+    folded = convolution.folded(
+        values.of("0"),
+        values.of("1"),
+        torch.float32,
+        stride=stride,
+        padding=kernel // 2,
+        relu=relu,
+    )
+
+    assert folded.packed is packed
+    assert torch.allclose(folded(x), expected, atol=1e-4)
+
+
+def test_skip_is_added_before_the_relu(packed: bool) -> None:
+    pair = modules(6, 8, 3, 1)
+    values = Borrowed(pair.state_dict())
+    x, skip = image(6, 7, 5), image(8, 7, 5)
+    folded = convolution.folded(values.of("0"), values.of("1"), torch.float32, padding=1)
+    before = skip.clone()
+
+    found = folded.add_to(skip, x)
+
+    assert torch.allclose(found, F.relu(skip + pair(x)), atol=1e-4)
+    assert torch.equal(skip, before)
+
+
+def test_folded_convolution_keeps_its_values_when_the_source_changes(packed: bool) -> None:
+    pair = modules(6, 8, 3, 1)
+    values, x = Borrowed(pair.state_dict()), image(6, 7, 5)
+    folded = convolution.folded(values.of("0"), values.of("1"), torch.float32, padding=1)
+    expected = folded(x)
+
+    for tensor in values.values():
+        tensor.zero_()
+
+    assert torch.equal(folded(x), expected)
+
+
+def test_batch_norm_epsilon_is_that_of_the_plain_tower() -> None:
+    assert nn.BatchNorm2d(1).eps == convolution.BATCH_NORM_EPS
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="requires oneDNN")
+@pytest.mark.xfail(reason="the probe passes a bias that is not contiguous", strict=True)
+def test_operators_that_compute_correctly_are_used() -> None:
+    assert convolution.can_pack(torch.float32)
+
+
+def test_other_precisions_are_not_packed() -> None:
+    assert not convolution.can_pack(torch.float16)
+    assert not convolution.can_pack(torch.float64)

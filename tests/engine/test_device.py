@@ -1,0 +1,124 @@
+"""Device and precision: what the caller asks for, or the best available."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import zeroshot
+from tests.engine.support import CPU
+from zeroshot.engine import choose_dtype, device
+from zeroshot.errors import InputError
+
+
+def test_cpu_without_bfloat16_uses_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: False)
+
+    assert choose_dtype(None, CPU) is torch.float32
+
+
+def test_cpu_with_bfloat16_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: True)
+
+    assert choose_dtype(None, CPU) is torch.bfloat16
+
+
+def test_unknown_dtype_or_device_error_lists_valid_ones() -> None:
+    with pytest.raises(InputError, match="float32, bfloat16, float16"):
+        choose_dtype("int3", CPU)
+    with pytest.raises(InputError, match="try 'cpu'"):
+        device.choose_device("toaster")
+
+
+# ---- CUDA and Apple GPUs, as torch would report them
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, cuda: int = 0, mps: bool = False) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("count", "message"), [(2, "2 CUDA GPUs, numbered 0 to 1"), (7, "7 CUDA GPUs, numbered 0 to 6")]
+)
+def test_cuda_index_beyond_the_last_gpu_is_an_error_that_names_the_count(
+    monkeypatch: pytest.MonkeyPatch, count: int, message: str
+) -> None:
+    gpus(monkeypatch, cuda=count)
+
+    with pytest.raises(InputError, match=message) as caught:
+        device.choose_device("cuda:7")
+
+    assert "device='cuda:7'" in str(caught.value)
+
+
+def test_load_rejects_a_cuda_index_beyond_the_last_gpu(
+    monkeypatch: pytest.MonkeyPatch, tiny_path: Path
+) -> None:
+    gpus(monkeypatch, cuda=2)
+
+    with pytest.raises(InputError, match="sees 2 CUDA GPUs"):
+        zeroshot.load(tiny_path, device="cuda:7")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1"])
+def test_existing_cuda_gpu_is_chosen(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    gpus(monkeypatch, cuda=2)
+
+    assert device.choose_device(name) == torch.device(name)
+    assert device.choose_device(torch.device(name)) == torch.device(name)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("cuda", "CUDA"), ("cuda:7", "CUDA"), ("mps", "Apple")])
+def test_missing_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, kind: str) -> None:
+    gpus(monkeypatch)
+
+    with pytest.raises(InputError, match=f"device='{name}', but torch .* sees no {kind} GPU"):
+        device.choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(1, True, "cuda"), (1, False, "cuda"), (0, True, "mps"), (0, False, "cpu")],
+)
+def test_default_device_is_cuda_then_mps_then_cpu(
+    monkeypatch: pytest.MonkeyPatch, cuda: int, mps: bool, expected: str
+) -> None:
+    gpus(monkeypatch, cuda, mps)
+
+    assert device.choose_device(None) == torch.device(expected)
+
+
+def test_default_dtype_depends_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: True)
+
+    assert choose_dtype(None, torch.device("cuda")) is torch.float16
+    assert choose_dtype(None, torch.device("mps")) is torch.float32
+
+
+@pytest.mark.parametrize("given", ["bfloat16", torch.bfloat16, "torch.bfloat16"])
+def test_dtype_can_be_given_by_name(given: str | torch.dtype) -> None:
+    assert choose_dtype(given, CPU) is torch.bfloat16
+
+
+def test_bfloat16_requires_onednn_and_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = device.cpu_has_bfloat16.__wrapped__
+    monkeypatch.setattr(device, "cpu_has", lambda instructions: instructions == "AMX")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    assert probe()
+
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not probe()
+
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(device, "cpu_has", lambda instructions: False)
+    assert not probe()
+
+
+def test_unknown_instructions_count_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+
+    assert not device.cpu_has("AMX")

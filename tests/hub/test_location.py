@@ -1,0 +1,125 @@
+"""Names and revisions are checked before a request, and tokens are sent to their own host only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from tests.hub.mini_hub import REPOSITORY, MiniHub
+from zeroshot import errors, hub
+from zeroshot.hub.location import cache_folder, is_offline, location_of, manual_copy_hint, token
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b/c", "owner/", "/x", "owner/na me", "owner/..", "owner/a--b", "o/x.git", "", "-/-"]
+)
+def test_invalid_repository_name_makes_no_request(mini: MiniHub, name: str) -> None:
+    with pytest.raises(errors.ModelNotFound, match="owner/name"):
+        hub.fetch(name)
+
+    assert mini.log == []
+
+
+@pytest.mark.parametrize("revision", ["", "../main", "/etc", "a b", "main/"])
+def test_invalid_revision_makes_no_request(mini: MiniHub, revision: str) -> None:
+    with pytest.raises(errors.InputError, match="expected a branch"):
+        hub.fetch(REPOSITORY, revision=revision)
+
+    assert mini.log == []
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "sent"),
+    [
+        ("https://huggingface.co", "", None),
+        ("https://huggingface.co", "hf_x", None),
+        ("https://hub-ci.huggingface.co", "", None),
+        ("http://huggingface.co", "", False),
+        ("https://huggingface.co.example.org", "", False),
+        ("https://huggingface.co@example.org", "", False),
+        ("https://nothuggingface.co", "", False),
+        ("https://mirror.example.org", "", False),
+        ("https://mirror.example.org", " hf_x\n", "hf_x"),
+    ],
+)
+def test_token_depends_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, address: str, variable: str, sent: object
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+    monkeypatch.setenv("HF_TOKEN", variable)
+
+    assert token() is sent if sent is None or sent is False else token() == sent
+
+
+def test_login_is_not_sent_to_a_mirror(tiny_hub: MiniHub, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hf_secret_of_the_login")
+
+    hub.fetch(REPOSITORY)
+
+    assert len(tiny_hub.log) >= 8
+    assert {request.authorization for request in tiny_hub.log} == {""}
+
+
+def test_hf_token_is_sent_to_the_mirror_and_to_no_other_host(
+    tiny_hub: MiniHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("hf_secret_of_the_login")
+    monkeypatch.setenv("HF_TOKEN", "hf_named")
+    tiny_hub.tokens = {"hf_named"}
+    tiny_hub.gated.add(REPOSITORY)
+
+    hub.fetch(REPOSITORY)
+
+    elsewhere = [r for r in tiny_hub.log if r.host == "localhost"]
+    asked_here = [r for r in tiny_hub.log if r.host != "localhost" and "/resolve/" in r.path]
+    assert {r.authorization for r in asked_here} == {"Bearer hf_named"}
+    assert [r.authorization for r in elsewhere] == [""]
+
+
+def test_location_names_repository_revision_and_folder(tmp_path: Path) -> None:
+    found = location_of("owner/name", None, tmp_path, ("a.json",))
+
+    assert str(found) == "owner/name@main"
+    assert found.folder == tmp_path.resolve() / "models--owner--name"
+    assert found.wanted == ("a.json",)
+    assert not found.pinned
+
+
+@pytest.mark.parametrize(
+    ("revision", "pinned"),
+    [("0" * 40, True), ("0" * 39, False), ("A" * 40, False), ("v1.0", False), ("a/b", False)],
+)
+def test_commit_of_40_hex_digits_is_pinned(tmp_path: Path, revision: str, pinned: bool) -> None:
+    assert location_of("owner/name", revision, tmp_path, ()).pinned is pinned
+
+
+def test_cache_folder_is_that_of_the_client_unless_given(
+    mini: MiniHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    assert cache_folder(None) == (tmp_path / "cache").resolve()
+    assert cache_folder(tmp_path / "other") == (tmp_path / "other").resolve()
+    assert cache_folder("~/x") == (tmp_path / "home" / "x").resolve()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [(("a.json", "b.bin"), "a.json, b.bin"), ((), "the *.json and *.safetensors files")],
+)
+def test_manual_download_advice_names_files_and_address(
+    mini: MiniHub, tmp_path: Path, wanted: tuple[str, ...], names: str
+) -> None:
+    advice = manual_copy_hint(location_of("owner/name", None, tmp_path, wanted))
+
+    assert f"copy {names} from {mini.url}/owner/name " in advice
+    assert "'mini' is in the package" in advice
+
+
+def test_offline_follows_the_client(mini: MiniHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_offline()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert is_offline()
