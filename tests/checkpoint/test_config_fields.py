@@ -83,16 +83,16 @@ def test_part_has_a_longer_prefix_and_an_absent_one_is_empty() -> None:
 
 
 def test_part_that_is_no_object_is_named() -> None:
-    with pytest.raises(IncompatibleWeights, match=r"x\.json: a\.b is not a JSON object"):
+    with pytest.raises(IncompatibleWeights, match=r"x\.json: expected a\.b to be a JSON object"):
         Fields({"a": {"b": [1]}}, "x.json").part("a").part("b")
 
 
 def test_required_value_may_be_absent_and_not_different() -> None:
-    fields(a=None).must_be(a=3, b=True)
-    fields(a=3).must_be(a=3)
+    fields(a=None).require(a=3, b=True)
+    fields(a=3).require(a=3)
 
     with pytest.raises(IncompatibleWeights, match=r"part\.a is 4, expected 3"):
-        fields(a=4).must_be(a=3)
+        fields(a=4).require(a=3)
 
 
 def test_long_values_are_shortened_in_errors() -> None:

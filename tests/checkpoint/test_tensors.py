@@ -60,7 +60,7 @@ def test_copy_does_not_keep_memory_of_which_it_is_a_part() -> None:
     whole = torch.arange(1000.0)
     stored = StoredTensor((whole[10:20], torch.ones(3)))
 
-    alone = stored.alone()
+    alone = stored.compact()
 
     assert [part.untyped_storage().nbytes() for part in alone.parts] == [40, 12]
     assert alone.parts[1] is stored.parts[1]

@@ -72,7 +72,7 @@ def test_tensor_with_nan_or_infinity_is_named(vit: Tensors, value: float, tmp_pa
     broken = vit | {"visual.proj": vit["visual.proj"].clone()}
     broken["visual.proj"][5, 5] = value
 
-    with pytest.raises(IncompatibleWeights, match=r"visual\.proj holds NaN or infinity"):
+    with pytest.raises(IncompatibleWeights, match=r"visual\.proj contains NaN or infinity"):
         reader.read(forms.open_clip(forms.VIT, broken, tmp_path)).weights.check()
 
 

@@ -27,7 +27,7 @@ def operators(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     if request.param == "packed":
         assert linear.can_pack(torch.float32) or not torch.backends.mkldnn.is_available()
     elif request.param == "attention written out":
-        monkeypatch.setattr(attention, "is_written_out", lambda dtype: True)
+        monkeypatch.setattr(attention, "is_unfused_faster", lambda dtype: True)
         monkeypatch.setattr(attention, "SCORES", 2**10)  # so that heads are processed in parts
     else:
         monkeypatch.setattr(linear, "can_pack", lambda dtype: False)

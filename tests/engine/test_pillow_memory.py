@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tests.support import photograph
-from zeroshot.engine.pillow_memory import EXPORTS, grey_levels
+from zeroshot.engine.pillow_memory import EXPORTS, gray_levels
 
 # Pillow's own memory holds four bytes a pixel; a copy, which older releases give, three.
 CHANNELS = 4 if int(PIL.__version__.partition(".")[0]) >= EXPORTS else 3
@@ -19,7 +19,7 @@ CHANNELS = 4 if int(PIL.__version__.partition(".")[0]) >= EXPORTS else 3
 def test_levels_equal_the_image(size: tuple[int, int]) -> None:
     image = Image.fromarray(photograph(*size, 0))
 
-    with grey_levels(image) as found:
+    with gray_levels(image) as found:
         assert found.shape[1] == CHANNELS
         shown = found[0, :3].permute(1, 2, 0).clone()
 
@@ -29,7 +29,7 @@ def test_levels_equal_the_image(size: tuple[int, int]) -> None:
 def test_image_in_several_memory_blocks_is_copied() -> None:
     image = Image.fromarray(photograph(4000, 3000, 0))
 
-    with grey_levels(image) as found:
+    with gray_levels(image) as found:
         assert found.shape == (1, 3, 3000, 4000)
         assert torch.equal(found[0].permute(1, 2, 0), torch.from_numpy(np.array(image)))
 
@@ -37,9 +37,9 @@ def test_image_in_several_memory_blocks_is_copied() -> None:
 def test_memory_of_another_layout_is_not_read() -> None:
     image = Image.fromarray(photograph(8, 8, 0)).convert("L")
 
-    with grey_levels(image.convert("RGB")) as found:
+    with gray_levels(image.convert("RGB")) as found:
         assert found.shape == (1, CHANNELS, 8, 8)
-    with pytest.raises(RuntimeError), grey_levels(image):  # one channel: neither three nor four
+    with pytest.raises(RuntimeError), gray_levels(image):  # one channel: neither three nor four
         pass
 
 
@@ -47,11 +47,11 @@ def test_pillow_before_13_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     image = Image.fromarray(photograph(8, 8, 0))
     monkeypatch.setattr("PIL.__version__", "12.3.0")
 
-    with grey_levels(image) as found:
+    with gray_levels(image) as found:
         assert found.shape == (1, 3, 8, 8)
 
 
 def test_memory_outlives_the_last_reference_of_the_caller() -> None:
-    with grey_levels(Image.fromarray(photograph(64, 64, 1))) as found:
+    with gray_levels(Image.fromarray(photograph(64, 64, 1))) as found:
         expected = torch.from_numpy(photograph(64, 64, 1))
         assert torch.equal(found[0, :3].permute(1, 2, 0), expected)

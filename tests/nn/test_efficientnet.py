@@ -12,7 +12,7 @@ from zeroshot.nn.efficientnet import (
     EfficientNetLite,
     InvertedBottleneck,
     SameConv,
-    _missing,
+    _count_padding,
     _round,
 )
 
@@ -61,7 +61,7 @@ def test_features_and_score_are_the_two_halves() -> None:
 def test_same_padding_has_the_size_of_tensorflow(
     side: int, kernel: int, stride: int, missing: int
 ) -> None:
-    assert _missing(side, kernel, stride) == missing
+    assert _count_padding(side, kernel, stride) == missing
 
     assert SameConv(1, 1, kernel, stride=stride)(torch.ones(1, 1, side, side)).shape[-1] == -(
         -side // stride

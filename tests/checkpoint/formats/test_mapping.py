@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from zeroshot.checkpoint.formats.mapping import Content, joined, map_file, release
+from zeroshot.checkpoint.formats.mapping import Content, concatenate, map_file, release
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_joined_tensors_are_one_tensor_in_order(
 ) -> None:
     parts = [torch.randint(-9, 9, shape).to(dtype) for shape in shapes]
 
-    found = joined(parts)
+    found = concatenate(parts)
 
     assert found.dtype == dtype
     assert torch.equal(found, torch.cat(parts))
@@ -83,7 +83,7 @@ def test_joined_tensors_are_one_tensor_in_order(
 
 def test_joined_tensors_have_memory_of_their_own() -> None:
     parts = [torch.ones(2, 2), torch.ones(1, 2)]
-    found = joined(parts)
+    found = concatenate(parts)
 
     parts[0].zero_()
 
@@ -93,7 +93,7 @@ def test_joined_tensors_have_memory_of_their_own() -> None:
 def test_joined_tensors_where_memory_cannot_be_private(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(mmap, "MAP_PRIVATE")  # as on Windows
 
-    assert torch.equal(joined([torch.ones(2), torch.zeros(1)]), torch.tensor([1.0, 1.0, 0.0]))
+    assert torch.equal(concatenate([torch.ones(2), torch.zeros(1)]), torch.tensor([1.0, 1.0, 0.0]))
 
 
 def test_content_has_no_metadata_or_maps_by_default() -> None:

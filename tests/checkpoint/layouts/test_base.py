@@ -10,7 +10,7 @@ import torch
 from tests.checkpoint import forms
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.layouts import LAYOUTS
-from zeroshot.checkpoint.layouts.base import by_our_names
+from zeroshot.checkpoint.layouts.base import to_native_names
 from zeroshot.errors import IncompatibleWeights
 
 
@@ -33,25 +33,25 @@ NAMES = {  # of a file -> this package's
 
 @pytest.mark.parametrize(("name", "ours"), NAMES.items())
 def test_text_tower_gets_its_prefix(name: str, ours: str) -> None:
-    assert by_our_names({name: (torch.ones(1),)}, "x").keys() == {ours}
+    assert to_native_names({name: (torch.ones(1),)}, "x").keys() == {ours}
 
 
 @pytest.mark.parametrize(
     "name", ["visual.bn1.num_batches_tracked", "attn_mask", "text_model.embeddings.position_ids"]
 )
 def test_counters_and_constants_are_left_out(name: str) -> None:
-    assert by_our_names({name: (torch.ones(1),)}, "x") == {}
+    assert to_native_names({name: (torch.ones(1),)}, "x") == {}
 
 
 def test_ignored_names_are_left_out() -> None:
     parts = {"vocab_size": (torch.ones(1),), "visual.proj": (torch.ones(1),)}
 
-    assert by_our_names(parts, "x", ignored=("vocab_size",)).keys() == {"visual.proj"}
+    assert to_native_names(parts, "x", ignored=("vocab_size",)).keys() == {"visual.proj"}
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
 def test_logit_scale_is_a_scalar_whatever_its_shape(shape: tuple[int, ...]) -> None:
-    stored = by_our_names({"logit_scale": (torch.ones(shape),)}, "x")
+    stored = to_native_names({"logit_scale": (torch.ones(shape),)}, "x")
 
     assert stored["logit_scale"].shape == ()
 
@@ -60,7 +60,7 @@ def test_two_tensors_of_one_name_are_rejected() -> None:
     parts = {"ln_final.bias": (torch.ones(1),), "text.ln_final.bias": (torch.ones(1),)}
 
     with pytest.raises(IncompatibleWeights, match=r"x\.pt: two tensors.*'text\.ln_final\.bias'"):
-        by_our_names(parts, "x.pt")
+        to_native_names(parts, "x.pt")
 
 
 @pytest.mark.parametrize("form", forms.VIT_FORMS, ids=lambda form: form.__name__)

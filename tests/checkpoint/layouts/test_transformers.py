@@ -12,7 +12,7 @@ from tests.checkpoint import forms
 from tests.checkpoint.forms import Tensors
 from tests.checkpoint.support import changed
 from zeroshot.checkpoint import reader
-from zeroshot.checkpoint.config_fields import Fields, checked
+from zeroshot.checkpoint.config_fields import Fields, check_spec
 from zeroshot.checkpoint.layouts import transformers
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import NetworkConfig, PreprocessConfig, Published, Spec, TextConfig, ViTConfig
@@ -32,8 +32,8 @@ HUGGINGFACE = forms.huggingface_config(forms.VIT)
         ("vision_config.hidden_size", 10**9, "vision width is 1000000000"),
         ("vision_config.layer_norm_eps", -1, "vision eps"),
         ("text_config.num_hidden_layers", 2**30, "text layers"),
-        ("text_config.vocab_size", 30522, "30522 ids is not CLIP's"),
-        ("text_config", "large", "not a JSON object"),
+        ("text_config.vocab_size", 30522, "CLIP's vocabulary of 49408 ids, got 30522"),
+        ("text_config", "large", "to be a JSON object"),
         ("projection_dim", 0, "projection_dim is 0"),
     ],
 )
@@ -41,7 +41,7 @@ def test_unsupported_value_is_rejected_by_field_name(path: str, value: Any, what
     facts = changed(HUGGINGFACE, path, value)
 
     with pytest.raises(IncompatibleWeights, match=what):
-        checked(Spec(transformers.network_of(facts), PreprocessConfig(32)), "x.json")
+        check_spec(Spec(transformers.network_of(facts), PreprocessConfig(32)), "x.json")
 
 
 def test_text_config_dict_overrides_text_config() -> None:
@@ -129,7 +129,7 @@ def test_unknown_field_is_rejected_by_name(path: str, value: Any) -> None:
     with pytest.raises(IncompatibleWeights) as caught:
         transformers.network_of(changed(HUGGINGFACE, path, value))
 
-    assert str(caught.value).startswith(f"x.json: unknown fields {path};")
+    assert str(caught.value).startswith(f"x.json: unsupported fields {path};")
     assert caught.value.source == "x.json"
 
 
@@ -157,7 +157,7 @@ def test_unknown_preprocessing_field_is_rejected_by_name(field: str, prefix: str
     content = forms.huggingface_preprocess(forms.VIT)
     facts = changed({"image_processor": content} if prefix else content, f"{prefix}{field}", False)
 
-    with pytest.raises(IncompatibleWeights, match=rf"x\.json: unknown fields {prefix}{field};"):
+    with pytest.raises(IncompatibleWeights, match=rf"x\.json: unsupported fields {prefix}{field};"):
         transformers.preprocess_of(facts)
 
 
@@ -169,7 +169,7 @@ def test_file_with_an_unknown_field_beside_weights_is_rejected(
     content = json.loads((tmp_path / name).read_text())
     forms.write_json(tmp_path / name, content | {"use_rope": True})
 
-    with pytest.raises(IncompatibleWeights, match=rf"{name}: unknown fields use_rope"):
+    with pytest.raises(IncompatibleWeights, match=rf"{name}: unsupported fields use_rope"):
         reader.read(path)
 
 

@@ -9,7 +9,7 @@ from zeroshot.engine.cpu import attention
 
 
 @pytest.mark.parametrize(
-    ("has", "dtype", "written_out"),
+    ("has", "dtype", "unfused"),
     [
         (["AVX512-BF16"], torch.bfloat16, True),
         (["AVX512-BF16"], torch.float32, False),
@@ -21,11 +21,11 @@ def test_attention_is_written_out_where_it_was_measured_to_be_faster(
     monkeypatch: pytest.MonkeyPatch,
     has: list[str],
     dtype: torch.dtype,
-    written_out: bool,
+    unfused: bool,
 ) -> None:
     monkeypatch.setattr(attention, "cpu_has", has.__contains__)
 
-    assert attention.is_written_out(dtype) is written_out
+    assert attention.is_unfused_faster(dtype) is unfused
 
 
 # ---- values
@@ -56,19 +56,19 @@ def causal(t: int, u: int) -> torch.Tensor:
     return torch.ones(t, u, dtype=torch.bool).tril(u - t)
 
 
-@pytest.mark.parametrize("written_out", [False, True], ids=["fused", "written out"])
+@pytest.mark.parametrize("unfused", [False, True], ids=["fused", "written out"])
 @pytest.mark.parametrize("at_once", [1, 2**20], ids=["one head", "all heads"])
 @pytest.mark.parametrize("masked", [None, "shared", "per row"])
 @pytest.mark.parametrize(("t", "u"), [(1, 1), (1, 7), (5, 5), (3, 9)])
 def test_attention_matches_softmax_by_hand(
     monkeypatch: pytest.MonkeyPatch,
-    written_out: bool,
+    unfused: bool,
     at_once: int,
     masked: str | None,
     t: int,
     u: int,
 ) -> None:
-    monkeypatch.setattr(attention, "is_written_out", lambda dtype: written_out)
+    monkeypatch.setattr(attention, "is_unfused_faster", lambda dtype: unfused)
     monkeypatch.setattr(attention, "SCORES", at_once)
     q, k, v = heads(2, 3, t, 4, seed=1), heads(2, 3, u, 4, seed=2), heads(2, 3, u, 4, seed=3)
     mask = None if masked is None else causal(t, u)
@@ -84,7 +84,7 @@ def test_attention_matches_softmax_by_hand(
 
 
 def test_inputs_are_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "is_written_out", lambda dtype: True)
+    monkeypatch.setattr(attention, "is_unfused_faster", lambda dtype: True)
     given = [heads(2, 3, 5, 4, seed=n) for n in range(3)]
     mask = causal(5, 5)
     before = [tensor.clone() for tensor in (*given, mask)]

@@ -9,7 +9,7 @@ from torch import nn
 from tests.engine.support import Borrowed
 from zeroshot.engine.cpu import linear
 from zeroshot.engine.cpu.attention import attend
-from zeroshot.engine.cpu.blocks import FUSED, QUICK_GELU, Norm, fast_blocks
+from zeroshot.engine.cpu.blocks import FUSED, QUICK_GELU, Norm, build_blocks
 from zeroshot.nn.layers import ACTIVATIONS, Transformer
 from zeroshot.spec import Activation, TextConfig
 
@@ -51,15 +51,15 @@ def test_blocks_match_the_plain_ones(
     x = torch.randn(*shape, WIDTH, generator=torch.Generator().manual_seed(5))
     expected = plain(x)
 
-    inner, last = fast_blocks(config(activation), values_of(plain), torch.float32)
+    inner, last = build_blocks(config(activation), values_of(plain), torch.float32)
 
     assert len(inner) == LAYERS - 1
     for block in inner:
-        q, k, v = block.heads_first(block.qkv(block.ln_1(x)), 3)
+        q, k, v = block.split_heads(block.qkv(block.ln_1(x)), 3)
         x = block.finish(x, attend(q, k, v))
     normed = last.ln_1(x)
-    q = last.heads_first(last.query(normed[:, :1]), 1)[0]
-    k, v = last.heads_first(last.keys(normed), 2)
+    q = last.split_heads(last.query(normed[:, :1]), 1)[0]
+    k, v = last.split_heads(last.keys(normed), 2)
     found = last.finish(x[:, :1].contiguous(), attend(q, k, v))
     assert torch.allclose(found, expected[:, :1], atol=1e-5)
 
@@ -97,7 +97,7 @@ def test_one_layer_has_no_inner_block() -> None:
     for parameter in plain.parameters():
         parameter.zero_()
 
-    inner, last = fast_blocks(
+    inner, last = build_blocks(
         TextConfig(16, 600, WIDTH, 1, HEADS, 4 * WIDTH, "gelu"), values_of(plain), torch.float32
     )
 
