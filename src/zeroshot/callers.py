@@ -12,7 +12,7 @@ import sys
 
 
 def stack_level() -> int:
-    """Count the frames from the calling function to the first one outside this package."""
+    """Count the frames from the calling function to the first outside this package."""
     count, frame = 1, sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("zeroshot."):
         count, frame = count + 1, frame.f_back

@@ -1,4 +1,7 @@
-"""Classify images with a Head. The encoder is any object with the ImageEncoder protocol."""
+"""Classify images with a Head.
+
+The encoder is any object with the ImageEncoder protocol.
+"""
 
 from __future__ import annotations
 
@@ -197,7 +200,7 @@ class Classifier:
         return (prediction for batch in batches for prediction in self._predictions(batch, top))
 
     def _predictions(self, batch: Embedded, top: int) -> Iterator[Prediction | Failure]:
-        """Yield a Prediction for each embedding of a batch, and a Failure for each failed image."""
+        """Yield a Prediction for each embedding, and a Failure for each failed image."""
         rankings = iter(() if batch.rows is None else self._rank(batch.rows, top))
         for outcome in batch.outcomes:
             if isinstance(outcome, Failure):

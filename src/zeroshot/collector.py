@@ -1,4 +1,4 @@
-"""Pause Python's garbage collector while many objects are created that are not garbage.
+"""Pause garbage collection while many objects that are not garbage are created.
 
 The collector would traverse all of them repeatedly. Measured on two cores: `import torch` takes
 14 % less time without it, encoding 80,000 prompts 44 % less, and a command that imported torch

@@ -1,7 +1,8 @@
-"""Embed images in order, a batch at a time; an unreadable image can become a Failure.
+"""Embed images in order, a batch at a time.
 
-`Model.encode_image`, `Classifier` and `zeroshot encode` all use this stream. The encoder decides
-how images are distributed over threads and batches (`map_batches`).
+An unreadable image raises an error or becomes a Failure. `Model.encode_image`, `Classifier` and
+`zeroshot encode` all use this stream. The encoder decides how images are distributed over threads
+and batches (`map_batches`).
 """
 
 from __future__ import annotations

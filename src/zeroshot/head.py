@@ -154,7 +154,7 @@ class Head:
         return logits.softmax(dim=-1) if self.scoring == "softmax" else logits.sigmoid()
 
     def select(self, labels: Iterable[str]) -> Head:
-        """Return a head with only these labels, in this order, without embedding anything.
+        """Return a head with only these labels, in this order; nothing is embedded.
 
         Args:
             labels: Labels of this head.
@@ -342,7 +342,7 @@ def _check_loaded(head: Head, path: Path) -> None:
 
 
 def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet) -> Tensor:
-    """Embed labels, each as the unit mean of its names in every template: [labels, d].
+    """Embed labels, each as the unit mean over names and templates: [labels, d].
 
     The loop takes all labels in a few templates, not a few labels in all templates: the text
     encoder shares the computation of common prefixes, so more sentences per template are faster.

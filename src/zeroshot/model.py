@@ -84,7 +84,10 @@ class Model:
 
     @property
     def preprocess(self) -> Preprocess:
-        """The checkpoint's preprocessing; call it with an image for float32 [3, size, size]."""
+        """The checkpoint's preprocessing.
+
+        Call it with an image for float32 [3, size, size].
+        """
         return self._preprocess
 
     @property
@@ -128,7 +131,10 @@ class Model:
 
     @property
     def scoring(self) -> Scoring:
-        """How logits become probabilities: "softmax" over all labels, or "sigmoid" per label."""
+        """How logits become probabilities.
+
+        "softmax" over all labels, or "sigmoid" per label.
+        """
         return self.spec.scoring
 
     @cached_property

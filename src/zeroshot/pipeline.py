@@ -34,10 +34,11 @@ def run_ahead(
     limit: int,
     pool: Executor | None = None,
 ) -> Iterator[Result]:
-    """Yield work(item) in the order of items, with at most `limit` of them in flight or waiting.
+    """Yield work(item) in the order of items, working ahead.
 
-    The work runs in `pool`, or on `workers` threads that end with the generator. An exception from
-    `work` or from the iterator of items is raised at its position in the order.
+    At most `limit` items are in flight or waiting. The work runs in `pool`, or on `workers` threads
+    that end with the generator. An exception from `work` or from the iterator of items is raised at
+    its position in the order.
     """
     if workers <= 0 and pool is None:
         yield from map(work, items)

@@ -180,7 +180,10 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
 
 
 def is_file(name: str | os.PathLike[str]) -> bool:
-    """Return whether a file with this name exists; false for text too long for a file name."""
+    """Return whether a file with this name exists.
+
+    Text that is too long for a file name is not a file.
+    """
     try:
         return Path(name).is_file()
     except (OSError, ValueError):

@@ -112,7 +112,10 @@ class ViTConfig:
 
 @dataclass(frozen=True)
 class ResNetConfig:
-    """OpenAI's modified ResNet: three-convolution stem, blurred strides, attention pooling."""
+    """OpenAI's modified ResNet.
+
+    It has a three-convolution stem, average-pooled strides and attention pooling.
+    """
 
     image_size: int
     width: int  # channels after the stem; 64 for RN50
@@ -147,7 +150,10 @@ class ResNetConfig:
 
 @dataclass(frozen=True)
 class ConSEConfig:
-    """EfficientNet-Lite class scores, combined into the text space (ConSE, arXiv 1312.5650)."""
+    """EfficientNet-Lite class scores combined in the text space.
+
+    Source: ConSE, arXiv 1312.5650.
+    """
 
     image_size: int
     variant: int  # EfficientNet-Lite 0, 1 or 2
@@ -306,7 +312,10 @@ class Published:
     activation_is_sourced: bool = True  # False: a config beside the weights has priority
 
     def size_conflicts(self, spec: Spec) -> list[str]:
-        """List the sizes that differ, which means that the files are of another checkpoint."""
+        """List the sizes that differ.
+
+        If any does, the files are of another checkpoint.
+        """
         return _list_differences(
             ("image_size", spec.network.vision.image_size, self.preprocess.size),
             ("embed_dim", spec.network.embed_dim, self.embed_dim),
@@ -369,7 +378,7 @@ def _prefixed(part: str, problems: Iterator[Problem]) -> Iterator[Problem]:
 
 
 def _out_of_range(config: Any, *, sequences: tuple[str, ...] = ()) -> Iterator[Problem]:
-    """Yield the numbers of a configuration that are outside the limits of their fields.
+    """Yield the numbers that are outside the limits of their fields.
 
     The fields named in `sequences` contain several numbers.
     """

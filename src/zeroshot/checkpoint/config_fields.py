@@ -1,4 +1,7 @@
-"""Read the fields of a JSON config file one by one; errors name the file and the field."""
+"""Read the fields of a JSON config file one by one.
+
+Errors name the file and the field.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ class Fields:
         return float(value[0]), float(value[1]), float(value[2])
 
     def allow_only(self, known: Iterable[str]) -> None:
-        """Raise IncompatibleWeights for a field that is neither read nor known to be harmless."""
+        """Raise IncompatibleWeights for an unsupported field.
+
+        Supported are fields that are read or known to be harmless.
+        """
         if unknown := sorted(set(self.content) - set(known)):
             names = some([f"{self.prefix}{name}" for name in unknown])
             raise IncompatibleWeights(
@@ -112,7 +118,10 @@ def parse_config(text: str | bytes, source: str) -> Fields:
 
 
 def check_spec(spec: Spec, source: str) -> Spec:
-    """Return the spec if it is valid; raise IncompatibleWeights with the field if not."""
+    """Return the spec if it is valid.
+
+    Raises IncompatibleWeights with the field if it is not.
+    """
     for field, value, expected in spec.problems():
         raise IncompatibleWeights(
             f"{source}: {field} is {reprlib.repr(value)}, expected {expected}", source=source

@@ -10,10 +10,11 @@ POSITIONS = {"visual.positional_embedding", "visual.attnpool.positional_embeddin
 
 
 def resize(embedding: Tensor, positions: int) -> Tensor:
-    """Resample position embeddings [1 + p, w] to [1 + positions, w]; the first row does not change.
+    """Resample position embeddings [1 + p, w] to [1 + positions, w].
 
-    p and `positions` are square numbers. The first row is that of the class token, or of the mean
-    in a ResNet. Source: `resize_pos_embed` of open_clip: bicubic, antialiased.
+    The first row does not change. p and `positions` are square numbers. The first row is that of
+    the class token, or of the mean in a ResNet. Source: `resize_pos_embed` of open_clip: bicubic,
+    antialiased.
     """
     first, grid = embedding[:1], embedding[1:].float()
     old, new = round(len(grid) ** 0.5), round(positions**0.5)

@@ -57,13 +57,13 @@ def read(
     image_size: int | None = None,
     published: Published | None = None,
 ) -> Checkpoint:
-    """Read a checkpoint of any known layout; values stay in the file until they are needed.
+    """Read a checkpoint of any known layout.
 
-    `like` gives activation and preprocessing if bare tensors do not determine them. `published` is
-    what the catalog contains about the checkpoint: it takes precedence over a config file, and
-    files of other sizes are an error. `image_size` selects another image size than the checkpoint's
-    own; position embeddings are resampled. Raises ModelNotFound, IncompatibleWeights,
-    UnsafeWeightsError, InputError.
+    Values stay in the file until they are needed. `like` gives activation and preprocessing if bare
+    tensors do not determine them. `published` is what the catalog contains about the checkpoint: it
+    takes precedence over a config file, and files of other sizes are an error. `image_size` selects
+    another image size than the checkpoint's own; position embeddings are resampled. Raises
+    ModelNotFound, IncompatibleWeights, UnsafeWeightsError, InputError.
     """
     try:
         weights = files.find_weights(path)
@@ -106,7 +106,7 @@ def _interpret(
 
 
 def _detect_layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tensor]]:
-    """Return the layout that recognizes these tensors, and the tensors without wrappers."""
+    """Return the layout that recognizes these tensors, and the unwrapped tensors."""
     for tensors in (content.tensors, unwrap(content.tensors)):
         for layout in LAYOUTS:
             if layout.recognizes(tensors.keys(), content.metadata):
@@ -122,7 +122,10 @@ def _detect_layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tens
 
 
 def _read_spec(layout: Layout, found: Checkpointed, like: Published | None) -> Spec:
-    """Read the spec from the layout's config file, from another layout's, or from the tensors."""
+    """Read the spec of a checkpoint.
+
+    It comes from the layout's config file, from another layout's, or from the tensors.
+    """
     spec = None
     if layout.config_file:
         others = (other for other in LAYOUTS if other is not layout)
@@ -155,7 +158,10 @@ def _apply_published(spec: Spec, published: Published, source: str) -> Spec:
 
 
 def _check_depth(spec: Spec, tensors: int, source: str) -> None:
-    """Reject more layers than the tensors can fill: each takes time and 0.2 MB to build."""
+    """Reject more layers than the tensors can fill.
+
+    Each layer takes time and 0.2 MB to build.
+    """
     layers = spec.network.depth
     if layers > min(MAX_LAYERS, tensors // TENSORS_PER_LAYER):
         raise IncompatibleWeights(

@@ -1,4 +1,7 @@
-"""Represent the tensors of a network as a file stores them; values are read on demand."""
+"""Represent the tensors of a network as a file stores them.
+
+Values are read on demand.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ class StoredTensor:
         return self.parts[0].dtype
 
     def read(self) -> Tensor:
-        """Return the float32 values. They may be views of the mapped file: do not write to them."""
+        """Return the float32 values.
+
+        They may be views of the mapped file: do not write to them.
+        """
         tensor = self.parts[0] if len(self.parts) == 1 else concatenate(self.parts)
         tensor = tensor.float()
         if self.scale is not None:

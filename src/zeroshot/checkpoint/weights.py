@@ -1,4 +1,4 @@
-"""Read the values of a network one tensor at a time, or copy them into modules that own them.
+"""Read a network's values one tensor at a time, or copy them into modules.
 
 A network in float32 takes twice the memory of the same in bfloat16, and reading a whole mapped file
 makes it resident. So code that repacks a network borrows one tensor at a time (`values`) and

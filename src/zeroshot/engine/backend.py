@@ -74,4 +74,4 @@ class Backend(Protocol):
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> Iterator[Result]:
-        """Prepare items one by one and embed them in batches, in order, with bounded memory."""
+        """Prepare items and embed them in batches, in order, with bounded memory."""

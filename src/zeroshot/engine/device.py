@@ -1,4 +1,7 @@
-"""Choose the device and precision of a network: those requested, or the best available."""
+"""Choose the device and precision of a network.
+
+They are those requested, or the best available.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """Return the requested precision, or the fastest that is accurate enough on the device.
+    """Return the requested precision, or the fastest that is accurate enough.
 
     The default is bfloat16 on CPUs that multiply it natively, float32 on other CPUs and on Apple
     GPUs, and float16, in which OpenAI's weights were released, on CUDA. Raises InputError for other
@@ -81,5 +84,8 @@ def cpu_has_bfloat16() -> bool:
 
 
 def cpu_has(instructions: str) -> bool:
-    """Return whether torch detects these instructions of `BFLOAT16_PROBES`; false if unknown."""
+    """Return whether torch detects these instructions of `BFLOAT16_PROBES`.
+
+    Returns False if torch cannot detect them.
+    """
     return bool(getattr(torch.cpu, BFLOAT16_PROBES[instructions], bool)())

@@ -58,9 +58,10 @@ _address = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
 
 @contextmanager
 def gray_levels(image: Image.Image) -> Iterator[Tensor]:
-    """Yield the gray levels of an RGB image: uint8 [1, 3 or 4, h, w]; a fourth channel is unused.
+    """Yield the gray levels of an RGB image: uint8 [1, 3 or 4, h, w].
 
-    Use the tensor only inside the block and do not write to it: the memory belongs to the image.
+    A fourth channel is unused. Use the tensor only inside the block and do not write to it: the
+    memory belongs to the image.
     """
     capsules = _export(image)
     levels = None if capsules is None else _view(image, *capsules)
@@ -71,7 +72,7 @@ def gray_levels(image: Image.Image) -> Iterator[Tensor]:
 
 
 def _export(image: Image.Image) -> tuple[object, object] | None:
-    """Return the Arrow schema and array of an image, or None if Pillow cannot export it."""
+    """Return the Arrow schema and array of an image, or None if not available."""
     if int(PIL.__version__.partition(".")[0]) < EXPORTS:
         return None
     try:
@@ -82,7 +83,10 @@ def _export(image: Image.Image) -> tuple[object, object] | None:
 
 
 def _view(image: Image.Image, schema: object, array: object) -> Tensor | None:
-    """Return uint8 [h, w, 4] as a view of exported memory, or None for another memory layout."""
+    """Return uint8 [h, w, 4] as a view of exported memory.
+
+    Returns None for another memory layout.
+    """
     description = _Schema.from_address(_address(schema, b"arrow_schema") or 0)
     outer = _Array.from_address(_address(array, b"arrow_array") or 0)
     pixels = image.width * image.height

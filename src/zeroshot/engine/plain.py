@@ -1,4 +1,7 @@
-"""Run the plain modules of `zeroshot.nn` on any torch device: CUDA, MPS, or a CPU as reference."""
+"""Run the plain modules of `zeroshot.nn` on any torch device.
+
+The device is CUDA, MPS, or a CPU as reference.
+"""
 
 from __future__ import annotations
 

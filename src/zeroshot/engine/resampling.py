@@ -1,9 +1,9 @@
-"""Resample images with torch's antialiased operator for bytes, in half of Pillow's time.
+"""Resample images with torch's antialiased operator for bytes.
 
-The result differs from `zeroshot.images.preprocess` by at most one gray level, except for tall
-images (height above about twice the width): Pillow 13 resamples those vertically first, torch
-always horizontally, and rounding between the passes differs (by up to 20 levels for random noise).
-The plain version is the reference, and float32 models use it.
+It takes half of Pillow's time. The result differs from `zeroshot.images.preprocess` by at most one
+gray level, except for tall images (height above about twice the width): Pillow 13 resamples those
+vertically first, torch always horizontally, and rounding between the passes differs (by up to 20
+levels for random noise). The plain version is the reference, and float32 models use it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from zeroshot.images.preprocess import LONGEST, Preprocess
 
 
 def prepare(image: ImageLike, preprocess: Preprocess, dtype: torch.dtype) -> NDArray[np.float32]:
-    """Convert an image to pixels for a network of this precision: float32 [3, size, size].
+    """Convert an image to pixels: float32 [3, size, size].
 
-    For float32 they equal the reference; lower precisions round more than resampling does.
+    `dtype` is the precision of the network. For float32 the pixels equal the reference; lower
+    precisions round more than resampling does.
     """
     if preprocess.parity or dtype == torch.float32:
         return preprocess(image)

@@ -1,4 +1,7 @@
-"""Define the Engine: a network on a device, with checked and normalized embeddings."""
+"""Define the Engine: a network on a device.
+
+Its embeddings are checked and normalized.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Set the torch state that towers run in: inference mode, no autocast, float32 without TF32.
+"""Set the torch state that towers run in.
 
-These are settings of a thread or of the process that belong to the caller, so they apply only while
-a tower runs and are restored afterwards.
+It is inference mode, no autocast, and float32 without TF32. These are settings of a thread or of
+the process that belong to the caller, so they apply only while a tower runs and are restored
+afterwards.
 """
 
 from __future__ import annotations

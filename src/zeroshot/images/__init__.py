@@ -1,4 +1,4 @@
-"""Convert any supported image input to one upright RGB image, then to normalized pixels.
+"""Convert any supported image input to upright RGB, then to normalized pixels.
 
 `opening` accepts paths, URLs, bytes, files, PIL images, arrays and tensors; `decoding` reads image
 files with an allow-list of codecs; `arrays` converts arrays and tensors; `download` fetches URLs;

@@ -1,6 +1,6 @@
-"""Decode image files with an allow-list of Pillow's codecs, and convert any mode to upright RGB.
+"""Decode image files and convert any mode to upright RGB.
 
-The size is checked before pixels are decoded.
+Only an allow-list of Pillow's codecs is used. The size is checked before pixels are decoded.
 """
 
 from __future__ import annotations
@@ -80,7 +80,10 @@ def _describe_unknown(file: Any) -> str:
 
 
 def load(image: Image.Image, name: str) -> Image.Image:
-    """Load the pixels of an image after checking its size; raise ImageError on failure."""
+    """Load the pixels of an image after checking its size.
+
+    Raises ImageError.
+    """
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise image_error(
@@ -103,7 +106,10 @@ def load(image: Image.Image, name: str) -> Image.Image:
 
 
 def rotate_upright(image: Image.Image) -> Image.Image:
-    """Rotate an image according to its EXIF or XMP orientation; ignore a malformed one."""
+    """Rotate an image according to its EXIF or XMP orientation.
+
+    A malformed orientation is ignored.
+    """
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # the parser raises (or warns about) anything; the pixels are valid

@@ -1,4 +1,4 @@
-"""Provide locks for objects that two threads must not use at once, by the object's address.
+"""Provide locks, by address, for objects that two threads must not use at once.
 
 Pillow decodes an image on first use, and a file has one position. If the same PIL image or file is
 given twice, as in `[image, image]`, two threads would decode it at once, which crashes or mixes

@@ -1,4 +1,4 @@
-"""Convert images to normalized float32 [3, size, size], as the checkpoint was evaluated.
+"""Convert images to the normalized pixels that a checkpoint was evaluated with.
 
 The reference is `_transform` of openai/CLIP: resize the short side to `size` with antialiased
 bicubic interpolation, center crop, convert to RGB in 0..1, subtract the mean, divide by the
@@ -82,10 +82,10 @@ class Preprocess(PreprocessConfig):
         return square if square.mode == "RGB" else square.convert("RGB")
 
     def geometry(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return the size to resample an image to, and the corner of the crop: w, h, left, top.
+        """Return the size to resample an image to, and the corner of the crop.
 
-        The values are those of torchvision: the long side is rounded down to whole pixels, the
-        offset is rounded half to even.
+        The result is width, height, left, top. The values are those of torchvision: the long side
+        is rounded down to whole pixels, the offset is rounded half to even.
         """
         size, short = self.size, min(width, height)
         if self.resize_mode == "squash":

@@ -1,6 +1,7 @@
-"""Define the towers as plain torch modules: no files, no text, no images, no optimizations.
+"""Define the towers as plain torch modules.
 
-They are the reference of what a CLIP computes; `zeroshot.engine` runs the same networks faster.
+They contain no files, no text, no images and no optimizations. They are the reference of what a
+CLIP computes; `zeroshot.engine` runs the same networks faster.
 
 Letters in the shape comments of this folder:
     b  images or texts in a batch          d  width of the shared embedding space

@@ -32,7 +32,7 @@ class ConSETower(nn.Module):
         return self.combine(self.classifier(pixels))
 
     def combine(self, scores: Tensor) -> Tensor:
-        """Average the name embeddings of the best classes: scores [b, concepts] to [b, d]."""
+        """Average the embeddings of the best classes: [b, concepts] to [b, d]."""
         best, which = (scores / self.temperature).topk(self.top_k, dim=1)  # [b, k]
         weights = best.softmax(
             dim=1

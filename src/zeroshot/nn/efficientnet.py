@@ -1,8 +1,8 @@
-"""EfficientNet-Lite: the image classifier of the embedded model, with batch norms folded.
+"""EfficientNet-Lite, the image classifier of the embedded model.
 
-Source: Tan and Le 2019, arXiv 1905.11946, section 3 (scaling) and table 1 (stages). The Lite
-variants have no squeeze-and-excitation, use ReLU6, and do not scale stem and head
-(tensorflow/tpu, models/official/efficientnet/lite).
+Its batch norms are folded. Source: Tan and Le 2019, arXiv 1905.11946, section 3 (scaling) and table
+1 (stages). The Lite variants have no squeeze-and-excitation, use ReLU6, and do not scale stem and
+head (tensorflow/tpu, models/official/efficientnet/lite).
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # Lite variant -> width,
 
 
 class EfficientNetLite(nn.Module):
-    """Compute class scores [b, classes] of pixels [b, 3, s, s]; s is any multiple of about 4."""
+    """Compute class scores [b, classes] of pixels [b, 3, s, s].
+
+    s is any multiple of about 4.
+    """
 
     def __init__(self, variant: int, classes: int) -> None:
         super().__init__()
@@ -79,7 +82,10 @@ class InvertedBottleneck(nn.Module):
 
 
 class SameConv(nn.Conv2d):
-    """Convolve with TensorFlow's SAME padding: odd padding has the larger part at the end."""
+    """Convolve with TensorFlow's SAME padding.
+
+    Odd padding has the larger part at the end.
+    """
 
     def __init__(
         self, channels: int, out: int, kernel: int, *, stride: int = 1, groups: int = 1

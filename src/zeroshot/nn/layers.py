@@ -1,4 +1,4 @@
-"""Define the layers of both towers: activations, attention, and the pre-norm residual block."""
+"""Define activations, attention, and the pre-norm residual block of both towers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from zeroshot.spec import Activation
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """Approximate GELU by x * sigmoid(1.702 x), as in the training of OpenAI's checkpoints."""
+    """Approximate GELU by x * sigmoid(1.702 x).
+
+    OpenAI's checkpoints were trained with it.
+    """
     return x * torch.sigmoid(1.702 * x)
 
 
@@ -29,7 +32,7 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with one fused projection for queries, keys and values."""
+    """Multi-head self-attention with one projection for queries, keys and values."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""OpenAI's modified ResNet: three-convolution stem, average-pooled strides, attention pooling."""
+"""OpenAI's modified ResNet.
+
+It has a three-convolution stem, average-pooled strides and attention pooling.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """Pool a feature map by attention whose single query is the mean of all positions."""
+    """Pool a feature map by attention; the only query is the mean of all positions."""
 
     def __init__(self, side: int, width: int, heads: int, embed_dim: int) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""Define the text transformer: tokens, causal blocks, projection at the end-of-text token."""
+"""Define the text transformer.
+
+It has tokens, causal blocks and a projection at the end-of-text token.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define the vision transformer: patches, a class token, pre-norm blocks, a projection.
+"""Define the vision transformer: patches, a class token, blocks, a projection.
 
 The projection is applied to the class token.
 """

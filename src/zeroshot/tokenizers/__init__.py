@@ -1,4 +1,7 @@
-"""Convert text to token ids: `base` defines the protocol, `clip` implements CLIP's tokenizer."""
+"""Convert text to token ids.
+
+`base` defines the protocol, `clip` implements CLIP's tokenizer.
+"""
 
 from zeroshot.tokenizers.base import Tokenizer
 from zeroshot.tokenizers.clip import ClipTokenizer

@@ -1,4 +1,4 @@
-"""Define the tokenizer protocol: text to the ids that a text tower was trained on."""
+"""Define the tokenizer protocol: text to the ids of a text tower."""
 
 from __future__ import annotations
 

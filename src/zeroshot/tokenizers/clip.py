@@ -79,7 +79,10 @@ class ClipTokenizer:
 
     @property
     def end(self) -> int:
-        """Id of the end-of-text token. It is the largest id, by which the text tower finds it."""
+        """Id of the end-of-text token.
+
+        It is the largest id, by which the text tower finds it.
+        """
         return self.vocab_size - 1
 
     def __repr__(self) -> str:
@@ -184,7 +187,10 @@ class ClipTokenizer:
         return rows
 
     def _plain_rows(self, texts: Sequence[str]) -> list[list[int]] | None:
-        """Encode all texts as one string with separators; return None unless all are plain."""
+        """Encode all texts as one string with separators.
+
+        Returns None unless all texts are plain.
+        """
         try:
             joined = "\n".join(texts)
         except TypeError:  # one is not a str; `encode` raises an error that names it
@@ -279,7 +285,7 @@ def is_plain(text: str) -> bool:
 
 
 def clean(text: str) -> str:
-    """Repair broken Unicode, unescape HTML entities, collapse white space, lower the case."""
+    """Repair Unicode, unescape HTML, collapse white space and lower the case."""
     if not is_plain(text):
         import ftfy  # takes 60 ms to import, and most labels do not need it
 

@@ -62,7 +62,10 @@ def _read_file(path: Path) -> Content:
 
 
 def _read_shards(index: Path) -> Content:
-    """Read the shards beside the index; raise an error unless they match the index exactly."""
+    """Read the shards beside the index.
+
+    Raises an error unless they match the index exactly.
+    """
     locations = read_index(index)
     names = sorted(set(locations.values()))
     missing = [name for name in names if not (index.parent / name).is_file()]

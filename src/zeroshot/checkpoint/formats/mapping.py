@@ -26,7 +26,10 @@ class Content:
 
 
 def map_file(path: Path) -> mmap.mmap:
-    """Map a file copy-on-write: torch requires writable memory; the file does not change."""
+    """Map a file copy-on-write.
+
+    torch requires writable memory; the file does not change.
+    """
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 

@@ -1,4 +1,4 @@
-"""Interpret the pickle opcodes that torch writes, within limits, without calling anything.
+"""Interpret the pickle opcodes of torch, within limits, without calling anything.
 
 A pickle is a small program that may name and call any function. Here names stay names: a call
 becomes a `Call` value, an object a `Record`, a reference to stored bytes a `Reference`, and the
@@ -82,7 +82,10 @@ class Interpreter:
         self.references: list[Reference] = []  # all references in the pickle, used or not
 
     def run(self) -> Any:
-        """Return the value that the pickle describes; raise UnsafeWeightsError if it is invalid."""
+        """Return the value that the pickle describes.
+
+        Raises UnsafeWeightsError if the pickle is invalid.
+        """
         for _ in range(self.opcodes):
             code = self.take(1)[0]
             if code == ord("."):
@@ -176,10 +179,11 @@ class Interpreter:
         self.push(self.memo[key])
 
     def set_items(self, values: list[Any]) -> None:
-        """Add key, value, key, value ... to the dict on top of the stack; only text keys are kept.
+        """Add key, value, key, value ... to the dict on top of the stack.
 
-        Optimizer states have numbers as keys, and contain no weights. (Chosen numbers could be made
-        to collide in a dict; texts cannot, because Python salts their hash.)
+        Only text keys are kept. Optimizer states have numbers as keys, and contain no weights.
+        (Chosen numbers could be made to collide in a dict; texts cannot, because Python salts their
+        hash.)
         """
         target = self.top()
         if isinstance(target, Call) and target.items is None:

@@ -1,4 +1,7 @@
-"""Read named tensors and metadata of a safetensors file; the header is limited before parsing."""
+"""Read named tensors and metadata of a safetensors file.
+
+The header is limited before it is parsed.
+"""
 
 from __future__ import annotations
 
@@ -75,10 +78,11 @@ def _view_tensors(
 
 
 def check_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Parse the JSON header; reject one that is too large or contains duplicate names.
+    """Parse the JSON header.
 
-    Characters that create objects are counted before any object is created. Returns the header, and
-    the offset of the tensor data in bytes.
+    A header that is too large or contains duplicate names is rejected. Characters that create
+    objects are counted before any object is created. Returns the header, and the offset of the
+    tensor data in bytes.
     """
     source = str(path)
     size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""Read named tensors of files written by torch.save or torch.jit.save, without running them.
+"""Read named tensors of torch.save and torch.jit.save files without running them.
 
 There are three containers: the zip of current torch.save, the TorchScript zip of OpenAI's releases,
 and the stream of pickles that torch wrote before 1.6. `pickles.Interpreter` reads the pickles and
@@ -58,7 +58,7 @@ STORAGES = {
 
 
 def read_archive(path: Path) -> Content:
-    """Read the tensors of a `.pt`, `.pth` or `.bin` file by dotted name, memory-mapped.
+    """Read the tensors of a `.pt`, `.pth` or `.bin` file, memory-mapped.
 
     Raises UnsafeWeightsError if it is none of the three containers, or inconsistent.
     """
@@ -95,7 +95,11 @@ def _read_zip(source: str, data: memoryview) -> tuple[Any, dict[str, Span]]:
 
 
 def _read_legacy(source: str, data: memoryview) -> tuple[Any, dict[str, Span]]:
-    """Read five pickles (magic, version, machine, content, list of storages), then the storages."""
+    """Read a file written before torch 1.6.
+
+    It contains five pickles (magic, version, machine, content, list of storages), then the
+    storages.
+    """
     if data[0] != 0x80:
         raise _error(source, "not a safetensors file, a zip file or a file of torch.save")
     position = 0
@@ -135,7 +139,10 @@ def _read_legacy(source: str, data: memoryview) -> tuple[Any, dict[str, Span]]:
 
 @dataclass(frozen=True)
 class _Storage:
-    """A storage as a pickle refers to it: ("storage", torch.HalfStorage, "0", "cpu", 768)."""
+    """A storage as a pickle refers to it.
+
+    Example: ("storage", torch.HalfStorage, "0", "cpu", 768).
+    """
 
     dtype: torch.dtype
     key: str
@@ -163,9 +170,10 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _leaves(root: Any, source: str) -> Iterator[tuple[str, Any]]:
-    """Yield (dotted name, value) of everything below root, in order, each container once.
+    """Yield (dotted name, value) of everything below root, in order.
 
-    Names are built during the traversal and not stored: a file could make them large and many.
+    Each container is visited once. Names are built during the traversal and not stored: a file
+    could make them large and many.
     """
     seen: set[int] = set()
     levels = [("", iter([("", root)]))]
@@ -188,7 +196,10 @@ def _leaves(root: Any, source: str) -> Iterator[tuple[str, Any]]:
 
 
 def _describe(value: Any) -> tuple[Any, ...] | None:
-    """Return storage, offset, shape and strides if the value is a tensor or parameter."""
+    """Return storage, offset, shape and strides of a tensor or parameter.
+
+    Returns None for other values.
+    """
     match value:
         case Call(
             function=Global(module="torch._utils", name="_rebuild_parameter"),

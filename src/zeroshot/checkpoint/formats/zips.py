@@ -23,7 +23,7 @@ UNKNOWN_16, UNKNOWN_32 = 0xFFFF, 0xFFFFFFFF  # the value is in the zip64 record
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The position of a member's bytes in the file, and whether they are stored uncompressed."""
+    """The position of a member's bytes, and whether they are stored uncompressed."""
 
     offset: int
     size: int
@@ -40,7 +40,10 @@ def unsafe_error(source: str, what: str) -> UnsafeWeightsError:
 
 
 def members(data: memoryview, source: str) -> dict[str, Span]:
-    """Return the span of every member by name; raise UnsafeWeightsError if the zip is invalid."""
+    """Return the span of every member by name.
+
+    Raises UnsafeWeightsError if the zip file is invalid.
+    """
     try:
         return _members(data, source)
     except struct.error as error:
@@ -133,7 +136,10 @@ def _zip64(extra: memoryview, numbers: list[int], source: str) -> list[int]:
 def _check_header(
     data: memoryview, header: int, expected: tuple[bytes, int, int, int], source: str
 ) -> int:
-    """Return the offset of a member's bytes after checking its header against the directory."""
+    """Check a member's header against the directory.
+
+    Returns the offset of the member's bytes.
+    """
     raw, method, flags, packed = expected
     if bytes(data[header : header + 4]) != b"PK\x03\x04":
         raise unsafe_error(source, f"member {shortened(repr(raw))} has no header")

@@ -1,7 +1,8 @@
-"""Convert named tensors to this package's names and a spec, with one object per publisher.
+"""Convert named tensors to this package's names and a spec.
 
-`LAYOUTS` is the table. `openai`, `open_clip`, `transformers` and `native` each define one `Layout`;
-`wrappers` removes the prefixes that training scripts add to a state dict.
+There is one object per publisher. `LAYOUTS` is the table. `openai`, `open_clip`, `transformers` and
+`native` each define one `Layout`; `wrappers` removes the prefixes that training scripts add to a
+state dict.
 """
 
 from zeroshot.checkpoint.layouts import native, open_clip, openai, transformers

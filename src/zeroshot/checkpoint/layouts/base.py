@@ -49,7 +49,7 @@ class Layout:
 def to_native_names(
     parts: Mapping[str, tuple[Tensor, ...]], source: str, ignored: tuple[str, ...] = ()
 ) -> dict[str, StoredTensor]:
-    """Prefix the names of the text tower with `text.` and drop tensors that are not weights.
+    """Prefix names of the text tower with `text.` and drop non-weights.
 
     Other names are those of OpenAI's checkpoints. `ignored` are additional names to drop.
     """

@@ -1,8 +1,9 @@
-"""Read and write the package's own layout: safetensors with the configuration in the metadata.
+"""Read and write the package's own layout.
 
-The metadata key `zeroshot.checkpoint/1` contains the configuration as JSON; tensors have this
-package's names. An int8 tensor NAME has a tensor NAME.scale with one number per row, and is
-converted to float32 when it is read.
+It is a safetensors file with the configuration in the metadata. The metadata key
+`zeroshot.checkpoint/1` contains the configuration as JSON; tensors have this package's names. An
+int8 tensor NAME has a tensor NAME.scale with one number per row, and is converted to float32 when
+it is read.
 """
 
 from __future__ import annotations
@@ -117,9 +118,10 @@ def save(path: Path, name: str, spec: Spec, tensors: dict[str, Tensor]) -> None:
 
 
 def halve(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Convert matrices to half precision, as in OpenAI's checkpoints; vectors do not change.
+    """Convert matrices to half precision, as in OpenAI's checkpoints.
 
-    Raises IncompatibleWeights if a value is outside the range of half precision.
+    Vectors do not change. Raises IncompatibleWeights if a value is outside the range of half
+    precision.
     """
     halved: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

@@ -1,7 +1,8 @@
-"""Read open_clip's checkpoints: OpenAI's tensor names and `open_clip_config.json`.
+"""Read open_clip's checkpoints.
 
-Keys and defaults are those of CLIPVisionCfg, CLIPTextCfg (`model.py`) and PreprocessCfg
-(`transform.py`) of open_clip 3.3. As in open_clip, an unknown field is an error.
+They have OpenAI's tensor names and `open_clip_config.json`. Keys and defaults are those of
+CLIPVisionCfg, CLIPTextCfg (`model.py`) and PreprocessCfg (`transform.py`) of open_clip 3.3. As in
+open_clip, an unknown field is an error.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
 
 
 def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -> None:
-    """Reject the features of open_clip that are not part of CLIP, with the field's name."""
+    """Reject features of open_clip that CLIP does not have, with the field's name."""
     model.allow_only(MODEL_FIELDS)
     vision.allow_only(VISION_FIELDS)
     text.allow_only(TEXT_FIELDS)

@@ -1,7 +1,8 @@
-"""Read OpenAI's checkpoints: TorchScript archives and bare state dicts, without a config file.
+"""Read OpenAI's checkpoints.
 
-The architecture is derived from tensor shapes, as in `build_model` of openai/CLIP. Source of the
-names: `model.py` of openai/CLIP.
+They are TorchScript archives or bare state dicts, without a config file. The architecture is
+derived from tensor shapes, as in `build_model` of openai/CLIP. Source of the names: `model.py` of
+openai/CLIP.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ def _spec(found: Checkpointed, like: Published | None) -> Spec:
 
 
 def from_shapes(tensors: Mapping[str, StoredTensor], like: Published, source: str) -> Spec:
-    """Derive the architecture from tensor shapes; `like` gives activation and preprocessing.
+    """Derive the architecture from tensor shapes.
 
-    `tensors` have this package's names. The width of a head is assumed to be 64, as in all of
-    OpenAI's towers; checkpoints with other heads have a config file.
+    `like` gives activation and preprocessing. `tensors` have this package's names. The width of a
+    head is assumed to be 64, as in all of OpenAI's towers; checkpoints with other heads have a
+    config file.
     """
     try:
         width = tensors["text.ln_final.weight"].shape[0]

@@ -1,8 +1,8 @@
-"""Read CLIPModel of the transformers library: tensor names, `config.json`, preprocessor config.
+"""Read CLIPModel of the transformers library.
 
-Sources: `convert_clip_original_pytorch_to_hf.py`, CLIPTextConfig, CLIPVisionConfig and
-CLIPImageProcessor of transformers; the harmless fields are those that PreTrainedConfig writes in
-versions 4 and 5.
+It has its own tensor names, `config.json` and a preprocessor config. Sources:
+`convert_clip_original_pytorch_to_hf.py`, CLIPTextConfig, CLIPVisionConfig and CLIPImageProcessor of
+transformers; the harmless fields are those that PreTrainedConfig writes in versions 4 and 5.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Remove prefixes that training scripts add to a state dict: `state_dict.`, `module.` etc."""
+"""Remove prefixes that training scripts add to a state dict.
+
+Examples are `state_dict.` and `module.`.
+"""
 
 from __future__ import annotations
 

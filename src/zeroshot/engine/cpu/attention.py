@@ -20,9 +20,10 @@ SCORES = 2**20  # values computed at once (at least one head), so that they fit 
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Compute attention: queries [b, h, t, d], keys and values [b, h, u, d] to [b, t, h * d].
+    """Compute attention.
 
-    `mask` is True where a query attends to a key, the same for all heads: [t, u] or [b, 1, t, u].
+    Queries [b, h, t, d], keys and values [b, h, u, d] give [b, t, h * d]. `mask` is True where a
+    query attends to a key, the same for all heads: [t, u] or [b, 1, t, u].
     """
     if not is_unfused_faster(q.dtype):
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -45,7 +46,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def is_unfused_faster(dtype: torch.dtype) -> bool:
-    """Return whether unfused attention is faster than torch's fused operator here, as measured.
+    """Return whether unfused attention was measured to be faster on this CPU.
 
     With AMX the fused operator uses AMX, and without both extensions torch multiplies bfloat16
     slowly. A single image would gain nothing, but uses the same path so that its embedding does not

@@ -1,4 +1,7 @@
-"""Run towers on a CPU: rewritten, on one-thread workers, in batches that fit a core's cache."""
+"""Run rewritten towers on a CPU.
+
+Single-threaded workers run batches that fit a core's cache.
+"""
 
 from __future__ import annotations
 

@@ -88,7 +88,10 @@ class InnerBlock(FastBlock):
 
 
 class LastBlock(FastBlock):
-    """The last block: only a few positions need queries, but all need keys and values."""
+    """The last block of a tower.
+
+    Only a few positions need queries, but all need keys and values.
+    """
 
     def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
         """Store one linear layer for queries and one for keys and values."""

@@ -1,4 +1,7 @@
-"""Run the embedded model's image tower on a CPU, with convolutions in channels-last layout."""
+"""Run the embedded model's image tower on a CPU.
+
+Its convolutions use the channels-last layout.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from zeroshot.spec import ConSEConfig
 
 
 class FastConSETower:
-    """Embed pixels [b, 3, s, s] as [b, d]; equal to the plain tower except for rounding.
+    """Embed pixels [b, 3, s, s] as [b, d].
 
-    The class scores and the steps after them stay in float32: the softmax magnifies rounding
-    errors, and these steps take almost no time.
+    The result equals the plain tower's except for rounding. The class scores and the steps after
+    them stay in float32: the softmax magnifies rounding errors, and these steps take almost no
+    time.
     """
 
     def __init__(self, config: ConSEConfig, values: Values, dtype: torch.dtype) -> None:

@@ -1,4 +1,4 @@
-"""Convolve with folded batch norms, packed weights, and fused ReLU and skip connection.
+"""Convolve with folded batch norms, packed weights, fused ReLU and fused skip.
 
 As in `linear`, torch's private operators are used if they exist and give correct results; otherwise
 plain functions.
@@ -19,7 +19,10 @@ BATCH_NORM_EPS = 1e-5  # torch's default, which `zeroshot.nn.resnet` uses
 
 
 class Convolution:
-    """A convolution with a bias and an optional ReLU; input and output are channels last."""
+    """A convolution with a bias and an optional ReLU.
+
+    Input and output are channels last.
+    """
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ def fold_batch_norm(
 
 @cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Return whether this torch has the private operators and they give correct results."""
+    """Return whether torch has the private operators and they are correct."""
     if dtype not in (torch.float32, torch.bfloat16):
         return False
     random = torch.Generator("cpu").manual_seed(0)

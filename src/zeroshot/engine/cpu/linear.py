@@ -109,7 +109,7 @@ class Linear:
 
 @cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Return whether this torch has the private operators and they give correct results."""
+    """Return whether torch has the private operators and they are correct."""
     if dtype not in (torch.float32, torch.bfloat16):
         return False
     generator = torch.Generator("cpu").manual_seed(0)

@@ -62,7 +62,10 @@ class Batch:
 
 
 def plan(rows: Sequence[Row], workers: int = 1) -> list[Batch]:
-    """Arrange distinct texts in micro-batches by common prefix, with some for each worker."""
+    """Arrange distinct texts in micro-batches by common prefix.
+
+    There are some micro-batches for each worker.
+    """
     if not rows:
         return []
     order = sorted(range(len(rows)), key=rows.__getitem__)
@@ -82,7 +85,10 @@ def plan(rows: Sequence[Row], workers: int = 1) -> list[Batch]:
 
 
 def _split_runs(trees: Sequence[Tree], count: int) -> Iterator[list[Tree]]:
-    """Split trees, shortest first, into about `count` runs with equal numbers of tokens."""
+    """Split trees into about `count` runs with equal numbers of tokens.
+
+    Trees are sorted, shortest first.
+    """
     share, size, done = sum(map(len, trees)) / count, 0, 0
     run: list[Tree] = []
     for tree in trees:
@@ -101,7 +107,10 @@ def _split_runs(trees: Sequence[Tree], count: int) -> Iterator[list[Tree]]:
 def _build_trees(
     rows: Sequence[Row], texts: Sequence[int], depth: int, limit: int
 ) -> Iterator[Tree]:
-    """Merge sorted texts, after their first `depth` tokens, into trees of at most `most` tokens."""
+    """Merge sorted texts, after their first `depth` tokens, into trees.
+
+    A tree has at most `limit` tokens, unless one text has more.
+    """
     tree, before = Tree(), Row()
     for text in texts:
         row = rows[text][depth:]
@@ -146,7 +155,10 @@ def _split_groups(
 
 
 def _estimate_repeats(rows: Sequence[Row], texts: Sequence[int], depth: int, shared: int) -> float:
-    """Estimate how many positions of trees the tokens from `depth` to `shared` would take."""
+    """Estimate the cost of repeating a prefix in each tree.
+
+    Returns how many positions of trees the tokens from `depth` to `shared` would take.
+    """
     others = sum(len(rows[text]) - shared for text in texts)
     remaining = max(
         TREE - (shared - depth), others / len(texts)

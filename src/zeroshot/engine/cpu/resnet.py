@@ -1,4 +1,7 @@
-"""Run the ResNet on a CPU: channels last, with batch norms, ReLUs and skips fused."""
+"""Run the ResNet on a CPU.
+
+It is channels last, with batch norms, ReLUs and skips fused.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from zeroshot.spec import ResNetConfig
 
 
 class FastResNet:
-    """Embed pixels [b, 3, s, s] as [b, d]; equal to the plain tower except for rounding."""
+    """Embed pixels [b, 3, s, s] as [b, d].
+
+    The result equals the plain tower's except for rounding.
+    """
 
     def __init__(self, config: ResNetConfig, values: Values, dtype: torch.dtype) -> None:
         self.dtype = dtype

@@ -91,9 +91,10 @@ def _pad(rows: Sequence[list[int]]) -> Tensor:
 
 
 def _build_mask(depths: Tensor, start: int) -> Tensor:
-    """Build the attention mask: each position attends to the prefix, its own text and itself.
+    """Build the attention mask.
 
-    For positions at `depths` [b, t] after a prefix of `start` tokens: bool [b, 1, t, start + t].
+    Each position attends to the prefix, its own text and itself. For positions at `depths` [b, t]
+    after a prefix of `start` tokens: bool [b, 1, t, start + t].
     """
     b, t = depths.shape
     ahead = torch.ones(t, t, dtype=torch.bool, device=CPU).triu(1)

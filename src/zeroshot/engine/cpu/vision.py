@@ -16,7 +16,10 @@ from zeroshot.spec import ViTConfig
 
 
 class FastVisionTransformer:
-    """Embed pixels [b, 3, s, s] as [b, d]; equal to the plain tower except for rounding."""
+    """Embed pixels [b, 3, s, s] as [b, d].
+
+    The result equals the plain tower's except for rounding.
+    """
 
     def __init__(self, config: ViTConfig, values: Values, dtype: torch.dtype) -> None:
         self.dtype, self.patch = dtype, config.patch_size

@@ -34,7 +34,7 @@ def is_worker() -> bool:
 
 
 def run(work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
-    """Return work(task) for every task, in order, using the workers if that is faster."""
+    """Return work(task) for every task, in order, on the workers if that is faster."""
     workers = get_pool() if len(tasks) > 1 else None
     if workers is None:
         return [work(task) for task in tasks]
@@ -46,7 +46,10 @@ def run(work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
 
 
 def get_pool() -> ThreadPoolExecutor | None:
-    """Return the workers, started on first use, or None if only one thread is available."""
+    """Return the workers, started on first use.
+
+    Returns None if only one thread is available.
+    """
     global _pool
     size = count()
     if size < 2:
@@ -93,7 +96,10 @@ def _start(size: int) -> ThreadPoolExecutor:
 
 
 def _after_fork() -> None:
-    """Use no threads in a forked child: those of the pool and of torch do not exist there."""
+    """Use no threads in a forked child.
+
+    The threads of the pool and of torch do not exist there.
+    """
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
     torch.set_num_threads(1)
