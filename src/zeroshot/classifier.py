@@ -211,7 +211,7 @@ class Classifier:
 
     def _rank(self, embeddings: Tensor, top: int) -> list[tuple[tuple[str, float], ...]]:
         probabilities = self.head.probabilities(self.head.logits(embeddings))
-        best, which = probabilities.topk(min(top, len(self.head)), dim=1)
+        best, which = probabilities.topk(min(top, len(self.head.labels)), dim=1)
         return [
             tuple((self.head.labels[column], value) for value, column in zip(*row, strict=True))
             for row in zip(best.tolist(), which.tolist(), strict=True)

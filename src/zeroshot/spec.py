@@ -66,6 +66,9 @@ class ImageTowerConfig(TowerConfig, Protocol):
     def stride(self) -> int | None:
         """Divisor of valid input sizes, in pixels; None if the size is fixed."""
 
+    # Names of tensors [1 + positions, w], a row and a square grid, that depend on the input size.
+    position_embeddings: ClassVar[tuple[str, ...]]
+
     def resized(self, size: int) -> ImageTowerConfig:
         """Return the same tower for another input size."""
 
@@ -86,6 +89,7 @@ class ViTConfig:
     activation: Activation
     eps: float = 1e-5  # added to the variance in LayerNorm
     kind: ClassVar[str] = "vit"
+    position_embeddings: ClassVar[tuple[str, ...]] = ("positional_embedding",)
 
     @property
     def depth(self) -> int:
@@ -122,6 +126,7 @@ class ResNetConfig:
     layers: tuple[int, int, int, int]  # bottlenecks per stage
     heads: int  # of the attention pool: 32 * width / 64
     kind: ClassVar[str] = "resnet"
+    position_embeddings: ClassVar[tuple[str, ...]] = ("attnpool.positional_embedding",)
 
     @property
     def depth(self) -> int:
@@ -161,6 +166,7 @@ class ConSEConfig:
     temperature: float  # divides the class scores before the softmax
     top_k: int  # classes that contribute to an image's embedding
     kind: ClassVar[str] = "concept"
+    position_embeddings: ClassVar[tuple[str, ...]] = ()
 
     @property
     def depth(self) -> int:

@@ -19,9 +19,9 @@ CHANNELS = 4 if int(PIL.__version__.partition(".")[0]) >= EXPORTS else 3
 def test_levels_equal_the_image(size: tuple[int, int]) -> None:
     image = Image.fromarray(photograph(*size, 0))
 
-    with gray_levels(image) as found:
-        assert found.shape[1] == CHANNELS
-        shown = found[0, :3].permute(1, 2, 0).clone()
+    found, _owner = gray_levels(image)
+    assert found.shape[1] == CHANNELS
+    shown = found[0, :3].permute(1, 2, 0).clone()
 
     assert torch.equal(shown, torch.from_numpy(np.array(image)))
 
@@ -29,29 +29,29 @@ def test_levels_equal_the_image(size: tuple[int, int]) -> None:
 def test_image_in_several_memory_blocks_is_copied() -> None:
     image = Image.fromarray(photograph(4000, 3000, 0))
 
-    with gray_levels(image) as found:
-        assert found.shape == (1, 3, 3000, 4000)
-        assert torch.equal(found[0].permute(1, 2, 0), torch.from_numpy(np.array(image)))
+    found, _owner = gray_levels(image)
+    assert found.shape == (1, 3, 3000, 4000)
+    assert torch.equal(found[0].permute(1, 2, 0), torch.from_numpy(np.array(image)))
 
 
 def test_memory_of_another_layout_is_not_read() -> None:
     image = Image.fromarray(photograph(8, 8, 0)).convert("L")
 
-    with gray_levels(image.convert("RGB")) as found:
-        assert found.shape == (1, CHANNELS, 8, 8)
-    with pytest.raises(RuntimeError), gray_levels(image):  # one channel: neither three nor four
-        pass
+    found, _owner = gray_levels(image.convert("RGB"))
+    assert found.shape == (1, CHANNELS, 8, 8)
+    with pytest.raises(RuntimeError):  # one channel: neither three nor four
+        gray_levels(image)
 
 
 def test_pillow_before_13_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     image = Image.fromarray(photograph(8, 8, 0))
     monkeypatch.setattr("PIL.__version__", "12.3.0")
 
-    with gray_levels(image) as found:
-        assert found.shape == (1, 3, 8, 8)
+    found, _owner = gray_levels(image)
+    assert found.shape == (1, 3, 8, 8)
 
 
 def test_memory_outlives_the_last_reference_of_the_caller() -> None:
-    with gray_levels(Image.fromarray(photograph(64, 64, 1))) as found:
-        expected = torch.from_numpy(photograph(64, 64, 1))
-        assert torch.equal(found[0, :3].permute(1, 2, 0), expected)
+    found, _owner = gray_levels(Image.fromarray(photograph(64, 64, 1)))
+    expected = torch.from_numpy(photograph(64, 64, 1))
+    assert torch.equal(found[0, :3].permute(1, 2, 0), expected)

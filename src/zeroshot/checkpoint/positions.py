@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-POSITIONS = {"visual.positional_embedding", "visual.attnpool.positional_embedding"}
-
 
 def resize(embedding: Tensor, positions: int) -> Tensor:
     """Resample position embeddings [1 + p, w] to [1 + positions, w].

@@ -11,7 +11,6 @@ from typing import cast
 
 from torch import Tensor
 
-from zeroshot.checkpoint import positions
 from zeroshot.checkpoint.config_fields import check_spec
 from zeroshot.checkpoint.formats import files
 from zeroshot.checkpoint.formats.mapping import Content
@@ -23,7 +22,6 @@ from zeroshot.nn.network import Network
 from zeroshot.spec import PreprocessConfig, Published, Spec
 
 MAX_LAYERS = 192  # in both towers; the largest CLIP has 80
-TENSORS_PER_LAYER = 12  # weight and bias of two norms and four linear layers
 MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
 
 log = logging.getLogger("zeroshot")
@@ -99,7 +97,8 @@ def _interpret(
         except ValueError as error:
             raise InputError(f"image_size={image_size!r}: {error}") from error
         shapes = on_meta(spec.network).state_dict()
-        for name in positions.POSITIONS & stored.keys():
+        for local in spec.network.vision.position_embeddings:
+            name = f"visual.{local}"
             stored[name] = replace(stored[name], positions=len(shapes[name]) - 1)
         weights = Weights(spec.network, stored, content.maps, source)
     return Checkpoint(weights, spec, layout.name)
@@ -163,7 +162,7 @@ def _check_depth(spec: Spec, tensors: int, source: str) -> None:
     Each layer takes time and 0.2 MB to build.
     """
     layers = spec.network.depth
-    if layers > min(MAX_LAYERS, tensors // TENSORS_PER_LAYER):
+    if layers > min(MAX_LAYERS, tensors):
         raise IncompatibleWeights(
             f"{source}: {tensors} tensors are too few for {layers} layers (at most {MAX_LAYERS} "
             "are supported); use weights and config of the same checkpoint",

@@ -13,8 +13,6 @@ here. An image with another memory layout, such as a large one in several blocks
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import PIL
@@ -56,19 +54,17 @@ _address = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
 )
 
 
-@contextmanager
-def gray_levels(image: Image.Image) -> Iterator[Tensor]:
-    """Yield the gray levels of an RGB image: uint8 [1, 3 or 4, h, w].
+def gray_levels(image: Image.Image) -> tuple[Tensor, object]:
+    """Return the gray levels of an RGB image, and the owner of their memory.
 
-    A fourth channel is unused. Use the tensor only inside the block and do not write to it: the
-    memory belongs to the image.
+    The levels are uint8 [1, 3 or 4, h, w]; a fourth channel is unused. They must not be written to,
+    and are valid only as long as the owner is referenced.
     """
-    capsules = _export(image)
-    levels = None if capsules is None else _view(image, *capsules)
+    owner = _export(image)
+    levels = None if owner is None else _view(image, *owner)
     if levels is None:
         levels = torch.from_numpy(np.array(image))
-    yield levels.permute(2, 0, 1).unsqueeze(0)
-    del capsules  # they kept the memory alive
+    return levels.permute(2, 0, 1).unsqueeze(0), owner
 
 
 def _export(image: Image.Image) -> tuple[object, object] | None:

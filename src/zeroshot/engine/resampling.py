@@ -1,9 +1,8 @@
 """Resample images with torch's antialiased operator for bytes.
 
 It takes half of Pillow's time. The result differs from `zeroshot.images.preprocess` by at most one
-gray level, except for tall images (height above about twice the width): Pillow 13 resamples those
-vertically first, torch always horizontally, and rounding between the passes differs (by up to 20
-levels for random noise). The plain version is the reference, and float32 models use it.
+gray level. The plain version is the reference: float32 models use it, and all models for images
+that are enlarged or tall, where torch would differ by more.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ from zeroshot.engine.pillow_memory import gray_levels
 from zeroshot.images import ImageLike
 from zeroshot.images.preprocess import LONGEST, Preprocess
 
+TALL = 1.95  # height / width from which Pillow 13 may resample vertically first, unlike torch
+
 
 def prepare(image: ImageLike, preprocess: Preprocess, dtype: torch.dtype) -> NDArray[np.float32]:
     """Convert an image to pixels: float32 [3, size, size].
@@ -37,14 +38,16 @@ def resample(image: Image.Image, preprocess: Preprocess) -> NDArray[np.float32]:
     """Convert an RGB image to normalized pixels: float32 [3, size, size]."""
     size = preprocess.size
     short, long = sorted(image.size)
-    if short < size or long > LONGEST * short:  # torch differs by two levels when it enlarges
+    tall = image.height > TALL * image.width
+    if short < size or long > LONGEST * short or tall:  # enlarging, torch differs by two levels
         return preprocess.normalize(np.asarray(preprocess.resize(image)))
     width, height, left, top = preprocess.geometry(*image.size)
     with torch.inference_mode():
-        with gray_levels(image) as levels:
-            resized = F.interpolate(
-                levels, size=(height, width), mode=preprocess.interpolation, antialias=True
-            )
+        levels, owner = gray_levels(image)
+        resized = F.interpolate(
+            levels, size=(height, width), mode=preprocess.interpolation, antialias=True
+        )
+        del levels, owner
         square = resized[0, :3, top : top + size, left : left + size]
         scale, shift = _normalization(preprocess.mean, preprocess.std)
         values = square.to(torch.float32, memory_format=torch.contiguous_format)

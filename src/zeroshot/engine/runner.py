@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot.engine.backend import Backend, NetworkWeights
-from zeroshot.engine.cpu.backend import CpuBackend, find_not_finite
+from zeroshot.engine.cpu.backend import CpuBackend
 from zeroshot.engine.plain import PlainBackend
 from zeroshot.errors import NonFiniteError
 from zeroshot.spec import NetworkConfig
@@ -81,6 +81,11 @@ class Engine:
         texts = [tuple(row[: row.index(end) + 1]) for row in rows]
         distinct = list(dict.fromkeys(texts))
         embeddings = self.backend.embed_ids(distinct, batch_size)
+        if bad := _find_not_finite(embeddings):
+            # A text may only share a tree with the cause: a masked key has weight 0, but 0 * NaN
+            # is NaN. The plain tower runs texts apart and shows which ones are not finite.
+            plain = PlainBackend(*self._arguments)
+            embeddings[bad] = plain.embed_ids([distinct[i] for i in bad])
         if len(distinct) < len(texts):
             index = {text: i for i, text in enumerate(distinct)}
             embeddings = embeddings[[index[text] for text in texts]]
@@ -89,10 +94,15 @@ class Engine:
 
 def _finish(embeddings: Tensor, normalize: bool) -> Tensor:
     """Raise NonFiniteError for NaN or infinity, then scale rows to unit length."""
-    if rows := find_not_finite(embeddings):
+    if rows := _find_not_finite(embeddings):
         raise NonFiniteError(
             f"the network returned NaN or infinity for inputs {rows[:10]}, expected finite "
             "embeddings; if the inputs are finite, try dtype='float32'",
             rows=rows,
         )
     return F.normalize(embeddings, dim=-1) if normalize else embeddings
+
+
+def _find_not_finite(embeddings: Tensor) -> list[int]:
+    """List the rows that contain NaN or infinity."""
+    return [int(row) for row in (~torch.isfinite(embeddings).all(dim=1)).nonzero()]

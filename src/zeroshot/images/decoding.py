@@ -105,7 +105,15 @@ def load(image: Image.Image, name: str) -> Image.Image:
     return image
 
 
-def rotate_upright(image: Image.Image) -> Image.Image:
+def to_upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Rotate an image upright and convert it to RGB.
+
+    Raises ImageError for values outside of their range.
+    """
+    return _to_rgb(_rotate_upright(image), name)
+
+
+def _rotate_upright(image: Image.Image) -> Image.Image:
     """Rotate an image according to its EXIF or XMP orientation.
 
     A malformed orientation is ignored.
@@ -118,7 +126,7 @@ def rotate_upright(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def to_rgb(image: Image.Image, name: str) -> Image.Image:
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     """Convert any mode to RGB, with 16-bit and float values scaled to 0..255."""
     mode = image.mode
     if mode == "RGB":

@@ -21,7 +21,7 @@ from PIL import Image
 
 from zeroshot.errors import ImageError, ImageNotFound, image_error, seen_from, shortened
 from zeroshot.images.arrays import from_array, from_tensor
-from zeroshot.images.decoding import decode, load, rotate_upright, to_rgb
+from zeroshot.images.decoding import decode, load, to_upright_rgb
 from zeroshot.images.download import download_image
 from zeroshot.images.locks import get_lock
 
@@ -80,7 +80,7 @@ def open_image(
     if parity:
         return image
     try:
-        return to_rgb(rotate_upright(image), name)
+        return to_upright_rgb(image, name)
     except ImageError:
         raise
     except (OSError, ValueError, MemoryError) as error:

@@ -113,7 +113,6 @@ def test_batch_norm_epsilon_is_that_of_the_plain_tower() -> None:
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="requires oneDNN")
-@pytest.mark.xfail(reason="the probe passes a bias that is not contiguous", strict=True)
 def test_operators_that_compute_correctly_are_used() -> None:
     assert convolution.can_pack(torch.float32)
 

@@ -116,10 +116,6 @@ class CpuBackend:
         embeddings = torch.empty(shape, dtype=torch.float32, device=self.device)
         for batch, part in zip(batches, workers.run(embed, batches), strict=True):
             embeddings[batch.texts] = part
-        if bad := find_not_finite(embeddings):
-            # A text may only share a tree with the cause: a masked key has weight 0, but 0 * NaN
-            # is NaN. Texts on their own show which ones are not finite.
-            embeddings[bad] = self._plain.embed_ids([rows[i] for i in bad])
         return embeddings
 
     def map_batches(
@@ -156,8 +152,3 @@ def _in_inference(work: Callable[[Task], Output]) -> Callable[[Task], Output]:
 
 
 CPU = torch.device("cpu")
-
-
-def find_not_finite(embeddings: Tensor) -> list[int]:
-    """List the rows that contain NaN or infinity."""
-    return [int(row) for row in (~torch.isfinite(embeddings).all(dim=1)).nonzero()]
