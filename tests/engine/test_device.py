@@ -42,7 +42,11 @@ def gpus(monkeypatch: pytest.MonkeyPatch, cuda: int = 0, mps: bool = False) -> N
 
 
 @pytest.mark.parametrize(
-    ("count", "message"), [(2, "2 CUDA GPUs, numbered 0 to 1"), (7, "7 CUDA GPUs, numbered 0 to 6")]
+    ("count", "message"),
+    [
+        (2, "finds 2 CUDA GPUs; .* index from 0 to 1$"),
+        (7, "finds 7 CUDA GPUs; .* index from 0 to 6$"),
+    ],
 )
 def test_cuda_index_beyond_the_last_gpu_is_an_error_that_names_the_count(
     monkeypatch: pytest.MonkeyPatch, count: int, message: str
@@ -60,7 +64,7 @@ def test_load_rejects_a_cuda_index_beyond_the_last_gpu(
 ) -> None:
     gpus(monkeypatch, cuda=2)
 
-    with pytest.raises(InputError, match="sees 2 CUDA GPUs"):
+    with pytest.raises(InputError, match="finds 2 CUDA GPUs"):
         zeroshot.load(tiny_path, device="cuda:7")
 
 
@@ -76,7 +80,7 @@ def test_existing_cuda_gpu_is_chosen(monkeypatch: pytest.MonkeyPatch, name: str)
 def test_missing_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, kind: str) -> None:
     gpus(monkeypatch)
 
-    with pytest.raises(InputError, match=f"device='{name}', but torch .* sees no {kind} GPU"):
+    with pytest.raises(InputError, match=f"device='{name}': torch .* finds no {kind} GPU"):
         device.choose_device(name)
 
 

@@ -20,7 +20,7 @@ def test_embedding_is_the_mean_of_the_best_classes_by_hand() -> None:
     # log 3 and log 1 of the two best: weights 3/4 and 1/4
     scores = torch.tensor([[1.0986123, -9.0, 0.0, -1.0]])
 
-    found = tower(top_k=2).place(scores)
+    found = tower(top_k=2).combine(scores)
 
     assert torch.allclose(found, torch.tensor([[0.75, 0.0, 0.25]]), atol=1e-6)
 
@@ -28,7 +28,7 @@ def test_embedding_is_the_mean_of_the_best_classes_by_hand() -> None:
 def test_temperature_divides_the_scores() -> None:
     scores = torch.tensor([[2 * 1.0986123, 0.0, -9.0, -9.0]])
 
-    found = tower(top_k=2, temperature=2.0).place(scores)
+    found = tower(top_k=2, temperature=2.0).combine(scores)
 
     assert torch.allclose(found, torch.tensor([[0.75, 0.25, 0.0]]), atol=1e-6)
 
@@ -36,7 +36,7 @@ def test_temperature_divides_the_scores() -> None:
 def test_one_class_gives_its_own_name() -> None:
     scores = torch.tensor([[0.0, 0.1, 0.0, -1.0], [5.0, 0.1, 0.0, -1.0]])
 
-    found = tower(top_k=1).place(scores)
+    found = tower(top_k=1).combine(scores)
 
     assert torch.equal(found, torch.eye(3)[[1, 0]])
 
@@ -45,7 +45,7 @@ def test_all_classes_give_the_softmax_over_all() -> None:
     scores = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     network = tower(top_k=4)
 
-    assert torch.allclose(network.place(scores), scores.softmax(dim=1) @ network.concepts)
+    assert torch.allclose(network.combine(scores), scores.softmax(dim=1) @ network.concepts)
 
 
 @pytest.mark.parametrize("size", [32, 40])

@@ -55,11 +55,11 @@ def test_blocks_match_the_plain_ones(
 
     assert len(inner) == LAYERS - 1
     for block in inner:
-        q, k, v = block.heads_first(block.qkv(block.ln_1(x)), 3)
+        q, k, v = block.split_heads(block.qkv(block.ln_1(x)), 3)
         x = block.finish(x, attend(q, k, v))
     normed = last.ln_1(x)
-    q = last.heads_first(last.query(normed[:, :1]), 1)[0]
-    k, v = last.heads_first(last.keys(normed), 2)
+    q = last.split_heads(last.query(normed[:, :1]), 1)[0]
+    k, v = last.split_heads(last.keys(normed), 2)
     found = last.finish(x[:, :1].contiguous(), attend(q, k, v))
     assert torch.allclose(found, expected[:, :1], atol=1e-5)
 

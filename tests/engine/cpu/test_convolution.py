@@ -70,7 +70,7 @@ def test_batch_norm_is_folded_into_the_convolution(
     x = image(6, *size)
     expected = F.relu(pair(x)) if relu else pair(x)
 
-    folded = convolution.folded(
+    folded = convolution.fold_batch_norm(
         values.of("0"),
         values.of("1"),
         torch.float32,
@@ -87,7 +87,7 @@ def test_skip_is_added_before_the_relu(packed: bool) -> None:
     pair = modules(6, 8, 3, 1)
     values = Borrowed(pair.state_dict())
     x, skip = image(6, 7, 5), image(8, 7, 5)
-    folded = convolution.folded(values.of("0"), values.of("1"), torch.float32, padding=1)
+    folded = convolution.fold_batch_norm(values.of("0"), values.of("1"), torch.float32, padding=1)
     before = skip.clone()
 
     found = folded.add_to(skip, x)
@@ -99,7 +99,7 @@ def test_skip_is_added_before_the_relu(packed: bool) -> None:
 def test_folded_convolution_keeps_its_values_when_the_source_changes(packed: bool) -> None:
     pair = modules(6, 8, 3, 1)
     values, x = Borrowed(pair.state_dict()), image(6, 7, 5)
-    folded = convolution.folded(values.of("0"), values.of("1"), torch.float32, padding=1)
+    folded = convolution.fold_batch_norm(values.of("0"), values.of("1"), torch.float32, padding=1)
     expected = folded(x)
 
     for tensor in values.values():

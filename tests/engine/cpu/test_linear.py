@@ -112,15 +112,15 @@ def test_layer_keeps_its_values_when_the_source_and_the_scratch_change(
 def test_scratch_rounds_after_scaling(rows: int) -> None:
     (weight,) = random_tensors((rows, 130))
 
-    found = linear.Scratch().rounded(weight, torch.bfloat16, 1.7)
+    found = linear.Scratch().round(weight, torch.bfloat16, 1.7)
 
     assert torch.equal(found, (weight * 1.7).bfloat16())
 
 
 def test_scratch_memory_is_reused_for_smaller_weights() -> None:
     scratch = linear.Scratch()
-    first = scratch.rounded(torch.ones(8, 8), torch.bfloat16, 1.0)
-    second = scratch.rounded(torch.zeros(4, 8), torch.bfloat16, 1.0)
+    first = scratch.round(torch.ones(8, 8), torch.bfloat16, 1.0)
+    second = scratch.round(torch.zeros(4, 8), torch.bfloat16, 1.0)
 
     assert second.data_ptr() == first.data_ptr()
 

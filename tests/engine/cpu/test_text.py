@@ -62,7 +62,7 @@ def run(tower: FastTextTransformer, texts: list[tuple[int, ...]]) -> torch.Tenso
     """Embed texts as the CPU backend does, in their own order."""
     found = torch.empty(len(texts), 12)
     for batch in prefix_trees.plan(texts):
-        found[batch.texts] = tower.run(batch, tower.prefix(batch.prefix)).float()
+        found[batch.texts] = tower.run(batch, tower.compute_prefix(batch.prefix)).float()
     return found
 
 
@@ -93,7 +93,7 @@ def test_tree_of_texts_matches_each_text_alone(
 def test_empty_prefix_has_no_keys_and_values() -> None:
     _, fast = towers()
 
-    kept = fast.prefix(())
+    kept = fast.compute_prefix(())
 
     assert [tuple(part.shape) for pair in kept for part in pair] == [(1, 2, 0, 16)] * 6
 
@@ -101,7 +101,7 @@ def test_empty_prefix_has_no_keys_and_values() -> None:
 def test_prefix_has_keys_and_values_of_every_layer() -> None:
     _, fast = towers(torch.bfloat16)
 
-    kept = fast.prefix((598, 3, 4))
+    kept = fast.compute_prefix((598, 3, 4))
 
     assert [tuple(part.shape) for pair in kept for part in pair] == [(1, 2, 3, 16)] * 6
     assert {part.dtype for pair in kept for part in pair} == {torch.bfloat16}
