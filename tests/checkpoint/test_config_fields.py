@@ -83,7 +83,9 @@ def test_part_has_a_longer_prefix_and_an_absent_one_is_empty() -> None:
 
 
 def test_part_that_is_no_object_is_named() -> None:
-    with pytest.raises(IncompatibleWeights, match=r"x\.json: a\.b is not a JSON object"):
+    with pytest.raises(
+        IncompatibleWeights, match=r"x\.json: expected a\.b to be a JSON object, got"
+    ):
         Fields({"a": {"b": [1]}}, "x.json").part("a").part("b")
 
 

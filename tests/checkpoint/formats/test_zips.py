@@ -45,12 +45,18 @@ def test_empty_zip_has_no_members() -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda raw: raw + b"\0", "without its directory at the very end"),
-        (lambda raw: b"#!/bin/sh\n" + raw, "several parts, or with something added"),
-        (lambda raw: raw[:-1], "without its directory at the very end"),
-        (lambda raw: raw.replace(b"PK\x01\x02", b"PK\x01\x03", 1), "directory that ends early"),
-        (lambda raw: raw.replace(b"PK\x03\x04", b"PK\x03\x05", 1), "no header where it should be"),
-        (lambda raw: raw.replace(b"a/data/0", b"a/data/1", 1), "a header that says otherwise"),
+        (lambda raw: raw + b"\0", "a zip file without a directory at its end"),
+        (lambda raw: b"#!/bin/sh\n" + raw, "a zip file with several parts or additional data"),
+        (lambda raw: raw[:-1], "a zip file without a directory at its end"),
+        (lambda raw: raw.replace(b"PK\x01\x02", b"PK\x01\x03", 1), "a truncated zip directory"),
+        (
+            lambda raw: raw.replace(b"PK\x03\x04", b"PK\x03\x05", 1),
+            "member b'a/data.pkl' has no header",
+        ),
+        (
+            lambda raw: raw.replace(b"a/data/0", b"a/data/1", 1),
+            "has a header that disagrees with the directory",
+        ),
     ],
 )
 def test_damaged_zip_is_rejected_with_a_reason(

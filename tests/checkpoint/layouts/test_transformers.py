@@ -129,7 +129,7 @@ def test_unknown_field_is_rejected_by_name(path: str, value: Any) -> None:
     with pytest.raises(IncompatibleWeights) as caught:
         transformers.network_of(changed(HUGGINGFACE, path, value))
 
-    assert str(caught.value).startswith(f"x.json: unknown fields {path};")
+    assert str(caught.value).startswith(f"x.json: unsupported fields {path};")
     assert caught.value.source == "x.json"
 
 
@@ -157,7 +157,7 @@ def test_unknown_preprocessing_field_is_rejected_by_name(field: str, prefix: str
     content = forms.huggingface_preprocess(forms.VIT)
     facts = changed({"image_processor": content} if prefix else content, f"{prefix}{field}", False)
 
-    with pytest.raises(IncompatibleWeights, match=rf"x\.json: unknown fields {prefix}{field};"):
+    with pytest.raises(IncompatibleWeights, match=rf"x\.json: unsupported fields {prefix}{field};"):
         transformers.preprocess_of(facts)
 
 
@@ -169,7 +169,7 @@ def test_file_with_an_unknown_field_beside_weights_is_rejected(
     content = json.loads((tmp_path / name).read_text())
     forms.write_json(tmp_path / name, content | {"use_rope": True})
 
-    with pytest.raises(IncompatibleWeights, match=rf"{name}: unknown fields use_rope"):
+    with pytest.raises(IncompatibleWeights, match=rf"{name}: unsupported fields use_rope"):
         reader.read(path)
 
 
