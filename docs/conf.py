@@ -27,6 +27,7 @@ version = release = zeroshot.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
 source_suffix = {".md": "markdown"}
 myst_heading_anchors = 3
+smartquotes = False  # it would change dashes and quotes of commands
 default_role = "literal"  # docstrings write code in single backticks
 
 html_theme = "furo"

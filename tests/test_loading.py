@@ -129,7 +129,9 @@ def test_a_repository_that_is_not_found_also_suggests_a_name(
     asked: list[Any] = []
     monkeypatch.setattr(hub, "fetch", fetch)
 
-    with pytest.raises(ModelNotFound, match=r"owner/clip: no such repository\. And .*'owner/clip'"):
+    with pytest.raises(
+        ModelNotFound, match=r"owner/clip: no such repository\. Also, no model named 'owner/clip'"
+    ):
         zeroshot.load("owner/clip", revision="v1", offline=True)
 
     assert asked == [("owner/clip", {"revision": "v1", "cache_dir": None, "offline": True})]
@@ -154,7 +156,7 @@ def test_a_path_object_is_never_fetched(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("decode", ["draft", None, True])
 def test_an_invalid_decode_is_rejected(tiny_path: Path, decode: Any) -> None:
-    with pytest.raises(InputError, match=r"decode=.* must be 'exact' or 'fast'"):
+    with pytest.raises(InputError, match="expected decode='exact' or 'fast', got"):
         zeroshot.load(tiny_path, decode=decode)
 
 

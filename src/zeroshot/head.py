@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
-from zeroshot.errors import HeadMismatch, LabelError, shortened
+from zeroshot.errors import HeadMismatch, LabelError, shortened, some
 from zeroshot.files import write_atomically
 from zeroshot.label_store import LabelStore, Names
 from zeroshot.prompts import Labels, Prompts, PromptSet
@@ -170,7 +170,7 @@ class Head:
         if missing := [label for label in requested if label not in rows]:
             raise LabelError(
                 f"the head has no label {shortened(repr(missing[0]))}; choose from "
-                f"{_list_labels(self.labels)}"
+                f"{some(list(map(repr, self.labels)), 5)}"
             )
         indices = [rows[label] for label in requested]
         return replace(
@@ -367,8 +367,3 @@ def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet)
             sums.index_add_(0, rows.to(sums.device), totals)
     assert sums is not None  # every label has a name, so the loop ran
     return F.normalize(sums, dim=1).cpu()
-
-
-def _list_labels(labels: Sequence[str]) -> str:
-    listed = ", ".join(map(repr, labels[:5]))
-    return f"{listed} and {len(labels) - 5} more" if len(labels) > 5 else listed

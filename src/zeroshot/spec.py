@@ -292,7 +292,7 @@ class Spec:
         """
         vision = self.network.vision
         if vision.stride is None:
-            raise ValueError("the embedded model has a fixed size; omit image_size")
+            raise ValueError("this image tower has a fixed input size; omit image_size")
         limit = LIMITS["image_size"]
         if type(size) is not int or not 0 < size <= limit or size % vision.stride:
             raise ValueError(f"expected a multiple of {vision.stride} pixels, at most {limit}")

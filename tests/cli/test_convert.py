@@ -1,4 +1,4 @@
-"""`zeroshot convert` brings every layout into the package's own."""
+"""`zeroshot convert` brings every layout into the package's own, in one file or none."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from tests.checkpoint import forms
 from tests.checkpoint.forms import Form, Tensors
-from zeroshot import load
+from zeroshot import Model, load
 from zeroshot.checkpoint import reader
 from zeroshot.cli import main
+from zeroshot.cli.failures import NO_MODEL
 
 WORDS = ["a dog", "two cats", "an old photograph of a street in the rain"]
 
@@ -83,6 +84,73 @@ def test_existing_file_is_kept_without_force(vit: Tensors, tmp_path: Path) -> No
     assert reader.read(target).spec == forms.VIT
 
 
+# ---- usage
+
+
+def convert(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["convert", *map(str, arguments)])
+
+
+def test_a_converted_model_keeps_its_identity(tiny: Model, tiny_path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new.safetensors"
+
+    result = convert(tiny_path, target)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    assert f"identity {tiny.identity}" in result.stderr
+    assert load(target, device="cpu").identity == tiny.identity
+
+
+def test_a_model_can_be_converted_by_name(tmp_path: Path) -> None:
+    target = tmp_path / "mini.safetensors"
+
+    result = convert("mini", target, "--offline")
+
+    assert result.exit_code == 0, result.output
+    expected = load("mini", device="cpu")
+    assert load(target, device="cpu").identity == expected.identity
+
+
+def test_a_target_of_another_suffix_is_rejected(tiny_path: Path, tmp_path: Path) -> None:
+    result = convert(tiny_path, tmp_path / "new.pt")
+
+    assert result.exit_code == 2
+    assert "expected a TARGET that ends in .safetensors" in result.stderr
+
+
 @pytest.mark.parametrize("target", ["new.pt", "absent/new.safetensors"])
 def test_invalid_target_is_a_usage_error(target: str, tmp_path: Path) -> None:
-    assert CliRunner().invoke(main, ["convert", "x.pt", str(tmp_path / target)]).exit_code == 2
+    assert convert("x.pt", tmp_path / target).exit_code == 2
+
+
+def test_an_existing_target_is_overwritten_only_with_force(tiny_path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new.safetensors"
+    target.write_bytes(b"mine")
+
+    refused = convert(tiny_path, target)
+    assert (refused.exit_code, target.read_bytes()) == (2, b"mine")
+    assert "use --force to replace it" in refused.stderr
+
+    assert convert(tiny_path, target, "--force").exit_code == 0
+    assert target.stat().st_size > 10_000
+
+
+def test_a_missing_target_folder_is_reported_before_loading(tmp_path: Path) -> None:
+    result = convert("absent-source", tmp_path / "absent" / "new.safetensors")
+
+    assert result.exit_code == 2
+    assert "absent: no such folder; create it first" in result.stderr
+
+
+@pytest.mark.parametrize("content", [None, b"junk"])
+def test_an_unreadable_source_writes_nothing(content: bytes | None, tmp_path: Path) -> None:
+    source, target = tmp_path / "old.pt", tmp_path / "new.safetensors"
+    if content is not None:
+        source.write_bytes(content)
+
+    result = convert(source, target)
+
+    assert result.exit_code == NO_MODEL
+    assert "old.pt" in result.stderr
+    assert not target.exists()

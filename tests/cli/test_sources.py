@@ -146,5 +146,7 @@ def test_labels_are_read_from_a_file_with_and_without_a_leading_at(tmp_path: Pat
 
 
 def test_a_single_label_is_a_usage_error() -> None:
-    with pytest.raises(click.UsageError, match=r"'cat' is a single label.*Separate labels by"):
+    with pytest.raises(
+        click.UsageError, match=r"several labels, got --labels 'cat'.*Separate labels by"
+    ):
         module.labels("cat")

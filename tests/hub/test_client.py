@@ -150,19 +150,19 @@ def test_cached_tells_present_absent_and_unknown(location: Location) -> None:
 
 
 def test_commit_of_a_branch_is_remembered(location: Location) -> None:
-    assert client.known_commit(location) is None
+    assert client.cached_commit(location) is None
 
-    client.remember_commit(location, "5" * 40)
+    client.store_commit(location, "5" * 40)
 
-    assert client.known_commit(location) == "5" * 40
+    assert client.cached_commit(location) == "5" * 40
 
 
 @pytest.mark.parametrize("content", [b"", b"main", b"\xff" * 40, b"5" * 39])
 def test_malformed_reference_counts_as_none(location: Location, content: bytes) -> None:
-    client.remember_commit(location, "5" * 40)
+    client.store_commit(location, "5" * 40)
     (location.folder / "refs" / "main").write_bytes(content)
 
-    assert client.known_commit(location) is None
+    assert client.cached_commit(location) is None
 
 
 def test_wait_doubles_with_each_try_and_varies_by_half(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,16 +71,16 @@ def test_gated_repository_error_at_a_mirror_explains_that_the_login_is_not_sent(
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (errno.ENOSPC, r"/cache: the disk is full .*make room"),
-        (errno.EDQUOT, r"/cache: the disk is full .*make room"),
-        (errno.EROFS, r"/cache/file: cannot be written .*HF_HOME"),
-        (errno.EACCES, r"/cache/file: cannot be written .*HF_HOME"),
+        (errno.ENOSPC, r"/cache: the disk is full .*free up space"),
+        (errno.EDQUOT, r"/cache: the disk is full .*free up space"),
+        (errno.EROFS, r"/cache/file: cannot write to the cache .*HF_HOME"),
+        (errno.EACCES, r"/cache/file: cannot write to the cache .*HF_HOME"),
     ],
 )
 def test_file_system_error_becomes_a_cache_error(number: int, message: str) -> None:
     error = OSError(number, os.strerror(number), "/cache/file")
 
-    found = failures.cache_error(error, Path("/cache"))
+    found = failures.cache_write_error(error, Path("/cache"))
 
     assert type(found) is errors.CacheError
     assert re.search(message, str(found))
@@ -98,14 +98,14 @@ def test_retry_after_is_read_in_seconds_and_bounded(value: str, seconds: float) 
 
 
 def test_error_without_an_answer_has_no_status_and_no_retry_after() -> None:
-    assert failures.status_of(ValueError("x")) == 0
+    assert failures.http_status(ValueError("x")) == 0
     assert failures.retry_after(ValueError("x")) == 0.0
 
 
 def test_message_of_an_exception_is_one_short_line() -> None:
-    assert failures.said(ValueError("a\n  b")) == "ValueError: a b"
-    assert failures.said(KeyError()) == "KeyError"
-    assert len(failures.said(ValueError("x" * 1000))) < 250
+    assert failures.describe(ValueError("a\n  b")) == "ValueError: a b"
+    assert failures.describe(KeyError()) == "KeyError"
+    assert len(failures.describe(ValueError("x" * 1000))) < 250
 
 
 @pytest.mark.parametrize(
@@ -120,12 +120,12 @@ def test_message_of_an_exception_is_one_short_line() -> None:
     ],
 )
 def test_only_errors_that_may_pass_are_retried(error: Exception, expected: bool) -> None:
-    assert failures.transient(error, attempt=1) is expected
+    assert failures.is_transient(error, attempt=1) is expected
 
 
 def test_unresolved_host_is_retried_once() -> None:
     error = OSError("no connection")
     error.__cause__ = NOT_FOUND
 
-    assert failures.transient(error, attempt=1)
-    assert not failures.transient(error, attempt=2)
+    assert failures.is_transient(error, attempt=1)
+    assert not failures.is_transient(error, attempt=2)

@@ -67,9 +67,9 @@ def test_corrupted_file_is_named_with_both_hashes(entry: Entry, name: str) -> No
     assert only(entry).damaged == ""  # without reading it
     found = only(entry, verify=True)
 
-    assert found.damaged.startswith(f"{name} is damaged: its hash is ")
     published = fetched.files[name].resolve().name
-    assert found.damaged.endswith(f"published {published}")
+    start = f"{name}: checksum mismatch: expected {published}, got "
+    assert found.damaged.startswith(start)
     assert fetched.files[name].exists()  # nothing was removed
 
 
@@ -78,7 +78,7 @@ def test_file_that_differs_from_the_catalog_is_corrupted(entry: Entry) -> None:
 
     found = only(replace(entry, sha256="7" * 64), verify=True)
 
-    assert found.damaged == f"{NAME} is damaged: its hash is {SHA256}, published {'7' * 64}"
+    assert found.damaged == f"{NAME}: checksum mismatch: expected {'7' * 64}, got {SHA256}"
 
 
 def test_broken_link_is_named(entry: Entry) -> None:
@@ -140,7 +140,8 @@ def test_corrupted_archive_is_named(mini: MiniHub, entry: Entry) -> None:
     spoil(path)
 
     assert only(entry).damaged == ""
-    assert only(entry, verify=True).damaged.endswith(f"published {SHA256}")
+    found = only(entry, verify=True)
+    assert found.damaged.startswith(f"checksum mismatch: expected {SHA256}, got ")
 
 
 def test_inspection_makes_no_request(mini: MiniHub, entry: Entry) -> None:

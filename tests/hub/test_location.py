@@ -84,7 +84,7 @@ def test_location_names_repository_revision_and_folder(tmp_path: Path) -> None:
 
     assert str(found) == "owner/name@main"
     assert found.folder == tmp_path.resolve() / "models--owner--name"
-    assert found.wanted == ("a.json",)
+    assert found.files == ("a.json",)
     assert not found.pinned
 
 
@@ -116,7 +116,7 @@ def test_manual_download_advice_names_files_and_address(
     advice = manual_copy_hint(location_of("owner/name", None, tmp_path, wanted))
 
     assert f"copy {names} from {mini.url}/owner/name " in advice
-    assert "'mini' is in the package" in advice
+    assert "The model 'mini' needs no network" in advice
 
 
 def test_offline_follows_the_client(mini: MiniHub, monkeypatch: pytest.MonkeyPatch) -> None:

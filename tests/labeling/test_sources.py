@@ -83,7 +83,9 @@ def test_a_list_yields_its_lines_literally() -> None:
     "content", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBP", b"GIF89a", b"a\0b"]
 )
 def test_an_image_instead_of_a_list_is_rejected(content: bytes) -> None:
-    with pytest.raises(InputError, match="looks like a picture, wanted paths"):
+    with pytest.raises(
+        InputError, match=r"expected image paths .* got data that looks like an image"
+    ):
         list(read_list([content.decode("utf-8", "surrogateescape")]))
 
 

@@ -70,7 +70,7 @@ def check_versions() -> Iterator[Check]:
                 "versions",
                 name,
                 "note",
-                f"{version} has known vulnerinstructions, in formats that zeroshot does not open",
+                f"{version} has known vulnerabilities, in formats that zeroshot does not open",
                 f"{_python()} -m pip install --upgrade pillow, to 12.3 or later",
             )
         else:

@@ -46,10 +46,10 @@ class Engine:
 
     def __getstate__(self) -> dict[str, Any]:
         # Packed weights and locks cannot be pickled; the backend is built again.
-        return {"made_of": self._arguments, "plain": self._plain}
+        return {"arguments": self._arguments, "plain": self._plain}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Engine.__init__(self, *state["made_of"], plain=state["plain"])
+        Engine.__init__(self, *state["arguments"], plain=state["plain"])
 
     # Towers run in inference mode, but results are created outside of it, under no_grad: an
     # inference tensor could not be used to train a layer on top.

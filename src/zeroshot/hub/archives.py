@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from zeroshot.errors import ChecksumError, DownloadError, OfflineError
+from zeroshot.errors import ChecksumError, DownloadError
 from zeroshot.hub import checksums, client
 from zeroshot.hub.downloads import check_free_space
 from zeroshot.hub.failures import (
@@ -59,23 +59,17 @@ def fetch_archive(
     sha256: str,
     *,
     cache_dir: str | os.PathLike[str] | None = None,
-    offline: bool = False,
 ) -> Path:
     """Download an archive, verify its sha256 and return its path.
 
     A download that was interrupted in an earlier call is resumed.
-    `cache_dir` defaults to the Hub cache. `offline=True` allows no request.
+    `cache_dir` defaults to the Hub cache.
 
-    Raises DownloadError, ChecksumError, OfflineError, CacheError.
+    Raises DownloadError, ChecksumError, CacheError.
     """
     if (found := cached_archive(url, sha256, cache_dir)) is not None:
         return found
     path = archive_path(url, sha256, cache_dir)
-    if offline:
-        raise OfflineError(
-            f"{path}: not in the cache, and offline mode forbids the download from {url}; load the "
-            "model once online, or copy the file to that path"
-        )
     if urlsplit(url).scheme not in ("http", "https"):
         raise DownloadError(
             f"expected a URL that starts with https:// or http://, got {url!r}; correct the URL"
@@ -88,7 +82,8 @@ def fetch_archive(
                 return path  # another process has just downloaded and verified it
             for again in (True, False):
                 _download(url, partial)
-                differing = checksums.find_mismatch(partial, sha256)
+                # The stamp stays valid: renaming keeps size, time and inode.
+                differing = checksums.find_mismatch(partial, sha256, _stamp(path))
                 if not differing:
                     break
                 partial.unlink()
@@ -106,7 +101,6 @@ def fetch_archive(
                     differing,
                 )
             partial.replace(path)
-            checksums.find_mismatch(path, sha256, _stamp(path))  # writes the stamp
             return path
     except OSError as error:
         if isinstance(error, DownloadError) or error.errno not in CACHE_ERRNO:

@@ -11,7 +11,7 @@ from pathlib import Path
 from zeroshot import files
 from zeroshot.catalog import Entry
 from zeroshot.hub import archives
-from zeroshot.hub.checksums import SHA1, SHA256, published_name
+from zeroshot.hub.checksums import find_mismatch, is_hash, published_name
 from zeroshot.hub.location import cache_folder
 from zeroshot.weight_files import SUFFIXES
 
@@ -93,13 +93,9 @@ def _find_damage(entry: Entry, paths: list[Path]) -> tuple[str, int]:
         published = published_name(path)
         if entry.files and path.name == entry.files[-1] and entry.sha256:
             published = entry.sha256
-        if SHA256.fullmatch(published):
-            found = files.sha256(path)
-        elif SHA1.fullmatch(published):
-            found = files.git_sha1(path)[0]
-        else:
+        if not is_hash(published):
             continue
         verified += 1
-        if found != published:
+        if found := find_mismatch(path, published):
             return f"{path.name}: checksum mismatch: expected {published}, got {found}", verified
     return "", verified

@@ -1,4 +1,4 @@
-"""Reject truncated image files even if Pillow was told to accept them.
+"""Reject truncated image files even if Pillow is configured to accept them.
 
 `ImageFile.LOAD_TRUNCATED_IMAGES` is process-wide. If another library has set it, Pillow fills the
 missing part of a file with gray and reports nothing. This module replaces the reader of one Pillow

@@ -6,19 +6,13 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zeroshot.files import write_atomically
 from zeroshot.predictions import Failure, Prediction
-
-
-class Sink(Protocol):
-    """Writes one result at a time."""
-
-    def write(self, result: Prediction | Failure) -> None: ...
 
 
 class JsonLines:

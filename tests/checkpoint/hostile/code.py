@@ -8,6 +8,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -21,7 +22,6 @@ from tests.checkpoint.hostile.base import (
     REDUCE,
     STOP,
     Case,
-    Write,
     archive,
     legacy,
     mapping,
@@ -33,6 +33,12 @@ from tests.checkpoint.hostile.base import (
     together,
     whole,
 )
+
+
+class Pack(Protocol):
+    """Write a file that contains a pickle."""
+
+    def __call__(self, path: Path, content: bytes, /) -> None: ...
 
 
 def commands(canary: Path) -> dict[str, bytes]:
@@ -91,17 +97,18 @@ def routes(canary: Path) -> dict[str, bytes]:
 
 def running() -> Iterator[Case]:
     anywhere = Path("/nowhere")
-    for kind, write in (("zip", archive), ("legacy", legacy)):
+    formats: dict[str, Pack] = {"zip": archive, "legacy": legacy}
+    for kind, pack in formats.items():
         for what in commands(anywhere):
 
-            def call(path: Path, canary: Path, what: str = what, write: Write = write) -> None:
-                write(path, program(GOOD, text("x"), commands(canary)[what] + REDUCE))
+            def call(path: Path, canary: Path, what: str = what, pack: Pack = pack) -> None:
+                pack(path, program(GOOD, text("x"), commands(canary)[what] + REDUCE))
 
             yield Case(f"{kind}-calls-{what}", ".pt", call, harmless=True)
         for route in routes(anywhere):
 
-            def way(path: Path, canary: Path, route: str = route, write: Write = write) -> None:
-                write(path, program(GOOD, text("x"), routes(canary)[route]))
+            def way(path: Path, canary: Path, route: str = route, pack: Pack = pack) -> None:
+                pack(path, program(GOOD, text("x"), routes(canary)[route]))
 
             refused = route in ("EXT1", "EXT4", "NEXT_BUFFER", "SETITEM")
             yield Case(f"{kind}-route-{route}", ".pt", way, harmless=not refused)
@@ -129,7 +136,8 @@ def running() -> Iterator[Case]:
         path.write_bytes(PROTO + commands(canary)["os.system"] + REDUCE + STOP)
 
     def as_keys(path: Path, canary: Path) -> None:
-        head = b"".join(pickle.dumps(x, 2) for x in (LEGACY, 1001, {}))
+        start: tuple[object, ...] = (LEGACY, 1001, {})
+        head = b"".join(pickle.dumps(x, 2) for x in start)
         evil = PROTO + commands(canary)["os.system"] + REDUCE + STOP
         path.write_bytes(head + program(GOOD) + evil + struct.pack("<q", 4) + bytes(16))
 
@@ -150,7 +158,7 @@ def setstate_archive(path: Path, canary: Path) -> None:
     class Evil(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.w = nn.Parameter(torch.ones(4))
+            self.w: torch.Tensor = nn.Parameter(torch.ones(4))
             self.place = str(canary)
 
         @torch.jit.export

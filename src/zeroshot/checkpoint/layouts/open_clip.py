@@ -104,7 +104,7 @@ def _spec(found: Checkpointed, like: Published | None) -> Spec:
     return from_shapes(found.stored, like, str(found.path))
 
 
-def _read(path: Path, preprocess: PreprocessConfig | None = None) -> Spec:
+def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
     return from_config(read_config(path))
 
 

@@ -8,6 +8,7 @@ openai/CLIP.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -80,14 +81,7 @@ def from_shapes(tensors: Mapping[str, StoredTensor], like: Published, source: st
             source=source,
         ) from error
     require_clip_vocabulary(text.vocab_size, source)
-    preprocess_like = like.preprocess
-    preprocess = PreprocessConfig(
-        vision.image_size,
-        preprocess_like.mean,
-        preprocess_like.std,
-        preprocess_like.interpolation,
-        preprocess_like.resize_mode,
-    )
+    preprocess = replace(like.preprocess, size=vision.image_size)
     return check_spec(Spec(NetworkConfig(embed_dim, vision, text), preprocess), source)
 
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
+from zeroshot.engine.backend import Row
+
 TOKENS = 1024  # per micro-batch, approximately
 TREE = 64  # target for the tokens per tree; attention computes all pairs of them, even masked
 ALONE = 256  # total tokens up to which all texts form one tree, on which all cores work
 REPEATED = 64  # repeated tokens in trees from which a prefix is computed separately
 PADDED = 1.25  # limit for a micro-batch with padding, in multiples of its share of tokens
-
-Row = tuple[int, ...]
 
 
 @dataclass
