@@ -250,3 +250,55 @@ def test_batches_can_run_in_a_pool() -> None:
         found = list(embed(Pooled(), map(color, levels)))
 
     torch.testing.assert_close(rows_of(found), expected(levels))
+
+
+def levels_of(batches: Iterator[Embedded]) -> tuple[int, Exception]:
+    """Count the images that arrive before an error, and return it."""
+    count = 0
+    try:
+        for batch in batches:
+            count += len(batch.outcomes)
+    except (ImageError, RuntimeError) as error:
+        return count, error
+    pytest.fail("no error was raised")
+
+
+@pytest.mark.parametrize("workers", [None, 0, 3])
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_images_before_an_error_arrive_before_it(
+    workers: int | None, batch_size: int | None
+) -> None:
+    def source() -> Iterator[Any]:
+        for level in range(10):
+            yield color(level)
+        raise RuntimeError("the source broke")
+
+    options: dict[str, Any] = {"workers": workers, "batch_size": batch_size}
+    broken = embed(FakeEncoder(), source(), on_error="yield", **options)
+    unreadable = embed(FakeEncoder(), [*map(color, range(5)), "none.jpg", color(9)], **options)
+
+    count, error = levels_of(broken)
+    assert (count, str(error)) == (10, "the source broke")
+    count, error = levels_of(unreadable)
+    assert (count, type(error)) == (5, ImageNotFound)
+
+
+@pytest.mark.parametrize("workers", ["2", -1, 2.5, True])
+def test_workers_must_be_an_integer_of_at_least_0(workers: Any) -> None:
+    with pytest.raises(InputError, match="must be an integer of at least 0"):
+        embed(FakeEncoder(), [color(1)], workers=workers)
+
+
+@pytest.mark.parametrize(("key", "image"), [(5, b"x"), (None, b"x"), ("a", Sample("b", b"x"))])
+def test_a_sample_needs_a_text_key_and_an_image(key: Any, image: Any) -> None:
+    with pytest.raises(InputError, match="expected Sample"):
+        Sample(key, image)
+
+
+def test_an_unsupported_image_in_a_sample_is_named_by_its_key() -> None:
+    (batch,) = embed(FakeEncoder(), [Sample("row 7", None)], on_error="yield")  # type: ignore[arg-type]
+
+    (failure,) = batch.outcomes
+    assert isinstance(failure, Failure)
+    assert failure.source == "row 7"
+    assert str(failure.error).startswith("row 7: unsupported image type NoneType")

@@ -172,3 +172,47 @@ def test_the_git_hash_equals_the_output_of_git(target: Path) -> None:
     target.write_bytes(b"hello\n")
 
     assert git_sha1(target)[0] == "ce013625030ba8dba906f756967f9e9ca394464a"  # git hash-object
+
+
+def test_a_link_keeps_pointing_to_the_file_that_is_written(tmp_path: Path, target: Path) -> None:
+    link = tmp_path / "link.bin"
+    link.symlink_to(target)
+
+    with write_atomically(link) as temporary:
+        temporary.write_bytes(b"new")
+
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_replaced_file_keeps_its_mode(target: Path) -> None:
+    target.chmod(0o600)
+
+    with write_atomically(target) as temporary:
+        temporary.write_bytes(b"new")
+
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "no name"])
+def test_what_is_not_a_regular_file_is_not_replaced(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "special" if kind != "no name" else Path(tmp_path.anchor)
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+
+    with pytest.raises(OSError) as caught, write_atomically(path):  # noqa: PT011
+        pytest.fail("the block must not run")
+
+    assert caught.value.errno in (errno.EISDIR, errno.EINVAL)
+    assert path.exists()
+
+
+def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(b"x")
+
+    assert path.read_bytes() == b"x"

@@ -288,3 +288,15 @@ def test_a_moved_head_keeps_everything_else(encoder: FakeEncoder) -> None:
     assert (moved.labels, moved.calibration, moved.scoring) == (
         *(head.labels, head.calibration, head.scoring),
     )
+
+
+def test_a_callers_autocast_does_not_round_logits(encoder: FakeEncoder) -> None:
+    head = Head.build(encoder, ["red", "green"])
+    embeddings = encoder.encode_text(["red", "blue"])
+    expected = head.logits(embeddings)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = head.logits(embeddings)
+
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)

@@ -349,3 +349,24 @@ def test_a_model_saves_into_a_missing_folder_as_an_os_error(
 ) -> None:
     with pytest.raises(FileNotFoundError):
         tiny.save(tmp_path / "absent" / "m.safetensors")
+
+
+def test_a_callers_autocast_does_not_round_similarities(tiny: zeroshot.Model) -> None:
+    texts = tiny.encode_text(["a cat", "a dog"])
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = tiny.similarity(texts, texts)
+
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.diagonal(), torch.ones(2), atol=1e-6)
+
+
+def test_a_resized_half_precision_model_keeps_its_identity_when_saved(
+    tiny: zeroshot.Model, tmp_path: Path
+) -> None:
+    tiny.save(tmp_path / "half.safetensors", half=True)
+    resized = zeroshot.load(tmp_path / "half.safetensors", image_size=48)
+
+    resized.save(tmp_path / "resized.safetensors")
+
+    assert zeroshot.load(tmp_path / "resized.safetensors").identity == resized.identity

@@ -214,7 +214,7 @@ def test_a_resnet_is_resized_in_steps_of_32_pixels() -> None:
 def test_a_tower_of_fixed_size_is_not_resized() -> None:
     network = replace(tiny_spec().network, vision=ConSEConfig(224, 0, 100, 0.1, 10))
 
-    with pytest.raises(ValueError, match="has a fixed size"):
+    with pytest.raises(ValueError, match="has a fixed input size"):
         replace(tiny_spec(), network=network).resized(256)
 
 

@@ -87,6 +87,11 @@ def embed(
     if on_error not in ("raise", "yield"):
         raise InputError(f"on_error={shortened(repr(on_error))} must be 'raise' or 'yield'")
     check_batch_size(batch_size)
+    if workers is not None and (type(workers) is not int or workers < 0):
+        raise InputError(
+            f"workers={shortened(repr(workers))} must be an integer of at least 0, or None for the "
+            "default"
+        )
     if workers is None and is_single(images):
         workers = 0
 
@@ -94,8 +99,6 @@ def embed(
         try:
             return describe(image), encoder.prepare(image)
         except ImageError as error:
-            if on_error == "raise":
-                raise
             return Failure(describe(image), error), None
 
     def encode(batch: list[Prepared]) -> Embedded:
@@ -107,9 +110,25 @@ def embed(
             )
         return Embedded([outcome for outcome, _ in batch], rows)
 
-    return encoder.map_batches(
+    batches = encoder.map_batches(
         prepare, encode, iterate(images), batch_size=batch_size, workers=workers
     )
+    return _raise_failures(batches) if on_error == "raise" else batches
+
+
+def _raise_failures(batches: Iterator[Embedded]) -> Iterator[Embedded]:
+    """Raise the error of the first failure, after the images before it."""
+    for batch in batches:
+        failures = [i for i, outcome in enumerate(batch.outcomes) if isinstance(outcome, Failure)]
+        if not failures:
+            yield batch
+            continue
+        count = failures[0]
+        if count and batch.rows is not None:
+            yield Embedded(batch.outcomes[:count], batch.rows[:count])
+        failure = batch.outcomes[count]
+        assert isinstance(failure, Failure)
+        raise failure.error
 
 
 def check_batch_size(batch_size: int | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,26 +20,41 @@ CHUNK = 1 << 20  # bytes
 def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` if the block succeeds.
 
-    The temporary file is in the same folder, has a unique name, and is removed after any error. The
-    file mode follows the umask. An OSError that the block raises has `path` as its filename.
+    The temporary file is in the same folder, has a unique name, and is removed after any error.
+    The mode is that of the file it replaces, or follows the umask. A link is followed. An OSError
+    that the block raises has `path` as its filename.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:16]}")
+    target = Path(os.path.realpath(path))  # a link keeps pointing to the file that is written
+    temporary = target.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         try:
+            mode = _check_target(target)
             with temporary.open("xb") as file:
-                mode = os.fstat(file.fileno()).st_mode & 0o777
+                mode = mode or os.fstat(file.fileno()).st_mode
             yield temporary
-            os.chmod(temporary, mode)  # some writers create files that only the owner can read
-            os.replace(temporary, path)
+            os.chmod(temporary, mode & 0o777)  # some writers create files only the owner can read
+            os.replace(temporary, target)
         except OSError as error:
-            if isinstance(error, ZeroshotError):
+            if isinstance(error, ZeroshotError) or error.filename not in (None, str(temporary)):
                 raise
-            what = error.strerror or str(error)  # numpy reports a full disk without an errno
-            raise OSError(error.errno or errno.EIO, what, str(path)) from error
+            what = error.strerror or str(error)
+            raise OSError(error.errno or errno.EIO, what, os.fspath(path)) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _check_target(target: Path) -> int:
+    """Return the mode of the file that will be replaced, 0 if none; others cannot be replaced."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return 0
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file, which could be replaced as a whole")
+    return mode
 
 
 def sha256(path: Path) -> str:

@@ -140,7 +140,8 @@ class Head:
         Args:
             embeddings: float32 [n, d] or [d], of unit length, as `Model.encode_image` returns them.
         """
-        scores = self.logit_scale * embeddings.float() @ self.weight.to(embeddings.device).T
+        with torch.autocast(embeddings.device.type, enabled=False):  # a caller's would round
+            scores = self.logit_scale * embeddings.float() @ self.weight.to(embeddings.device).T
         return scores if self.logit_bias is None else scores + self.logit_bias
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -288,6 +289,7 @@ class Head:
                 scoring=facts.get("scoring", "softmax"),
                 calibration=facts.get("calibration"),
             )
+            _check_texts(facts)
         except FileNotFoundError:
             raise
         except KeyError as error:
@@ -295,13 +297,33 @@ class Head:
                 f"{path}: not a head file ({error} is missing); make one with "
                 "model.head(labels).save(path)"
             ) from error
-        except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
+        except (
+            SafetensorError,
+            OSError,
+            ValueError,
+            TypeError,
+            RecursionError,
+            OverflowError,
+        ) as error:
             raise HeadMismatch(
                 f"{path}: not a head file, or corrupted ({shortened(str(error), 200)}); rebuild it "
                 "with model.head(labels).save(path)"
             ) from error
         _check_loaded(head, path)
         return head
+
+
+def _check_texts(facts: Mapping[str, Any]) -> None:
+    """Raise TypeError for names, templates, prompts or a model that are not text."""
+    texts = [facts["prompts"], facts["model"], *facts["templates"]]
+    lists = [facts["templates"], facts["names"], *facts["names"]]
+    texts += [text for names in facts["names"] for text in names]
+    if not all(isinstance(each, list) and each for each in lists):
+        raise TypeError("expected names and templates as lists of text")
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"expected text, got {type(text).__name__}")
+        text.encode()  # surrogates could not be saved again: UnicodeEncodeError is a ValueError
 
 
 def _check_loaded(head: Head, path: Path) -> None:
@@ -351,7 +373,7 @@ def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet)
     sums: Tensor | None = None
     for start in range(0, len(owners), SENTENCES):
         part = owners[start : start + SENTENCES]
-        rows = torch.tensor([row for row, _ in part])
+        rows = torch.tensor([row for row, _ in part], device="cpu")
         count = max(1, SENTENCES // len(part))
         for first in range(0, len(prompt_set), count):
             templates = prompt_set.templates[first : first + count]

@@ -249,7 +249,8 @@ class Model:
                 )
         rows = torch.nn.functional.normalize(torch.atleast_2d(images).float(), dim=-1)
         columns = torch.nn.functional.normalize(torch.atleast_2d(texts).float(), dim=-1)
-        return rows @ columns.to(rows.device).T
+        with torch.autocast(rows.device.type, enabled=False):  # a caller's would round
+            return rows @ columns.to(rows.device).T
 
     def head(self, labels: Labels, prompts: Prompts = prompt_sets.DEFAULT) -> Head:
         """Build a head: the text embeddings of labels, averaged over prompt templates.

@@ -115,6 +115,16 @@ def embed_batches(
 
 def split_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Group items into lists of `size`; the last may be shorter."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
+    batch: list[Item] = []
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == size:
+                full, batch = batch, []
+                yield full
+    except Exception:
+        if batch:
+            yield batch  # the items before the error come first
+        raise
+    if batch:
         yield batch

@@ -15,6 +15,7 @@ from zeroshot import load
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.reader import Checkpoint
 from zeroshot.errors import IncompatibleWeights, InputError, WeightsError
+from zeroshot.spec import PreprocessConfig, Published
 
 CASES = [(forms.VIT, form) for form in forms.VIT_FORMS]
 CASES += [(forms.RESNET, form) for form in forms.RESNET_FORMS]
@@ -159,3 +160,23 @@ def test_unknown_layout_error_names_the_tensors(tmp_path: Path) -> None:
 
     with pytest.raises(IncompatibleWeights, match=r"unsupported layout.*blip\.vision"):
         reader.read(tmp_path / "other.safetensors")
+
+
+def test_like_prevails_over_a_config_of_another_library(vit: Tensors, tmp_path: Path) -> None:
+    forms.open_clip(forms.VIT, vit, tmp_path)
+    (tmp_path / "open_clip_config.json").unlink()
+    forms.write_json(tmp_path / "config.json", {"architecture": "vit_base_patch32_clip_224"})
+
+    spec = reader.read(tmp_path, Published("quick_gelu", PreprocessConfig(224))).spec
+
+    assert spec == forms.VIT
+
+
+def test_a_processor_config_without_an_image_processor_is_not_preprocessing(
+    vit: Tensors, tmp_path: Path
+) -> None:
+    path = forms.transformers(forms.VIT, vit, tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    forms.write_json(tmp_path / "processor_config.json", {"processor_class": "CLIPProcessor"})
+
+    assert reader.read(path, Published("gelu", PreprocessConfig(224))).spec == forms.VIT

@@ -112,3 +112,15 @@ def test_embeddings_have_unit_length(network: Network, config: NetworkConfig) ->
 
     for found in (engine.encode_pixels(pixels(config, 3)), engine.encode_ids(rows(config, [3, 9]))):
         assert torch.allclose(found.norm(dim=1), torch.ones(len(found)), atol=1e-5)
+
+
+def test_embeddings_too_long_for_float32_are_an_error_not_zeros() -> None:
+    config = CONFIGS["quick_gelu"]
+    network = network_of(config)
+    with torch.no_grad():
+        network.visual.ln_post.bias.fill_(1e25)
+
+    for dtype in (torch.float32, torch.bfloat16):
+        with pytest.raises(NonFiniteError) as caught:
+            engine_of(network, config, CPU, dtype).encode_pixels(pixels(config, 2))
+        assert caught.value.rows == [0, 1]

@@ -116,10 +116,10 @@ def test_a_failed_write_keeps_the_old_embeddings(
     path = tmp_path / "e.npy"
     path.write_bytes(b"old")
 
-    def full(file: object, array: object) -> None:
-        raise OSError("12 requested and 3 written")  # as numpy reports a full disk
+    def full(file: object, header: object) -> None:
+        raise OSError("12 requested and 3 written")  # an error without a number
 
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
 
     with pytest.raises(OSError, match="3 written") as caught:
         save_embeddings(path, np.zeros((1, 2), np.float32), ["a"])
@@ -127,3 +127,29 @@ def test_a_failed_write_keeps_the_old_embeddings(
     assert caught.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["e.npy"]
+
+
+def test_line_breaks_in_names_are_escaped(tmp_path: Path) -> None:
+    save_embeddings(tmp_path / "e.npy", np.zeros((2, 3), np.float32), ["a\nb", "c\r"])
+
+    assert names_beside(tmp_path / "e.npy").read_text().splitlines() == ["a\\nb", "c\\r"]
+
+
+def test_embeddings_are_not_replaced_when_their_names_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "e.npy"
+    path.write_bytes(b"old")
+    names_beside(path).mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        save_embeddings(path, np.zeros((1, 2), np.float32), ["a"])
+
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 4), (2, 1)], ids=str)
+def test_numpy_loads_what_was_saved(shape: tuple[int, int], tmp_path: Path) -> None:
+    embeddings = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)[:, ::-1]
+
+    save_embeddings(tmp_path / "e.npy", embeddings, ["x"] * shape[0])
+
+    np.testing.assert_array_equal(np.load(tmp_path / "e.npy"), embeddings)

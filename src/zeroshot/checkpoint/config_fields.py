@@ -53,7 +53,8 @@ class Fields:
         self, key: str, default: tuple[float, float, float] | None = None
     ) -> tuple[float, float, float]:
         """Return one number per color channel."""
-        value = self.content.get(key, default)
+        value = self.content.get(key)
+        value = default if value is None else value
         if isinstance(value, int | float):
             value = [value] * 3
         if (
@@ -70,7 +71,8 @@ class Fields:
 
         Supported are fields that are read or known to be harmless.
         """
-        if unknown := sorted(set(self.content) - set(known)):
+        present = {name for name, value in self.content.items() if value is not None}
+        if unknown := sorted(present - set(known)):
             names = some([f"{self.prefix}{name}" for name in unknown])
             raise IncompatibleWeights(
                 f"{self.source}: unsupported fields {shortened(names, 300)}; they may change the "

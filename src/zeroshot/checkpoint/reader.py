@@ -127,7 +127,8 @@ def _read_spec(layout: Layout, found: Checkpointed, like: Published | None) -> S
     """
     spec = None
     if layout.config_file:
-        others = (other for other in LAYOUTS if other is not layout)
+        # What the caller says prevails over a config of another layout.
+        others = [other for other in LAYOUTS if other is not layout and like is None]
         preprocess = None if like is None else like.preprocess
         spec = _read_config(found.path, (layout, *others), preprocess)
     return layout.spec(found, like) if spec is None else spec

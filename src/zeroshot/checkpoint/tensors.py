@@ -40,6 +40,11 @@ class StoredTensor:
         return torch.Size((sum(len(part) for part in self.parts), *first[1:]))
 
     @property
+    def is_computed(self) -> bool:
+        """Whether the values are computed from the stored ones, so have float32's precision."""
+        return self.scale is not None or self.positions is not None
+
+    @property
     def dtype(self) -> torch.dtype:
         """Data type of the values in the file."""
         return self.parts[0].dtype
@@ -65,7 +70,7 @@ class StoredTensor:
 
     def sample(self, start: int, stop: int) -> Tensor:
         """Return float32 values from `start` to `stop` of the flattened tensor."""
-        if self.scale is not None or self.positions is not None:
+        if self.is_computed:
             return self.read().reshape(-1)[start:stop]
         pieces: list[Tensor] = []
         for part in self.parts:

@@ -128,7 +128,7 @@ class Weights:
     def as_stored(self) -> dict[str, Tensor]:
         """Return the tensors in the precision of the file; int8 becomes float32."""
         return {
-            name: value.read().to(torch.float32 if value.scale is not None else value.dtype)
+            name: value.read().to(torch.float32 if value.is_computed else value.dtype)
             for name, value in self.stored.items()
         }
 

@@ -76,7 +76,9 @@ def command(
         if failed and not parts:
             click.echo(f"no image could be read; {out} was not written", err=True)
             raise SystemExit(SOME_FAILED)
-        embeddings = torch.cat(parts) if parts else torch.zeros(0, loaded.embed_dim)
+        if not parts:
+            raise click.UsageError(f"no images found in {', '.join(inputs)}")
+        embeddings = torch.cat(parts)
     save_embeddings(out, embeddings.cpu().numpy(), rows)
     click.echo(
         f"{out}: {len(rows)} embeddings of dimension {loaded.embed_dim}; inputs of the rows: "

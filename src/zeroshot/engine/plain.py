@@ -5,7 +5,6 @@ The device is CUDA, MPS, or a CPU as reference.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from zeroshot import pipeline
 from zeroshot.engine.backend import Item, NetworkWeights, Pixels, Result, Row
+from zeroshot.engine.fork_lock import ForkLock
 from zeroshot.engine.resampling import prepare
 from zeroshot.engine.torch_state import inference
 from zeroshot.images import ImageLike
@@ -37,7 +37,7 @@ class PlainBackend:
     ) -> None:
         self.device, self.dtype = device, dtype
         self._weights, self._config = weights, config
-        self._lock = threading.Lock()  # several threads may build a tower at once
+        self._lock = ForkLock()  # several threads may build a tower at once
 
     @cached_property
     def _visual(self) -> nn.Module:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zeroshot.engine.backend import Backend, NetworkWeights
 from zeroshot.engine.cpu.backend import CpuBackend
@@ -94,13 +93,14 @@ class Engine:
 
 def _finish(embeddings: Tensor, normalize: bool) -> Tensor:
     """Raise NonFiniteError for NaN or infinity, then scale rows to unit length."""
-    if rows := _find_not_finite(embeddings):
+    lengths = embeddings.norm(dim=-1, keepdim=True)  # not finite also if finite values overflow
+    if rows := _find_not_finite(lengths):
         raise NonFiniteError(
             f"the network returned NaN or infinity for inputs {rows[:10]}, expected finite "
             "embeddings; if the inputs are finite, try dtype='float32'",
             rows=rows,
         )
-    return F.normalize(embeddings, dim=-1) if normalize else embeddings
+    return embeddings / lengths.clamp_min(1e-12) if normalize else embeddings
 
 
 def _find_not_finite(embeddings: Tensor) -> list[int]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 import numpy as np
 from PIL import Image
 
-from zeroshot.errors import ImageError, ImageNotFound, image_error, seen_from, shortened
+from zeroshot.errors import ImageError, ImageNotFound, InputError, image_error, seen_from, shortened
 from zeroshot.images.arrays import from_array, from_tensor
 from zeroshot.images.decoding import decode, load, to_upright_rgb
 from zeroshot.images.download import download_image
@@ -50,6 +50,13 @@ class Sample:
 
     key: str
     image: ImageLike
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str) or isinstance(self.image, Sample):
+            raise InputError(
+                f"expected Sample(key: str, image), got a {type(self.key).__name__} key and a "
+                f"{type(self.image).__name__}; pass text and an image that is not a Sample"
+            )
 
 
 def open_image(
@@ -127,9 +134,10 @@ def describe(source: ImageLike) -> str | None:
 
 def _load_source(source: ImageLike, at_least: int | None) -> tuple[Image.Image, str]:
     """Return the image with its pixels loaded, and a name for messages."""
-    name = describe(source) or f"<{type(source).__name__}>"
+    named: str | None = None
     if isinstance(source, Sample):
-        source = source.image
+        named, source = source.key, source.image
+    name = named or describe(source) or f"<{type(source).__name__}>"
     if isinstance(source, Image.Image):
         with get_lock(source):
             return load(source, name), name
@@ -149,7 +157,7 @@ def _load_source(source: ImageLike, at_least: int | None) -> tuple[Image.Image, 
         return from_tensor(source, name), name
     raise image_error(
         "bad_type",
-        None,
+        describe(source) if named is None else named,
         f"unsupported image type {type(source).__name__}: {shortened(repr(source))}; pass a path, "
         "URL, bytes, file, PIL image, array or tensor",
     )

@@ -69,8 +69,20 @@ def save_embeddings(path: Path, embeddings: NDArray[np.float32], names: Sequence
 
     The text file has one line per row and is named by `names_beside`. Raises OSError.
     """
-    with write_atomically(path) as temporary, temporary.open("wb") as file:
-        np.save(file, embeddings)
-    lines = "".join(f"{name}\n" for name in names)
-    with write_atomically(names_beside(path)) as temporary:
-        temporary.write_text(lines, "utf-8", errors="surrogateescape")
+    array = np.ascontiguousarray(embeddings)
+    lines = "".join(f"{_on_one_line(name)}\n" for name in names)
+    with write_atomically(names_beside(path)) as beside, write_atomically(path) as temporary:
+        beside.write_text(lines, "utf-8", errors="surrogateescape")
+        with temporary.open("wb") as file:
+            # not np.save, whose error for a full disk has no errno
+            header = np.lib.format.header_data_from_array_1_0(array)
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(array.data)
+
+
+def _on_one_line(name: str) -> str:
+    return (
+        name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+        if set(name) & {"\n", "\r"}
+        else name
+    )

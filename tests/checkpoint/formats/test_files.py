@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from tests.checkpoint import forms, hostile
@@ -94,3 +95,42 @@ def test_symlink_to_a_weights_file_is_followed(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").symlink_to(tmp_path / "blob")
 
     assert set(files.read_content(files.find_weights(tmp_path)).tensors) == {"w", "x"}
+
+
+def test_a_file_replaced_while_it_is_read_is_read_again(
+    vit: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offsets of one file and data of another would be loaded as silently wrong weights."""
+    path = forms.ours(forms.VIT, vit, tmp_path)
+    other = path.read_bytes()
+    old = {name: tensor + 1 for name, tensor in vit.items()}
+    (tmp_path / "old").mkdir()
+    replaced = forms.ours(forms.VIT, old, tmp_path / "old")
+    os.replace(replaced, path)
+    read_once, calls = files._read_once, []
+
+    def read_and_replace(source: Path) -> object:
+        content = read_once(source)
+        if not calls:
+            (tmp_path / "new").write_bytes(other)
+            os.replace(tmp_path / "new", path)
+        calls.append(source)
+        return content
+
+    monkeypatch.setattr(files, "_read_once", read_and_replace)
+
+    found = reader.read(path).weights.read("visual.proj")
+
+    assert len(calls) == 2
+    assert torch.equal(found, vit["visual.proj"])
+
+
+def test_a_file_that_keeps_changing_is_an_error(
+    vit: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = forms.ours(forms.VIT, vit, tmp_path)
+    identities = iter(range(100))
+    monkeypatch.setattr(files, "_file_identity", lambda _: next(identities))
+
+    with pytest.raises(IncompatibleWeights, match="changed while it was read, 3 times"):
+        reader.read(path)

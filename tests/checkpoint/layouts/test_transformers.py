@@ -346,3 +346,18 @@ def test_folder_with_configs_of_openai_is_loaded(vit: Tensors, tmp_path: Path) -
     )
 
     assert reader.read(path).spec == forms.VIT
+
+
+def test_null_means_the_default_in_preprocessing() -> None:
+    content = {
+        "size": {"height": 32, "width": 32, "shortest_edge": None, "longest_edge": None},
+        **dict.fromkeys(["resample", "do_resize", "image_mean", "image_std", "crop_size"]),
+    }
+
+    found = transformers.preprocess_of(Fields(content, "x.json"))
+
+    assert found == PreprocessConfig(32, resize_mode="squash")
+
+
+def test_unknown_fields_that_are_null_are_ignored() -> None:
+    Fields({"quantization_config": None}, "x.json").allow_only([])

@@ -13,8 +13,17 @@ from torch import Tensor
 from zeroshot.checkpoint.formats.mapping import Content
 from zeroshot.checkpoint.formats.safetensors_file import read_safetensors
 from zeroshot.checkpoint.formats.torch_archive import read_archive
-from zeroshot.errors import IncompatibleWeights, ModelNotFound, UnsafeWeightsError, shortened, some
+from zeroshot.errors import (
+    IncompatibleWeights,
+    ModelNotFound,
+    UnsafeWeightsError,
+    WeightsError,
+    shortened,
+    some,
+)
 from zeroshot.weight_files import INDEX, SUFFIXES, WEIGHTS, read_index
+
+ATTEMPTS = 3  # to read a file that is being replaced
 
 
 def find_weights(path: Path) -> Path:
@@ -49,6 +58,30 @@ def read_content(path: Path) -> Content:
 
 
 def _read_file(path: Path) -> Content:
+    """Read a file; again if another process replaced it meanwhile, so parts of two never mix."""
+    for _ in range(ATTEMPTS):
+        before = _file_identity(path)
+        try:
+            content = _read_once(path)
+        except WeightsError:
+            if _file_identity(path) == before:
+                raise
+        else:
+            if _file_identity(path) == before:
+                return content
+    raise IncompatibleWeights(
+        f"{path}: the file changed while it was read, {ATTEMPTS} times; load it when no process "
+        "writes to it",
+        source=str(path),
+    )
+
+
+def _file_identity(path: Path) -> tuple[int, int, int, int]:
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _read_once(path: Path) -> Content:
     with path.open("rb") as file:
         head = file.read(16)
     if head == b"version https://":

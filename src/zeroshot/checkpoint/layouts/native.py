@@ -9,12 +9,15 @@ it is read.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping, Set
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -114,7 +117,13 @@ def save(path: Path, name: str, spec: Spec, tensors: dict[str, Tensor]) -> None:
     """Write a checkpoint in this layout, to a temporary file that is then renamed."""
     metadata = {METADATA_KEY: json.dumps({"name": name, **to_json(spec)}, sort_keys=True)}
     with write_atomically(path) as temporary:
-        save_file(_separate(tensors), temporary, metadata)
+        try:
+            save_file(_separate(tensors), temporary, metadata)
+        except SafetensorError as error:  # also of the file system: "... (os error 28)"
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def halve(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -68,7 +68,13 @@ FIRST_END = 2  # this eos_token_id means "the largest id", as in configs of befo
 # Fields that any config of the library may contain and that do not change embeddings: options for
 # loading, training and text generation.
 HARMLESS = (
-    *("_name_or_path", "_attn_implementation_autoset", "_commit_hash", "architectures"),
+    *(
+        "_name_or_path",
+        "_attn_implementation",
+        "_attn_implementation_autoset",
+        "_commit_hash",
+        "architectures",
+    ),
     *(
         "attention_dropout",
         "attn_implementation",
@@ -160,7 +166,10 @@ def _spec(found: Checkpointed, like: Published | None) -> Spec:
 def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
     network = network_of(read_config(path))
     beside = [path.parent / name for name in PREPROCESS]
-    found = next((read_config(file) for file in beside if file.is_file()), None)
+    configs = (read_config(file) for file in beside if file.is_file())
+    found = next(
+        (each for each in configs if {"size", "image_processor"} & set(each.content)), None
+    )
     if found is not None:
         preprocess = preprocess_of(found)
     elif preprocess is None:
@@ -234,14 +243,17 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
     crop = fields.content.get("crop_size")
     if isinstance(crop, int):
         crop = {"height": crop, "width": crop}
+    if isinstance(size, dict):
+        size = {side: value for side, value in size.items() if value is not None}
     if not isinstance(size, dict):
         raise fields.field_error("size", size, "a number or an object")
-    number = fields.content.get("resample", 3)
+    number = fields.content.get("resample")
+    number = 3 if number is None else number
     resample = RESAMPLING.get(number) if type(number) is int else None
     if resample is None:
         raise fields.field_error("resample", number, "2 or 3")
     for step in ("do_resize", "do_rescale", "do_normalize"):
-        if not fields.content.get(step, True):
+        if fields.content.get(step) not in (None, True):
             raise fields.field_error(step, False, "true; images may have any size and scale")
     scale = fields.real("rescale_factor", 1 / 255)
     if abs(scale * 255 - 1) > 1e-6:

@@ -5,7 +5,6 @@ Single-threaded workers run batches that fit a core's cache.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, wraps
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from zeroshot.engine.backend import Item, NetworkWeights, Pixels, Result, Row
 from zeroshot.engine.cpu import workers
 from zeroshot.engine.cpu.prefix_trees import Batch, plan
 from zeroshot.engine.cpu.towers import CPU_TOWERS
+from zeroshot.engine.fork_lock import ForkLock
 from zeroshot.engine.plain import PlainBackend
 from zeroshot.engine.resampling import prepare
 from zeroshot.engine.torch_state import inference
@@ -52,7 +52,7 @@ class CpuBackend:
         self._plain = PlainBackend(
             weights, config, device, dtype
         )  # builds nothing until it is used
-        self._lock = threading.Lock()  # several workers may build a tower at once
+        self._lock = ForkLock()  # several workers may build a tower at once
 
     @cached_property
     def _visual(self) -> Callable[[Tensor], Tensor] | None:
