@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.engine.support import CONFIGS, network_of
-from zeroshot.engine.cpu import attention, convolution, linear
+from zeroshot.engine.cpu import attention, linear
 from zeroshot.nn.network import Network
 from zeroshot.spec import NetworkConfig
 
@@ -31,4 +31,3 @@ def operators(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(attention, "SCORES", 2**10)  # so that heads are processed in parts
     else:
         monkeypatch.setattr(linear, "can_pack", lambda dtype: False)
-        monkeypatch.setattr(convolution, "can_pack", lambda dtype: False)

@@ -1,4 +1,4 @@
-"""Convolutions with packed weights, and without them."""
+"""Convolutions with the batch norm folded in, then ReLU or a residual."""
 
 from __future__ import annotations
 
@@ -9,33 +9,6 @@ from torch.nn import functional as F
 
 from tests.engine.support import Borrowed
 from zeroshot.engine.cpu import convolution
-
-
-def test_operators_that_compute_wrongly_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Wrong:
-        def __getattr__(self, name: str) -> object:
-            return lambda x, *rest: torch.zeros_like(x)
-
-    monkeypatch.setattr(torch.ops, "mkldnn", Wrong())
-
-    assert not convolution.can_pack.__wrapped__(torch.float32)
-
-
-def test_operators_that_are_missing_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.ops, "mkldnn", object())
-
-    assert not convolution.can_pack.__wrapped__(torch.float32)
-
-
-# ---- values
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "packed"])
-def packed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    if request.param and not torch.backends.mkldnn.is_available():
-        pytest.skip("requires oneDNN")
-    monkeypatch.setattr(convolution, "can_pack", lambda dtype: request.param)
-    return bool(request.param)
 
 
 def modules(channels: int, out: int, kernel: int, stride: int) -> nn.Sequential:
@@ -63,7 +36,7 @@ def image(channels: int, height: int, width: int, count: int = 2) -> torch.Tenso
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2)])
 @pytest.mark.parametrize("size", [(8, 8), (7, 5), (1, 1)], ids=str)
 def test_batch_norm_is_folded_into_the_convolution(
-    packed: bool, relu: bool, kernel: int, stride: int, size: tuple[int, int]
+    relu: bool, kernel: int, stride: int, size: tuple[int, int]
 ) -> None:
     pair = modules(6, 8, kernel, stride)
     values = Borrowed(pair.state_dict())
@@ -79,11 +52,10 @@ def test_batch_norm_is_folded_into_the_convolution(
         relu=relu,
     )
 
-    assert folded.packed is packed
     assert torch.allclose(folded(x), expected, atol=1e-4)
 
 
-def test_skip_is_added_before_the_relu(packed: bool) -> None:
+def test_skip_is_added_before_the_relu() -> None:
     pair = modules(6, 8, 3, 1)
     values = Borrowed(pair.state_dict())
     x, skip = image(6, 7, 5), image(8, 7, 5)
@@ -96,7 +68,7 @@ def test_skip_is_added_before_the_relu(packed: bool) -> None:
     assert torch.equal(skip, before)
 
 
-def test_folded_convolution_keeps_its_values_when_the_source_changes(packed: bool) -> None:
+def test_folded_convolution_keeps_its_values_when_the_source_changes() -> None:
     pair = modules(6, 8, 3, 1)
     values, x = Borrowed(pair.state_dict()), image(6, 7, 5)
     folded = convolution.fold_batch_norm(values.of("0"), values.of("1"), torch.float32, padding=1)
@@ -110,13 +82,3 @@ def test_folded_convolution_keeps_its_values_when_the_source_changes(packed: boo
 
 def test_batch_norm_epsilon_is_that_of_the_plain_tower() -> None:
     assert nn.BatchNorm2d(1).eps == convolution.BATCH_NORM_EPS
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="requires oneDNN")
-def test_operators_that_compute_correctly_are_used() -> None:
-    assert convolution.can_pack(torch.float32)
-
-
-def test_other_precisions_are_not_packed() -> None:
-    assert not convolution.can_pack(torch.float16)
-    assert not convolution.can_pack(torch.float64)

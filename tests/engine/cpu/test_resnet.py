@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional as F
 
 from tests.engine.support import EXACT, Borrowed, network_of, pixels, worst
-from zeroshot.engine.cpu import convolution
 from zeroshot.engine.cpu.resnet import FastAttentionPool, FastBottleneck, FastResNet
 from zeroshot.spec import NetworkConfig, ResNetConfig, TextConfig
 
@@ -22,13 +21,6 @@ SHAPES = {
 
 def network_config(config: ResNetConfig) -> NetworkConfig:
     return NetworkConfig(24, config, TEXT)
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "packed"], autouse=True)
-def operators(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param and not torch.backends.mkldnn.is_available():
-        pytest.skip("requires oneDNN")
-    monkeypatch.setattr(convolution, "can_pack", lambda dtype: request.param)
 
 
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
