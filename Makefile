@@ -3,7 +3,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 # Install a CPU build if there is no NVIDIA GPU; override with TORCH=...
-TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo torch || echo "-c scripts/cpu.txt torch")
+# PyTorch's own index is used for torch alone, so that pip asks it once if it is unreachable. The next
+# pip command installs what torch requires.
+CPU_TORCH = --no-deps --extra-index-url https://download.pytorch.org/whl/cpu -c scripts/cpu.txt torch
+TORCH ?= $(if $(shell command -v nvidia-smi 2>/dev/null),torch,$(CPU_TORCH))
 BIN = $(VENV)/bin
 # The oldest Python and the oldest releases that pyproject.toml allows. PyPI serves a CUDA build of
 # several GB on Linux; for the CPU build (200 MB), name PyTorch's own index beside it:
@@ -21,6 +24,7 @@ try: $(VENV)/.installed
 
 ## Install the package and the development tools, and run nothing
 dev: $(VENV)/.developed
+	@echo "To use this environment, run: . $(BIN)/activate"
 
 ## Run the checks without the tests: format, lint, types, import layers
 lint: $(VENV)/.developed
@@ -75,9 +79,11 @@ clean:
 	rm -rf $(VENV) $(LOWEST_VENV) build dist
 
 $(VENV)/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required,\
+	 got %d.%d; try: make PYTHON=python3.12 try" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	@echo "installing torch (200 MB), about a minute"
+	@echo "installing PyTorch"
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	@touch $@
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zeroshot import catalog
+from zeroshot import catalog, load
+from zeroshot.checkpoint.weights import on_meta
 from zeroshot.errors import ModelNotFound
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import (
@@ -225,6 +226,13 @@ def test_size_and_cost_equal_the_open_clip_profile(
     assert (entry.parameters, entry.gflops, entry.speed) == (parameters, gflops, speed)
 
 
+def test_size_of_the_embedded_model_equals_its_network() -> None:
+    network = on_meta(load("mini").spec.network)
+    count = sum(parameter.numel() for parameter in network.parameters())
+
+    assert catalog.find("mini").parameters == round(count / 1e6, 2)
+
+
 def test_preprocessing_of_every_checkpoint_is_valid() -> None:
     other = {}
     for entry in catalog.entries().values():
@@ -286,11 +294,17 @@ def test_an_unpublished_activation_is_taken_from_the_config() -> None:
 def test_the_documented_table_is_the_catalog() -> None:
     text = (ROOT / "docs" / "weights.md").read_text("utf-8").partition("## The catalog")[2]
     documented = re.findall(
-        r"^\| `(.+?)` \| .*? \| (\d+) \| (.*?) \| (\w+|-) \|", text, re.MULTILINE
+        r"^\| `(.+?)` \| (.*?) \| (\d+) \| (.*?) \| (\w+|-) \|", text, re.MULTILINE
     )
 
     assert documented == [
-        (e.name, str(e.image_size), f"{e.accuracy:.2f}" if e.accuracy else "-", e.speed or "-")
+        (
+            e.name,
+            f"{e.parameters:.0f} M" if e.parameters else "-",
+            str(e.image_size),
+            f"{e.accuracy:.2f}" if e.accuracy else "-",
+            e.speed or "-",
+        )
         for e in catalog.entries().values()
     ]
 

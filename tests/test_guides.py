@@ -20,8 +20,9 @@ from click.testing import CliRunner
 from zeroshot.cli import main
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(ROOT.glob("docs/*.md"))
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+WORD = re.compile(r"\s*[^\s,]+|\s*,|\s+$")  # with the white space before it
 PERCENT = 15  # points: scores of `mini` differ that much between float32 and bfloat16
 
 
@@ -59,23 +60,37 @@ def run(language: str, code: str, names: dict[str, object]) -> str:
 
 
 def same(printed: str, documented: str) -> bool:
-    """Compare word by word; numbers may differ as they do between machines, and bars with them."""
+    """Compare word by word, with white space; numbers may differ as they do between machines.
+
+    Bars at the end of a line follow their number and are not compared, nor are empty lines at the
+    start and end.
+    """
     pairs = [
-        [word for word in re.split(r"[\s,]+", text) if word.strip("█")]
+        WORD.findall(re.sub(r" *█+$", "", text.strip("\n"), flags=re.M))
         for text in (printed, documented)
     ]
     return len(pairs[0]) == len(pairs[1]) and all(map(_alike, *pairs))
 
 
 def _alike(left: str, right: str) -> bool:
+    """Compare two words and the white space before them; percentages are aligned to the right."""
     if left == right:
         return True
+    aligned = left.endswith("%") and len(left) == len(right)
+    if not aligned and _space(left) != _space(right):
+        return False
+    left, right = left.strip(), right.strip()
     try:
         numbers = [float(word.strip("[]()%")) for word in (left, right)]
     except ValueError:
         return False
     limit = PERCENT if left.endswith("%") else PERCENT / 100
     return abs(numbers[0] - numbers[1]) <= limit
+
+
+def _space(word: str) -> str:
+    """Return the white space before a word."""
+    return word[: len(word) - len(word.lstrip())]
 
 
 @pytest.mark.parametrize(
@@ -90,10 +105,15 @@ def test_documented_output_is_what_the_code_prints(page: Path, checkout: Path) -
 
 
 def test_output_that_differs_is_noticed() -> None:
-    assert same("cat  99.2%  ███\ndog 0.4%\n", "cat   96.0%\ndog   0.0%")
+    assert same("cat   99.2%  ███\ndog    0.4%\n", "cat   96.0%\ndog    0.0%")
+    assert same("cat  100.0%", "cat   99.9%")
     assert not same("cat  99.2%", "dog  99.2%")
     assert not same("cat  99.2%", "cat  39.2%")
     assert not same("cat\ndog\n", "cat\n")
+    assert not same("cat   99.2%", "cat  99.2%")
+    assert not same("boat dog", "boat  dog")
+    assert not same("cat\n\ndog", "cat\ndog")
+    assert not same("[0.1, 0.2]", "[0.1,0.2]")
     assert same("a.jpg,1,cat,0.81,", "a.jpg,1,cat,0.84,")
 
 

@@ -97,7 +97,7 @@ def test_templates_are_read_from_files_of_every_kind(
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.toml", b"templates = [", "malformed"),
+        ("a.toml", b"templates = [", r"malformed TOML \(.*\); correct the file"),
         ("a.json", b"{", "malformed"),
         ("a.json", b"[" * 100_000, "malformed"),
         ("a.json", b"5", "expected a list named 'templates'"),
@@ -194,7 +194,7 @@ def test_labels_are_case_sensitive() -> None:
     ("labels", "says"),
     [
         ("cat", r"the str 'cat'; pass a list of labels: \['cat'"),
-        ([], "no labels given"),
+        ([], "no labels given; pass a list of labels"),
         ({}, "no labels given"),
         (5, "unsupported labels 5 of type int"),
         (None, "unsupported labels None of type NoneType"),
@@ -284,6 +284,31 @@ def test_invalid_labels_in_a_file_raise_label_errors(labels: Any, tmp_path: Path
         prompts.labels(path)
 
 
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (["a", "a"], "duplicate label 'a'; remove one"),
+        (["a", 1], "label 1 is int, expected text; correct the file"),
+        ([[]], r"label \[\] is list, expected text"),
+    ],
+)
+def test_a_duplicate_is_distinguished_from_a_value_that_is_not_text(
+    labels: Any, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"labels": labels}))
+    with pytest.raises(LabelError, match=says):
+        prompts.labels(path)
+
+
+def test_a_missing_label_file_is_named_with_the_working_folder(tmp_path: Path) -> None:
+    for name in ("words.txt", "lists/words", Path("words")):
+        with pytest.raises(PromptError, match=rf"no such label file: {name} \(working folder "):
+            prompts.labels(name)
+    with pytest.raises(PromptError, match=r"none\.txt; check the path"):
+        prompts.labels(tmp_path / "none.txt")
+
+
 @given(st.lists(st.text(max_size=8), max_size=6))
 def test_any_labels_are_accepted_unchanged_or_rejected(labels: list[str]) -> None:
     try:
@@ -299,7 +324,9 @@ def test_an_invalid_label_file_is_rejected_with_the_reason(tmp_path: Path) -> No
     with pytest.raises(LabelError, match=r"labels\.json: label '' is empty"):
         prompts.labels(path)
     path.write_text('{"cat": "a cat"}')
-    with pytest.raises(PromptError, match=r'expected \{"labels": \["cat"'):
+    with pytest.raises(
+        PromptError, match=r'\["cat", \.\.\.\]\} or \{"labels": \{"cat": \["cat", "tabby"\]\}\}'
+    ):
         prompts.labels(path)
     path.with_suffix(".txt").write_text("cat", "utf-16")
     with pytest.raises(PromptError, match="not UTF-8"):

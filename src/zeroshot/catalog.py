@@ -146,12 +146,18 @@ def find(name: str) -> Entry:
         raise ModelNotFound(_tag_message(name, known, tag))
     if is_file_name(name):
         raise ModelNotFound(f"{name}: no such file{seen_from(Path(name))}; check the path")
-    near = get_close_matches(plain, _names(), n=1, cutoff=0.6)
-    hint = f"; did you mean {_names()[near[0]].name!r}?" if near else ";"
+    near = nearest(name)
+    hint = f"; did you mean {near!r}?" if near else ";"
     raise ModelNotFound(
         f"no model named {name!r}{hint} expected one of the {len(entries())} names in "
         "zeroshot.available_models(), a path, or a Hub repository 'owner/name'"
     )
+
+
+def nearest(name: str) -> str:
+    """Return the catalog name that is most similar to an unknown one, or ""."""
+    near = get_close_matches(_normalize(name), _names(), n=1, cutoff=0.6)
+    return _names()[near[0]].name if near else ""
 
 
 def is_file_name(name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -17,12 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from zeroshot.errors import LabelError, PromptError, shortened
+from zeroshot.errors import LabelError, PromptError, seen_from, shortened
 from zeroshot.resources import folder
 
 SLOT = "{}"  # what a label replaces in a template
 DEFAULT = "photo"
 MAX_LABELS = 100_000
+FILE_NAME = re.compile(r"[/\\]|\.\w+$")  # a folder or a suffix
 
 Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
 
@@ -169,8 +171,13 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
         if not isinstance(content.get("labels"), list | dict):
             raise PromptError(
                 f"{name}: no list named 'labels'; expected "
-                '{"labels": ["cat", ...]} or a table from labels to synonyms instead of the list'
+                '{"labels": ["cat", ...]} or {"labels": {"cat": ["cat", "tabby"]}}'
             )
+    elif looks_like_file(name):
+        raise PromptError(
+            f"no such label file: {shortened(str(name), 300)}{seen_from(Path(name))}; check the "
+            "path"
+        )
     else:
         raise PromptError(_unknown_message(str(name)))
     try:
@@ -188,6 +195,11 @@ def is_file(name: str | os.PathLike[str]) -> bool:
         return Path(name).is_file()
     except (OSError, ValueError):
         return False
+
+
+def looks_like_file(name: str | os.PathLike[str]) -> bool:
+    """Return whether a name has a folder or a suffix, as files do and prompt sets do not."""
+    return not isinstance(name, str) or FILE_NAME.search(name) is not None
 
 
 def named(labels: Labels) -> dict[str, list[str]]:
@@ -216,7 +228,7 @@ def named(labels: Labels) -> dict[str, list[str]]:
                 "pass a list or a dict of text"
             ) from error
     if not pairs:
-        raise LabelError("no labels given; pass at least two")
+        raise LabelError("no labels given; pass a list of labels")
     if len(pairs) > MAX_LABELS:
         raise LabelError(f"expected at most {MAX_LABELS} labels, got {len(pairs)}; split them")
     result: dict[str, list[str]] = {}
@@ -276,10 +288,13 @@ def _to_mapping(labels: Any) -> Labels:
     pairs: dict[str, str | Sequence[str]] = {}
     for entry in labels:
         display = entry[0] if isinstance(entry, list) and entry else entry
-        if not isinstance(display, str) or display in pairs:
+        if not isinstance(display, str):
             raise LabelError(
-                f"label {shortened(repr(display))} is a duplicate or not text; give each label once"
+                f"label {shortened(repr(display))} is {type(display).__name__}, expected text; "
+                "correct the file"
             )
+        if display in pairs:
+            raise LabelError(f"duplicate label {shortened(repr(display))}; remove one")
         pairs[display] = entry
     return pairs
 
@@ -305,7 +320,7 @@ def _read(path: Path, key: str = "templates") -> dict[str, Any]:
         raise PromptError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise PromptError(
-            f"{path}: malformed {path.suffix[1:].upper()} ({error}); fix it"
+            f"{path}: malformed {path.suffix[1:].upper()} ({error}); correct the file"
         ) from error
     lines = (line.strip() for line in text.splitlines())
     return {key: [line for line in lines if line and not line.startswith("#")]}

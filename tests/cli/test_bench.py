@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ def test_the_command_prints_a_report(layout: list[str], tiny_path: Path) -> None
         assert json.loads(found.output)["findings"][0]["work"] == "2 images"
     else:
         assert "agreement" in found.output
+        speeds = re.findall(r"matrix multiplication in .*: ([\d,.]+) GFLOP/s", found.output)
+        assert speeds
+        assert all(float(speed.replace(",", "")) > 0 for speed in speeds)
 
 
 def test_the_default_is_a_model_of_random_weights(

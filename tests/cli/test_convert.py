@@ -13,7 +13,7 @@ from tests.checkpoint.forms import Form, Tensors
 from zeroshot import Model, load
 from zeroshot.checkpoint import reader
 from zeroshot.cli import main
-from zeroshot.cli.failures import NO_MODEL
+from zeroshot.cli.failures import CANNOT_WRITE, NO_MODEL
 
 WORDS = ["a dog", "two cats", "an old photograph of a street in the rain"]
 
@@ -98,7 +98,7 @@ def test_a_converted_model_keeps_its_identity(tiny: Model, tiny_path: Path, tmp_
 
     assert result.exit_code == 0, result.output
     assert result.stdout == ""
-    assert f"identity {tiny.identity}" in result.stderr
+    assert f"fingerprint {tiny.identity}" in result.stderr
     assert load(target, device="cpu").identity == tiny.identity
 
 
@@ -119,9 +119,8 @@ def test_a_target_of_another_suffix_is_rejected(tiny_path: Path, tmp_path: Path)
     assert "expected a TARGET that ends in .safetensors" in result.stderr
 
 
-@pytest.mark.parametrize("target", ["new.pt", "absent/new.safetensors"])
-def test_invalid_target_is_a_usage_error(target: str, tmp_path: Path) -> None:
-    assert convert("x.pt", tmp_path / target).exit_code == 2
+def test_invalid_target_is_a_usage_error(tmp_path: Path) -> None:
+    assert convert("x.pt", tmp_path / "new.pt").exit_code == 2
 
 
 def test_an_existing_target_is_overwritten_only_with_force(tiny_path: Path, tmp_path: Path) -> None:
@@ -139,7 +138,7 @@ def test_an_existing_target_is_overwritten_only_with_force(tiny_path: Path, tmp_
 def test_a_missing_target_folder_is_reported_before_loading(tmp_path: Path) -> None:
     result = convert("absent-source", tmp_path / "absent" / "new.safetensors")
 
-    assert result.exit_code == 2
+    assert result.exit_code == CANNOT_WRITE
     assert "absent: no such folder; create it first" in result.stderr
 
 

@@ -27,10 +27,11 @@ LABELS = "a cat,a dog, a car"
         (["classify", "a.jpg"], "either --labels or --head"),
         (["classify", "a.jpg", "-l", "a,b", "--head", __file__], "either --labels or --head"),
         (["classify", "-l", "a,b"], "Missing argument"),
-        (["classify", "a.jpg", "-l", ""], "no labels given"),
+        (["classify", "a.jpg", "-l", ""], "no labels given; pass a list of labels"),
         (["classify", "a.jpg", "-l", " , ,"], "no labels given"),
         (["classify", "a.jpg", "-l", "a,b,a"], "duplicate label 'a'"),
-        (["classify", "a.jpg", "-l", "@none.txt"], "named 'none.txt'"),
+        (["classify", "a.jpg", "-l", "@none.txt"], "no such label file: none.txt (working folder "),
+        (["classify", "a.jpg", "-l", "@none"], "named 'none'"),
         (["classify", "a.jpg", "-l", "a,b", "-t", "0"], "expected --top of at least 1, got 0"),
         (["classify", "a.jpg", "-l", "a,b", "-t", "x"], "--top"),
         (["classify", "a.jpg", "-l", "a,b", "-p", "imagnet"], "did you mean 'imagenet'"),
@@ -72,6 +73,12 @@ def test_a_head_of_another_model_exits_with_4(run: Any, encoder: Any, tmp_path: 
     result = run("classify", "a.jpg", "--head", tmp_path / "h.safetensors")
     assert result.exit_code == 4
     assert "rebuild it" in result.stderr
+
+
+def test_a_missing_head_exits_with_4(run: Any) -> None:
+    result = run("classify", "a.jpg", "--head", "none.safetensors")
+    assert result.exit_code == 4
+    assert "none.safetensors: no such file (working folder " in result.stderr
 
 
 def test_output_that_cannot_be_written_exits_with_74(run: Any, photos: list[Path]) -> None:

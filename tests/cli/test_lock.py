@@ -97,7 +97,7 @@ def test_the_lock_file_names_the_model_and_its_files(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     (pin,) = hub.read_lock(path).values()
     assert (pin.name, pin.repository, len(pin.files)) == ("mini", "", 1)
-    assert result.stdout.startswith("mini  in the package  1 files, ")
+    assert result.stdout.startswith("mini  in the package  1 file, ")
     assert f"wrote {path}" in result.stderr
 
 
@@ -125,6 +125,22 @@ def test_a_model_missing_from_the_lock_exits_with_4(locked: Path, photos: list[P
 
     assert result.exit_code == NO_MODEL
     assert "'RN50' is not in the lock file" in result.stderr
+
+
+def test_a_missing_lock_file_is_a_usage_error() -> None:
+    words = ["classify", "a.jpg", "-l", "cat,dog", "-m", "mini", "--lock", "none.lock"]
+
+    result = CliRunner().invoke(main, words)
+
+    assert result.exit_code == 2
+    assert "none.lock: no such file (working folder " in result.stderr
+    assert "create it with `zeroshot lock" in result.stderr
+
+
+def test_the_help_names_the_default_file() -> None:
+    default = {parameter.name: parameter.default for parameter in main.commands["lock"].params}
+
+    assert default["output"] == "zeroshot.lock"
 
 
 def test_a_lock_file_is_overwritten_and_other_files_are_not(locked: Path, tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ def test_every_command_has_help(command: str) -> None:
     assert len(main.commands[command].get_short_help_str()) > 15
 
 
+def test_the_list_of_commands_cuts_no_description() -> None:
+    assert "..." not in CliRunner().invoke(main, ["--help"]).stdout.partition("Commands:")[2]
+
+
 def test_help_of_every_command_takes_under_200_ms_without_torch(
     subprocess_environment: dict[str, str],
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 import zeroshot
@@ -50,7 +51,7 @@ def test_a_row_lists_size_accuracy_speed_license_and_source() -> None:
 
     cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
 
-    assert cells == ["ViT-B-16:dfn2b", "150 M", "224", "76.2 %", "fast", "Apple", "hub: apple"]
+    assert cells == ["ViT-B-16:dfn2b", "150 M", "224", "76.2%", "fast", "Apple", "hub: apple"]
 
 
 def test_the_embedded_model_is_marked_as_a_demo_model() -> None:
@@ -99,6 +100,14 @@ def test_no_matching_model_is_reported_with_exit_code_0() -> None:
 
     assert result.exit_code == 0
     assert "no model matches" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["someone/finetuned", "./none.safetensors", "xyz"])
+def test_a_name_like_no_other_is_referred_to_the_list(name: str) -> None:
+    result = CliRunner().invoke(main, ["models", name])
+
+    assert result.exit_code == 4
+    assert result.stderr.endswith("to list its names, run `zeroshot models`\n")
 
 
 def test_an_unknown_name_gets_a_suggestion_and_exit_code_4() -> None:

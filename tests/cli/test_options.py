@@ -53,7 +53,7 @@ def test_every_option_is_part_of_the_choice(tmp_path: Path) -> None:
     [
         ([], "Missing argument 'IMAGES...'"),
         (["a.jpg", "--decode", "draft"], "'draft' is not one of 'exact', 'fast'"),
-        (["a.jpg", "--lock", "absent.lock"], "'absent.lock' does not exist"),
+        (["a.jpg", "--lock", "/"], "'/' is a directory"),
     ],
 )
 def test_invalid_options_are_usage_errors(arguments: list[str], says: str) -> None:

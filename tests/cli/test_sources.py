@@ -91,7 +91,10 @@ def test_an_image_on_standard_input_is_rejected_without_printing_it(
     ("labels", "says"),
     [
         ("cifar11", "did you mean the label set 'cifar10'?"),
-        ("missing.txt", "no such label set or file"),
+        ("dog", "no such label set"),
+        ("missing.txt", "no such label file: missing.txt (working folder "),
+        ("missing/labels", "no such label file: missing/labels (working folder "),
+        ("/missing/labels.json", "no such label file: /missing/labels.json; check the path"),
     ],
 )
 def test_a_misspelled_label_set_or_file_is_rejected(
@@ -135,6 +138,10 @@ def test_label_set_is_the_name_of_a_shipped_set(text: str, expected: str | None)
 
 def test_labels_are_separated_by_commas() -> None:
     assert module.labels(" a cat,, a dog ,") == {"a cat": ["a cat"], "a dog": ["a dog"]}
+
+
+def test_labels_with_a_slash_or_a_dot_are_no_files() -> None:
+    assert list(module.labels("cat/dog, St. Bernard, v1.0")) == ["cat/dog", "St. Bernard", "v1.0"]
 
 
 def test_labels_are_read_from_a_file_with_and_without_a_leading_at(tmp_path: Path) -> None:

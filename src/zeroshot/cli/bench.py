@@ -51,7 +51,7 @@ def command(
     for fact, value in report.machine.items():
         click.echo(f"{fact}: {value}")
     for name, speed in report.gemms.items():
-        click.echo(f"matrix multiplication in {name}: {speed:,.0f} GFLOP/s")
+        click.echo(f"matrix multiplication in {name}: {speed:,.1f} GFLOP/s")
     click.echo()
     click.echo(_table(report))
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from zeroshot.cli import sources
-from zeroshot.cli.failures import SOME_FAILED
+from zeroshot.cli.counts import counted
+from zeroshot.cli.failures import NO_MODEL, SOME_FAILED, fail
 from zeroshot.cli.options import ModelChoice, images_argument, model_options
-from zeroshot.errors import HeadMismatch
+from zeroshot.errors import HeadMismatch, seen_from
 
 if TYPE_CHECKING:
     from zeroshot.head import Head
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     "--labels",
     help="Labels such as 'dog,cat', a label file, or a label set such as imagenet.",
 )
-@click.option("--head", type=click.Path(exists=True), help="A saved head, instead of --labels.")
+@click.option("--head", type=click.Path(), help="A saved head, instead of --labels.")
 @click.option(
     "-p",
     "--prompts",
@@ -66,6 +67,8 @@ def command(
         prompts = (labels and sources.label_set(labels)) or "photo"
     if top < 1:
         raise click.UsageError(f"expected --top of at least 1, got {top}")
+    if head is not None and not Path(head).exists():
+        fail(f"{head}: no such file{seen_from(Path(head))}; check the path", NO_MODEL)
 
     import zeroshot
     from zeroshot.labeling.sinks import Csv, JsonLines
@@ -93,7 +96,7 @@ def command(
             f"no images found in {where}; expected image files, folders, URLs or patterns"
         )
     if failed:
-        click.echo(f"{failed} of {count} images could not be read", err=True)
+        click.echo(f"{failed} of {counted(count, 'image')} could not be read", err=True)
         raise SystemExit(SOME_FAILED)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from zeroshot.cli.failures import CANNOT_WRITE, fail
+
 
 @click.command("convert")
 @click.argument("source", metavar="SOURCE")
@@ -34,7 +36,7 @@ def command(
     if target.exists() and not force:
         raise click.UsageError(f"{target} exists; use --force to replace it")
     if not target.parent.is_dir():
-        raise click.UsageError(f"{target.parent}: no such folder; create it first")
+        fail(f"{target.parent}: no such folder; create it first", CANNOT_WRITE)
 
     import zeroshot
 
@@ -43,6 +45,5 @@ def command(
     model = load(path, like=like, offline=offline)
     model.save(target, half=half)
     written = load(target)  # verify that the file can be read
-    click.echo(
-        f"{target}: {target.stat().st_size / 1e6:.1f} MB, identity {written.identity}", err=True
-    )
+    size = target.stat().st_size / 1e6
+    click.echo(f"{target}: {size:.1f} MB, fingerprint {written.identity}", err=True)

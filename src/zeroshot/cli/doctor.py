@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zeroshot.cli.counts import counted
+
 if TYPE_CHECKING:
     from zeroshot.diagnostics.doctor import Check
 
@@ -46,7 +48,7 @@ def command(verify: bool, as_json: bool) -> None:
         report = {"ok": not wrong, "checks": [asdict(check) for check in checks]}
         click.echo(json.dumps(report, indent=2))
     elif wrong:
-        click.echo(f"\n{len(wrong)} of {len(checks)} checks failed")
+        click.echo(f"\n{len(wrong)} of {counted(len(checks), 'check')} failed")
     else:
         click.echo(f"\nall {len(checks)} checks passed")
     if wrong:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from zeroshot.cli import sources
+from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import CANNOT_WRITE, SOME_FAILED, fail
 from zeroshot.cli.options import ModelChoice, model_options
 
@@ -81,10 +82,11 @@ def command(
         embeddings = torch.cat(parts)
     save_embeddings(out, embeddings.cpu().numpy(), rows)
     click.echo(
-        f"{out}: {len(rows)} embeddings of dimension {loaded.embed_dim}; inputs of the rows: "
-        f"{names_beside(out)}",
+        f"{out}: {counted(len(rows), 'embedding')} of dimension {loaded.embed_dim}; inputs of the "
+        f"rows: {names_beside(out)}",
         err=True,
     )
     if failed:
-        click.echo(f"{failed} of {failed + len(rows)} images could not be read", err=True)
+        total = counted(failed + len(rows), "image")
+        click.echo(f"{failed} of {total} could not be read", err=True)
         raise SystemExit(SOME_FAILED)

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
+from zeroshot.cli.counts import counted
 from zeroshot.errors import InputError
 
 
-@click.command("lock")
+@click.command("lock", short_help="Write a lock file with commits and hashes of models.")
 @click.argument("names", nargs=-1, required=True, metavar="NAMES...")
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("zeroshot.lock"),
+    default="zeroshot.lock",
     show_default=True,
     help="The file to write. Only an existing lock file is replaced.",
 )
@@ -49,6 +50,6 @@ def command(names: tuple[str, ...], output: Path, revision: str | None, offline:
         click.echo(
             f"{pinned.name}  {pinned.repository or 'in the package'}"
             f"{'@' + pinned.commit[:12] if pinned.commit else ''}  "
-            f"{len(pinned.files)} files, {size:.1f} MB"
+            f"{counted(len(pinned.files), 'file')}, {size:.1f} MB"
         )
     click.echo(f"wrote {output}", err=True)

@@ -9,6 +9,7 @@ import click
 
 from zeroshot import catalog
 from zeroshot.catalog import Entry
+from zeroshot.errors import ModelNotFound
 
 HEADER = ("name", "params", "pixels", "ImageNet", "speed", "license", "where")
 RIGHT = (1, 2, 3)  # columns of numbers
@@ -44,7 +45,7 @@ def command(
     zero-shot top-1 accuracy in percent. "speed" is a class by cost per image: "fastest" is the
     class of ViT-B/32; a GPU is recommended for "slow" and "slowest".
     """
-    chosen = [catalog.find(name)] if name else list(catalog.entries().values())
+    chosen = [_find(name)] if name else list(catalog.entries().values())
     chosen = [
         entry
         for entry in chosen
@@ -62,6 +63,18 @@ def command(
         click.echo(_table(chosen))
         if not chosen:
             click.echo("no model matches; remove a filter", err=True)
+
+
+def _find(name: str) -> Entry:
+    """Return the entry of a name; point to the list if no entry is similar."""
+    try:
+        return catalog.find(name)
+    except ModelNotFound as error:
+        if catalog.architecture(name) or catalog.nearest(name):
+            raise
+        raise ModelNotFound(
+            f"{name!r} is not in the catalog; to list its names, run `zeroshot models`"
+        ) from error
 
 
 def _search_text(entry: Entry) -> str:
@@ -100,7 +113,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
         entry.name,
         "-" if entry.parameters is None else f"{entry.parameters:.0f} M",
         str(entry.image_size),
-        "-" if entry.accuracy is None else f"{entry.accuracy:.1f} %",
+        "-" if entry.accuracy is None else f"{entry.accuracy:.1f}%",
         entry.speed or "-",
         entry.license or "not stated",
         f"hub: {owner}" if owner else "package",

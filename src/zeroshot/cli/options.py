@@ -45,7 +45,7 @@ MODEL_OPTIONS = (
     click.option("--offline", is_flag=True, help="Use only cached files, without network access."),
     click.option(
         "--lock",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=click.Path(dir_okay=False, path_type=Path),
         help="Lock file from `zeroshot lock`: load only the files in it.",
     ),
     click.option(

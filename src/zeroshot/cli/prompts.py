@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from zeroshot import prompts as prompt_sets
+from zeroshot.cli.counts import counted
 from zeroshot.errors import PromptError
 
 
-@click.command("prompts")
+@click.command("prompts", short_help="List the prompt sets, or print one of them.")
 @click.argument("name", required=False)
 @click.option(
     "--labels", is_flag=True, help="Print the labels of the set instead of its templates."
@@ -18,10 +19,11 @@ def command(name: str | None, labels: bool) -> None:
     if name is None:
         for each in prompt_sets.available():
             try:
-                count = f"{len(prompt_sets.labels(each))} labels"
+                labels_counted = counted(len(prompt_sets.labels(each)), "label")
             except PromptError:
-                count = "templates only"
-            click.echo(f"{each:<16} {len(prompt_sets.get(each)):>3} templates  {count}")
+                labels_counted = "templates only"
+            number, noun = counted(len(prompt_sets.get(each)), "template").split()
+            click.echo(f"{each:<16} {number:>3} {noun:<9}  {labels_counted}")
     elif labels:
         for names in prompt_sets.labels(name).values():
             click.echo(" | ".join(names))

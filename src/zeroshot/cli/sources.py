@@ -40,12 +40,13 @@ def labels(text: str) -> dict[str, list[str]]:
     A leading @ marks a set or a file. Raises UsageError for a single label.
     """
     name = text.removeprefix("@")
-    if text.startswith("@") or label_set(text) or prompts.is_file(name):
+    is_file = prompts.is_file(name) or ("," not in text and prompts.looks_like_file(name))
+    if text.startswith("@") or label_set(text) or is_file:
         return prompts.labels(name)
     listed = [part.strip() for part in text.split(",") if part.strip()]
     if len(listed) == 1:
         near = get_close_matches(name, prompts.available(), n=1)
-        hint = f"did you mean the label set {near[0]!r}?" if near else "no such label set or file."
+        hint = f"did you mean the label set {near[0]!r}?" if near else "no such label set."
         raise click.UsageError(
             f"expected several labels, got --labels {shortened(text)!r}; {hint} Separate labels by "
             "commas"

@@ -144,8 +144,10 @@ def _download(url: str, partial: Path) -> None:
             error = problem
         tries = 1 if _size(partial) > before else tries + 1
         if tries >= client.TRIES or (tries > 1 and is_unresolved_host(error)):
+            # str() of a URLError is "<urlopen error ...>"
+            reason = error.reason if type(error) is urllib.error.URLError else error
             raise DownloadError(
-                f"{url}: download failed after {tries} attempts without progress ({error}); check "
+                f"{url}: download failed after {tries} attempts without progress ({reason}); check "
                 f"the network and HTTPS_PROXY, or copy that file to {partial.with_suffix('')}"
             ) from error
         time.sleep(client.backoff(tries))

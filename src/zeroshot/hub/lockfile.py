@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroshot import catalog
-from zeroshot.errors import ChecksumError, InputError, ModelNotFound
+from zeroshot.errors import ChecksumError, InputError, ModelNotFound, seen_from
 from zeroshot.files import sha256, write_atomically
 from zeroshot.hub import checksums
 from zeroshot.hub.location import COMMIT
@@ -155,6 +155,11 @@ def read_lock(path: str | os.PathLike[str]) -> dict[str, Pin]:
     path = Path(path)
     try:
         document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file{seen_from(path)}; create it with "
+            f"`zeroshot lock NAMES... -o {path}`"
+        ) from error
     except OSError as error:
         raise InputError(
             f"{path}: cannot read the lock file ({error.strerror}); create one with "

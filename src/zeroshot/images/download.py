@@ -43,5 +43,7 @@ def download_image(url: str) -> bytes:
     except (http.client.HTTPException, OSError, ValueError) as error:
         if isinstance(error, ImageError):
             raise
-        raise image_error("url_refused", url, f"download failed ({error})") from error
+        # str() of a URLError is "<urlopen error ...>"
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise image_error("url_refused", url, f"download failed ({reason})") from error
     return bytes(content)

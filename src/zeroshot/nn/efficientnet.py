@@ -107,6 +107,6 @@ def _count_padding(side: int, kernel: int, stride: int) -> int:
 
 
 def _round(channels: float, divisor: int = 8) -> int:
-    """Round to a multiple of `divisor`, at most 10 % down (code of the paper)."""
+    """Round to a multiple of `divisor`, at most 10% down (code of the paper)."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
