@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,11 @@ from zeroshot.cli import sources
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import CANNOT_WRITE, SOME_FAILED, fail
 from zeroshot.cli.options import ModelChoice, model_options
+
+if TYPE_CHECKING:
+    import torch
+
+    from zeroshot.model import Model
 
 
 @click.command("encode")
@@ -46,43 +52,24 @@ def command(
     if not out.parent.is_dir():
         fail(f"{out.parent}: no such folder; create it first", CANNOT_WRITE)
 
-    import torch
-
-    from zeroshot.embedding import embed
     from zeroshot.labeling.sinks import names_beside, save_embeddings
-    from zeroshot.predictions import Failure
 
     for path in (out, names_beside(out)):
         if path.exists() and not force:
             raise click.UsageError(f"{path} exists; use --force to replace it")
-    loaded = choice.load()
+    model = choice.load()
+    embeddings: torch.Tensor | None
     failed = 0
-    rows: list[str] = []
     if text:
-        rows = list(sources.sentences(inputs))
-        if not rows:
-            raise click.UsageError("no sentences found on standard input; expected one per line")
-        embeddings = loaded.encode_text(rows, truncate=truncate)
+        rows, embeddings = _encode_sentences(model, inputs, truncate)
     else:
-        parts = []
-        for batch in embed(loaded, sources.images(inputs), on_error="yield"):
-            for outcome in batch.outcomes:
-                if isinstance(outcome, Failure):
-                    failed += 1
-                    click.echo(f"Error: {outcome.error}", err=True)
-                else:
-                    rows.append(str(outcome))
-            if batch.rows is not None:
-                parts.append(batch.rows)
-        if failed and not parts:
-            click.echo(f"no image could be read; {out} was not written", err=True)
-            raise SystemExit(SOME_FAILED)
-        if not parts:
-            raise click.UsageError(f"no images found in {', '.join(inputs)}")
-        embeddings = torch.cat(parts)
+        rows, embeddings, failed = _encode_images(model, inputs)
+    if embeddings is None:
+        click.echo(f"no image could be read; {out} was not written", err=True)
+        raise SystemExit(SOME_FAILED)
     save_embeddings(out, embeddings.cpu().numpy(), rows)
     click.echo(
-        f"{out}: {counted(len(rows), 'embedding')} of dimension {loaded.embed_dim}; inputs of the "
+        f"{out}: {counted(len(rows), 'embedding')} of dimension {model.embed_dim}; inputs of the "
         f"rows: {names_beside(out)}",
         err=True,
     )
@@ -90,3 +77,42 @@ def command(
         total = counted(failed + len(rows), "image")
         click.echo(f"{failed} of {total} could not be read", err=True)
         raise SystemExit(SOME_FAILED)
+
+
+def _encode_sentences(
+    model: Model, inputs: tuple[str, ...], truncate: bool
+) -> tuple[list[str], torch.Tensor]:
+    """Return the sentences and their embeddings [n, d]."""
+    rows = list(sources.sentences(inputs))
+    if not rows:
+        raise click.UsageError("no sentences found on standard input; expected one per line")
+    return rows, model.encode_text(rows, truncate=truncate)
+
+
+def _encode_images(
+    model: Model, inputs: tuple[str, ...]
+) -> tuple[list[str], torch.Tensor | None, int]:
+    """Return the images read, their embeddings [n, d] or None, and how many images failed.
+
+    The error of each failed image is printed.
+    """
+    import torch
+
+    from zeroshot.embedding import embed
+    from zeroshot.predictions import Failure
+
+    rows: list[str] = []
+    parts: list[torch.Tensor] = []
+    failed = 0
+    for batch in embed(model, sources.images(inputs), on_error="yield"):
+        for outcome in batch.outcomes:
+            if isinstance(outcome, Failure):
+                failed += 1
+                click.echo(f"Error: {outcome.error}", err=True)
+            else:
+                rows.append(str(outcome))
+        if batch.rows is not None:
+            parts.append(batch.rows)
+    if not failed and not parts:
+        raise click.UsageError(f"no images found in {', '.join(inputs)}")
+    return rows, torch.cat(parts) if parts else None, failed
