@@ -198,3 +198,38 @@ def test_a_locked_model_is_loaded_from_the_pinned_files(
 def test_an_unknown_like_is_rejected(tiny_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="did you mean"):
         zeroshot.load(tiny_path, like="ViT-B/33")
+
+
+@pytest.mark.parametrize("name", ["mini", "vitb32", "openai/clip-vit-base-patch32", "ViT-B/32"])
+def test_a_local_path_wins_over_a_catalog_model_with_a_warning(
+    name: str,
+    tiny: zeroshot.Model,
+    tiny_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / "model.safetensors").write_bytes(tiny_path.read_bytes())
+
+    assert zeroshot.load(name, device="cpu", offline=True).identity == tiny.identity
+
+    (record,) = caplog.records
+    assert f"'./{name}'" in record.getMessage()
+    assert f"'catalog:{name}'" in record.getMessage()
+    caplog.clear()
+    assert zeroshot.load(f"./{name}", device="cpu").identity == tiny.identity
+    assert not caplog.records
+    with pytest.raises(InputError, match=f"omit the revision, or load 'catalog:{name}'"):
+        zeroshot.load(name, revision="main", offline=True)
+
+
+def test_the_catalog_prefix_skips_a_local_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+
+    assert zeroshot.load("catalog:mini", device="cpu").name == "mini"
+    assert not caplog.records

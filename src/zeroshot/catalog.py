@@ -16,6 +16,7 @@ from zeroshot.weight_files import SUFFIXES
 
 DEFAULT = "ViT-B/32"
 EMBEDDED = "mini"
+PREFIX = "catalog:"  # before a name that is also a local file or folder
 FAMILIES = (  # the files in weights/, in the order of listing
     "embedded",
     "openai",
@@ -129,10 +130,11 @@ def find(name: str) -> Entry:
     Case and punctuation are ignored. `name` may be an OpenAI name ("ViT-B/32"), an open_clip name
     ("ViT-B-32:laion2b_s34b_b79k", also with "/", with or without "-quickgelu"), an architecture
     with a family ("ViT-B/16:datacomp"), or a repository of the catalog
-    ("openai/clip-vit-base-patch32", also after "hf-hub:").
+    ("openai/clip-vit-base-patch32", also after "hf-hub:"). "catalog:" may precede any of them.
 
     Raises ModelNotFound with the closest name, or with the tags of a known architecture.
     """
+    name = name.removeprefix(PREFIX)
     if name in _family(FAMILIES[0]):  # included in the package: skip the other files
         return _family(FAMILIES[0])[name]
     plain = _normalize(name)

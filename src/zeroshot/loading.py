@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from zeroshot.errors import InputError, ModelNotFound
 from zeroshot.images.preprocess import Decode
 from zeroshot.model import Model
 from zeroshot.resources import warn_of_namesake
+
+log = logging.getLogger("zeroshot")
 
 
 def load(
@@ -39,7 +42,9 @@ def load(
     Args:
         name: one of `available_models()` ("mini" needs no download), a Hub repository
             "owner/name", or a path to a checkpoint in the OpenAI, open_clip or transformers
-            layout. A name that exists as a path, or starts with ".", "/" or "~", is a path.
+            layout. A name that exists as a file or folder, or starts with ".", "/" or "~", is a
+            path. If the catalog has the name too, the local file or folder is loaded and a warning
+            is logged; "catalog:NAME" is always the catalog's.
         device: "cpu", "cuda" or "mps", or a torch.device; by default the best one available.
         dtype: float32, bfloat16 or float16; by default the fastest one for the device.
         decode: "exact", or "fast" to decode large JPEGs at half their size or less, which is 2 to
@@ -123,11 +128,12 @@ def _locate(
         if not path.exists():
             raise ModelNotFound(f"{path}: no such file or folder; check the path")
         return path.name, path, None
+    if _exists(path):
+        _note_namesake(text, revision)
+        return path.name, path, None
     try:
         entry = catalog.find(text)
     except ModelNotFound as not_cataloged:
-        if path.exists():
-            return path.name, path, None
         may_be_repository = text.count("/") == 1 and not catalog.is_file_name(text)
         if not may_be_repository or catalog.looks_like_catalog_name(text):
             raise
@@ -144,3 +150,38 @@ def _locate(
 
     weights = hub.fetch_entry(entry, revision=revision, cache_dir=cache_dir, offline=offline)
     return entry.name, weights, entry
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is a file or folder; False for names that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a null character
+        return False
+
+
+def _note_namesake(name: str, revision: str | None) -> None:
+    """Log a warning if a local file or folder has the name of a catalog model.
+
+    Raises InputError if a revision was requested, which a local file does not have.
+    """
+    try:
+        catalog.find(name)
+    except ModelNotFound:
+        remote = "run in another folder"
+    else:
+        forced = f"{catalog.PREFIX}{name}"
+        remote = f"load {forced!r}"
+        log.warning(
+            "%r is both a local path and a catalog model; loading the local './%s' (write './%s' "
+            "to omit this warning, or %r for the catalog model)",
+            name,
+            name,
+            name,
+            forced,
+        )
+    if revision is not None:
+        raise InputError(
+            f"revision={revision!r} selects a version on the Hub, but {name!r} is a local file or "
+            f"folder; omit the revision, or {remote}"
+        )
