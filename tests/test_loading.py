@@ -13,6 +13,7 @@ import torch
 import zeroshot
 from tests.support import photograph
 from zeroshot import hub
+from zeroshot.checkpoint.reader import check_configs
 from zeroshot.errors import InputError, ModelNotFound, ZeroshotError
 
 
@@ -134,7 +135,8 @@ def test_a_repository_that_is_not_found_also_suggests_a_name(
     ):
         zeroshot.load("owner/clip", revision="v1", offline=True)
 
-    assert asked == [("owner/clip", {"revision": "v1", "cache_dir": None, "offline": True})]
+    options = {"revision": "v1", "cache_dir": None, "offline": True, "judge": check_configs}
+    assert asked == [("owner/clip", options)]
 
 
 def test_a_repository_is_fetched_and_loaded(

@@ -140,7 +140,13 @@ def _locate(
         from zeroshot import hub
 
         try:
-            found = hub.fetch(text, revision=revision, cache_dir=cache_dir, offline=offline)
+            found = hub.fetch(
+                text,
+                revision=revision,
+                cache_dir=cache_dir,
+                offline=offline,
+                judge=reader.check_configs,
+            )
         except ModelNotFound as missing:
             raise ModelNotFound(f"{missing}. Also, {not_cataloged}") from missing
         return text, found.weights, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import lzma
 import tarfile
 from dataclasses import replace
@@ -184,3 +185,49 @@ def test_misspelled_catalog_name_makes_no_request(mini: MiniHub) -> None:
         load("ViT-B/33")
 
     assert mini.log == []
+
+
+UNSUPPORTED = {
+    "siglip": {"config.json": {"model_type": "siglip"}},
+    "blip": {"config.json": {"model_type": "blip", "text_config": {}}},
+    "clip with another vocabulary": {
+        "config.json": {"model_type": "clip", "text_config": {"vocab_size": 64001}}
+    },
+    "timm": {"config.json": {"architecture": "vit_base_patch16_224", "num_classes": 1000}},
+    "siglip of open_clip": {
+        "open_clip_config.json": {
+            "model_cfg": {"embed_dim": 768, "vision_cfg": {"timm_model_name": "vit_base"}}
+        },
+        "config.json": {"model_type": "siglip"},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", UNSUPPORTED)
+def test_an_unsupported_model_is_rejected_before_its_weights_are_requested(
+    mini: MiniHub, kind: str
+) -> None:
+    small = {name: json.dumps(content).encode() for name, content in UNSUPPORTED[kind].items()}
+    large = {"model.safetensors": b"x" * 3_000_000, NAME: b"x" * 3_000_000}
+    mini.add("owner/other", small, lfs=large)
+
+    with pytest.raises(errors.IncompatibleWeights, match=r"config\.json: ") as caught:
+        zeroshot.load("owner/other")
+
+    fetched = [r.path.rpartition("/")[2] for r in mini.log if r.method == "GET"]
+    assert set(fetched) <= small.keys()
+    assert sum(len(small[name]) for name in fetched) < 1000  # bytes
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "config", [b"{}", b'{"model_type": null}', b'{"note": "counts downloads"}']
+)
+def test_a_config_that_names_no_model_does_not_stop_a_checkpoint_that_needs_none(
+    mini: MiniHub, config: bytes
+) -> None:
+    path = catalog.find("mini").path
+    assert path is not None
+    mini.add("owner/own", {"config.json": config}, lfs={"model.safetensors": path.read_bytes()})
+
+    assert zeroshot.load("owner/own", device="cpu").identity == zeroshot.load("mini").identity

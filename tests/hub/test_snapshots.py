@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,17 @@ def test_cache_is_valid_for_huggingface_hub(tiny_hub: MiniHub, cache: Path) -> N
     assert report.warnings == []
     (revision,) = next(iter(report.repos)).revisions
     assert revision.refs == {"main"}
+
+
+def test_a_rejected_configuration_stops_before_the_weights(tiny_hub: MiniHub) -> None:
+    seen: list[str] = []
+
+    def judge(paths: Sequence[Path]) -> None:
+        seen.extend(path.name for path in paths)
+        raise errors.IncompatibleWeights("unsupported")
+
+    with pytest.raises(errors.IncompatibleWeights, match="unsupported"):
+        hub.fetch(REPOSITORY, judge=judge)
+
+    assert seen == ["open_clip_config.json"]
+    assert not [path for _, path in asked(tiny_hub) if path.endswith(NAME)]

@@ -11,7 +11,7 @@ from typing import cast
 
 from torch import Tensor
 
-from zeroshot.checkpoint.config_fields import check_spec
+from zeroshot.checkpoint.config_fields import check_spec, read_config
 from zeroshot.checkpoint.formats import files
 from zeroshot.checkpoint.formats.mapping import Content
 from zeroshot.checkpoint.layouts import LAYOUTS, Checkpointed, Layout, unwrap
@@ -143,6 +143,29 @@ def _read_config(
         if layout.read_config is not None and path.is_file():
             return layout.read_config(path, preprocess)
     return None
+
+
+def check_configs(paths: Sequence[Path]) -> None:
+    """Raise IncompatibleWeights if every config file describes an unsupported model.
+
+    `paths` are the configuration files of one folder or repository, of any layout. Files that do
+    not say what they describe are accepted, because the weights may need no config file.
+    """
+    problems: list[IncompatibleWeights] = []
+    for layout in LAYOUTS:
+        for path in paths:
+            if layout.read_config is None or path.name != layout.config_file:
+                continue
+            try:
+                if not layout.describes(read_config(path).content):
+                    continue
+                layout.read_config(path, PreprocessConfig(224))
+            except IncompatibleWeights as error:
+                problems.append(error)
+            else:
+                return
+    if problems:
+        raise problems[0]
 
 
 def _apply_published(spec: Spec, published: Published, source: str) -> Spec:

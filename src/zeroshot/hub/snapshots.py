@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,16 @@ def fetch(
     sha256: Mapping[str, str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
+    judge: Callable[[Sequence[Path]], None] | None = None,
 ) -> Fetched:
     """Download files of a Hub repository into the cache and verify their hashes.
 
     `repository` is "owner/name". `files` are file names, weights last; the default is the
     configuration files and the first weights file with a known name. `revision` is a branch, tag or
-    commit. `sha256` are expected hashes by file name; the default is the published hashes. Cached
-    files of a commit need no request, those of a branch need one.
+    commit. `sha256` are expected hashes by file name; the default is the published hashes. If `files`
+    is empty, `judge` is called with the configuration files, and raises an error for a model that
+    cannot be loaded, before the weights are downloaded. Cached files of a commit need no request,
+    those of a branch need one.
 
     Raises ModelNotFound, ModelAccessDenied, OfflineError, ChecksumError, CacheError, DownloadError.
     """
@@ -63,6 +66,8 @@ def fetch(
         weights = files[-1]
     else:
         found = downloader.fetch(CONFIGS)
+        if judge is not None:
+            judge(tuple(found.values()))
         weights = _fetch_first_weights(downloader, found)
     if weights.endswith(INDEX):
         shards = sorted(set(read_index(found[weights]).values()))

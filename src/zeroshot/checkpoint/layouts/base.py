@@ -44,6 +44,11 @@ class Layout:
     config_file: str = ""  # name of a file beside the weights
     # Reads that file; the preprocessing is used if no file contains one.
     read_config: Callable[[Path, PreprocessConfig | None], Spec] | None = None
+    config_keys: tuple[str, ...] = ()  # a file with one of them describes a model
+
+    def describes(self, config: Mapping[str, object]) -> bool:
+        """Return whether the content of a config file says what model it belongs to."""
+        return any(config.get(key) for key in self.config_keys)
 
 
 def to_native_names(

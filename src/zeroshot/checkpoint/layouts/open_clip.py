@@ -205,4 +205,4 @@ def _read_preprocess(fields: Fields, image_size: int) -> PreprocessConfig:
     )
 
 
-LAYOUT = Layout("open_clip", _recognizes, _rename, _spec, CONFIG, _read)
+LAYOUT = Layout("open_clip", _recognizes, _rename, _spec, CONFIG, _read, ("model_cfg",))

@@ -283,4 +283,6 @@ def _missing_error(weights: Path, name: str) -> IncompatibleWeights:
     )
 
 
-LAYOUT = Layout("transformers", _recognizes, _rename, _spec, CONFIG, _read)
+# "architecture" is the key of timm, whose models have no text tower.
+CONFIG_KEYS = ("model_type", "architectures", "architecture")
+LAYOUT = Layout("transformers", _recognizes, _rename, _spec, CONFIG, _read, CONFIG_KEYS)
