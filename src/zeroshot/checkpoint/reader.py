@@ -14,7 +14,15 @@ from torch import Tensor
 from zeroshot.checkpoint.config_fields import check_spec, read_config
 from zeroshot.checkpoint.formats import files
 from zeroshot.checkpoint.formats.mapping import Content
-from zeroshot.checkpoint.layouts import LAYOUTS, Checkpointed, Layout, unwrap
+from zeroshot.checkpoint.layouts import (
+    LAYOUTS,
+    Checkpointed,
+    Layout,
+    explain,
+    explain_prefixes,
+    remove_inserted,
+    unwrap,
+)
 from zeroshot.checkpoint.tensors import NOT_WEIGHTS
 from zeroshot.checkpoint.weights import Weights, on_meta
 from zeroshot.errors import IncompatibleWeights, InputError, WeightsError, shortened, some
@@ -106,12 +114,18 @@ def _interpret(
 
 def _detect_layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tensor]]:
     """Return the layout that recognizes these tensors, and the unwrapped tensors."""
-    for tensors in (content.tensors, unwrap(content.tensors)):
+    plain = remove_inserted(content.tensors)
+    unwrapped = unwrap(plain)
+    if problem := explain(unwrapped):
+        raise IncompatibleWeights(f"{path}: {problem}", source=str(path))
+    for tensors in (plain, unwrapped):
         for layout in LAYOUTS:
             if layout.recognizes(tensors.keys(), content.metadata):
                 return layout, tensors
     # A config file with an unsupported value gives a better error than the tensor names.
     _read_config(path, LAYOUTS, PreprocessConfig(224))
+    if problem := explain_prefixes(unwrapped):
+        raise IncompatibleWeights(f"{path}: {problem}", source=str(path))
     raise IncompatibleWeights(
         f"{path}: unsupported layout; expected the tensor names of OpenAI's CLIP, open_clip or "
         "CLIPModel of the transformers library, got "

@@ -43,10 +43,10 @@ def fetch(
 
     `repository` is "owner/name". `files` are file names, weights last; the default is the
     configuration files and the first weights file with a known name. `revision` is a branch, tag or
-    commit. `sha256` are expected hashes by file name; the default is the published hashes. If `files`
-    is empty, `judge` is called with the configuration files, and raises an error for a model that
-    cannot be loaded, before the weights are downloaded. Cached files of a commit need no request,
-    those of a branch need one.
+    commit. `sha256` are expected hashes by file name; the default is the published hashes. If
+    `files` is empty, `judge` is called with the configuration files, and raises an error for a
+    model that cannot be loaded, before the weights are downloaded. Cached files of a commit need no
+    request, those of a branch need one.
 
     Raises ModelNotFound, ModelAccessDenied, OfflineError, ChecksumError, CacheError, DownloadError.
     """

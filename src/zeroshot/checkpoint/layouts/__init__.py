@@ -2,13 +2,22 @@
 
 There is one object per publisher. `LAYOUTS` is the table. `openai`, `open_clip`, `transformers` and
 `native` each define one `Layout`; `wrappers` removes the prefixes that training scripts add to a
-state dict.
+state dict, and `foreign` says what to do about tensors that are no plain state dict.
 """
 
 from zeroshot.checkpoint.layouts import native, open_clip, openai, transformers
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout
-from zeroshot.checkpoint.layouts.wrappers import unwrap
+from zeroshot.checkpoint.layouts.foreign import explain, explain_prefixes
+from zeroshot.checkpoint.layouts.wrappers import remove_inserted, unwrap
 
 LAYOUTS = (native.LAYOUT, openai.LAYOUT, open_clip.LAYOUT, transformers.LAYOUT)
 
-__all__ = ["LAYOUTS", "Checkpointed", "Layout", "unwrap"]
+__all__ = [
+    "LAYOUTS",
+    "Checkpointed",
+    "Layout",
+    "explain",
+    "explain_prefixes",
+    "remove_inserted",
+    "unwrap",
+]

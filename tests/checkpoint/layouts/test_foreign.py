@@ -1,0 +1,114 @@
+"""Tensors that are no plain state dict are recognized, and the error says how to save one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from tests.checkpoint import forms
+from tests.checkpoint.forms import Tensors
+from zeroshot.checkpoint import reader
+from zeroshot.checkpoint.layouts.foreign import explain, explain_prefixes
+from zeroshot.errors import IncompatibleWeights
+
+PREFIXES = (
+    "_orig_mod.",
+    "module._orig_mod.",
+    "_orig_mod.module.",
+    "clip.",
+    "net._orig_mod.",
+    "model.clip.",
+    "backbone.module.",
+)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("suffix", ["bin", "safetensors"])
+@pytest.mark.parametrize("layout", ["open_clip", "transformers"])
+def test_wrapped_checkpoints_give_the_same_network(
+    prefix: str, suffix: str, layout: str, vit: Tensors, tmp_path: Path
+) -> None:
+    write = {"open_clip": forms.open_clip, "transformers": forms.transformers}[layout]
+    original = write(forms.VIT, vit, tmp_path)
+    content = reader.files.read_content(reader.files.find_weights(original)).tensors
+    wrapped = {prefix + name: tensor.clone() for name, tensor in content.items()}
+    for path in tmp_path.glob("*model*"):
+        path.unlink()
+    if suffix == "bin":
+        torch.save(wrapped, tmp_path / "pytorch_model.bin")
+    else:
+        save_file(wrapped, tmp_path / "model.safetensors")
+
+    checkpoint = reader.read(tmp_path)
+
+    assert (checkpoint.layout, checkpoint.spec) == (layout, forms.VIT)
+    for name, tensor in vit.items():
+        assert torch.equal(checkpoint.weights.read(name), tensor), name
+
+
+LORA = "visual.transformer.resblocks.0.mlp.c_fc"
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ([f"base_model.model.{LORA}.lora_A.weight"], "merge_and_unload"),
+        ([f"{LORA}.base_layer.weight", f"{LORA}.lora_B.default.weight"], "merge_and_unload"),
+        ([f"{LORA}.lora_down.weight"], "merge_and_unload"),
+        (["_modules.visual._modules.conv1._parameters.weight"], r"model\.state_dict\(\)"),
+        (["model._modules.visual._parameters.proj"], r"model\.state_dict\(\)"),
+        ([f"{LORA}.weight", f"{LORA}.SCB"], "bitsandbytes"),
+        ([f"{LORA}.weight.quant_state.bitsandbytes__nf4"], "bitsandbytes"),
+        ([f"{LORA}.weight.absmax"], "bitsandbytes"),
+        ([f"{LORA}.qweight", f"{LORA}.qzeros"], "quantized weights"),
+    ],
+)
+def test_each_kind_is_explained(names: list[str], says: str, tmp_path: Path) -> None:
+    tensors = {"visual.conv1.weight": torch.zeros(1), "token_embedding.weight": torch.zeros(1)}
+    tensors |= {name: torch.zeros(1) for name in names}
+    torch.save(tensors, tmp_path / "model.pt")
+
+    with pytest.raises(IncompatibleWeights, match=says) as caught:
+        reader.read(tmp_path / "model.pt")
+
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 600
+
+
+@pytest.mark.parametrize(
+    "whole", [lambda net: net, lambda net: {"model": net}, lambda net: {"state": {"net": net}}]
+)
+def test_a_pickled_module_is_recognized(
+    whole: Callable[[nn.Module], object], tmp_path: Path
+) -> None:
+    torch.save(whole(nn.Sequential(nn.Conv2d(3, 8, 4))), tmp_path / "model.pt")
+
+    with pytest.raises(IncompatibleWeights, match=r"torch\.save\(model\.state_dict\(\)"):
+        reader.read(tmp_path / "model.pt")
+
+
+def test_supported_names_are_not_explained(vit: Tensors) -> None:
+    for names in (vit, forms.openai(vit), forms.huggingface(vit)):
+        assert explain(names) == ""
+        assert explain_prefixes(names) == ""
+
+
+@pytest.mark.parametrize(
+    ("beside", "says"),
+    [
+        ("head.weight", r"save the CLIP alone, as in torch\.save\(model\.clip\.state_dict"),
+        ("teacher.visual.proj", r"several prefixes: clip\., teacher\.; save one"),
+    ],
+)
+def test_tensors_beside_a_prefix_are_named(
+    beside: str, says: str, vit: Tensors, tmp_path: Path
+) -> None:
+    tensors = {f"clip.{name}": tensor for name, tensor in forms.openai(vit).items()}
+    torch.save(tensors | {beside: torch.zeros(1)}, tmp_path / "model.pt")
+
+    with pytest.raises(IncompatibleWeights, match=says):
+        reader.read(tmp_path / "model.pt")
