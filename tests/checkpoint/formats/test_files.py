@@ -134,3 +134,82 @@ def test_a_file_that_keeps_changing_is_an_error(
 
     with pytest.raises(IncompatibleWeights, match="changed while it was read, 3 times"):
         reader.read(path)
+
+
+def put(folder: Path, vit: Tensors) -> Path:
+    """Write a checkpoint of the transformers library into a new folder."""
+    folder.mkdir(parents=True)
+    forms.transformers(forms.VIT, vit, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "0_CLIPModel",
+        "checkpoint-500",
+        "snapshots/0123abc",
+        "snapshots/0123abc/0_CLIPModel",
+    ],
+)
+def test_the_only_model_below_a_folder_is_found(below: str, vit: Tensors, tmp_path: Path) -> None:
+    put(tmp_path / below, vit)
+    (tmp_path / "1_Pooling").mkdir()
+
+    assert Path(reader.read(tmp_path).source).parent == tmp_path / below
+
+
+def test_the_snapshot_of_main_is_preferred(vit: Tensors, tmp_path: Path) -> None:
+    for commit in ("aaa", "bbb", "ccc"):
+        put(tmp_path / "snapshots" / commit, vit)
+    with pytest.raises(ModelNotFound, match=r"several folders contain a model: .*aaa.*pass one"):
+        reader.read(tmp_path)
+    (tmp_path / "refs").mkdir()
+    (tmp_path / "refs" / "main").write_text("bbb\n")
+
+    assert Path(reader.read(tmp_path).source).parent.name == "bbb"
+
+
+def test_several_checkpoints_of_a_trainer_are_listed(vit: Tensors, tmp_path: Path) -> None:
+    for step in (500, 1000):
+        put(tmp_path / f"checkpoint-{step}", vit)
+
+    with pytest.raises(ModelNotFound, match=r"checkpoint-1000, .*checkpoint-500; pass one of them"):
+        reader.read(tmp_path)
+
+
+def test_weights_in_an_ordinary_subfolder_are_named_but_not_loaded(
+    vit: Tensors, tmp_path: Path
+) -> None:
+    put(tmp_path / "best", vit)
+
+    with pytest.raises(ModelNotFound, match=r"found none there, but weights in .*best; pass that"):
+        reader.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("__0_0.distcp", "dcp_to_torch"),
+        ("tf_model.h5", "from_tf=True"),
+        ("flax_model.msgpack", "from_flax=True"),
+        ("model.onnx", "ONNX"),
+        ("model.gguf", "GGUF"),
+    ],
+)
+def test_a_folder_of_another_format_says_what_to_do(name: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / name).touch()
+
+    with pytest.raises(ModelNotFound, match=says) as caught:
+        reader.read(tmp_path)
+
+    assert len(str(caught.value)) - len(str(tmp_path)) < 400
+
+
+def test_other_formats_beside_readable_weights_do_not_matter(vit: Tensors, tmp_path: Path) -> None:
+    put(tmp_path / "model", vit)
+    for name in ("tf_model.h5", "flax_model.msgpack", "model.onnx"):
+        (tmp_path / "model" / name).touch()
+
+    assert reader.read(tmp_path / "model").spec == forms.VIT

@@ -5,11 +5,16 @@ The tensors are in one file, or in shards that an index lists.
 
 from __future__ import annotations
 
+import logging
 import mmap
+import os
+import re
+from itertools import islice
 from pathlib import Path
 
 from torch import Tensor
 
+from zeroshot.checkpoint.formats.foreign_files import HEAD, explain, explain_folder
 from zeroshot.checkpoint.formats.mapping import Content
 from zeroshot.checkpoint.formats.safetensors_file import read_safetensors
 from zeroshot.checkpoint.formats.torch_archive import read_archive
@@ -22,6 +27,12 @@ from zeroshot.errors import (
     some,
 )
 from zeroshot.weight_files import INDEX, SUFFIXES, WEIGHTS, read_index
+
+# Folders that hold a model one level below: of sentence-transformers, trainers, the Hub's cache.
+NESTED = re.compile(r"\d+_[A-Za-z]\w*|checkpoint-\d+|snapshots")
+MAX_NESTED = 3  # levels: models--x--y/snapshots/<commit>/0_CLIPModel
+MAX_FOLDERS = 1000  # entries of a folder that are examined
+log = logging.getLogger("zeroshot")
 
 ATTEMPTS = 3  # to read a file that is being replaced
 
@@ -39,17 +50,85 @@ def find_weights(path: Path) -> Path:
         )
     if not path.is_dir():
         raise ModelNotFound(f"{path}: no such file or folder; check the path")
-    for name in WEIGHTS:
-        if (path / name).is_file():
-            return path / name
-    found = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    found = _weights_in(path)
+    if not found and (nested := _nested_weights(path)):
+        log.info("%s: loading %s", path, nested)
+        return nested
     if len(found) == 1:
         return found[0]
+    if not found and (problem := explain_folder(_names_in(path))):
+        raise ModelNotFound(f"{path}/{problem}")
     listed = some([p.name for p in found]) or "none"
     raise ModelNotFound(
-        f"{path}: expected one weights file ({', '.join(WEIGHTS)} or any single "
-        f"{'/'.join(SUFFIXES)}), found {shortened(listed, 300)}; pass the file itself"
+        f"{path}: expected one weights file ({', '.join(WEIGHTS[:2])}, pytorch_model.bin, an index "
+        f"of shards, or any single {'/'.join(SUFFIXES)}), found {shortened(listed, 200)}"
+        f"{'; pass the file itself' if found else _hint_below(path)}"
     )
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    """Return the weights file with a known name, or all files with a known suffix."""
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return [folder / name]
+    return sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
+
+
+def _nested_weights(folder: Path, depth: int = 0) -> Path | None:
+    """Return the weights in the only subfolder that is known to contain a model, or None.
+
+    These are folders of sentence-transformers (`0_CLIPModel`), of trainers (`checkpoint-500`), and
+    of the Hub's cache (`models--owner--name/snapshots/<commit>`, that of branch main first). Raises
+    ModelNotFound if there are several.
+    """
+    if depth == MAX_NESTED:
+        return None
+    cached = folder.name == "snapshots"
+    folders = [each for each in _folders_in(folder) if cached or NESTED.fullmatch(each.name)]
+    if cached:
+        main = _commit_of_main(folder.parent)
+        folders = [each for each in folders if each.name == main] or folders
+    found: dict[Path, Path] = {}
+    for each in folders:
+        weights = _weights_in(each)
+        inner = weights[0] if len(weights) == 1 else None
+        if not weights:
+            inner = _nested_weights(each, depth + 1)
+        if inner is not None:
+            found[each] = inner
+    if len(found) > 1:
+        listed = some([str(each) for each in found], 5)
+        raise ModelNotFound(
+            f"{folder}: several folders contain a model: {shortened(listed, 300)}; pass one of them"
+        )
+    return next(iter(found.values()), None)
+
+
+def _commit_of_main(repository: Path) -> str:
+    """Return the commit of branch main in a repository of the Hub's cache, or ""."""
+    reference = repository / "refs" / "main"
+    if not reference.is_file() or reference.stat().st_size > 100:
+        return ""
+    return reference.read_text("ascii", "replace").strip()
+
+
+def _hint_below(folder: Path) -> str:
+    """Name the subfolders that contain weights."""
+    below = [each for each in _folders_in(folder) if _weights_in(each)]
+    if not below:
+        return "; pass the weights file or its folder"
+    listed = shortened(some([str(each) for each in below], 3), 200)
+    return f" there, but weights in {listed}; pass that folder"
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Return the subfolders that are readable and not hidden, at most `MAX_FOLDERS`."""
+    found = sorted(p for p in islice(folder.iterdir(), MAX_FOLDERS) if p.is_dir())
+    return [p for p in found if not p.name.startswith(".") and os.access(p, os.R_OK | os.X_OK)]
+
+
+def _names_in(folder: Path) -> list[str]:
+    return [p.name for p in islice(folder.iterdir(), MAX_FOLDERS)]
 
 
 def read_content(path: Path) -> Content:
@@ -83,12 +162,14 @@ def _file_identity(path: Path) -> tuple[int, int, int, int]:
 
 def _read_once(path: Path) -> Content:
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(HEAD)
     if head == b"version https://":
         raise UnsafeWeightsError(
             f"{path}: expected weights, got a Git LFS pointer; download them with `git lfs pull`",
             source=str(path),
         )
+    if problem := explain(path.name, head):
+        raise IncompatibleWeights(f"{path}: {problem}", source=str(path))
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         return read_safetensors(path)
     return read_archive(path)

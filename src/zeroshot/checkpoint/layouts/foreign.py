@@ -38,7 +38,7 @@ def explain(names: Iterable[str]) -> str:
     names = list(names)
     for pattern, advice in MARKS:
         if (found := next((name for name in names if re.search(pattern, name)), None)) is not None:
-            return f"this is {advice} (it has a tensor {shortened(found)})"
+            return f"expected a state dict, got {advice} (a tensor is {shortened(found)!r})"
     return ""
 
 
