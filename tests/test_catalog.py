@@ -315,3 +315,48 @@ def test_every_name_in_the_documentation_is_in_the_catalog() -> None:
 
     assert len(said) > 80
     assert [name for name in said if not catalog.find(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("MobileCLIP-S1:datacompdr", "MobileCLIP"),
+        ("MobileCLIP2-B", "MobileCLIP"),
+        ("convnext_base_w:laion2b", "ConvNeXt"),
+        ("convnext_base/laion400m_s13b_b51k", "ConvNeXt"),
+        ("EVA02-B-16:merged2b_s8b_b131k", "EVA"),
+        ("xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k", "multilingual"),
+        ("mt5-base-ViT-B-32", "multilingual"),
+        ("coca_ViT-B-32/laion2b_s13b_b90k", "CoCa"),
+        ("siglip2", "SigLIP"),
+        ("ViT-B-16-SigLIP/webli", "SigLIP"),
+        ("PE-Core-B-16", "Perception Encoder"),
+        ("align", "ALIGN"),
+        ("google/siglip2-so400m-patch14-384", "SigLIP"),
+        ("hf-hub:timm/ViT-B-16-SigLIP", "SigLIP"),
+        ("Salesforce/blip2-opt-2.7b", "BLIP"),
+        ("kakaobrain/align-base", "ALIGN"),
+        ("laion/CLIP-convnext_base_w-laion2B-s13B-b82K", "ConvNeXt"),
+        ("OFA-Sys/chinese-clip-vit-base-patch16", "Chinese-CLIP"),
+    ],
+)
+def test_names_of_unsupported_architectures_say_so(name: str, kind: str) -> None:
+    with pytest.raises(ModelNotFound, match=f"unsupported architecture, .*{kind}") as caught:
+        catalog.find(name)
+
+    assert "did you mean" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["me/siglip-ft", "coca/clip", "owner/evaluation", "ViT-B-33", "coca.pt", "openai/evaluate"],
+)
+def test_names_that_may_be_supported_are_not_refused(name: str) -> None:
+    assert catalog.unsupported(name) == ""
+
+
+def test_no_catalog_name_is_called_unsupported() -> None:
+    for entry in catalog.entries().values():
+        for name in (entry.name, entry.repository, *entry.aliases, *entry.mirrors):
+            assert catalog.unsupported(name) == ""

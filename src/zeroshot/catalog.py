@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -9,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from zeroshot.errors import ModelNotFound, seen_from
+from zeroshot.errors import ModelNotFound, seen_from, shortened
 from zeroshot.resources import folder
 from zeroshot.spec import Activation, PreprocessConfig, Published
 from zeroshot.weight_files import SUFFIXES
@@ -34,6 +35,46 @@ SPEEDS = {  # upper bound of each class in GFLOPs per image; the comments name t
     "slow": 550.0,  # ViT-L/14@336px, ViT-H/14, ViT-g/14
     "slowest": float("inf"),
 }
+# Words in names of architectures that are not supported -> the architecture.
+UNSUPPORTED = {
+    "siglip": "SigLIP",
+    "eva": "EVA",
+    "coca": "CoCa",
+    "convnext": "ConvNeXt",
+    "convnextv2": "ConvNeXt",
+    "mobileclip": "MobileCLIP",
+    "pe-core": "Perception Encoder",
+    "multilingual": "a multilingual text encoder",
+    "mt5": "a multilingual text encoder",
+    "xlm": "a multilingual text encoder",
+    "roberta": "a RoBERTa text encoder",
+    "nllb": "a multilingual text encoder",
+    "blip": "BLIP",
+    "instructblip": "BLIP",
+    "align": "ALIGN",
+    "chinese-clip": "Chinese-CLIP",
+    "altclip": "AltCLIP",
+    "groupvit": "GroupViT",
+    "clipseg": "CLIPSeg",
+    "flava": "FLAVA",
+    "owlvit": "OWL-ViT",
+    "owlv2": "OWL-ViT",
+    "vitamin": "ViTamin",
+    "clipa": "CLIPA",
+    "swin": "Swin",
+    "imagebind": "ImageBind",
+    "clap": "CLAP",
+    "naflexvit": "NaFlexViT",
+    "jina": "Jina CLIP",
+    "tulip": "TULIP",
+    "worldwide": "MetaCLIP 2",
+}
+# Owners of the published repositories of these architectures; others may use the words freely.
+PUBLISHERS = (
+    *("google", "timm", "apple", "baai", "laion", "salesforce", "kakaobrain", "facebook", "nvidia"),
+    *("microsoft", "quansun", "jinaai", "cidas", "visheratin", "ucsc-vlaa", "jienengchen"),
+    *("ofa-sys", "sentence-transformers"),
+)
 TAGS_LISTED = 8  # tags of an architecture in an error; `zeroshot models` lists all of them
 
 Layout = Literal["native", "open_clip", "huggingface"]
@@ -143,6 +184,12 @@ def find(name: str) -> Entry:
     repository = name.removeprefix("hf-hub:").removeprefix("hf_hub:").rstrip("/").lower()
     if repository in _repositories():
         return _repositories()[repository]
+    if kind := unsupported(name):
+        raise ModelNotFound(
+            f"{shortened(name)!r} has an unsupported architecture, {kind}; expected a CLIP with a "
+            "ViT or ResNet image tower and CLIP's text tower, such as those in "
+            "zeroshot.available_models(); use open_clip or transformers for other models"
+        )
     known, tag = _split(name)
     if known:
         raise ModelNotFound(_tag_message(name, known, tag))
@@ -165,6 +212,24 @@ def nearest(name: str) -> str:
 def is_file_name(name: str) -> bool:
     """Return whether a name has the suffix of a weights file."""
     return name.lower().endswith(SUFFIXES)
+
+
+def unsupported(name: str) -> str:
+    """Return the architecture that a name says if it is known and not supported, else "".
+
+    A repository of an owner who is not a known publisher gives "": its name may mean anything.
+    """
+    name = name.removeprefix(PREFIX).removeprefix("hf-hub:").removeprefix("hf_hub:").lower()
+    owner, slash, _ = name.partition("/")
+    if is_file_name(name):
+        return ""
+    if slash and owner not in PUBLISHERS:
+        # "ViT-B-16-SigLIP/webli" is a name of open_clip; "coca/clip" is a repository of coca.
+        name = owner if re.search(r"[-_]\w*\d|convnext", owner) else ""
+    for word, kind in UNSUPPORTED.items():
+        if re.search(rf"(?<![a-z]){word}(?![a-z])", name):
+            return kind
+    return ""
 
 
 def find_remote(name: str) -> Entry | None:

@@ -135,7 +135,8 @@ def _locate(
         entry = catalog.find(text)
     except ModelNotFound as not_cataloged:
         may_be_repository = text.count("/") == 1 and not catalog.is_file_name(text)
-        if not may_be_repository or catalog.looks_like_catalog_name(text):
+        is_misspelled = catalog.looks_like_catalog_name(text)
+        if not may_be_repository or is_misspelled or catalog.unsupported(text):
             raise
         from zeroshot import hub
 

@@ -231,3 +231,11 @@ def test_a_config_that_names_no_model_does_not_stop_a_checkpoint_that_needs_none
     mini.add("owner/own", {"config.json": config}, lfs={"model.safetensors": path.read_bytes()})
 
     assert zeroshot.load("owner/own", device="cpu").identity == zeroshot.load("mini").identity
+
+
+@pytest.mark.parametrize("name", ["google/siglip-base-patch16-224", "ViT-B-16-SigLIP/webli"])
+def test_a_known_unsupported_architecture_costs_no_request(mini: MiniHub, name: str) -> None:
+    with pytest.raises(errors.ModelNotFound, match="unsupported architecture, SigLIP"):
+        zeroshot.load(name)
+
+    assert mini.log == []
