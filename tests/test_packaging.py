@@ -40,6 +40,7 @@ print(zeroshot.__file__)
 print(zeroshot.prompts.get("imagenet").templates[0])
 print(zeroshot.ClipTokenizer().encode("a cat"))
 print(len(zeroshot.available_models()))
+print(zeroshot.sample_image())
 assert "torch" not in sys.modules
 """
 
@@ -107,6 +108,10 @@ def test_the_wheel_contains_code_and_data(built: Built) -> None:
     for kind in ("prompts", "weights"):
         for path in (built.checkout / kind).glob("*.toml"):
             assert found[f"zeroshot/_data/{kind}/{path.name}"] == path.read_bytes()
+    photos = [name for name in found if name.startswith("zeroshot/_data/photos/")]
+    assert photos == ["zeroshot/_data/photos/cat.jpg"]
+    assert found[photos[0]] == (ROOT / "examples" / "photos" / "cat.jpg").read_bytes()
+    assert b"cat.jpg | Stefan van der Walt" in (ROOT / "NOTICE").read_bytes()
     assert "zeroshot/py.typed" in found
     assert "zeroshot/merges.txt.gz" in found
     mini = built.checkout / "weights" / "mini.safetensors"
@@ -209,17 +214,20 @@ def test_an_installed_wheel_finds_its_data(built: Built, tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    file, template, ids, count = done.stdout.splitlines()
+    file, template, ids, count, sample = done.stdout.splitlines()
     assert file == str(target / "zeroshot" / "__init__.py")
     assert template == zeroshot.prompts.get("imagenet").templates[0]
     assert ids == "[320, 2368]"
     assert int(count) == len(zeroshot.available_models())
+    assert sample == str(target / "zeroshot" / "_data" / "photos" / "cat.jpg")
+    assert Path(sample).is_file()
     assert (target / "bin" / "zeroshot").exists()
 
 
-@pytest.mark.parametrize("kind", ["prompts", "weights"])
+@pytest.mark.parametrize("kind", ["prompts", "weights", "photos"])
 def test_a_checkout_reads_its_own_folders(kind: str) -> None:
-    assert resources.folder(kind) == ROOT / kind  # type: ignore[arg-type]
+    expected = ROOT / ("examples/photos" if kind == "photos" else kind)
+    assert resources.folder(kind) == expected  # type: ignore[arg-type]
 
 
 def test_data_of_a_wheel_is_in_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def test_all_is_sorted_and_complete() -> None:
         *("Classifier", "Failure", "Head", "Model", "Prediction", "PromptSet", "ClipTokenizer"),
         *("ImageLike", "Labels", "Prompts", "Sample", "Tokenizer"),
         *("ZeroshotError", "__version__", "available_models", "classify", "errors", "load"),
-        "prompts",
+        *("prompts", "sample_image"),
     }
     assert dir(zeroshot) == zeroshot.__all__
 
@@ -99,6 +99,7 @@ assert_type(zeroshot.classify(Path("cat.jpg"), {"cat": ["cat", "kitty"], "dog": 
 assert_type(zeroshot.classify(["a.jpg", b"."], ["cat"], prompts="photo", top=2), list[Prediction])
 assert_type(zeroshot.classify(Path(".").glob("*.jpg"), ("cat", "dog")), list[Prediction])
 assert_type(one.label, str)
+assert_type(zeroshot.classify(zeroshot.sample_image(), ["cat", "dog"]), Prediction)
 assert_type(one.probability, float)
 assert_type(one.ranking, tuple[tuple[str, float], ...])
 assert_type(one.source, str | None)

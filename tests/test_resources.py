@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+import zeroshot
 from zeroshot import resources
+from zeroshot.errors import ImageNotFound
 
 
 @pytest.fixture
@@ -55,6 +57,27 @@ def fresh_folder() -> Iterator[None]:
 def test_shipped_folders_contain_their_data() -> None:
     assert (resources.folder("prompts") / "imagenet.toml").is_file()
     assert (resources.folder("weights") / "openai.toml").is_file()
+    assert (resources.folder("photos") / "cat.jpg").is_file()
+
+
+def test_the_sample_image_is_a_small_photograph_of_a_cat() -> None:
+    path = zeroshot.sample_image()
+
+    assert path.is_absolute()
+    assert path.stat().st_size < 40_000
+    assert zeroshot.classify(path, ["cat", "dog", "car"], model="mini").label == "cat"
+
+
+@pytest.mark.usefixtures("fresh_folder")
+def test_a_missing_sample_image_says_how_to_repair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "PACKAGE", tmp_path / "zeroshot")
+
+    with pytest.raises(ImageNotFound, match=r"pip install --force-reinstall --no-deps") as caught:
+        zeroshot.sample_image()
+
+    assert caught.value.kind == "not_found"
 
 
 @pytest.mark.usefixtures("fresh_folder")
@@ -79,3 +102,5 @@ def test_a_checkout_has_its_data_beside_pyproject(
 
     expected = tmp_path if is_checkout else package / "_data"
     assert resources.folder("weights") == expected / "weights"
+    photos = "examples/photos" if is_checkout else "photos"
+    assert resources.folder("photos") == expected / photos

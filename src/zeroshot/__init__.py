@@ -32,6 +32,7 @@ _MODULES = {
     "errors": "",
     "load": "loading",
     "prompts": "",
+    "sample_image": "resources",
 }
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "errors",
     "load",
     "prompts",
+    "sample_image",
 ]
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from zeroshot.prompts import Labels as Labels
     from zeroshot.prompts import Prompts as Prompts
     from zeroshot.prompts import PromptSet as PromptSet
+    from zeroshot.resources import sample_image as sample_image
     from zeroshot.tokenizers import ClipTokenizer as ClipTokenizer
     from zeroshot.tokenizers import Tokenizer as Tokenizer
 else:

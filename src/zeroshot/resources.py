@@ -1,7 +1,7 @@
-"""Find the data folders prompts/ and weights/ of a wheel or a checkout.
+"""Find the data folders prompts/, weights/ and examples/photos/ of a wheel or a checkout.
 
-Wheels include both folders as `zeroshot/_data/<kind>`. An editable install does not, so the
-top-level folders of the checkout are used there.
+Wheels include them as `zeroshot/_data/<kind>`. An editable install does not, so the folders of the
+checkout are used there.
 """
 
 from __future__ import annotations
@@ -12,17 +12,48 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from zeroshot.errors import ImageNotFound
+
 PACKAGE = Path(__file__).parent
+IN_CHECKOUT = {"photos": "examples/photos"}  # folders with another name in a checkout
+SAMPLE = "cat.jpg"  # the only photograph in the wheel
 
 
 @cache
-def folder(kind: Literal["prompts", "weights"]) -> Path:
-    """Return the folder of packaged data: "prompts" or "weights"."""
+def folder(kind: Literal["prompts", "weights", "photos"]) -> Path:
+    """Return the folder of packaged data: "prompts", "weights" or "photos"."""
     checkout = PACKAGE.parent.parent
     # A checkout takes precedence: an editable install may leave an outdated copy in _data.
     if PACKAGE.parent.name == "src" and (checkout / "pyproject.toml").is_file():
-        return checkout / kind
+        return checkout / IN_CHECKOUT.get(kind, kind)
     return PACKAGE / "_data" / kind
+
+
+def sample_image() -> Path:
+    """Return the path of a sample photograph in the package: the face of a cat, 30 kB.
+
+    The photograph is by Stefan van der Walt, CC0-1.0. Use it to try the package without an image
+    of your own.
+
+    Returns:
+        Path of a JPEG file.
+
+    Raises:
+        ImageNotFound: The installation is incomplete.
+
+    Example:
+        >>> zeroshot.sample_image().name
+        'cat.jpg'
+    """
+    path = folder("photos") / SAMPLE
+    if not path.is_file():
+        raise ImageNotFound(
+            f"{path}: the sample photograph is missing, so the installation is incomplete; run: "
+            "pip install --force-reinstall --no-deps zeroshot-clip",
+            kind="not_found",
+            source=str(path),
+        )
+    return path
 
 
 @cache
