@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import io
+import os
 import pickle
 import re
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +77,106 @@ def test_errors_cross_process_boundaries(error: ZeroshotError) -> None:
     assert type(back) is type(error)
     assert str(back) == str(error)
     assert vars(back) == vars(error)
+
+
+TRACEBACKS = {
+    "missing photograph": "zeroshot.classify('missing.jpg', ['cat', 'dog'], model='mini')",
+    "in a stream": "list(zeroshot.load('mini').classifier(['cat', 'dog']).stream(['missing.jpg']))",
+    "no network": "zeroshot.classify(zeroshot.sample_image(), ['cat', 'dog'])",
+    "repository without network": "zeroshot.load('owner/name', offline=True)",
+    "missing checkpoint": "zeroshot.load('./missing.pt')",
+    "empty checkpoint": "zeroshot.load('empty.pt')",
+    "labels": "zeroshot.classify(zeroshot.sample_image(), 'cat', model='mini')",
+    "prompts": "zeroshot.PromptSet(('no slot',))",
+    "prompt file": "zeroshot.prompts.get(Path('missing.toml'))",
+    "head": "zeroshot.Head.load('empty.pt')",
+    "tokens": "zeroshot.ClipTokenizer()('cat ' * 90)",
+    "device": "zeroshot.load('mini').to(device='gpu')",
+}
+
+
+def without_network(cache: Path) -> dict[str, str]:
+    """Return an environment without proxies, in which the Hub is a closed port."""
+    kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    closed = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
+    return kept | closed | {"ZEROSHOT_CACHE": "off"}
+
+
+@pytest.mark.parametrize("case", TRACEBACKS)
+def test_a_traceback_has_at_most_15_lines(case: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.pt").touch()
+    script = tmp_path / "script.py"
+    script.write_text(f"from pathlib import Path\nimport zeroshot\n{TRACEBACKS[case]}\n")
+
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=without_network(tmp_path / "hub"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert lines[1].startswith(f'  File "{script}", line 3')
+    assert lines[-1].startswith("zeroshot.errors.")
+    assert len(lines) <= 15, done.stderr
+
+
+def test_the_exception_behind_an_error_is_its_cause() -> None:
+    with pytest.raises(errors.PromptError) as caught:
+        zeroshot.prompts.get(Path("missing.toml"))
+
+    assert isinstance(caught.value.cause, FileNotFoundError)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    assert pickle.loads(pickle.dumps(caught.value)).cause is None
+
+
+def test_an_exception_that_the_caller_handles_stays_in_the_traceback() -> None:
+    try:
+        raise KeyError("of the caller")
+    except KeyError:
+        with pytest.raises(errors.PromptError) as caught:
+            zeroshot.prompts.get("nothing of that name")
+
+    assert isinstance(caught.value.__context__, KeyError)
+    assert caught.value.cause is None
+
+
+def test_debug_messages_contain_the_full_traceback_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", logger="zeroshot")
+    with pytest.raises(errors.ImageNotFound):
+        zeroshot.classify("missing.jpg", ["cat", "dog"], model="mini")
+
+    assert caplog.text.count("Traceback (most recent call last)") >= 1
+    assert "opening.py" in caplog.text
+    assert len([r for r in caplog.records if r.name == "zeroshot.errors"]) == 1
+
+
+def test_notebooks_show_the_frames_of_the_caller_and_the_message() -> None:
+    with pytest.raises(errors.ImageNotFound) as caught:
+        zeroshot.classify("missing.jpg", ["cat", "dog"], model="mini")
+
+    lines = caught.value._render_traceback_()
+
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].startswith(f'  File "{__file__}"')
+    assert lines[-1].startswith("zeroshot.errors.ImageNotFound: ")
+    assert len(lines) <= 6
+    assert "src/zeroshot" not in "".join(lines[:-1])
+
+
+def test_ipython_shows_a_short_traceback() -> None:
+    shell = pytest.importorskip("IPython.core.interactiveshell")
+    code = "import zeroshot\nzeroshot.classify('missing.jpg', ['cat', 'dog'], model='mini')"
+    shown = io.StringIO()
+    with redirect_stdout(shown), redirect_stderr(shown):
+        result = shell.InteractiveShell().run_cell(code)
+
+    assert isinstance(result.error_in_exec, errors.ImageNotFound)
+    assert len(shown.getvalue().splitlines()) <= 10, shown.getvalue()
 
 
 def test_the_base_is_public() -> None:

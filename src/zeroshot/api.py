@@ -13,6 +13,7 @@ from typing import overload
 from zeroshot import catalog
 from zeroshot import prompts as prompt_sets
 from zeroshot.classifier import TOP, Classifier
+from zeroshot.errors import short_errors
 from zeroshot.head import Head
 from zeroshot.images import ImageLike
 from zeroshot.loading import load
@@ -90,6 +91,7 @@ def classify(
     model: str | os.PathLike[str] | Model = ...,
     top: int = ...,
 ) -> list[Prediction]: ...
+@short_errors
 def classify(
     images: ImageLike | Iterable[ImageLike],
     labels: Labels | Head,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zeroshot.callers import stack_level
 from zeroshot.embedding import Embedded, ImageEncoder, OnError, check_batch_size, embed
-from zeroshot.errors import InputError, shortened
+from zeroshot.errors import InputError, short_errors_in, shortened
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.predictions import Failure, Prediction
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TOP = 5  # labels in a prediction
 
 
+@short_errors_in
 class Classifier:
     """A model and a head, with scikit-learn's methods for images.
 

@@ -21,13 +21,30 @@
 
 Each class also inherits from the built-in exception in parentheses. Messages name the value, what
 was expected and what to do. Attributes hold the facts of the error.
+
+Public functions raise these errors with a short traceback: it ends at the public function, without
+the exceptions that led to the error. `error.cause` is the exception behind it, or None. To see the
+full traceback, enable debug messages of `logging.getLogger("zeroshot")`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Class = TypeVar("Class", bound=type)
+
+INTERNAL = ("cause", "_logged")  # attributes that do not cross process boundaries
+
+logger = logging.getLogger(__name__)
 
 ImageProblem = Literal[
     "not_found",
@@ -47,12 +64,88 @@ ImageProblem = Literal[
 
 
 class ZeroshotError(Exception):
-    """Base class of all errors that zeroshot raises deliberately."""
+    """Base class of all errors that zeroshot raises deliberately.
+
+    Attribute: `cause`, the exception behind this error, or None.
+    """
+
+    cause: BaseException | None = None
+    _logged = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default, unpickling calls the class with the message only. Classes with required
-        # attributes would then raise TypeError in another process.
-        return _rebuild, (type(self), self.args, self.__dict__)
+        # attributes would then raise TypeError in another process. The cause stays behind: not
+        # every exception can be pickled.
+        facts = {name: value for name, value in vars(self).items() if name not in INTERNAL}
+        return _rebuild, (type(self), self.args, facts)
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython prints: the caller's frames and the message."""
+        frames = traceback.extract_tb(self.__traceback__)
+        kept = [frame for frame in frames if not _is_hidden(frame.filename)]
+        listed = traceback.StackSummary.from_list(kept).format()
+        message = traceback.format_exception_only(type(self), self)
+        return "".join(["Traceback (most recent call last):\n", *listed, *message]).splitlines()
+
+
+def _is_hidden(filename: str) -> bool:
+    """Return whether a frame belongs to this package or to the notebook's own machinery."""
+    path = Path(filename)
+    inside = path.is_relative_to(Path(__file__).parent)
+    return inside or not {"IPython", "ipykernel"}.isdisjoint(path.parts)
+
+
+def short_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a public function raise ZeroshotErrors without inner frames and chained exceptions."""
+
+    @wraps(function)
+    def public(*args: P.args, **options: P.kwargs) -> R:
+        __tracebackhide__ = True
+        outer = sys.exception()  # what the caller is handling; it stays in the traceback
+        try:
+            result = function(*args, **options)
+        except ZeroshotError as error:
+            _shorten(error, outer)
+            raise
+        return _short_stream(result) if inspect.isgenerator(result) else result  # type: ignore[return-value]
+
+    return public
+
+
+def short_errors_in(kind: Class) -> Class:
+    """Apply `short_errors` to the public methods of a class."""
+    special = ("__init__", "__call__", "__add__")
+    for name, member in list(vars(kind).items()):
+        if name.startswith("_") and name not in special:
+            continue
+        if isinstance(member, classmethod):
+            setattr(kind, name, classmethod(short_errors(member.__func__)))
+        elif inspect.isfunction(member):
+            setattr(kind, name, short_errors(member))
+    return kind
+
+
+def _short_stream(results: Iterator[R]) -> Iterator[R]:
+    __tracebackhide__ = True
+    outer = sys.exception()
+    try:
+        yield from results
+    except ZeroshotError as error:
+        _shorten(error, outer)
+        raise
+
+
+def _shorten(error: ZeroshotError, outer: BaseException | None) -> None:
+    """Move the exception behind an error to `cause`, and drop the frames inside the package."""
+    if not error._logged:  # public functions call each other
+        logger.debug("full traceback of an error:", exc_info=error)
+        error._logged = True
+    behind = error.__cause__ or error.__context__
+    if behind is not None and behind is not outer:
+        error.cause = behind
+    error.__cause__ = None
+    error.__context__ = outer if outer is not error else None
+    error.__traceback__ = None
 
 
 def seen_from(path: Path) -> str:

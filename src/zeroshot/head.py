@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
-from zeroshot.errors import HeadMismatch, LabelError, shortened, some
+from zeroshot.errors import HeadMismatch, LabelError, short_errors_in, shortened, some
 from zeroshot.files import write_atomically
 from zeroshot.label_store import LabelStore, Names
 from zeroshot.prompts import Labels, Prompts, PromptSet
@@ -50,6 +50,7 @@ class TextEncoder(Protocol):
     def encode_text(self, texts: Sequence[str]) -> Tensor: ...
 
 
+@short_errors_in
 @dataclass(frozen=True, eq=False)
 class Head:
     """The text embeddings of a set of labels.

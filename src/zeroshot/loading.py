@@ -12,7 +12,7 @@ from zeroshot import catalog
 from zeroshot.catalog import Entry
 from zeroshot.checkpoint import reader
 from zeroshot.engine import choose_device, choose_dtype
-from zeroshot.errors import InputError, ModelNotFound
+from zeroshot.errors import InputError, ModelNotFound, short_errors
 from zeroshot.images.preprocess import Decode
 from zeroshot.model import Model
 from zeroshot.resources import warn_of_namesake
@@ -20,6 +20,7 @@ from zeroshot.resources import warn_of_namesake
 log = logging.getLogger("zeroshot")
 
 
+@short_errors
 def load(
     name: str | os.PathLike[str] = catalog.DEFAULT,
     *,

@@ -20,7 +20,7 @@ from zeroshot.checkpoint.reader import Checkpoint
 from zeroshot.classifier import Classifier
 from zeroshot.embedding import Item, Pixels, Result, check_batch_size, embed
 from zeroshot.engine import Engine, choose_device, choose_dtype
-from zeroshot.errors import InputError, shortened
+from zeroshot.errors import InputError, short_errors_in, shortened
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.images.preprocess import Decode, Preprocess
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SAMPLE = 256  # values hashed at the start, middle and end of a tensor for the fingerprint
 
 
+@short_errors_in
 class Model:
     """A CLIP model that embeds images and texts in a shared space.
 

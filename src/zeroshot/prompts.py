@@ -18,7 +18,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from zeroshot.errors import LabelError, PromptError, seen_from, shortened
+from zeroshot.errors import (
+    LabelError,
+    PromptError,
+    seen_from,
+    short_errors,
+    short_errors_in,
+    shortened,
+)
 from zeroshot.resources import folder
 
 SLOT = "{}"  # what a label replaces in a template
@@ -29,6 +36,7 @@ FILE_NAME = re.compile(r"[/\\]|\.\w+$")  # a folder or a suffix
 Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
 
 
+@short_errors_in
 @dataclass(frozen=True)
 class PromptSet:
     """Prompt templates whose embeddings are averaged.
@@ -114,6 +122,7 @@ def available() -> list[str]:
     return sorted(path.stem for path in folder("prompts").glob("*.toml"))
 
 
+@short_errors
 def get(prompts: Prompts) -> PromptSet:
     """Return a prompt set by name, or from a file or templates.
 
@@ -146,6 +155,7 @@ def get(prompts: Prompts) -> PromptSet:
     raise PromptError(_unknown_message(prompts))
 
 
+@short_errors
 def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
     """Return a data set's labels: display name to synonyms, in class order.
 
@@ -202,6 +212,7 @@ def looks_like_file(name: str | os.PathLike[str]) -> bool:
     return not isinstance(name, str) or FILE_NAME.search(name) is not None
 
 
+@short_errors
 def named(labels: Labels) -> dict[str, list[str]]:
     """Check a label set and return it as display name to synonyms, in order.
 

@@ -12,7 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from zeroshot.errors import ImageNotFound
+from zeroshot.callers import stack_level
+from zeroshot.errors import ImageNotFound, short_errors
 
 PACKAGE = Path(__file__).parent
 IN_CHECKOUT = {"photos": "examples/photos"}  # folders with another name in a checkout
@@ -29,6 +30,7 @@ def folder(kind: Literal["prompts", "weights", "photos"]) -> Path:
     return PACKAGE / "_data" / kind
 
 
+@short_errors
 def sample_image() -> Path:
     """Return the path of a sample photograph in the package: the face of a cat, 30 kB.
 
@@ -71,5 +73,5 @@ def warn_of_namesake() -> None:
         f"an unrelated package, zeroshot {version}, installs the same module in {PACKAGE}, and the "
         "two packages overwrite each other's files; to repair, run: pip uninstall zeroshot "
         "zeroshot-clip, then: pip install zeroshot-clip",
-        stacklevel=3,
+        stacklevel=stack_level(),
     )

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 import numpy as np
 from PIL import Image
 
-from zeroshot.errors import ImageError, ImageNotFound, InputError, image_error, seen_from, shortened
+from zeroshot.errors import (
+    ImageError,
+    ImageNotFound,
+    InputError,
+    image_error,
+    seen_from,
+    short_errors_in,
+    shortened,
+)
 from zeroshot.images.arrays import from_array, from_tensor
 from zeroshot.images.decoding import decode, load, to_upright_rgb
 from zeroshot.images.download import download_image
@@ -36,6 +44,7 @@ else:
     ImageLike: TypeAlias = Any
 
 
+@short_errors_in
 @dataclass(frozen=True)
 class Sample:
     """An image with a name: a tar member, a video frame or a table row.

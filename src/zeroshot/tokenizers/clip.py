@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zeroshot.collector import paused
-from zeroshot.errors import InputError, TokenLimitError, shortened
+from zeroshot.errors import InputError, TokenLimitError, short_errors_in, shortened
 from zeroshot.resources import PACKAGE
 from zeroshot.spec import CLIP_MERGES
 
@@ -42,6 +42,7 @@ WORD_PATTERN = (
 )
 
 
+@short_errors_in
 class ClipTokenizer:
     """CLIP's tokenizer.
 
