@@ -20,7 +20,16 @@ ALIASES = {"ImageLike", "Labels", "Prompts"}
 def test_all_is_sorted_and_complete() -> None:
     assert zeroshot.__all__ == sorted(zeroshot.__all__)
     assert set(zeroshot.__all__) == {
-        *("Classifier", "Failure", "Head", "Model", "Prediction", "PromptSet", "ClipTokenizer"),
+        *(
+            "Classifier",
+            "Failure",
+            "Head",
+            "Model",
+            "Prediction",
+            "Predictions",
+            "PromptSet",
+            "ClipTokenizer",
+        ),
         *("ImageLike", "Labels", "Prompts", "Sample", "Tokenizer"),
         *("ZeroshotError", "__version__", "available_models", "classify", "errors", "load"),
         *("prompts", "sample_image"),
@@ -91,13 +100,14 @@ from torch import Tensor
 
 import zeroshot
 from zeroshot import Classifier, Failure, Head, ImageLike, Labels, Model, Prediction, Prompts
-from zeroshot import PromptSet, Sample, Tokenizer
+from zeroshot import Predictions, PromptSet, Sample, Tokenizer
 
 one = zeroshot.classify("cat.jpg", ["cat", "dog"])
 assert_type(one, Prediction)
 assert_type(zeroshot.classify(Path("cat.jpg"), {"cat": ["cat", "kitty"], "dog": "dog"}), Prediction)
-assert_type(zeroshot.classify(["a.jpg", b"."], ["cat"], prompts="photo", top=2), list[Prediction])
-assert_type(zeroshot.classify(Path(".").glob("*.jpg"), ("cat", "dog")), list[Prediction])
+assert_type(zeroshot.classify(["a.jpg", b"."], ["cat"], prompts="photo", top=2), Predictions)
+assert_type(zeroshot.classify(Path(".").glob("*.jpg"), ("cat", "dog")), Predictions)
+many: list[Prediction] = zeroshot.classify(["a.jpg"], ["cat"])
 assert_type(one.label, str)
 assert_type(zeroshot.classify(zeroshot.sample_image(), ["cat", "dog"]), Prediction)
 assert_type(one.probability, float)
@@ -124,7 +134,7 @@ head.save(Path("h.safetensors"))
 classifier = Classifier(model, head)
 assert_type(model.classifier(head), Classifier)
 assert_type(classifier("a.jpg"), Prediction)
-assert_type(classifier([Path("a.jpg")], top=3), list[Prediction])
+assert_type(classifier([Path("a.jpg")], top=3), Predictions)
 assert_type(classifier(Sample("photos.tar/1.jpg", b"")), Prediction)
 assert_type(classifier.predict_proba("a.jpg"), NDArray[np.float32])
 assert_type(classifier.score(["a.jpg"], ["cat"]), float)

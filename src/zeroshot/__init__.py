@@ -22,6 +22,7 @@ _MODULES = {
     "Labels": "prompts",
     "Model": "model",
     "Prediction": "predictions",
+    "Predictions": "gallery",
     "PromptSet": "prompts",
     "Prompts": "prompts",
     "Sample": "images",
@@ -44,6 +45,7 @@ __all__ = [
     "Labels",
     "Model",
     "Prediction",
+    "Predictions",
     "PromptSet",
     "Prompts",
     "Sample",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from zeroshot.catalog import available_models as available_models
     from zeroshot.classifier import Classifier as Classifier
     from zeroshot.errors import ZeroshotError as ZeroshotError
+    from zeroshot.gallery import Predictions as Predictions
     from zeroshot.head import Head as Head
     from zeroshot.images import ImageLike as ImageLike
     from zeroshot.images import Sample as Sample

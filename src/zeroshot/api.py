@@ -14,6 +14,7 @@ from zeroshot import catalog
 from zeroshot import prompts as prompt_sets
 from zeroshot.classifier import TOP, Classifier
 from zeroshot.errors import short_errors
+from zeroshot.gallery import Predictions
 from zeroshot.head import Head
 from zeroshot.images import ImageLike
 from zeroshot.loading import load
@@ -90,7 +91,7 @@ def classify(
     prompts: Prompts = ...,
     model: str | os.PathLike[str] | Model = ...,
     top: int = ...,
-) -> list[Prediction]: ...
+) -> Predictions: ...
 @short_errors
 def classify(
     images: ImageLike | Iterable[ImageLike],
@@ -99,7 +100,7 @@ def classify(
     prompts: Prompts = prompt_sets.DEFAULT,
     model: str | os.PathLike[str] | Model = catalog.DEFAULT,
     top: int = TOP,
-) -> Prediction | list[Prediction]:
+) -> Prediction | Predictions:
     """Classify one image or many with your own labels.
 
     The last model and the last heads are cached, so further calls with the same labels are fast.

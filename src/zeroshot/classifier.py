@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from zeroshot.callers import stack_level
+from zeroshot.cards import card
 from zeroshot.embedding import Embedded, ImageEncoder, OnError, check_batch_size, embed
-from zeroshot.errors import InputError, short_errors_in, shortened
+from zeroshot.errors import InputError, short_errors_in, shortened, some
+from zeroshot.gallery import Predictions
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.predictions import Failure, Prediction
@@ -65,15 +67,23 @@ class Classifier:
     def __repr__(self) -> str:
         return f"<Classifier of {len(self.head)} labels on {self.encoder!r}>"
 
+    def _repr_html_(self) -> str:
+        facts = {
+            "model": self.encoder,
+            "labels": some([shortened(label) for label in self.head.labels]),
+            "prompts": self.head.prompts,
+        }
+        return card(f"Classifier of {len(self.head)} labels", facts)
+
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, images: ImageLike, *, top: int = ...
     ) -> Prediction: ...
     @overload
-    def __call__(self, images: Iterable[ImageLike], *, top: int = ...) -> list[Prediction]: ...
+    def __call__(self, images: Iterable[ImageLike], *, top: int = ...) -> Predictions: ...
     def __call__(
         self, images: ImageLike | Iterable[ImageLike], *, top: int = TOP
-    ) -> Prediction | list[Prediction]:
+    ) -> Prediction | Predictions:
         """Classify one image or an iterable of images.
 
         Args:
@@ -86,12 +96,12 @@ class Classifier:
             InputError: `top` is not a positive integer.
         """
         _check_top(top)
-        predictions = [
+        predictions = Predictions(
             prediction
             for batch in embed(self.encoder, images)
             for prediction in self._predictions(batch, top)
             if isinstance(prediction, Prediction)
-        ]
+        )
         return predictions[0] if is_single(images) else predictions
 
     def predict(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.str_]:

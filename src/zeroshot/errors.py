@@ -17,6 +17,7 @@
     │   ├── ChecksumError
     │   └── CacheError
     ├── HeadMismatch (ValueError)
+    ├── MissingPackage (ImportError)
     └── NonFiniteError (ArithmeticError)
 
 Each class also inherits from the built-in exception in parentheses. Messages name the value, what
@@ -275,6 +276,10 @@ class CacheError(DownloadError):
 
 class HeadMismatch(ZeroshotError, ValueError):
     """A head was built for another model, or its file is not a head."""
+
+
+class MissingPackage(ZeroshotError, ImportError):
+    """An optional package is not installed."""
 
 
 class NonFiniteError(ZeroshotError, ArithmeticError):

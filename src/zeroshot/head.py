@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
+from zeroshot.cards import card
 from zeroshot.errors import HeadMismatch, LabelError, short_errors_in, shortened, some
 from zeroshot.files import write_atomically
 from zeroshot.label_store import LabelStore, Names
@@ -134,6 +135,17 @@ class Head:
 
     def __repr__(self) -> str:
         return f"<Head of {len(self)} labels, prompts {self.prompts!r}, {self.weight.shape[1]}-d>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "labels": some([shortened(label) for label in self.labels]),
+            "prompts": f"{self.prompts}, {len(self.templates)} templates",
+            "dimensions": self.weight.shape[1],
+            "logit scale": f"{self.logit_scale:.4g}",
+            "scoring": self.scoring,
+            "model": self.model,
+        }
+        return card(f"Head of {len(self)} labels", facts)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return the logits of image embeddings: [n, L], or [L] for one.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from zeroshot import prompts as prompt_sets
+from zeroshot.cards import card
 from zeroshot.checkpoint.layouts import native
 from zeroshot.checkpoint.reader import Checkpoint
 from zeroshot.classifier import Classifier
@@ -65,6 +66,18 @@ class Model:
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
         return f"<Model {self.name} {self.embed_dim}-d on {self.device}, {dtype}>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "device": self.device,
+            "precision": str(self.dtype).removeprefix("torch."),
+            "image size": f"{self._preprocess.size} x {self._preprocess.size}",
+            "dimensions": self.embed_dim,
+            "context length": f"{self.tokenizer.context_length} tokens",
+            "scoring": self.scoring,
+            "identity": self.identity,
+        }
+        return card(f"Model {self.name}", facts)
 
     # Properties of the weights are read-only: `identity` hashes them, and heads depend on it.
 

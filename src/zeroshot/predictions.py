@@ -6,6 +6,8 @@ import html
 from dataclasses import dataclass, field
 from typing import Any
 
+from zeroshot.cards import bar
+
 BAR = 24  # characters in a full bar
 
 
@@ -29,12 +31,7 @@ class Prediction:
         return table(self)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td style='text-align:left'>{html.escape(label)}</td>"
-            f"<td>{probability:.1%}</td><td style='text-align:left'><div style='background:#4c78a8;"
-            f"height:0.8em;width:{probability * 12:.2f}em'></div></td></tr>"
-            for label, probability in self.ranking
-        )
+        rows = "".join(bar(*pair) for pair in self.ranking)
         caption = f"<caption>{html.escape(self.source)}</caption>" if self.source else ""
         return f"<table>{caption}{rows}</table>"
 

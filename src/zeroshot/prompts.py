@@ -71,6 +71,10 @@ class PromptSet:
                 )
         object.__setattr__(self, "templates", templates)
 
+    def __repr__(self) -> str:
+        more = f", and {len(self) - 1} more" if len(self) > 1 else ""
+        return f"<PromptSet {self.name!r}: {shortened(repr(self.templates[0]))}{more}>"
+
     def render(self, label: str) -> list[str]:
         """Return every template with a label inserted.
 
