@@ -102,7 +102,8 @@ def contents(wheel: Path) -> dict[str, bytes]:
 
 def test_the_wheel_contains_code_and_data(built: Built) -> None:
     found = contents(built.wheel)
-    for path in (built.checkout / "src" / "zeroshot").rglob("*"):
+    assert "zeroshot_clip/__init__.py" in found
+    for path in (built.checkout / "src").rglob("*"):
         if path.is_file():
             assert found[str(path.relative_to(built.checkout / "src"))] == path.read_bytes()
     for kind in ("prompts", "weights"):
@@ -143,7 +144,7 @@ def test_the_wheel_contains_licenses_and_no_other_files(built: Built) -> None:
 def test_the_wheel_installs_the_command(built: Built) -> None:
     found = contents(built.wheel)
     (entry_points,) = (name for name in found if name.endswith("entry_points.txt"))
-    assert b"zeroshot = zeroshot.cli:run" in found[entry_points]
+    assert b"zeroshot = zeroshot_clip:run" in found[entry_points]
     (metadata,) = (name for name in found if name.endswith("/METADATA"))
     text = found[metadata].decode()
     assert "Name: zeroshot-clip\n" in text

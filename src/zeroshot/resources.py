@@ -71,7 +71,7 @@ def warn_of_namesake() -> None:
         return
     warnings.warn(
         f"an unrelated package, zeroshot {version}, installs the same module in {PACKAGE}, and the "
-        "two packages overwrite each other's files; to repair, run: pip uninstall zeroshot "
-        "zeroshot-clip, then: pip install zeroshot-clip",
+        "two packages overwrite each other's files; to repair, run: pip uninstall zeroshot, then: "
+        "pip install --force-reinstall --no-deps zeroshot-clip",
         stacklevel=stack_level(),
     )

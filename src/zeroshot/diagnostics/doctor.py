@@ -84,7 +84,8 @@ def check_versions() -> Iterator[Check]:
         "package 'zeroshot'",
         "bad",
         f"{other} is an unrelated package that overwrites files of this one",
-        f"{_python()} -m pip uninstall zeroshot, then install --force-reinstall zeroshot-clip",
+        f"{_python()} -m pip uninstall zeroshot, then "
+        "pip install --force-reinstall --no-deps zeroshot-clip",
     )
 
 
