@@ -1,15 +1,33 @@
 """Zero-shot image classification with CLIP.
 
-    zeroshot.classify("cat.jpg", ["cat", "dog"]).label
+    import zeroshot
+    print(zeroshot.classify(zeroshot.sample_image(), ["cat", "dog"], model="mini"))
+
+Start here; `help(zeroshot.classify)` prints the details of a function:
+
+    classify(images, labels)    Classify one image or many with your own labels.
+    load(name)                  Load a model by name, Hub repository or path.
+    available_models()          List the names that `load` accepts.
+    prompts.labels(name)        Return the labels of a data set such as "imagenet".
+    sample_image()              Return the path of a photograph to try the package with.
+
+`load` returns a Model. `model.classifier(labels)` makes a Classifier for many images, and
+`model.encode_image`, `model.encode_text` and `model.similarity` work with embeddings. Errors are
+subclasses of ZeroshotError; `help(zeroshot.errors)` shows them as a tree.
+
+Documentation:
+
+    Quickstart        https://github.com/zeroshot-clip/zeroshot/blob/main/docs/quickstart.md
+    API reference     https://github.com/zeroshot-clip/zeroshot/blob/main/docs/api.md
+    Command line      https://github.com/zeroshot-clip/zeroshot/blob/main/docs/cli.md
 
 Public names are imported on first use, so `import zeroshot` is fast: torch is imported only when a
 model is needed.
 """
 
-from __future__ import annotations
+import typing as _typing
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from zeroshot._lazy import loader as _loader
 
 __version__ = "0.1.0"
 
@@ -60,7 +78,7 @@ __all__ = [
     "sample_image",
 ]
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from zeroshot import errors as errors
     from zeroshot import prompts as prompts
     from zeroshot.api import classify as classify
@@ -82,19 +100,7 @@ if TYPE_CHECKING:
     from zeroshot.tokenizers import ClipTokenizer as ClipTokenizer
     from zeroshot.tokenizers import Tokenizer as Tokenizer
 else:
-
-    def __getattr__(name):
-        module = _MODULES.get(name)
-        if module is None:
-            raise AttributeError(f"module 'zeroshot' has no attribute {name!r}")
-        if not module:
-            return import_module(f"zeroshot.{name}")
-        from zeroshot.collector import paused_for_import
-
-        with paused_for_import():
-            value = getattr(import_module(f"zeroshot.{module}"), name)
-        globals()[name] = value
-        return value
+    __getattr__ = _loader(globals(), _MODULES)
 
     def __dir__():
         return sorted(__all__)

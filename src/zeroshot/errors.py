@@ -84,7 +84,7 @@ class ZeroshotError(Exception):
         """Return the lines that IPython prints: the caller's frames and the message."""
         frames = traceback.extract_tb(self.__traceback__)
         kept = [frame for frame in frames if not _is_hidden(frame.filename)]
-        listed = traceback.StackSummary.from_list(kept).format()
+        listed = traceback.format_list(kept)
         message = traceback.format_exception_only(type(self), self)
         return "".join(["Traceback (most recent call last):\n", *listed, *message]).splitlines()
 
