@@ -107,8 +107,6 @@ def classify(
     An image that cannot be read raises an error; use `Classifier.stream(on_error="yield")` to
     continue with the other images.
 
-    Raises ImageError, LabelError, PromptError, ModelNotFound, and the other errors of `load`.
-
     Args:
         images: one image, or an iterable of images. An image is a path, an http(s) URL, encoded
             bytes, a binary file, a PIL image, a numpy array or a torch tensor.
@@ -121,6 +119,15 @@ def classify(
 
     Returns:
         A Prediction for one image, or a list of Predictions in the order of the images.
+
+    Raises:
+        LabelError, PromptError: The labels or prompts are invalid.
+        ImageError: An image cannot be read.
+        ModelNotFound, DownloadError, WeightsError: As in `load`.
+
+    Example:
+        >>> zeroshot.classify("cat.jpg", ["cat", "dog"], model="mini").label
+        'cat'
     """
     if isinstance(labels, Head):
         with _cache.lock:

@@ -161,6 +161,13 @@ def available_models() -> list[str]:
     """List the catalog names that `load` accepts.
 
     The model "mini" is included in the package; the others are downloaded.
+
+    Returns:
+        Names such as "ViT-B/32", in the order of the catalog.
+
+    Example:
+        >>> zeroshot.available_models()[0]
+        'mini'
     """
     return list(entries())
 

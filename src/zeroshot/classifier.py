@@ -40,6 +40,11 @@ class Classifier:
 
     Raises:
         HeadMismatch: The head was built for another model.
+
+    Example:
+        >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+        >>> classifier("cat.jpg").label
+        'cat'
     """
 
     def __init__(self, encoder: ImageEncoder, head: Head) -> None:
@@ -91,9 +96,17 @@ class Classifier:
                 a binary file, a PIL image, a numpy array, a torch tensor or a `Sample`.
             top: Number of labels to keep in each ranking.
 
+        Returns:
+            A Prediction for one image, or `Predictions`, a list of them in order.
+
         Raises:
             ImageError: An image cannot be read. `stream(on_error="yield")` skips such images.
             InputError: `top` is not a positive integer.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> [found.label for found in classifier(["cat.jpg", "cat.jpg"])]
+            ['cat', 'cat']
         """
         _check_top(top)
         predictions = Predictions(
@@ -110,8 +123,16 @@ class Classifier:
         Args:
             images: One image, or an iterable of images; see `__call__`.
 
+        Returns:
+            One label per image.
+
         Raises:
             ImageError: An image cannot be read.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> classifier.predict(["cat.jpg"]).tolist()
+            ['cat']
         """
         best = self.decision_function(images).argmax(axis=1)
         return np.asarray(self.classes_[best])
@@ -124,8 +145,16 @@ class Classifier:
         Args:
             images: One image, or an iterable of images; see `__call__`.
 
+        Returns:
+            One row per image; the columns are those of `classes_`.
+
         Raises:
             ImageError: An image cannot be read.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> classifier.predict_proba(["cat.jpg"]).shape
+            (1, 2)
         """
         logits = torch.from_numpy(self.decision_function(images))
         return np.asarray(self.head.probabilities(logits).numpy())
@@ -136,8 +165,16 @@ class Classifier:
         Args:
             images: One image, or an iterable of images; see `__call__`.
 
+        Returns:
+            One row per image; the columns are those of `classes_`.
+
         Raises:
             ImageError: An image cannot be read.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> classifier.decision_function(["cat.jpg"]).argmax(axis=1).tolist()
+            [0]
         """
         parts = [
             self.head.logits(batch.rows).cpu()
@@ -155,9 +192,17 @@ class Classifier:
             images: An iterable of images; see `__call__`.
             truth: The correct label of each image.
 
+        Returns:
+            The accuracy.
+
         Raises:
             InputError: A truth is not among the labels, or the lengths differ.
             ImageError: An image cannot be read.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> classifier.score(["cat.jpg"], ["cat"])
+            1.0
         """
         if unknown := set(truth) - set(self.head.labels):
             raise InputError(
@@ -195,8 +240,18 @@ class Classifier:
             on_error: "raise" raises ImageError for an image that cannot be read; "yield" yields a
                 `Failure` at its position.
 
+        Returns:
+            An iterator of a Prediction or Failure for each image, in order.
+
         Raises:
             InputError: An argument is invalid, or `images` is a single image.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> for found in classifier.stream(["cat.jpg", "missing.jpg"], on_error="yield"):
+            ...     print(type(found).__name__)
+            Prediction
+            Failure
         """
         _check_top(top)
         if is_single(images):

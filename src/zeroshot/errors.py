@@ -68,6 +68,13 @@ class ZeroshotError(Exception):
     """Base class of all errors that zeroshot raises deliberately.
 
     Attribute: `cause`, the exception behind this error, or None.
+
+    Example:
+        >>> try:
+        ...     zeroshot.load("./missing.pt")
+        ... except zeroshot.ZeroshotError as error:
+        ...     print(type(error).__name__)
+        ModelNotFound
     """
 
     cause: BaseException | None = None

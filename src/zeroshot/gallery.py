@@ -44,6 +44,10 @@ class Predictions(list[Prediction]):
 
         Raises:
             MissingPackage: pandas is not installed.
+
+        Example:
+            >>> found = zeroshot.classify(["cat.jpg"], ["cat", "dog"], model="mini")
+            >>> frame = found.to_pandas()  # doctest: +SKIP
         """
         try:
             import pandas

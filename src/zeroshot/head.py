@@ -69,6 +69,11 @@ class Head:
             label independently.
         calibration: Plain data that is stored with the head. `select` and `+` drop it, because it
             is valid for one set of labels only.
+
+    Example:
+        >>> head = zeroshot.load("mini").head(["cat", "dog"])
+        >>> head.labels
+        ('cat', 'dog')
     """
 
     labels: tuple[str, ...]
@@ -104,10 +109,17 @@ class Head:
             store: Cache of label embeddings. Labels found in it are not embedded again, new ones
                 are added.
 
+        Returns:
+            A head for the encoder.
+
         Raises:
             LabelError: The labels are invalid.
             PromptError: The prompts are invalid.
             TokenLimitError: A sentence exceeds the context length; the error contains it.
+
+        Example:
+            >>> len(zeroshot.Head.build(zeroshot.load("mini"), ["cat", "dog"]))
+            2
         """
         prompt_set = prompt_sets.get(prompts)
         named = {label: tuple(names) for label, names in prompt_sets.named(labels).items()}
@@ -152,6 +164,14 @@ class Head:
 
         Args:
             embeddings: float32 [n, d] or [d], of unit length, as `Model.encode_image` returns them.
+
+        Returns:
+            float32 [n, L], or [L] for one.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> model.head(["cat", "dog"]).logits(model.encode_image("cat.jpg")).argmax().item()
+            0
         """
         with torch.autocast(embeddings.device.type, enabled=False):  # a caller's would round
             scores = self.logit_scale * embeddings.float() @ self.weight.to(embeddings.device).T
@@ -164,6 +184,14 @@ class Head:
 
         Args:
             logits: [n, L] or [L], as `logits` returns them.
+
+        Returns:
+            float32 of the same shape, 0..1.
+
+        Example:
+            >>> head = zeroshot.load("mini").head(["cat", "dog"])
+            >>> head.probabilities(head.logits(head.weight)).shape
+            torch.Size([2, 2])
         """
         return logits.softmax(dim=-1) if self.scoring == "softmax" else logits.sigmoid()
 
@@ -173,8 +201,16 @@ class Head:
         Args:
             labels: Labels of this head.
 
+        Returns:
+            A head with the rows of these labels.
+
         Raises:
             LabelError: The head does not have a label, or `labels` is a str.
+
+        Example:
+            >>> head = zeroshot.load("mini").head(["cat", "dog"])
+            >>> head.select(["dog"]).labels
+            ('dog',)
         """
         if isinstance(labels, str):
             shown = shortened(repr(labels))
@@ -198,9 +234,20 @@ class Head:
     def __add__(self, other: Head) -> Head:
         """Concatenate two heads of one model.
 
+        Args:
+            other: A head of the same model, with other labels.
+
+        Returns:
+            A head with the labels of both.
+
         Raises:
             HeadMismatch: The heads were built for different models.
             LabelError: A label is in both heads.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> (model.head(["cat", "dog"]) + model.head(["boat"])).labels
+            ('cat', 'dog', 'boat')
         """
         self.check(other.model)
         try:
@@ -224,6 +271,13 @@ class Head:
         Args:
             identity: `Model.identity` of the model.
             source: Name of the head in the error message.
+
+        Raises:
+            HeadMismatch: The head was built for another model.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> model.head(["cat", "dog"]).check(model.identity)
         """
         if self.model != identity:
             raise HeadMismatch(
@@ -236,6 +290,14 @@ class Head:
 
         Args:
             device: A torch device or its name.
+
+        Returns:
+            The copy.
+
+        Example:
+            >>> head = zeroshot.load("mini").head(["cat", "dog"])
+            >>> head.to("cpu").weight.device
+            device(type='cpu')
         """
         return replace(self, weight=self.weight.to(device))
 
@@ -249,6 +311,10 @@ class Head:
 
         Raises:
             FileNotFoundError: The folder does not exist.
+
+        Example:
+            >>> head = zeroshot.load("mini").head(["cat", "dog"])
+            >>> head.save("pets.safetensors")
         """
         path = Path(path)
         if not path.parent.is_dir():
@@ -275,9 +341,18 @@ class Head:
         Args:
             path: File to read.
 
+        Returns:
+            The head.
+
         Raises:
             FileNotFoundError: The file does not exist.
             HeadMismatch: The file is not a head, or is corrupted.
+
+        Example:
+            >>> head = zeroshot.load("mini").head(["cat", "dog"])
+            >>> head.save("pets.safetensors")
+            >>> zeroshot.Head.load("pets.safetensors").labels
+            ('cat', 'dog')
         """
         path = Path(path)
         try:

@@ -37,9 +37,6 @@ def load(
 ) -> Model:
     """Load a model by name, Hub repository, or path to a file or folder.
 
-    Raises InputError, ModelNotFound, DownloadError and its subclasses, IncompatibleWeights,
-    UnsafeWeightsError.
-
     Args:
         name: one of `available_models()` ("mini" needs no download), a Hub repository
             "owner/name", or a path to a checkpoint in the OpenAI, open_clip or transformers
@@ -60,6 +57,19 @@ def load(
         lock: path of a file written by `zeroshot lock`; only files in it are loaded.
         like: name of a catalog model, whose activation and preprocessing are used for a bare
             state dict.
+
+    Returns:
+        A Model on the device.
+
+    Raises:
+        InputError: An argument is invalid.
+        ModelNotFound: No checkpoint has that name, repository or path.
+        DownloadError: A file cannot be downloaded or verified.
+        IncompatibleWeights, UnsafeWeightsError: The file cannot be used.
+
+    Example:
+        >>> zeroshot.load("mini", device="cpu", dtype="float32")
+        <Model mini 384-d on cpu, float32>
     """
     warn_of_namesake()
     _check_name(name)

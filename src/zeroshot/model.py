@@ -43,6 +43,12 @@ class Model:
 
     `zeroshot.load` creates it. Tokenizer, preprocessing, activation and logit scale are read from
     the checkpoint.
+
+    Example:
+        >>> model = zeroshot.load("mini")
+        >>> image, texts = model.encode_image("cat.jpg"), model.encode_text(["a cat", "a dog"])
+        >>> model.similarity(image, texts).shape
+        torch.Size([1, 2])
     """
 
     def __init__(
@@ -189,6 +195,11 @@ class Model:
         Raises:
             ImageError: An image cannot be read.
             NonFiniteError: The network produced NaN or infinity.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> model.encode_image(["cat.jpg"]).shape
+            torch.Size([1, 384])
         """
         parts = [
             batch.rows
@@ -223,6 +234,11 @@ class Model:
         Raises:
             TokenLimitError: A text exceeds the context length and `truncate` is false.
             InputError: `texts` is not text.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> model.encode_text(["a cat", "a dog"]).shape
+            torch.Size([2, 384])
         """
         check_batch_size(batch_size)
         if not isinstance(texts, Iterable):
@@ -253,6 +269,12 @@ class Model:
 
         Raises:
             InputError: An argument is not a tensor of embeddings of this model's dimension.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> texts = model.encode_text(["a cat", "a dog"])
+            >>> model.similarity(model.encode_image("cat.jpg"), texts).argmax().item()
+            0
         """
         for what, given in (("images", images), ("texts", texts)):
             if not isinstance(given, Tensor) or given.shape[-1:] != (self.embed_dim,):
@@ -277,8 +299,16 @@ class Model:
             prompts: Name of a prompt set, one template, a list of templates, a file or a
                 `PromptSet`.
 
+        Returns:
+            A head for this model, which can be saved.
+
         Raises:
             LabelError, PromptError, TokenLimitError: As in `Head.build`.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> model.head(["cat", "dog"])
+            <Head of 2 labels, prompts 'photo', 384-d>
         """
         store, folder = None, default_folder()
         if folder is not None:
@@ -295,9 +325,17 @@ class Model:
             prompts: Name of a prompt set, one template, a list of templates, a file or a
                 `PromptSet`. Ignored if `labels` is a head.
 
+        Returns:
+            A Classifier, which can be called with images.
+
         Raises:
             HeadMismatch: The head was built for another model.
             LabelError, PromptError, TokenLimitError: As in `Head.build`.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> model.classifier({"pet": ["cat", "dog"], "boat": "boat"})("cat.jpg").label
+            'pet'
         """
         head = labels if isinstance(labels, Head) else self.head(labels, prompts)
         return Classifier(self, head)
@@ -312,8 +350,16 @@ class Model:
             image: A path, an http(s) URL, bytes, a binary file, a PIL image, a numpy array, a torch
                 tensor or a `Sample`.
 
+        Returns:
+            float32 [3, size, size].
+
         Raises:
             ImageError: The image cannot be read.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> model.prepare("cat.jpg").shape
+            (3, 224, 224)
         """
         return self._engine.backend.prepare(image, self._preprocess)
 
@@ -332,9 +378,17 @@ class Model:
             batch_size: Number of images to run at once. None selects a size for the device.
             normalize: Scale each embedding to unit length.
 
+        Returns:
+            float32 [n, d] on `self.device`.
+
         Raises:
             InputError: The shape or dtype is wrong.
             NonFiniteError: The network produced NaN or infinity.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> model.encode_pixels(model.prepare("cat.jpg")[None]).shape
+            torch.Size([1, 384])
         """
         tensor = _to_tensor(pixels)
         size = self._preprocess.size
@@ -364,6 +418,14 @@ class Model:
             items: Iterable of items, consumed as needed.
             batch_size: Number of items per batch. None selects a size for the device.
             workers: Number of threads that prepare items. None selects it for the device.
+
+        Returns:
+            An iterator of the results of the batches.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> list(model.map_batches(str.upper, "".join, ["a", "b"], batch_size=2, workers=0))
+            ['AB']
         """
         return self._engine.backend.map_batches(
             prepare, embed, items, batch_size=batch_size, workers=workers
@@ -383,8 +445,16 @@ class Model:
             dtype: "float32", "bfloat16", "float16" or the torch dtype. None keeps the precision, or
                 selects the default precision of a new device.
 
+        Returns:
+            A new Model that shares the weights file.
+
         Raises:
             InputError: The device or precision is not available.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> model.to(dtype="float32").dtype
+            torch.float32
         """
         target = self.device if device is None else choose_device(device)
         if dtype is None:
@@ -412,6 +482,12 @@ class Model:
 
         Raises:
             IncompatibleWeights: A value is NaN, infinity or outside the range of half precision.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> model.save("copy.safetensors")
+            >>> zeroshot.load("copy.safetensors").identity == model.identity
+            True
         """
         weights = self.checkpoint.weights
         weights.check()

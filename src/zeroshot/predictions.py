@@ -20,6 +20,11 @@ class Prediction:
         probability: Its probability, 0..1, over all labels of the classifier.
         ranking: Pairs of label and probability, best first.
         source: Path, URL or key of the image, or None.
+
+    Example:
+        >>> print(zeroshot.Prediction("cat", 0.75, (("cat", 0.75), ("dog", 0.25))))
+        cat   75.0%  ██████████████████
+        dog   25.0%  ██████
     """
 
     label: str
@@ -36,7 +41,15 @@ class Prediction:
         return f"<table>{caption}{rows}</table>"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that can be written as JSON."""
+        """Return plain data that can be written as JSON.
+
+        Returns:
+            The fields; `ranking` is a list of dicts with `label` and `probability`.
+
+        Example:
+            >>> zeroshot.Prediction("cat", 1.0, (("cat", 1.0),)).to_dict()["label"]
+            'cat'
+        """
         return {
             "source": self.source,
             "label": self.label,
@@ -54,13 +67,25 @@ class Failure:
     Args:
         source: Path, URL or key of the image, or None.
         error: The exception, usually an ImageError; its `kind` says why.
+
+    Example:
+        >>> zeroshot.Failure("a.jpg", OSError("empty"))
+        Failure(source='a.jpg', error=OSError('empty'))
     """
 
     source: str | None
     error: Exception
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that can be written as JSON."""
+        """Return plain data that can be written as JSON.
+
+        Returns:
+            The source, and the message of the error.
+
+        Example:
+            >>> zeroshot.Failure("a.jpg", OSError("empty")).to_dict()
+            {'source': 'a.jpg', 'error': 'empty'}
+        """
         return {"source": self.source, "error": str(self.error)}
 
 

@@ -48,6 +48,10 @@ class PromptSet:
 
     Raises:
         PromptError: There are no templates, or one is malformed.
+
+    Example:
+        >>> len(zeroshot.PromptSet(("a photo of a {}.", "a drawing of a {}.")))
+        2
     """
 
     templates: tuple[str, ...]
@@ -81,13 +85,28 @@ class PromptSet:
         Args:
             label: The text that replaces `{}`.
 
-        >>> PromptSet(("a photo of a {}.",)).render("{x}")
-        ['a photo of a {x}.']
+        Returns:
+            One text for each template.
+
+        Example:
+            >>> zeroshot.PromptSet(("a photo of a {}.",)).render("{x}")
+            ['a photo of a {x}.']
         """
         return [template.replace(SLOT, label) for template in self.templates]
 
     def __add__(self, other: PromptSet) -> PromptSet:
-        """Concatenate two sets; a template that is in both is kept once."""
+        """Concatenate two sets; a template that is in both is kept once.
+
+        Args:
+            other: Another prompt set.
+
+        Returns:
+            A set of the templates of both.
+
+        Example:
+            >>> zeroshot.prompts.get("photo") + zeroshot.PromptSet(("a drawing of a {}.",))
+            <PromptSet 'photo+custom': ...>
+        """
         templates = tuple(dict.fromkeys(self.templates + other.templates))
         return PromptSet(templates, f"{self.name}+{other.name}")
 
@@ -105,8 +124,17 @@ class PromptSet:
         Args:
             path: File to read.
 
+        Returns:
+            The prompt set, named by the file.
+
         Raises:
             PromptError: The file cannot be read or is malformed.
+
+        Example:
+            >>> from pathlib import Path
+            >>> _ = Path("mine.txt").write_text("a photo of a {}.")
+            >>> zeroshot.PromptSet.read("mine.txt")
+            <PromptSet 'mine': 'a photo of a {}.'>
         """
         content = _read(Path(path))
         templates = content.get("templates")
@@ -122,7 +150,15 @@ Prompts: TypeAlias = PromptSet | str | os.PathLike[str] | Sequence[str]
 
 
 def available() -> list[str]:
-    """List the names of the prompt sets that ship with the package."""
+    """List the names of the prompt sets that ship with the package.
+
+    Returns:
+        Names, sorted.
+
+    Example:
+        >>> "imagenet" in zeroshot.prompts.available()
+        True
+    """
     return sorted(path.stem for path in folder("prompts").glob("*.toml"))
 
 
@@ -134,8 +170,15 @@ def get(prompts: Prompts) -> PromptSet:
         prompts: Name of a shipped set, a file, one template, a list of templates, or a `PromptSet`,
             which is returned unchanged.
 
+    Returns:
+        The prompt set.
+
     Raises:
         PromptError: No set or file has that name, or the templates are malformed.
+
+    Example:
+        >>> len(zeroshot.prompts.get("imagenet"))
+        80
     """
     if isinstance(prompts, PromptSet):
         return prompts
@@ -167,9 +210,16 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
         name: A shipped set such as "imagenet"; a TOML or JSON file with `labels`; or a text file
             with one label per line.
 
+    Returns:
+        A dict that `Model.classifier` accepts as labels.
+
     Raises:
         PromptError: No set or file has that name, or it contains no labels.
         LabelError: A label is invalid.
+
+    Example:
+        >>> list(zeroshot.prompts.labels("cifar10"))[:3]
+        ['airplane', 'automobile', 'bird']
     """
     if isinstance(name, str) and name in available():
         content = _shipped(name)

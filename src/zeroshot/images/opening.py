@@ -55,6 +55,12 @@ class Sample:
         key: Name of the image.
         image: A path, an http(s) URL, bytes, a binary file, a PIL image, a numpy array or a torch
             tensor.
+
+    Example:
+        >>> from pathlib import Path
+        >>> sample = zeroshot.Sample("photos.tar/cat.jpg", Path("cat.jpg").read_bytes())
+        >>> zeroshot.classify(sample, ["cat", "dog"], model="mini").source
+        'photos.tar/cat.jpg'
     """
 
     key: str

@@ -27,6 +27,9 @@ class Tokenizer(Protocol):
 
         Args:
             text: Text of any length.
+
+        Returns:
+            Token ids.
         """
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -34,6 +37,9 @@ class Tokenizer(Protocol):
 
         Args:
             ids: Token ids.
+
+        Returns:
+            The text.
         """
 
     def rows(self, texts: Iterable[str], *, truncate: bool = False) -> list[list[int]]:
@@ -42,6 +48,9 @@ class Tokenizer(Protocol):
         Args:
             texts: Texts to encode.
             truncate: Cut texts that are too long instead of raising an error.
+
+        Returns:
+            One list of ids per text.
 
         Raises:
             TokenLimitError: A text exceeds the context length and `truncate` is false.
@@ -53,6 +62,9 @@ class Tokenizer(Protocol):
         Args:
             texts: One text, or several.
             truncate: Cut texts that are too long instead of raising an error.
+
+        Returns:
+            int64 [n, context_length].
 
         Raises:
             TokenLimitError: A text exceeds the context length and `truncate` is false.

@@ -55,6 +55,11 @@ class ClipTokenizer:
 
     Raises:
         InputError: An argument is out of range.
+
+    Example:
+        >>> tokenizer = zeroshot.ClipTokenizer()
+        >>> tokenizer("a cat").shape
+        (1, 77)
     """
 
     def __init__(self, *, context_length: int = CONTEXT_LENGTH, merges: int = MERGES) -> None:
@@ -95,11 +100,15 @@ class ClipTokenizer:
         Args:
             text: Text of any length.
 
+        Returns:
+            Token ids.
+
         Raises:
             InputError: `text` is not a str.
 
-        >>> ClipTokenizer().encode("a photo of a cat.")
-        [320, 1125, 539, 320, 2368, 269]
+        Example:
+            >>> zeroshot.ClipTokenizer().encode("a photo of a cat.")
+            [320, 1125, 539, 320, 2368, 269]
         """
         if not isinstance(text, str):
             raise InputError(
@@ -116,8 +125,16 @@ class ClipTokenizer:
         Args:
             ids: Token ids.
 
+        Returns:
+            The text, in lower case.
+
         Raises:
             InputError: An id is outside the vocabulary.
+
+        Example:
+            >>> tokenizer = zeroshot.ClipTokenizer()
+            >>> tokenizer.decode(tokenizer.encode("A cat"))
+            'a cat'
         """
         symbols = _symbols(self.merges)
         text: list[str] = []
@@ -148,8 +165,16 @@ class ClipTokenizer:
             texts: One text, or several.
             truncate: Cut texts that are too long; the last token of such a row is the end token.
 
+        Returns:
+            int64 [n, context_length].
+
         Raises:
             TokenLimitError: A text exceeds the context length and `truncate` is false.
+
+        Example:
+            >>> tokenizer = zeroshot.ClipTokenizer()
+            >>> tokenizer(["a cat", "a dog"])[:, :4].tolist()
+            [[49406, 320, 2368, 49407], [49406, 320, 1929, 49407]]
         """
         rows = self.rows([texts] if isinstance(texts, str) else texts, truncate=truncate)
         ids = np.zeros((len(rows), self.context_length), dtype=np.int64)
@@ -164,8 +189,16 @@ class ClipTokenizer:
             texts: Texts to encode.
             truncate: Cut texts that are too long; the last token of such a row is the end token.
 
+        Returns:
+            One list of ids per text.
+
         Raises:
             TokenLimitError: A text exceeds the context length and `truncate` is false.
+
+        Example:
+            >>> tokenizer = zeroshot.ClipTokenizer()
+            >>> tokenizer.rows(["a cat"])
+            [[49406, 320, 2368, 49407]]
         """
         texts = list(texts)
         limit = self.context_length

@@ -1,0 +1,69 @@
+"""Docstrings of public names say what goes in and comes out, and their examples run."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zeroshot
+from tests.test_public_api import public
+
+ALIASES = {"ImageLike", "Labels", "Prompts"}
+PROMPTS = [(f"prompts.{n}", getattr(zeroshot.prompts, n)) for n in ("available", "get", "labels")]
+CALLABLES = [*public(), *PROMPTS]
+CLASSES = [
+    (name, getattr(zeroshot, name))
+    for name in zeroshot.__all__
+    if name not in ALIASES and inspect.isclass(getattr(zeroshot, name))
+]
+# They raise nothing on purpose.
+NEVER_RAISE = {
+    *("available_models", "prompts.available", "Head.logits", "Head.probabilities", "Head.to"),
+    *("PromptSet.render", "PromptSet.__add__", "Prediction.to_dict", "Failure.to_dict"),
+    *("Model.map_batches", "Tokenizer.encode", "Tokenizer.decode"),
+}
+PROTOCOL = "Tokenizer."  # ClipTokenizer has the examples
+
+
+def undocumented(function: Any) -> list[str]:
+    parameters = inspect.signature(function).parameters.keys() - {"self", "cls"}
+    return [each for each in parameters if f"{each}: " not in (inspect.getdoc(function) or "")]
+
+
+@pytest.mark.parametrize(("name", "function"), CALLABLES, ids=[name for name, _ in CALLABLES])
+def test_a_public_callable_documents_arguments_result_errors_and_an_example(
+    name: str, function: Any
+) -> None:
+    text = inspect.getdoc(function) or ""
+
+    assert undocumented(function) == []
+    assert "Returns:" in text or inspect.signature(function).return_annotation == "None"
+    assert "Raises:" in text or name in NEVER_RAISE
+    assert ">>> " in text or name.startswith(PROTOCOL)
+
+
+@pytest.mark.parametrize(("name", "kind"), CLASSES, ids=[name for name, _ in CLASSES])
+def test_a_public_class_has_an_example(name: str, kind: Any) -> None:
+    assert ">>> " in (kind.__doc__ or "") or name == "Tokenizer"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [*CALLABLES, *CLASSES], ids=[name for name, _ in [*CALLABLES, *CLASSES]]
+)
+def test_examples_run(
+    name: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(zeroshot.sample_image(), tmp_path / "cat.jpg")
+    monkeypatch.chdir(tmp_path)
+    names = {"zeroshot": zeroshot}
+    example = doctest.DocTestParser().get_doctest(value.__doc__ or "", names, name, None, None)
+    shown: list[str] = []
+
+    result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=shown.append)
+
+    assert result.failed == 0, "".join(shown)
