@@ -74,7 +74,7 @@ def test_a_damaged_file_is_rebuilt(store: LabelStore, damage: str) -> None:
     changed = {
         "cut": content[:-4],
         "scaled": content[:-24] + bytes(24),
-        "not ours": content.replace(b"zeroshot.labels/1", b"zeroshot.labels/9"),
+        "not ours": content.replace(b"zeroshot.labels/2", b"zeroshot.labels/9"),
         "empty": b"",
     }
     path.write_bytes(changed[damage])

@@ -33,7 +33,7 @@ def test_other_braces_of_a_template_are_kept() -> None:
     st.text(), st.text().filter(lambda t: "{" not in t and "}" not in t), st.text(alphabet="ab{")
 )
 def test_rendering_is_plain_concatenation(label: str, before: str, after: str) -> None:
-    if after.startswith("}"):
+    if after.startswith("}") or prompts.ARTICLE.match(label):
         return
     assert PromptSet((before + "{}" + after,)).render(label) == [before + label + after]
 
@@ -65,6 +65,35 @@ def test_joined_sets_keep_order_and_drop_repetitions() -> None:
     joined = PromptSet(("a {}", "b {}"), "one") + PromptSet(("b {}", "c {}"), "two")
     assert joined.templates == ("a {}", "b {}", "c {}")
     assert joined.name == "one+two"
+
+
+@pytest.mark.parametrize(
+    ("template", "label", "expected"),
+    [
+        ("a photo of a {}.", "a cat", "a photo of a cat."),
+        ("a photo of the {}.", "An  owl", "a photo of the owl."),
+        ("{} in the snow", "a cat", "a cat in the snow"),
+        ("itap of {}.", "the moon", "itap of the moon."),
+        ("a photo of a {}.", "a", "a photo of a a."),
+        ("a photo of a {}.", "a ", "a photo of a a ."),
+        ("a photo of a {}.", "another cat", "a photo of a another cat."),
+        ("pizza {}", "a cat", "pizza a cat"),
+        ("a {}", "The Hague", "a Hague"),
+    ],
+)
+def test_an_article_is_not_repeated(template: str, label: str, expected: str) -> None:
+    assert PromptSet((template,)).render(label) == [expected]
+
+
+@pytest.mark.parametrize("name", prompts.available())
+def test_labels_of_shipped_sets_are_rendered_as_published(name: str) -> None:
+    try:
+        names = [each for names in prompts.labels(name).values() for each in names]
+    except PromptError:
+        return
+    found = prompts.get(name)
+    for each in names:
+        assert found.render(each) == [t.replace("{}", each) for t in found.templates]
 
 
 # user files
@@ -104,7 +133,8 @@ def test_templates_are_read_from_files_of_every_kind(
         ("a.toml", b"labels = ['a']", "expected a list named 'templates'"),
         ("a.toml", b"templates = 'a {}'", "expected a list named 'templates'"),
         ("a.json", b'{"templates": [1]}', "exactly one {}"),
-        ("a.txt", b"\xff\xfea\x00", "malformed"),
+        ("a.txt", b"\xff\xfea\x00", "exactly one {}"),
+        ("a.txt", b"caf\xe9 {}", "not UTF-8"),
         ("a.txt", b"# nothing\n", "no templates"),
         ("a.txt", b"a photo\n", "exactly one {}"),
     ],
@@ -328,7 +358,7 @@ def test_an_invalid_label_file_is_rejected_with_the_reason(tmp_path: Path) -> No
         PromptError, match=r'\["cat", \.\.\.\]\} or \{"labels": \{"cat": \["cat", "tabby"\]\}\}'
     ):
         prompts.labels(path)
-    path.with_suffix(".txt").write_text("cat", "utf-16")
+    path.with_suffix(".txt").write_text("café", "latin-1")
     with pytest.raises(PromptError, match="not UTF-8"):
         prompts.labels(path.with_suffix(".txt"))
 

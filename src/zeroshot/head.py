@@ -466,9 +466,7 @@ def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet)
         for first in range(0, len(prompt_set), count):
             templates = prompt_set.templates[first : first + count]
             sentences = [
-                template.replace(prompt_sets.SLOT, name)
-                for template in templates
-                for _, name in part
+                prompt_sets.insert(template, name) for template in templates for _, name in part
             ]
             embeddings = encoder.encode_text(sentences)  # [templates * names, d], unit rows
             if sums is None:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from zeroshot.files import write_atomically
 
-METADATA_KEY = "zeroshot.labels/1"
+METADATA_KEY = "zeroshot.labels/2"  # 1: labels kept their article after that of a template
 LIMIT = 256 * 2**20  # bytes, total of all files
 ROWS = 20_000  # labels per file, the newest are kept; 40 MB at 512 dimensions
 VARIABLE = "ZEROSHOT_CACHE"  # a folder that replaces the default, or "off"

@@ -6,7 +6,6 @@ no format syntax is evaluated. A label set gives each label one or more synonyms
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tomllib
@@ -18,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from zeroshot import label_files
 from zeroshot.errors import (
     LabelError,
     PromptError,
@@ -28,6 +28,8 @@ from zeroshot.errors import (
 )
 from zeroshot.resources import folder
 
+ARTICLE = re.compile(r"(?:an?|the)\s+(?=\S)", re.IGNORECASE)
+ENDS_IN_ARTICLE = re.compile(r"(?:^|\W)(?:an?|the)\s+$", re.IGNORECASE)
 SLOT = "{}"  # what a label replaces in a template
 DEFAULT = "photo"
 MAX_LABELS = 100_000
@@ -82,6 +84,8 @@ class PromptSet:
     def render(self, label: str) -> list[str]:
         """Return every template with a label inserted.
 
+        After an article, the label's own article is omitted.
+
         Args:
             label: The text that replaces `{}`.
 
@@ -89,10 +93,10 @@ class PromptSet:
             One text for each template.
 
         Example:
-            >>> zeroshot.PromptSet(("a photo of a {}.",)).render("{x}")
-            ['a photo of a {x}.']
+            >>> zeroshot.PromptSet(("a photo of a {}.", "{} outdoors")).render("a cat")
+            ['a photo of a cat.', 'a cat outdoors']
         """
-        return [template.replace(SLOT, label) for template in self.templates]
+        return [insert(template, label) for template in self.templates]
 
     def __add__(self, other: PromptSet) -> PromptSet:
         """Concatenate two sets; a template that is in both is kept once.
@@ -118,8 +122,8 @@ class PromptSet:
         """Read templates from a file.
 
         TOML and JSON files contain `templates`, a list of texts (a JSON file may also be the list
-        itself). Any other file is read as one template per line; empty lines and lines that start
-        with # are ignored.
+        itself); CSV files a column `template`. Any other file is read as one template per line;
+        empty lines and lines that start with # are ignored.
 
         Args:
             path: File to read.
@@ -136,7 +140,7 @@ class PromptSet:
             >>> zeroshot.PromptSet.read("mine.txt")
             <PromptSet 'mine': 'a photo of a {}.'>
         """
-        content = _read(Path(path))
+        content = label_files.read(Path(path), "templates")
         templates = content.get("templates")
         if not isinstance(templates, list):
             raise PromptError(
@@ -144,6 +148,22 @@ class PromptSet:
                 f"{shortened(repr(templates))}; see the files of the shipped prompt sets"
             )
         return cls(tuple(templates), str(content.get("name", Path(path).stem)), str(path))
+
+
+def insert(template: str, label: str) -> str:
+    """Replace the `{}` of a template with a label.
+
+    If the text before `{}` ends in an article, the label's own article is omitted: "a photo of a
+    {}" and "a cat" become "a photo of a cat".
+
+    Args:
+        template: Text with one `{}`.
+        label: The text that replaces it.
+    """
+    before, _, after = template.partition(SLOT)
+    if (article := ARTICLE.match(label)) and ENDS_IN_ARTICLE.search(before):
+        label = label[article.end() :]
+    return f"{before}{label}{after}"
 
 
 Prompts: TypeAlias = PromptSet | str | os.PathLike[str] | Sequence[str]
@@ -204,17 +224,21 @@ def get(prompts: Prompts) -> PromptSet:
 
 @short_errors
 def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """Return a data set's labels: display name to synonyms, in class order.
+    r"""Return a data set's labels: display name to synonyms, in class order.
 
     Args:
-        name: A shipped set such as "imagenet"; a TOML or JSON file with `labels`; or a text file
-            with one label per line.
+        name: A shipped set such as "imagenet", or a file. Its suffix decides how it is read. `.csv`
+            and `.tsv`: the column `label`, `name` or `class`, or the only column. `.json`: a list,
+            {"labels": ...}, or numbered labels such as {"0": "cat"} or an `id2label`. `.jsonl`:
+            the field `label`, `name` or `class`. `.toml`: `labels`. `.yaml`: `names`, as YOLO's
+            data.yaml writes it. Other text files: one label per line; lines that start with # are
+            comments, and \# starts a label with #.
 
     Returns:
         A dict that `Model.classifier` accepts as labels.
 
     Raises:
-        PromptError: No set or file has that name, or it contains no labels.
+        PromptError: No set or file has that name, or it contains no labels or cannot be read.
         LabelError: A label is invalid.
 
     Example:
@@ -231,7 +255,7 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
                 f"prompt set {name!r} has templates only; use a set with labels: {', '.join(sets)}"
             )
     elif is_file(name):
-        content = _read(Path(name), key="labels")
+        content = label_files.read(Path(name), "labels")
         if not isinstance(content.get("labels"), list | dict):
             raise PromptError(
                 f"{name}: no list named 'labels'; expected "
@@ -251,12 +275,13 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
 
 
 def is_file(name: str | os.PathLike[str]) -> bool:
-    """Return whether a file with this name exists.
+    """Return whether a file or named pipe with this name exists.
 
     Text that is too long for a file name is not a file.
     """
     try:
-        return Path(name).is_file()
+        path = Path(name)
+        return path.is_file() or path.is_fifo()
     except (OSError, ValueError):
         return False
 
@@ -367,28 +392,6 @@ def _to_mapping(labels: Any) -> Labels:
 @cache
 def _shipped(name: str) -> dict[str, Any]:
     return tomllib.loads((folder("prompts") / f"{name}.toml").read_text("utf-8"))
-
-
-def _read(path: Path, key: str = "templates") -> dict[str, Any]:
-    try:
-        text = path.read_text("utf-8-sig")
-        if path.suffix == ".toml":
-            return tomllib.loads(text)
-        if path.suffix == ".json":
-            content = json.loads(text)
-            return content if isinstance(content, dict) else {key: content}
-    except OSError as error:
-        raise PromptError(
-            f"{path}: cannot be read ({error.strerror}); check the file and its permissions"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise PromptError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        raise PromptError(
-            f"{path}: malformed {path.suffix[1:].upper()} ({error}); correct the file"
-        ) from error
-    lines = (line.strip() for line in text.splitlines())
-    return {key: [line for line in lines if line and not line.startswith("#")]}
 
 
 def _unknown_message(name: str) -> str:
