@@ -238,3 +238,13 @@ def test_a_path_is_not_treated_as_a_model_name(photo: Any) -> None:
 
     with pytest.raises(zeroshot.errors.ModelNotFound):
         zeroshot.classify(photo, ["cat", "dog"], model=Path("mini"))
+
+
+def test_labels_with_the_same_tokens_need_allow_equal(tiny: zeroshot.Model, photo: Any) -> None:
+    labels = ["Cat", "cat"]
+
+    found = zeroshot.classify(photo, labels, model=tiny, allow_equal=True)
+
+    assert found.probability == pytest.approx(0.5)
+    with pytest.raises(LabelError, match="pass allow_equal=True"):
+        zeroshot.classify(photo, labels, model=tiny)

@@ -300,3 +300,40 @@ def test_a_callers_autocast_does_not_round_logits(encoder: FakeEncoder) -> None:
 
     assert found.dtype == torch.float32
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Cat", "cat"),
+        ("cat", "ｃａｔ"),
+        ("cat", "&#99;at"),
+        ("black & white", "black &amp; white"),
+        ("ﬁre", "fire"),
+        ("café", "cafÃ©"),
+        ("it's", "it\u2019s"),
+    ],
+)
+def test_labels_with_the_same_tokens_are_rejected(
+    first: str, second: str, tiny: zeroshot.Model
+) -> None:
+    with pytest.raises(LabelError, match="cannot distinguish the labels") as caught:
+        tiny.classifier([first, "dog", second])
+
+    assert repr(first) in str(caught.value)
+    assert repr(second) in str(caught.value)
+    head = tiny.head([first, "dog", second], allow_equal=True)
+    assert head.labels == (first, "dog", second)
+    torch.testing.assert_close(head.weight[0], head.weight[2])
+
+
+def test_names_not_labels_are_compared(tiny: zeroshot.Model) -> None:
+    assert len(tiny.head({"cat": "tabby", "Cat": "siamese"})) == 2
+    assert len(tiny.head({"a": ["cat"], "b": ["cat", "kitten"]})) == 2
+    with pytest.raises(LabelError, match="the labels 'a' and 'b'"):
+        tiny.head({"a": ["cat", "kitten"], "b": ["Kitten", "cat"]})
+
+
+def test_a_label_without_tokens_is_rejected(tiny: zeroshot.Model) -> None:
+    with pytest.raises(LabelError, match=r"label '\\ufeff': the tokenizer reads no text"):
+        tiny.head(["cat", "\ufeff"])

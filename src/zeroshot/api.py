@@ -49,12 +49,18 @@ class _Cache:
         return self.model
 
     def classifier(
-        self, model: Model, named: dict[str, list[str]], prompt_set: PromptSet
+        self,
+        model: Model,
+        named: dict[str, list[str]],
+        prompt_set: PromptSet,
+        allow_equal: bool,
     ) -> Classifier:
         """Return the cached classifier of these labels and prompts, or build it."""
-        key = json.dumps([list(named.items()), prompt_set.templates])
+        key = json.dumps([list(named.items()), prompt_set.templates, allow_equal])
         if key not in self.classifiers:
-            self.classifiers[key] = model.classifier(named, prompt_set)
+            self.classifiers[key] = model.classifier(
+                named, prompt_set, allow_equal=allow_equal
+            )
             if len(self.classifiers) > HEADS:
                 self.classifiers.popitem(last=False)
         self.classifiers.move_to_end(key)
@@ -82,6 +88,7 @@ def classify(  # type: ignore[overload-overlap]
     prompts: Prompts = ...,
     model: str | os.PathLike[str] | Model = ...,
     top: int = ...,
+    allow_equal: bool = ...,
 ) -> Prediction: ...
 @overload
 def classify(
@@ -91,6 +98,7 @@ def classify(
     prompts: Prompts = ...,
     model: str | os.PathLike[str] | Model = ...,
     top: int = ...,
+    allow_equal: bool = ...,
 ) -> Predictions: ...
 @short_errors
 def classify(
@@ -100,6 +108,7 @@ def classify(
     prompts: Prompts = prompt_sets.DEFAULT,
     model: str | os.PathLike[str] | Model = catalog.DEFAULT,
     top: int = TOP,
+    allow_equal: bool = False,
 ) -> Prediction | Predictions:
     """Classify one image or many with your own labels.
 
@@ -116,6 +125,7 @@ def classify(
             or the path of a prompt file. Ignored if `labels` is a Head.
         model: a name, Hub repository or path as for `load`, or a Model.
         top: number of labels in the ranking of each prediction, at least 1.
+        allow_equal: accept labels with the same tokens, such as "Cat" and "cat".
 
     Returns:
         A Prediction for one image, or a list of Predictions in the order of the images.
@@ -136,5 +146,6 @@ def classify(
         # checked before a model is downloaded or loaded
         named, prompt_set = prompt_sets.named(labels), prompt_sets.get(prompts)
         with _cache.lock:
-            classifier = _cache.classifier(_cache.load(model), named, prompt_set)
+            loaded = _cache.load(model)
+            classifier = _cache.classifier(loaded, named, prompt_set, allow_equal)
     return classifier(images, top=top)

@@ -94,6 +94,7 @@ class Head:
         labels: Labels,
         prompts: Prompts = prompt_sets.DEFAULT,
         *,
+        allow_equal: bool = False,
         store: LabelStore | None = None,
     ) -> Head:
         """Embed each label in every template and average: normalize, mean, normalize.
@@ -106,6 +107,8 @@ class Head:
             labels: A list of names, or a dict from each name to one or more synonyms.
             prompts: Name of a prompt set, one template, a list of templates, a file or a
                 `PromptSet`.
+            allow_equal: Accept labels whose names have the same tokens, such as "Cat" and "cat".
+                They get equal scores.
             store: Cache of label embeddings. Labels found in it are not embedded again, new ones
                 are added.
 
@@ -113,7 +116,8 @@ class Head:
             A head for the encoder.
 
         Raises:
-            LabelError: The labels are invalid.
+            LabelError: The labels are invalid, or the encoder's tokenizer, if it has one, cannot
+                distinguish two of them.
             PromptError: The prompts are invalid.
             TokenLimitError: A sentence exceeds the context length; the error contains it.
 
@@ -123,6 +127,8 @@ class Head:
         """
         prompt_set = prompt_sets.get(prompts)
         named = {label: tuple(names) for label, names in prompt_sets.named(labels).items()}
+        if not allow_equal:
+            _reject_equal(getattr(encoder, "tokenizer", None), named)
         vectors = store.read(prompt_set.templates, set(named.values())) if store else {}
         if new := [names for names in dict.fromkeys(named.values()) if names not in vectors]:
             embedded = dict(zip(new, _embed(encoder, new, prompt_set).unbind(0), strict=True))
@@ -399,6 +405,33 @@ class Head:
             ) from error
         _check_loaded(head, path)
         return head
+
+
+def _reject_equal(tokenizer: Any, named: Mapping[str, Names]) -> None:
+    """Raise LabelError for labels whose names have the same tokens, or none.
+
+    CLIP's tokenizer lowers the case, unescapes HTML and repairs Unicode, so such labels would get
+    equal scores.
+    """
+    if tokenizer is None:
+        return
+    texts = list(dict.fromkeys(name for names in named.values() for name in names))
+    tokens = {text: tuple(tokenizer.encode(text)) for text in texts}
+    seen: dict[tuple[tuple[int, ...], ...], str] = {}
+    for label, names in named.items():
+        if empty := [name for name in names if not tokens[name]]:
+            raise LabelError(
+                f"label {shortened(repr(label))}: the tokenizer reads no text in "
+                f"{shortened(repr(empty[0]))}; use a name with letters, digits or signs"
+            )
+        key = tuple(sorted(tokens[name] for name in names))
+        if key in seen:
+            raise LabelError(
+                f"the tokenizer cannot distinguish the labels {shortened(repr(seen[key]))} and "
+                f"{shortened(repr(label))}: it ignores case, width and HTML escapes, so they would "
+                "get equal scores; remove one, give it other names, or pass allow_equal=True"
+            )
+        seen[key] = label
 
 
 def _check_texts(facts: Mapping[str, Any]) -> None:

@@ -288,7 +288,13 @@ class Model:
         with torch.autocast(rows.device.type, enabled=False):  # a caller's would round
             return rows @ columns.to(rows.device).T
 
-    def head(self, labels: Labels, prompts: Prompts = prompt_sets.DEFAULT) -> Head:
+    def head(
+        self,
+        labels: Labels,
+        prompts: Prompts = prompt_sets.DEFAULT,
+        *,
+        allow_equal: bool = False,
+    ) -> Head:
         """Build a head: the text embeddings of labels, averaged over prompt templates.
 
         Embeddings are cached on disk in $ZEROSHOT_CACHE or in the user's cache folder;
@@ -298,6 +304,7 @@ class Model:
             labels: A list of names, or a dict from each name to one or more synonyms.
             prompts: Name of a prompt set, one template, a list of templates, a file or a
                 `PromptSet`.
+            allow_equal: Accept labels with the same tokens, such as "Cat" and "cat".
 
         Returns:
             A head for this model, which can be saved.
@@ -313,10 +320,14 @@ class Model:
         store, folder = None, default_folder()
         if folder is not None:
             store = LabelStore(folder, f"{self.identity} {self.dtype}", width=self.embed_dim)
-        return Head.build(self, labels, prompts, store=store)
+        return Head.build(self, labels, prompts, allow_equal=allow_equal, store=store)
 
     def classifier(
-        self, labels: Labels | Head, prompts: Prompts = prompt_sets.DEFAULT
+        self,
+        labels: Labels | Head,
+        prompts: Prompts = prompt_sets.DEFAULT,
+        *,
+        allow_equal: bool = False,
     ) -> Classifier:
         """Make a classifier for a set of labels.
 
@@ -324,6 +335,8 @@ class Model:
             labels: A list of names, a dict from each name to one or more synonyms, or a `Head`.
             prompts: Name of a prompt set, one template, a list of templates, a file or a
                 `PromptSet`. Ignored if `labels` is a head.
+            allow_equal: Accept labels with the same tokens, such as "Cat" and "cat". Ignored if
+                `labels` is a head.
 
         Returns:
             A Classifier, which can be called with images.
@@ -337,8 +350,9 @@ class Model:
             >>> model.classifier({"pet": ["cat", "dog"], "boat": "boat"})("cat.jpg").label
             'pet'
         """
-        head = labels if isinstance(labels, Head) else self.head(labels, prompts)
-        return Classifier(self, head)
+        if isinstance(labels, Head):
+            return Classifier(self, labels)
+        return Classifier(self, self.head(labels, prompts, allow_equal=allow_equal))
 
     def prepare(self, image: ImageLike) -> NDArray[np.float32]:
         """Convert one image to normalized pixels: float32 [3, size, size].
