@@ -58,9 +58,7 @@ class _Cache:
         """Return the cached classifier of these labels and prompts, or build it."""
         key = json.dumps([list(named.items()), prompt_set.templates, allow_equal])
         if key not in self.classifiers:
-            self.classifiers[key] = model.classifier(
-                named, prompt_set, allow_equal=allow_equal
-            )
+            self.classifiers[key] = model.classifier(named, prompt_set, allow_equal=allow_equal)
             if len(self.classifiers) > HEADS:
                 self.classifiers.popitem(last=False)
         self.classifiers.move_to_end(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 from pathlib import Path
@@ -147,3 +148,80 @@ def test_a_terminal_without_unicode_gets_a_result(
         result = CliRunner(charset=charset).invoke(main, [*words, *layout])
         assert result.exit_code == 0
     assert {r["label"] for r in json_lines(result)[0]["ranking"]} == {"Käfer", "犬"}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".CSV"])
+def test_output_is_what_would_be_printed(
+    suffix: str, run: Any, photos: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / f"out{suffix}"
+    layout = "--json" if suffix == ".jsonl" else "--csv"
+
+    result = run("classify", *photos, "-l", "Käfer,犬", "-o", path)
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    printed = run("classify", *photos, "-l", "Käfer,犬", layout).stdout
+    assert path.read_text("utf-8") == printed
+    again = run("classify", *photos, "-l", "a,b", "--output", path)
+    assert again.exit_code == 2
+    assert "exists; use --force to replace it" in again.stderr
+    assert run("classify", photos[0], "-l", "a,b", "-o", path, "--force", layout).exit_code == 0
+    assert "Käfer" not in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["-o", "out.txt"], 2, "expected an --output file that ends in .csv or .jsonl"),
+        (["-o", "out.csv", "--json"], 2, "got 'out.csv' with --json; rename it"),
+        (["-o", "none/out.csv"], 74, "none: no such folder; create it first"),
+        (["--csv", "out.csv"], 2, "use --output out.csv"),
+    ],
+)
+def test_an_unusable_output_is_rejected_with_advice(
+    options: list[str], code: int, says: str, run: Any, photos: list[Path]
+) -> None:
+    result = run("classify", photos[0], "-l", "a,b", *options)
+
+    assert result.exit_code == code
+    assert says in result.stderr
+
+
+def test_output_is_written_whole_or_not_at_all(
+    run: Any, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.csv"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run("classify", empty, "-l", "a,b", "-o", path).exit_code == 2
+    assert not path.exists()
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("zeroshot.labeling.sinks.Csv.write", full)
+    result = run("classify", photos[0], "-l", "a,b", "-o", path)
+    assert result.exit_code == 74
+    assert result.stderr == f"Error: {path}: No space left on device\n"
+    assert sorted(p.name for p in tmp_path.glob("*out*")) == []
+
+
+def test_a_full_disk_names_the_head(
+    run: Any, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    path = tmp_path / "h.safetensors"
+
+    result = run("classify", photos[0], "-l", "a,b", "--save-head", path)
+
+    assert result.exit_code == 74
+    assert result.stderr == f"Error: {path}: No space left on device\n"
+
+
+def test_repeated_labels_add_up(run: Any, photos: list[Path]) -> None:
+    result = run("classify", photos[0], "-l", "cat", "-l", "dog, bird", "--json")
+
+    assert {r["label"] for r in json_lines(result)[0]["ranking"]} == {"cat", "dog", "bird"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from click.testing import Result
 from PIL import Image
 
 from tests.support import encoded, json_lines, photograph
+from zeroshot import prompts
 from zeroshot.cli import sources as module
+from zeroshot.errors import LabelError
 
 LABELS = "a cat,a dog, a car"
 
@@ -91,10 +94,8 @@ def test_an_image_on_standard_input_is_rejected_without_printing_it(
     ("labels", "says"),
     [
         ("cifar11", "did you mean the label set 'cifar10'?"),
-        ("dog", "no such label set"),
-        ("missing.txt", "no such label file: missing.txt (working folder "),
-        ("missing/labels", "no such label file: missing/labels (working folder "),
-        ("/missing/labels.json", "no such label file: /missing/labels.json; check the path"),
+        ("missing.txt", "no such label file: missing.txt"),
+        ("cat", "no such label set"),
     ],
 )
 def test_a_misspelled_label_set_or_file_is_rejected(
@@ -111,7 +112,10 @@ def test_a_misspelled_label_set_or_file_is_rejected(
 
 @pytest.fixture
 def stdin(monkeypatch: pytest.MonkeyPatch) -> Any:
-    return lambda text: monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    def replace(text: str) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    return replace
 
 
 def test_images_are_expanded_in_the_order_of_the_arguments(stdin: Any, photos: list[Path]) -> None:
@@ -133,27 +137,111 @@ def test_sentences_are_taken_from_arguments_and_standard_input(stdin: Any) -> No
     [("cifar10", "cifar10"), ("@cifar10", "cifar10"), ("a,b", None), ("CIFAR10", None), ("", None)],
 )
 def test_label_set_is_the_name_of_a_shipped_set(text: str, expected: str | None) -> None:
-    assert module.label_set(text) == expected
+    assert module.label_set([text]) == expected
 
 
 def test_labels_are_separated_by_commas() -> None:
-    assert module.labels(" a cat,, a dog ,") == {"a cat": ["a cat"], "a dog": ["a dog"]}
+    assert module.labels([" a cat,, a dog ,"]) == {"a cat": ["a cat"], "a dog": ["a dog"]}
 
 
 def test_labels_with_a_slash_or_a_dot_are_no_files() -> None:
-    assert list(module.labels("cat/dog, St. Bernard, v1.0")) == ["cat/dog", "St. Bernard", "v1.0"]
+    assert list(module.labels(["cat/dog, St. Bernard, v1.0"])) == ["cat/dog", "St. Bernard", "v1.0"]
 
 
 def test_labels_are_read_from_a_file_with_and_without_a_leading_at(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("a cat, sleeping\na dog\n")
 
-    assert list(module.labels(str(path))) == ["a cat, sleeping", "a dog"]
-    assert module.labels(f"@{path}") == module.labels(str(path))
+    assert list(module.labels([str(path)])) == ["a cat, sleeping", "a dog"]
+    assert module.labels([f"@{path}"]) == module.labels([str(path)])
 
 
 def test_a_single_label_is_a_usage_error() -> None:
     with pytest.raises(
         click.UsageError, match=r"several labels, got --labels 'cat'.*Separate labels by"
     ):
-        module.labels("cat")
+        module.labels(["cat"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["cat", "dog"], ["cat", "dog"]),
+        (["cat,dog", "bird, fish"], ["cat", "dog", "bird", "fish"]),
+        (['"San Francisco, CA", Paris'], ["San Francisco, CA", "Paris"]),
+        (['12" ruler,dog'], ['12" ruler', "dog"]),
+        (['["cat", "salt, pepper"]'], ["cat", "salt, pepper"]),
+        (["cat\ndog\n"], ["cat", "dog"]),
+        (["car/truck", "dog"], ["car/truck", "dog"]),
+        (["stl10", "unicorn"], [*prompts.labels("stl10"), "unicorn"]),
+    ],
+)
+def test_labels_of_several_options_are_joined(given: list[str], expected: list[str]) -> None:
+    assert list(module.labels(given)) == expected
+
+
+def test_labels_are_read_from_standard_input_and_pipes(stdin: Any, tmp_path: Path) -> None:
+    stdin("\ufeff# pets\ncat, small\ndog\n")
+    assert list(module.labels(["-", "bird"])) == ["cat, small", "dog", "bird"]
+    stdin("")
+    with pytest.raises(click.UsageError, match="no labels found on standard input"):
+        module.labels(["-"])
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("cat\ndog\n",))
+    writer.start()
+    assert list(module.labels([str(pipe)])) == ["cat", "dog"]
+    writer.join()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("@labels", r"no such label file: labels; did you mean labels\.txt\?"),
+        ("labelz.txt", r"no such label file: labelz\.txt; did you mean labels\.txt\?"),
+        ("@cifar1", "no such label file: cifar1; did you mean cifar10"),
+        ("other.csv", r"no such label file: other\.csv; check the path; the folder is /"),
+        ("sub/labels", r"no such label file: sub/labels; the folder sub does not exist"),
+        ("/none/labels", "the folder /none does not exist"),
+        ("sheet.xlsx", r"no such label file: sheet\.xlsx"),
+        ("labels.txt,dog", r"got the file 'labels\.txt' .*--labels labels\.txt"),
+        ("@labels.txt,dog", "no such label file|got the file '@labels.txt'"),
+        ("[cat, dog]", "starts like JSON and is malformed"),
+        ('"cat,dog', r"cannot split --labels .*double quotes"),
+    ],
+)
+def test_text_that_was_meant_as_a_file_or_list_is_rejected(
+    text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("labels.txt").write_text("cat\ndog\n")
+    if text.startswith("sub/"):
+        says = "expected several labels" if not Path("sub").is_dir() else says
+
+    with pytest.raises(click.UsageError, match=says) as caught:
+        module.labels([text])
+
+    assert len(caught.value.message) < 600
+
+
+def test_a_label_given_twice_is_rejected() -> None:
+    with pytest.raises(LabelError, match="duplicate label 'cat'"):
+        module.labels(["cat,dog", "cat"])
+
+
+def test_paths_separated_by_nul_are_read(run: Any, tmp_path: Path, photos: list[Path]) -> None:
+    odd = tmp_path / "a\nb.png"
+    Image.fromarray(photograph()).save(odd)
+
+    result = run("classify", "-0", "-", "-l", LABELS, "--json", stdin=f"{odd}\0{photos[0]}\0")
+
+    assert sources(result) == [str(odd), str(photos[0])]
+    for command in (["classify", "-l", LABELS], ["encode", "-o", tmp_path / "e.npy"]):
+        assert "expected - among" in run(*command, "-0", photos[0]).stderr
+
+
+def test_standard_input_is_read_once(run: Any) -> None:
+    result = run("classify", "-", "-l", "-", stdin="a\n")
+
+    assert result.exit_code == 2
+    assert "got - for both" in result.stderr

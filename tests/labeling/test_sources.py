@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from zeroshot.errors import InputError
-from zeroshot.labeling.sources import SUFFIXES, expand, read_list, walk
+from zeroshot.errors import InputError, shortened
+from zeroshot.images.decoding import FORMATS
+from zeroshot.labeling.sources import SUFFIXES, Skipped, expand, read_list, walk
 
 
 @pytest.fixture
@@ -74,24 +77,113 @@ def test_suffixes_are_in_lower_case() -> None:
 
 
 def test_a_list_yields_its_lines_literally() -> None:
-    lines = ["a.jpg\n", "\n", " two spaces .png\r\n", "b[1]*.jpg\n", "  \n", "-\n", "last.png"]
+    lines = b"a.jpg\n\n two spaces .png\r\nb[1]*.jpg\n  \n-\nlast.png"
 
-    assert list(read_list(lines)) == [*("a.jpg", " two spaces .png", "b[1]*.jpg", "-", "last.png")]
+    assert list(read_list(io.BytesIO(lines))) == [
+        *("a.jpg", " two spaces .png", "b[1]*.jpg", "-", "last.png")
+    ]
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBP", b"GIF89a", b"a\0b"]
+    "content", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBP", b"GIF89a"]
 )
 def test_an_image_instead_of_a_list_is_rejected(content: bytes) -> None:
     with pytest.raises(
         InputError, match=r"expected image paths .* got data that looks like an image"
     ):
-        list(read_list([content.decode("utf-8", "surrogateescape")]))
+        list(read_list(io.BytesIO(content)))
 
 
 def test_paths_before_a_nul_character_are_yielded() -> None:
-    paths = read_list(["a.jpg\n", "b\0.jpg\n"])
+    paths = read_list(io.BytesIO(b"a.jpg\nb\0.jpg\n"))
 
     assert next(paths) == "a.jpg"
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="got NUL bytes; use -0"):
         next(paths)
+
+
+def test_suffixes_are_those_of_the_supported_formats() -> None:
+    Image.init()
+    registered = {suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS}
+
+    assert registered <= SUFFIXES
+    assert {".jfif", ".jif", ".jfi", ".dib", ".pgm", ".tif", ".jxl", ".heif"} <= SUFFIXES
+
+
+@pytest.mark.parametrize("suffix", [".JFIF", ".jpe", ".mpo", ".apng", ".dib", ".PGM", ".Tif"])
+def test_every_suffix_is_found_in_any_case(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"a{suffix}").touch()
+
+    assert list(expand(str(tmp_path))) == [str(tmp_path / f"a{suffix}")]
+
+
+def test_links_to_folders_are_followed_and_loops_end(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.jpg").touch()
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "root")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "root" / "b.jpg").symlink_to(tmp_path / "real" / "a.jpg")
+
+    found = relative(list(expand(str(tmp_path / "root"))), tmp_path / "root")
+
+    assert found == ["b.jpg", "link/a.jpg"]
+
+
+def test_skipped_files_are_counted_by_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jpg", "b.txt", "c.TXT", "README", ".hidden.jpg", "._a.jpg", ".dir/d.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "z.jpg").symlink_to(tmp_path / "gone.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    listdir = os.listdir
+
+    def refuse(path: str) -> list[str]:
+        if path == str(closed):
+            raise PermissionError(13, "Permission denied", path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    skipped = Skipped()
+
+    assert relative(list(expand(str(tmp_path), skipped)), tmp_path) == ["a.jpg"]
+    assert len(skipped) == 6
+    text = str(skipped)
+    assert "3 with an unsupported suffix (" in text
+    assert ".txt" in text
+    assert "README" in text
+    assert f"1 broken link ({shortened(str(tmp_path / 'z.jpg'), 120)})" in text
+    assert "1 not a regular file (" in text
+    assert "1 unreadable folder: Permission denied (" in text
+
+
+def test_a_hidden_folder_is_searched_if_it_is_given(tmp_path: Path) -> None:
+    folder = tmp_path / ".photos"
+    folder.mkdir()
+    (folder / "a.jpg").touch()
+
+    assert list(expand(str(folder))) == [str(folder / "a.jpg")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+def test_lists_with_a_byte_order_mark_are_read(encoding: str) -> None:
+    content = "č.jpg\r\nb c.png\n\n".encode(encoding)
+
+    assert list(read_list(io.BytesIO(content))) == ["č.jpg", "b c.png"]
+
+
+def test_a_list_in_invalid_utf16_is_rejected() -> None:
+    with pytest.raises(InputError, match="invalid UTF-16"):
+        list(read_list(io.BytesIO(b"\xff\xfea")))
+
+
+def test_paths_can_be_separated_by_nul() -> None:
+    content = b"a\nb.jpg\0caf\xe9.png\0\0 c.jpg"
+
+    found = list(read_list(io.BytesIO(content), null=True))
+
+    assert [os.fsencode(path) for path in found] == [b"a\nb.jpg", b"caf\xe9.png", b" c.jpg"]

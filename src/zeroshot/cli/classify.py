@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from zeroshot.cli import sources
-from zeroshot.cli.counts import counted
-from zeroshot.cli.failures import NO_MODEL, SOME_FAILED, fail
-from zeroshot.cli.options import ModelChoice, images_argument, model_options
-from zeroshot.errors import HeadMismatch, seen_from
+from zeroshot.cli.failures import CANNOT_WRITE, NO_MODEL, fail
+from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
+from zeroshot.cli.progress import Progress, no_images, report
+from zeroshot.errors import HeadMismatch, seen_from, shortened
+from zeroshot.files import write_atomically
+from zeroshot.labeling.sources import Skipped
 
 if TYPE_CHECKING:
     from zeroshot.head import Head
     from zeroshot.predictions import Failure, Prediction
+
+FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --output -> form
 
 
 @click.command("classify")
@@ -25,7 +31,9 @@ if TYPE_CHECKING:
 @click.option(
     "-l",
     "--labels",
-    help="Labels such as 'dog,cat', a label file, or a label set such as imagenet.",
+    multiple=True,
+    help="Labels such as 'dog,cat', a label file, a label set such as imagenet, or - for standard "
+    "input. Can be repeated. Put a label with a comma in double quotes.",
 )
 @click.option("--head", type=click.Path(), help="A saved head, instead of --labels.")
 @click.option(
@@ -37,20 +45,33 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row per label shown.")
 @click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the results to this .csv or .jsonl file, when all images are done.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing --output file.")
+@click.option(
     "--save-head",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Save the text embeddings of the labels as a head. Only an existing head is replaced.",
 )
+@source_options
 @model_options
 def command(
     images: tuple[str, ...],
-    labels: str | None,
+    labels: tuple[str, ...],
     head: str | None,
     prompts: str | None,
     top: int,
     as_json: bool,
     as_csv: bool,
+    output: Path | None,
+    force: bool,
     save_head: Path | None,
+    quiet: bool,
+    strict: bool,
+    null: bool,
     choice: ModelChoice,
 ) -> None:
     """Classify images with your own labels.
@@ -58,11 +79,11 @@ def command(
     IMAGES are files, folders (searched recursively), URLs or patterns. Use - to read paths from
     standard input.
     """
-    if (labels is None) == (head is None):
+    _check_images(images, labels, null=null)
+    if (not labels) == (head is None):
         raise click.UsageError("expected either --labels or --head; try --labels 'dog,cat'")
-    label_set = None if labels is None else sources.labels(labels)
-    if as_json and as_csv:
-        raise click.UsageError("expected either --json or --csv, got both; omit one")
+    form = _choose_form(output, as_json=as_json, as_csv=as_csv, force=force)
+    label_set = sources.labels(labels) if labels else None
     if prompts is None:
         prompts = (labels and sources.label_set(labels)) or "photo"
     if top < 1:
@@ -71,8 +92,6 @@ def command(
         fail(f"{head}: no such file{seen_from(Path(head))}; check the path", NO_MODEL)
 
     import zeroshot
-    from zeroshot.labeling.sinks import Csv, JsonLines
-    from zeroshot.predictions import Failure
 
     loaded = choice.load()
     chosen = zeroshot.Head.load(head) if head is not None else label_set
@@ -80,24 +99,69 @@ def command(
     classifier = loaded.classifier(chosen, prompts)
     if save_head is not None:
         _save_head(classifier.head, save_head)
-    write = _table(sys.stdout)
-    if as_json or as_csv:
-        write = (JsonLines if as_json else Csv)(sys.stdout).write
-    failed = count = 0
-    for result in classifier.stream(sources.images(images), top=top, on_error="yield"):
-        write(result)
-        count += 1
-        if isinstance(result, Failure):
-            failed += 1
-            click.echo(f"Error: {result.error}", err=True)
-    if not count:
-        where = "standard input" if images == ("-",) else ", ".join(images)
+    skipped = Skipped()
+    found = sources.images(images, skipped, null=null)
+    prints = output is None and sys.stdout.isatty()
+    progress = Progress("images", quiet=quiet, prints=prints)
+    with _open_sink(form, output) as write, progress:
+        for result in classifier.stream(found, top=top, on_error="yield"):
+            progress.count(result)
+            write(result)
+        if not progress.done:
+            raise no_images(images, skipped)
+    report(progress, skipped, quiet=quiet, strict=strict)
+
+
+def _check_images(images: tuple[str, ...], labels: tuple[str, ...], *, null: bool) -> None:
+    """Reject image arguments that were meant as something else."""
+    for path in images:
+        if path.lower().endswith((".csv", ".json", ".jsonl")) and not os.path.exists(path):
+            raise click.UsageError(
+                f"expected images, got {shortened(path)!r}, which does not exist; to write the "
+                f"results to that file, use --output {shortened(path)}"
+            )
+    if "-" in images and "-" in labels:
         raise click.UsageError(
-            f"no images found in {where}; expected image files, folders, URLs or patterns"
+            "expected images or labels on standard input, got - for both; use a label file"
         )
-    if failed:
-        click.echo(f"{failed} of {counted(count, 'image')} could not be read", err=True)
-        raise SystemExit(SOME_FAILED)
+    if null and "-" not in images:
+        raise click.UsageError("expected - among IMAGES with -0; add it, as in `classify -0 -`")
+
+
+def _choose_form(output: Path | None, *, as_json: bool, as_csv: bool, force: bool) -> str:
+    """Return how results are written: "table", "json" or "csv"."""
+    if as_json and as_csv:
+        raise click.UsageError("expected either --json or --csv, got both; omit one")
+    asked = "json" if as_json else "csv" if as_csv else None
+    if output is None:
+        return asked or "table"
+    form = FORMS.get(output.suffix.lower(), asked)
+    if form is None or form != (asked or form):
+        raise click.UsageError(
+            f"expected an --output file that ends in .csv or .jsonl, got {str(output)!r}"
+            f"{' with --' + asked if asked else ''}; rename it"
+        )
+    if not output.parent.is_dir():
+        fail(f"{output.parent}: no such folder; create it first", CANNOT_WRITE)
+    if output.exists() and not force:
+        raise click.UsageError(f"{output} exists; use --force to replace it")
+    return form
+
+
+@contextmanager
+def _open_sink(form: str, output: Path | None) -> Iterator[Callable[[Prediction | Failure], None]]:
+    """Yield a function that writes a result; a file appears when the block succeeds."""
+    from zeroshot.labeling.sinks import Csv, JsonLines
+
+    kind = JsonLines if form == "json" else Csv
+    if output is None:
+        yield _table(sys.stdout) if form == "table" else kind(sys.stdout).write
+        return
+    with (
+        write_atomically(output) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
+        yield kind(stream).write
 
 
 def _save_head(head: Head, path: Path) -> None:

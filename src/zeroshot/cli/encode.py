@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ import click
 from zeroshot.cli import sources
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import CANNOT_WRITE, SOME_FAILED, fail
-from zeroshot.cli.options import ModelChoice, model_options
+from zeroshot.cli.options import ModelChoice, model_options, source_options
+from zeroshot.cli.progress import Progress, no_images, report
+from zeroshot.labeling.sources import Skipped
 
 if TYPE_CHECKING:
     import torch
@@ -26,12 +29,15 @@ if TYPE_CHECKING:
 )
 @click.option(
     "-o",
+    "--output",
     "--out",
+    "out",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
     help="The .npy file to write. The input of each row is listed in OUT.npy.txt.",
 )
 @click.option("--force", is_flag=True, help="Replace existing output files.")
+@source_options
 @model_options
 def command(
     inputs: tuple[str, ...],
@@ -39,6 +45,9 @@ def command(
     truncate: bool,
     out: Path,
     force: bool,
+    quiet: bool,
+    strict: bool,
+    null: bool,
     choice: ModelChoice,
 ) -> None:
     """Compute L2-normalized embeddings and save them as .npy.
@@ -48,7 +57,9 @@ def command(
     input, one per line. An image that cannot be read has no row.
     """
     if out.suffix != ".npy":
-        raise click.UsageError(f"expected an --out file that ends in .npy, got {str(out)!r}")
+        raise click.UsageError(f"expected an --output file that ends in .npy, got {str(out)!r}")
+    if null and (text or "-" not in inputs):
+        raise click.UsageError("expected - among the images with -0; add it, as in `encode -0 -`")
     if not out.parent.is_dir():
         fail(f"{out.parent}: no such folder; create it first", CANNOT_WRITE)
 
@@ -58,13 +69,18 @@ def command(
         if path.exists() and not force:
             raise click.UsageError(f"{path} exists; use --force to replace it")
     model = choice.load()
+    skipped = Skipped()
+    progress = Progress("images", quiet=quiet)
     embeddings: torch.Tensor | None
-    failed = 0
     if text:
         rows, embeddings = _encode_sentences(model, inputs, truncate)
     else:
-        rows, embeddings, failed = _encode_images(model, inputs)
+        found = sources.images(inputs, skipped, null=null)
+        with progress:
+            rows, embeddings = _encode_images(model, found, progress)
     if embeddings is None:
+        if not progress.failed:
+            raise no_images(inputs, skipped)
         click.echo(f"no image could be read; {out} was not written", err=True)
         raise SystemExit(SOME_FAILED)
     save_embeddings(out, embeddings.cpu().numpy(), rows)
@@ -73,10 +89,7 @@ def command(
         f"rows: {names_beside(out)}",
         err=True,
     )
-    if failed:
-        total = counted(failed + len(rows), "image")
-        click.echo(f"{failed} of {total} could not be read", err=True)
-        raise SystemExit(SOME_FAILED)
+    report(progress, skipped, quiet=quiet, strict=strict)
 
 
 def _encode_sentences(
@@ -90,12 +103,9 @@ def _encode_sentences(
 
 
 def _encode_images(
-    model: Model, inputs: tuple[str, ...]
-) -> tuple[list[str], torch.Tensor | None, int]:
-    """Return the images read, their embeddings [n, d] or None, and how many images failed.
-
-    The error of each failed image is printed.
-    """
+    model: Model, found: Iterator[str], progress: Progress
+) -> tuple[list[str], torch.Tensor | None]:
+    """Return the images read and their embeddings [n, d], or None if there are none."""
     import torch
 
     from zeroshot.embedding import embed
@@ -103,16 +113,11 @@ def _encode_images(
 
     rows: list[str] = []
     parts: list[torch.Tensor] = []
-    failed = 0
-    for batch in embed(model, sources.images(inputs), on_error="yield"):
+    for batch in embed(model, found, on_error="yield"):
         for outcome in batch.outcomes:
-            if isinstance(outcome, Failure):
-                failed += 1
-                click.echo(f"Error: {outcome.error}", err=True)
-            else:
+            progress.count(outcome)
+            if not isinstance(outcome, Failure):
                 rows.append(str(outcome))
         if batch.rows is not None:
             parts.append(batch.rows)
-    if not failed and not parts:
-        raise click.UsageError(f"no images found in {', '.join(inputs)}")
-    return rows, torch.cat(parts) if parts else None, failed
+    return rows, torch.cat(parts) if parts else None

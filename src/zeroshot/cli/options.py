@@ -87,4 +87,24 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_choice
 
 
+def source_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of commands that read images: -0, --strict and --quiet."""
+    for option in (
+        click.option("-q", "--quiet", is_flag=True, help="No progress bar, no list of skips."),
+        click.option(
+            "--strict",
+            is_flag=True,
+            help="Exit with 3 if files in folders were skipped, such as files that are no images.",
+        ),
+        click.option(
+            "-0",
+            "--null",
+            is_flag=True,
+            help="Paths on standard input are separated by NUL, as from `find -print0`.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 images_argument = click.argument("images", nargs=-1, required=True, metavar="IMAGES...")

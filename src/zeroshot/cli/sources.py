@@ -2,53 +2,178 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
+from typing import BinaryIO
 
 import click
 
-from zeroshot import prompts
-from zeroshot.errors import shortened
-from zeroshot.labeling.sources import expand, read_list, walk
+from zeroshot import label_files, prompts
+from zeroshot.errors import InputError, shortened
+from zeroshot.labeling.sources import Skipped, expand, read_list, walk
+from zeroshot.prompts import Labels
 
 
-def images(arguments: Iterable[str]) -> Iterator[str]:
-    """Yield image paths and URLs; the argument - reads paths from standard input."""
+def images(
+    arguments: Iterable[str], skipped: Skipped | None = None, *, null: bool = False
+) -> Iterator[str]:
+    """Yield image paths and URLs; the argument - reads paths from standard input.
+
+    Files in folders that are not images are added to `skipped`. With `null`, paths from standard
+    input are separated by NUL.
+    """
     for argument in arguments:
-        yield from walk(read_list(sys.stdin)) if argument == "-" else expand(argument)
+        if argument == "-":
+            paths = read_list(_stdin(), null=null, encoding=sys.stdin.encoding or "utf-8")
+            yield from walk(paths, skipped)
+        else:
+            yield from expand(argument, skipped)
 
 
 def sentences(arguments: Iterable[str]) -> Iterator[str]:
     """Yield sentences; the argument - reads them from standard input, one per line."""
     for argument in arguments:
         if argument == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+            lines = _read_stdin("sentences").replace("\r\n", "\n").split("\n")
+            yield from (line for line in lines if line.strip())
         else:
             yield argument
 
 
-def label_set(text: str) -> str | None:
-    """Return the name of the packaged label set in --labels, or None."""
-    name = text.removeprefix("@")
+def label_set(given: Sequence[str]) -> str | None:
+    """Return the name of the packaged label set if it is the only value of --labels, or None."""
+    name = given[0].removeprefix("@") if len(given) == 1 else ""
     return name if name in prompts.available() else None
 
 
-def labels(text: str) -> dict[str, list[str]]:
-    """Read --labels: "a,b,c", the name of a label set, or a file.
+def labels(given: Sequence[str]) -> dict[str, list[str]]:
+    """Read the values of --labels and join them.
 
-    A leading @ marks a set or a file. Raises UsageError for a single label.
+    A value is "a,b,c" (quoted as in CSV), a JSON list, the name of a label set, a file, or - for
+    standard input. A leading @ marks a set or a file. Raises UsageError for a single label.
     """
-    name = text.removeprefix("@")
-    is_file = prompts.is_file(name) or ("," not in text and prompts.looks_like_file(name))
-    if text.startswith("@") or label_set(text) or is_file:
-        return prompts.labels(name)
-    listed = [part.strip() for part in text.split(",") if part.strip()]
-    if len(listed) == 1:
+    pairs: list[tuple[str, Sequence[str]]] = []
+    for text in given:
+        pairs += prompts.named(_read_value(text)).items()
+    if len(pairs) == 1 and len(given) == 1 and pairs[0][0] == given[0].strip():
+        name = given[0].strip()
         near = get_close_matches(name, prompts.available(), n=1)
         hint = f"did you mean the label set {near[0]!r}?" if near else "no such label set."
         raise click.UsageError(
-            f"expected several labels, got --labels {shortened(text)!r}; {hint} Separate labels by "
-            "commas"
+            f"expected several labels, got --labels {shortened(name)!r}; {hint} Separate labels by "
+            "commas, or repeat the option"
         )
-    return prompts.named(listed)
+    prompts.named([label for label, _ in pairs])  # rejects a label given twice
+    return {label: list(names) for label, names in pairs}
+
+
+def _read_value(text: str) -> Labels:
+    """Return the labels of one --labels value."""
+    if text == "-":
+        listed = label_files.parse_lines(_read_stdin("labels"))
+        if not listed:
+            raise click.UsageError("no labels found on standard input; expected one per line")
+        return listed
+    marked, name = text.startswith("@"), text.removeprefix("@")
+    path = os.path.expanduser(name) if marked else name
+    if prompts.is_file(path):
+        return prompts.labels(path)
+    if label_set([text]):
+        return prompts.labels(name)
+    if marked or _looks_like_a_file(name):
+        raise click.UsageError(_missing_message(path))
+    if text.lstrip().startswith(("[", "{")):
+        return _read_json(text)
+    listed = _split(text)
+    for part in listed if len(listed) > 1 else ():
+        if part.startswith("@") or _has_suffix(part):
+            raise click.UsageError(
+                f"expected labels separated by commas, got the file {shortened(part)!r} among "
+                f"them; give it in an option of its own: --labels {shortened(part)}"
+            )
+    return listed
+
+
+def _split(text: str) -> list[str]:
+    """Split text at commas and line breaks, as in CSV: double quotes enclose a comma."""
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise click.UsageError(
+            f"cannot split --labels {shortened(text)!r} ({error}); put a label with a comma in "
+            "double quotes, or use a label file with one label per line"
+        ) from error
+    return [part.strip() for row in rows for part in row if part.strip()]
+
+
+def _read_json(text: str) -> Labels:
+    """Return the labels of a JSON list, or of an object from labels to names."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(
+            f"--labels {shortened(text)!r} starts like JSON and is malformed ({error}); expected "
+            """'["cat", "dog"]' or 'cat,dog'"""
+        ) from error
+    if not isinstance(content, list | Mapping):
+        raise click.UsageError(f"expected a JSON list of labels, got {shortened(text)!r}")
+    return content
+
+
+def _looks_like_a_file(name: str) -> bool:
+    """Return whether text that is not a file was meant as one."""
+    if "," in name or "\n" in name:
+        return False
+    folder = os.path.dirname(name)
+    return (
+        _has_suffix(name)
+        or name.startswith(("/", "./", "../", "~"))
+        or (bool(folder) and os.path.isdir(folder))
+    )
+
+
+def _has_suffix(name: str) -> bool:
+    """Return whether text ends like the name of a label file."""
+    suffix = Path(name).suffix.lower()
+    return suffix in label_files.SUFFIXES or suffix in label_files.REJECTED
+
+
+def _missing_message(path: str) -> str:
+    """Describe a label file that does not exist, with similar names in its folder."""
+    folder = os.path.dirname(path)
+    try:
+        names = os.listdir(folder or ".")
+    except (OSError, ValueError):
+        return (
+            f"no such label file: {shortened(path, 200)}; the folder "
+            f"{shortened(folder, 200)} does not exist or cannot be read"
+        )
+    sets = [] if folder else prompts.available()
+    near = get_close_matches(os.path.basename(path), [*names, *sets], n=3)
+    hint = (
+        f"did you mean {' or '.join(os.path.join(folder, each) for each in near)}?"
+        if near
+        else f"check the path; the folder is {shortened(os.path.abspath(folder), 200)}"
+    )
+    return f"no such label file: {shortened(path, 200)}; {hint}"
+
+
+def _stdin() -> BinaryIO:
+    return sys.stdin.buffer
+
+
+def _read_stdin(what: str) -> str:
+    """Read all text of standard input."""
+    try:
+        return label_files.decode(_stdin().read())
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"expected {what} on standard input, one per line, in UTF-8, got other bytes "
+            f"({error.reason}); convert them to UTF-8"
+        ) from error

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from typing import BinaryIO
 
-from zeroshot.errors import InputError
+from zeroshot.errors import InputError, shortened, some
 
-SUFFIXES = {  # file types to find in folders
-    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm"),
-    *(".heic", ".heif", ".jxl"),  # require the package extras of these names
+SUFFIXES = {  # file types to find in folders: what Pillow registers for the supported formats
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".apng", ".webp", ".gif"),
+    *(".bmp", ".dib", ".tif", ".tiff", ".avif", ".avifs", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    *(".heic", ".heics", ".heif", ".heifs", ".hif", ".jxl"),  # require extras of the package
 }
-IMAGE_HEADS = (
-    "\udcff\udcd8",
-    "\udc89PNG",
-    "RIFF",
-    "GIF8",
-)  # first bytes of images, as surrogate escapes of stdin
+IMAGE_HEADS = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8")  # first bytes of images
+UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
+UTF8_MARK = b"\xef\xbb\xbf"
 
 
-def expand(argument: str) -> Iterator[str]:
+class Skipped:
+    """Counts what a search in folders skipped, by reason, with an example of each."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, list[str]] = {}
+
+    def add(self, reason: str, example: str) -> None:
+        """Count one file or folder."""
+        self._counts[reason] = self._counts.get(reason, 0) + 1
+        examples = self._examples.setdefault(reason, [])
+        if example not in examples and len(examples) < 6:
+            examples.append(example)
+
+    def __len__(self) -> int:
+        return sum(self._counts.values())
+
+    def __str__(self) -> str:
+        parts = [
+            f"{count} {reason} ({shortened(some(self._examples[reason], 5), 120)})"
+            for reason, count in sorted(self._counts.items())
+        ]
+        return f"skipped {len(self)} in folders: {'; '.join(parts)}"
+
+
+def expand(argument: str, skipped: Skipped | None = None) -> Iterator[str]:
     """Yield the images of one argument: a file, a URL, a folder or a glob pattern.
 
-    Folders are searched recursively. Raises InputError for a pattern without matches.
+    Folders are searched recursively; what is not an image is added to `skipped`. Raises InputError
+    for a pattern without matches.
     """
     if glob.has_magic(argument) and not os.path.exists(argument) and "://" not in argument:
         found = sorted(glob.glob(argument, recursive=True))
@@ -32,31 +57,111 @@ def expand(argument: str) -> Iterator[str]:
             raise InputError(
                 f"no file matches the pattern {argument!r}; check the pattern and the folder"
             )
-        yield from walk(found)
+        yield from walk(found, skipped)
     else:
-        yield from walk([argument])
+        yield from walk([argument], skipped)
 
 
-def walk(paths: Iterable[str]) -> Iterator[str]:
-    """Yield paths; for a folder, yield all image files in it, sorted by name."""
+def walk(paths: Iterable[str], skipped: Skipped | None = None) -> Iterator[str]:
+    """Yield paths; for a folder, yield all image files in it, sorted by name.
+
+    Links to folders are followed, each folder once per path. Names that start with a dot, such as
+    the ._ files of macOS, are ignored.
+    """
+    skipped = Skipped() if skipped is None else skipped
     for path in paths:
         if os.path.isdir(path):
-            inside = sorted(Path(path).rglob("*"))
-            yield from (str(p) for p in inside if p.suffix.lower() in SUFFIXES and p.is_file())
+            yield from _walk_folder(path, skipped, set())
         else:
             yield path
 
 
-def read_list(lines: Iterable[str]) -> Iterator[str]:
+def _walk_folder(folder: str, skipped: Skipped, visited: set[tuple[int, int]]) -> Iterator[str]:
+    pending = [folder]
+    while pending:
+        path = pending.pop()
+        if not os.path.isdir(path):
+            yield path
+            continue
+        try:
+            facts = os.stat(path)
+            if (facts.st_dev, facts.st_ino) in visited:
+                continue  # a link to a folder that was searched already
+            visited.add((facts.st_dev, facts.st_ino))
+            names = sorted(os.listdir(path), reverse=True)
+        except OSError as error:
+            skipped.add(f"unreadable folder: {error.strerror}", path)
+            continue
+        inside = [os.path.join(path, name) for name in names if not name.startswith(".")]
+        pending += [each for each in inside if _is_wanted(each, skipped)]
+
+
+def _is_wanted(path: str, skipped: Skipped) -> bool:
+    """Return whether a path in a folder is an image file or a folder."""
+    try:
+        mode_is_folder = os.path.isdir(path)
+        os.stat(path)
+    except OSError as error:
+        is_link = error.errno in (errno.ENOENT, errno.ELOOP)
+        skipped.add("broken link" if is_link else f"unreadable file: {error.strerror}", path)
+        return False
+    if mode_is_folder:
+        return True
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in SUFFIXES:
+        skipped.add("with an unsupported suffix", suffix or os.path.basename(path))
+        return False
+    if not os.path.isfile(path):
+        skipped.add("not a regular file", path)
+        return False
+    return True
+
+
+def read_list(file: BinaryIO, *, null: bool = False, encoding: str = "utf-8") -> Iterator[str]:
     """Yield one path per line, without pattern expansion.
 
-    Raises InputError if the text is the content of an image.
+    A byte order mark is removed, and text in UTF-16 with one is decoded. Other bytes that are
+    invalid in the encoding are kept as surrogate escapes.
+
+    Args:
+        file: Binary file, read as far as paths are taken.
+        null: Paths are separated by NUL instead of line breaks, as `find -print0` writes them.
+        encoding: Encoding of the text.
+
+    Raises:
+        InputError: The text is the content of an image, or contains NUL without `null`.
     """
-    for number, line in enumerate(lines):
-        if "\0" in line or (number == 0 and line.startswith(IMAGE_HEADS)):
+    if null:
+        for part in file.read().split(b"\0"):
+            if part:
+                yield part.decode(encoding, "surrogateescape")
+        return
+    for number, line in enumerate(file):
+        if number == 0 and line.startswith(UTF16):
+            yield from _read_utf16(line + file.read())
+            return
+        if number == 0:
+            line = line.removeprefix(UTF8_MARK)
+            if line.startswith(IMAGE_HEADS):
+                raise InputError(
+                    "expected image paths on standard input, one per line, got data that looks "
+                    "like an image; pass the image by its file name"
+                )
+        if b"\0" in line:
             raise InputError(
-                "expected image paths on standard input, one per line, got data that looks like an "
-                "image; pass the image by its file name"
+                "expected image paths on standard input, one per line, got NUL bytes; use -0 for "
+                "the output of `find -print0`"
             )
-        if line.strip():
-            yield line.rstrip("\r\n")
+        path = line.decode(encoding, "surrogateescape").rstrip("\r\n")
+        if path.strip():
+            yield path
+
+
+def _read_utf16(content: bytes) -> Iterator[str]:
+    try:
+        text = content.decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"expected image paths, got invalid UTF-16 ({error.reason}); save the list as UTF-8"
+        ) from error
+    yield from (path for path in text.replace("\r\n", "\n").split("\n") if path.strip())
