@@ -12,8 +12,11 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import zeroshot
 from zeroshot import errors
@@ -181,3 +184,16 @@ def test_ipython_shows_a_short_traceback() -> None:
 
 def test_the_base_is_public() -> None:
     assert zeroshot.ZeroshotError is errors.ZeroshotError
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), torch.tensor(3)])
+def test_count_accepts_every_kind_of_integer(value: Any) -> None:
+    found = errors.count("top", value, 1)
+
+    assert (found, type(found)) == (3, int)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, "2", None, True, np.float32(2), np.int64(0), [2]])
+def test_count_rejects_other_values(value: Any) -> None:
+    with pytest.raises(errors.InputError, match=r"top=.* must be an integer of at least 1; try 5"):
+        errors.count("top", value, 1, "; try 5")

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -235,3 +236,32 @@ def test_the_catalog_prefix_skips_a_local_file(
 
     assert zeroshot.load("catalog:mini", device="cpu").name == "mini"
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"visual.proj": torch.zeros(99, 99)}, r"got a state_dict \(dict\); write it with torch"),
+        (torch.nn.Linear(2, 2), r"got a model \(Linear\).*torch\.save\(model\.state_dict\(\)"),
+        (torch.zeros(99, 99), "got Tensor"),
+    ],
+)
+def test_weights_instead_of_a_name_say_how_to_save_them(given: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says) as caught:
+        zeroshot.load(given)
+
+    assert len(str(caught.value)) < 600
+
+
+def test_a_model_instead_of_a_name_is_to_be_used_directly(tiny: zeroshot.Model) -> None:
+    with pytest.raises(InputError, match="use it directly"):
+        zeroshot.load(tiny)  # type: ignore[arg-type]
+
+
+def test_image_size_is_any_kind_of_integer(tiny_path: Path) -> None:
+    model = zeroshot.load(tiny_path, device="cpu", image_size=np.int64(48))  # type: ignore[arg-type]
+
+    assert model.preprocess.size == 48
+    for wrong in ("48", 48.0, True, 0):
+        with pytest.raises(InputError, match=r"image_size=.* must be an integer of at least 1"):
+            zeroshot.load(tiny_path, image_size=wrong)  # type: ignore[arg-type]

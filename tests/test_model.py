@@ -286,9 +286,9 @@ def test_similarity_rejects_values_that_are_not_embeddings(
     tiny: zeroshot.Model, wrong: Any
 ) -> None:
     right = torch.zeros(2, 16)
-    with pytest.raises(InputError, match=r"expected images to be embeddings \[n, 16\]"):
+    with pytest.raises(InputError, match=r"expected images as a tensor .* \[n, 16\], got"):
         tiny.similarity(wrong, right)
-    with pytest.raises(InputError, match=r"expected texts to be embeddings \[n, 16\]"):
+    with pytest.raises(InputError, match=r"expected texts as a tensor .* \[n, 16\], got"):
         tiny.similarity(right, wrong)
 
 

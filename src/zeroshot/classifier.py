@@ -15,8 +15,8 @@ from torch import Tensor
 
 from zeroshot.callers import stack_level
 from zeroshot.cards import card
-from zeroshot.embedding import Embedded, ImageEncoder, OnError, check_batch_size, embed
-from zeroshot.errors import InputError, short_errors_in, shortened, some
+from zeroshot.embedding import Embedded, ImageEncoder, OnError, embed
+from zeroshot.errors import InputError, count, short_errors_in, shortened, some
 from zeroshot.gallery import Predictions
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
@@ -108,7 +108,7 @@ class Classifier:
             >>> [found.label for found in classifier(["cat.jpg", "cat.jpg"])]
             ['cat', 'cat']
         """
-        _check_top(top)
+        top = _check_top(top)
         predictions = Predictions(
             prediction
             for batch in embed(self.encoder, images)
@@ -253,13 +253,12 @@ class Classifier:
             Prediction
             Failure
         """
-        _check_top(top)
+        top = _check_top(top)
         if is_single(images):
             raise InputError(
                 f"stream expects an iterable of images, got one image {shortened(repr(images))}; "
                 "pass a list, or call the classifier"
             )
-        check_batch_size(batch_size)
         batches = embed(
             self.encoder, images, batch_size=batch_size, workers=workers, on_error=on_error
         )
@@ -284,6 +283,5 @@ class Classifier:
         ]
 
 
-def _check_top(top: int) -> None:
-    if type(top) is not int or top < 1:
-        raise InputError(f"top={shortened(repr(top))} must be an integer of at least 1; try top=5")
+def _check_top(top: int) -> int:
+    return count("top", top, 1, "; try top=5")

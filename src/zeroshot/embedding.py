@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 import numpy as np
 from torch import Tensor
 
-from zeroshot.errors import ImageError, InputError, shortened
+from zeroshot.errors import ImageError, InputError, count, shortened
 from zeroshot.images import ImageLike, describe, is_single, iterate
 from zeroshot.predictions import Failure
 
@@ -86,12 +86,9 @@ def embed(
     """
     if on_error not in ("raise", "yield"):
         raise InputError(f"on_error={shortened(repr(on_error))} must be 'raise' or 'yield'")
-    check_batch_size(batch_size)
-    if workers is not None and (type(workers) is not int or workers < 0):
-        raise InputError(
-            f"workers={shortened(repr(workers))} must be an integer of at least 0, or None for the "
-            "default"
-        )
+    batch_size = check_batch_size(batch_size)
+    if workers is not None:
+        workers = count("workers", workers, 0, ", or None for the default")
     if workers is None and is_single(images):
         workers = 0
 
@@ -131,10 +128,8 @@ def _raise_failures(batches: Iterator[Embedded]) -> Iterator[Embedded]:
         raise failure.error
 
 
-def check_batch_size(batch_size: int | None) -> None:
-    """Raise InputError unless this is None or a positive integer."""
-    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
-        raise InputError(
-            f"batch_size={shortened(repr(batch_size))} must be an integer of at least 1, or None "
-            "for the default"
-        )
+def check_batch_size(batch_size: int | None) -> int | None:
+    """Return None or a positive int; raise InputError for anything else."""
+    if batch_size is None:
+        return None
+    return count("batch_size", batch_size, 1, ", or None for the default")

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import operator
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -167,6 +168,22 @@ def seen_from(path: Path) -> str:
 def shortened(text: str, limit: int = 80) -> str:
     """Truncate a text to `limit` characters for use in a message."""
     return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def count(name: str, value: object, least: int, otherwise: str = "") -> int:
+    """Return a number of things, given as any kind of integer, as int.
+
+    Raises InputError for other types and for values below `least`. bool is no integer here.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise InputError(
+            f"{name}={shortened(repr(value))} must be an integer of at least {least}{otherwise}"
+        )
+    return number
 
 
 def some(names: Sequence[str], limit: int = 10) -> str:

@@ -13,8 +13,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -23,11 +24,21 @@ from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
 from zeroshot.cards import card
-from zeroshot.errors import HeadMismatch, LabelError, short_errors_in, shortened, some
+from zeroshot.errors import (
+    HeadMismatch,
+    InputError,
+    LabelError,
+    short_errors_in,
+    shortened,
+    some,
+)
 from zeroshot.files import write_atomically
 from zeroshot.label_store import LabelStore, Names
 from zeroshot.prompts import Labels, Prompts, PromptSet
 from zeroshot.spec import Scoring
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 METADATA_KEY = "zeroshot.head/2"
 OLDER_KEYS = ("zeroshot.head/1",)  # files without scoring and calibration
@@ -165,25 +176,30 @@ class Head:
         }
         return card(f"Head of {len(self)} labels", facts)
 
-    def logits(self, embeddings: Tensor) -> Tensor:
+    def logits(self, embeddings: Tensor | NDArray[np.float32]) -> Tensor:
         """Return the logits of image embeddings: [n, L], or [L] for one.
 
         Args:
-            embeddings: float32 [n, d] or [d], of unit length, as `Model.encode_image` returns them.
+            embeddings: float32 [n, d] or [d], of unit length, as `Model.encode_image` returns them
+                or `zeroshot encode` writes them.
 
         Returns:
             float32 [n, L], or [L] for one.
+
+        Raises:
+            InputError: These are not embeddings of this head's dimension.
 
         Example:
             >>> model = zeroshot.load("mini")
             >>> model.head(["cat", "dog"]).logits(model.encode_image("cat.jpg")).argmax().item()
             0
         """
+        embeddings = to_embeddings(embeddings, self.weight.shape[1])
         with torch.autocast(embeddings.device.type, enabled=False):  # a caller's would round
-            scores = self.logit_scale * embeddings.float() @ self.weight.to(embeddings.device).T
+            scores = self.logit_scale * embeddings @ self.weight.to(embeddings.device).T
         return scores if self.logit_bias is None else scores + self.logit_bias
 
-    def probabilities(self, logits: Tensor) -> Tensor:
+    def probabilities(self, logits: Tensor | NDArray[np.float32]) -> Tensor:
         """Convert logits to probabilities, 0..1, of the same shape.
 
         With softmax scoring each row sums to 1; with sigmoid scoring labels are independent.
@@ -199,6 +215,8 @@ class Head:
             >>> head.probabilities(head.logits(head.weight)).shape
             torch.Size([2, 2])
         """
+        if isinstance(logits, np.ndarray):
+            logits = torch.from_numpy(logits)
         return logits.softmax(dim=-1) if self.scoring == "softmax" else logits.sigmoid()
 
     def select(self, labels: Iterable[str]) -> Head:
@@ -432,6 +450,27 @@ def _reject_equal(tokenizer: Any, named: Mapping[str, Names]) -> None:
                 "get equal scores; remove one, give it other names, or pass allow_equal=True"
             )
         seen[key] = label
+
+
+def to_embeddings(given: object, width: int, what: str = "embeddings") -> Tensor:
+    """Return embeddings of any floating-point type as a float32 tensor [n, d] or [d].
+
+    Raises InputError for other types and dimensions.
+    """
+    if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
+        tensor = torch.from_numpy(given.astype(np.float32))
+    elif isinstance(given, Tensor):
+        tensor = given.float()
+    else:
+        tensor = torch.empty(0, device="cpu")
+    if tensor.shape[-1:] != (width,):
+        shape = getattr(given, "shape", None)
+        kind = tuple(shape) if isinstance(shape, tuple) else type(given).__name__
+        raise InputError(
+            f"expected {what} as a tensor or an array [n, {width}], got {kind}; "
+            "use encode_image and encode_text to compute them"
+        )
+    return tensor
 
 
 def _check_texts(facts: Mapping[str, Any]) -> None:

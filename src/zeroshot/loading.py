@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from zeroshot import catalog
 from zeroshot.catalog import Entry
 from zeroshot.checkpoint import reader
 from zeroshot.engine import choose_device, choose_dtype
-from zeroshot.errors import InputError, ModelNotFound, short_errors
+from zeroshot.errors import InputError, ModelNotFound, count, short_errors, shortened
 from zeroshot.images.preprocess import Decode
 from zeroshot.model import Model
 from zeroshot.resources import warn_of_namesake
@@ -24,7 +25,7 @@ log = logging.getLogger("zeroshot")
 def load(
     name: str | os.PathLike[str] = catalog.DEFAULT,
     *,
-    device: str | torch.device | None = None,
+    device: str | int | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     decode: Decode = "exact",
     parity: bool = False,
@@ -43,7 +44,8 @@ def load(
             layout. A name that exists as a file or folder, or starts with ".", "/" or "~", is a
             path. If the catalog has the name too, the local file or folder is loaded and a warning
             is logged; "catalog:NAME" is always the catalog's.
-        device: "cpu", "cuda" or "mps", or a torch.device; by default the best one available.
+        device: "cpu", "cuda" or "mps", a torch.device, or the index of a CUDA GPU (-1 is the CPU);
+            by default the best one available.
         dtype: float32, bfloat16 or float16; by default the fastest one for the device.
         decode: "exact", or "fast" to decode large JPEGs at half their size or less, which is 2 to
             4 times faster with nearly the same results.
@@ -73,6 +75,8 @@ def load(
     """
     warn_of_namesake()
     _check_name(name)
+    if image_size is not None:
+        image_size = count("image_size", image_size, 1)
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     if decode not in ("exact", "fast"):
@@ -97,9 +101,21 @@ def load(
 
 def _check_name(name: object) -> None:
     """Raise InputError unless this is a str or path that is not empty."""
+    advice = "try 'mini'"
+    if isinstance(name, torch.nn.Module | Mapping):
+        kind = "state_dict" if isinstance(name, Mapping) else "model"
+        state = "state_dict" if isinstance(name, Mapping) else "model.state_dict()"
+        raise InputError(
+            f"expected a model name or path, got a {kind} ({type(name).__name__}); write it with "
+            f"torch.save({state}, 'clip.pt') and load 'clip.pt' with like= the name of the catalog "
+            "model that it was trained from"
+        )
+    if isinstance(name, Model):
+        advice = "use it directly, or model.to(...) for another device"
     if not isinstance(name, str | os.PathLike):
         raise InputError(
-            f"expected a model name or path, got {type(name).__name__} {name!r}; try 'mini'"
+            f"expected a model name or path, got {type(name).__name__} "
+            f"{shortened(repr(name))}; {advice}"
         )
     if not os.fspath(name):
         raise InputError("expected a model name or path, got ''; see zeroshot.available_models()")

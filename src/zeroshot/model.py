@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from zeroshot.classifier import Classifier
 from zeroshot.embedding import Item, Pixels, Result, check_batch_size, embed
 from zeroshot.engine import Engine, choose_device, choose_dtype
 from zeroshot.errors import InputError, short_errors_in, shortened
-from zeroshot.head import Head
+from zeroshot.head import Head, to_embeddings
 from zeroshot.images import ImageLike, is_single
 from zeroshot.images.preprocess import Decode, Preprocess
 from zeroshot.label_store import LabelStore, default_folder
@@ -240,7 +240,12 @@ class Model:
             >>> model.encode_text(["a cat", "a dog"]).shape
             torch.Size([2, 384])
         """
-        check_batch_size(batch_size)
+        batch_size = check_batch_size(batch_size)
+        if isinstance(texts, Mapping) or (hasattr(texts, "dtype") and not _is_text_array(texts)):
+            raise InputError(
+                f"texts must be text, got token ids as {type(texts).__name__}; zeroshot tokenizes "
+                "itself: write encode_text(['a photo of a cat']) without a tokenizer"
+            )
         if not isinstance(texts, Iterable):
             raise InputError(
                 f"texts must be a str or a list of str, got {type(texts).__name__} "
@@ -256,11 +261,14 @@ class Model:
     def _empty(self) -> Tensor:
         return torch.zeros(0, self.embed_dim, dtype=torch.float32, device=self.device)
 
-    def similarity(self, images: Tensor, texts: Tensor) -> Tensor:
+    def similarity(
+        self, images: Tensor | NDArray[np.float32], texts: Tensor | NDArray[np.float32]
+    ) -> Tensor:
         """Compute the cosine similarity of each image with each text.
 
         Args:
-            images: Image embeddings [n, d], or [d] for one. They need not have unit length.
+            images: Image embeddings [n, d], or [d] for one, as a tensor or an array. They need not
+                have unit length.
             texts: Text embeddings [m, d], or [d] for one.
 
         Returns:
@@ -268,7 +276,7 @@ class Model:
             column.
 
         Raises:
-            InputError: An argument is not a tensor of embeddings of this model's dimension.
+            InputError: An argument does not contain embeddings of this model's dimension.
 
         Example:
             >>> model = zeroshot.load("mini")
@@ -276,15 +284,12 @@ class Model:
             >>> model.similarity(model.encode_image("cat.jpg"), texts).argmax().item()
             0
         """
-        for what, given in (("images", images), ("texts", texts)):
-            if not isinstance(given, Tensor) or given.shape[-1:] != (self.embed_dim,):
-                shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
-                raise InputError(
-                    f"expected {what} to be embeddings [n, {self.embed_dim}], got {shape}; "
-                    "use encode_image and encode_text to compute them"
-                )
-        rows = torch.nn.functional.normalize(torch.atleast_2d(images).float(), dim=-1)
-        columns = torch.nn.functional.normalize(torch.atleast_2d(texts).float(), dim=-1)
+        rows, columns = (
+            torch.nn.functional.normalize(
+                torch.atleast_2d(to_embeddings(given, self.embed_dim, what)), dim=-1
+            )
+            for what, given in (("images", images), ("texts", texts))
+        )
         with torch.autocast(rows.device.type, enabled=False):  # a caller's would round
             return rows @ columns.to(rows.device).T
 
@@ -447,7 +452,7 @@ class Model:
 
     def to(
         self,
-        device: str | torch.device | None = None,
+        device: str | int | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
     ) -> Model:
         """Return a copy of this model on another device or in another precision.
@@ -455,7 +460,8 @@ class Model:
         This model does not change.
 
         Args:
-            device: A torch device or its name, such as "cpu" or "cuda". None keeps the device.
+            device: A torch device, its name, such as "cpu" or "cuda", or an index of a CUDA GPU.
+                None keeps the device.
             dtype: "float32", "bfloat16", "float16" or the torch dtype. None keeps the precision, or
                 selects the default precision of a new device.
 
@@ -507,6 +513,11 @@ class Model:
         weights.check()
         tensors = weights.as_stored()
         native.save(Path(path), self.name, self.spec, native.halve(tensors) if half else tensors)
+
+
+def _is_text_array(texts: object) -> bool:
+    """Return whether these are an array or a column of text."""
+    return str(getattr(texts, "dtype", "")).startswith(("<U", "|U", "object", "str", "string"))
 
 
 def _to_tensor(pixels: NDArray[np.float32] | Tensor) -> Tensor:

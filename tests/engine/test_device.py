@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -126,3 +127,34 @@ def test_unknown_instructions_count_as_missing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
 
     assert not device.cpu_has("AMX")
+
+
+def test_integers_are_indices_of_cuda_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus(monkeypatch, cuda=2)
+
+    assert device.choose_device(0) == torch.device("cuda:0")
+    assert device.choose_device(1) == torch.device("cuda:1")
+    assert device.choose_device(-1) == CPU
+    with pytest.raises(InputError, match="2 CUDA GPUs"):
+        device.choose_device(2)
+    gpus(monkeypatch)
+    with pytest.raises(InputError, match=r"device=0: torch .* finds no CUDA GPU; try device='cpu'"):
+        device.choose_device(0)
+
+
+@pytest.mark.parametrize("wrong", [True, 1.5, ["cpu"], b"cpu", -2, "meta", torch.device("meta")])
+def test_what_is_no_device_is_a_typed_error(wrong: Any) -> None:
+    with pytest.raises(InputError, match="try 'cpu'"):
+        device.choose_device(wrong)
+
+
+def test_float16_on_a_cpu_is_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    device._warn_of_slow_float16.cache_clear()
+    monkeypatch.setattr(device, "cpu_has_bfloat16", lambda: False)
+    for dtype in ("float16", torch.float16, "float32", None):
+        choose_dtype(dtype, CPU)
+
+    (record,) = caplog.records
+    assert "dtype='float32' is several times faster" in record.getMessage()

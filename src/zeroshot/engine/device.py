@@ -5,6 +5,8 @@ They are those requested, or the best available.
 
 from __future__ import annotations
 
+import logging
+import operator
 from functools import cache
 
 import torch
@@ -17,24 +19,34 @@ DTYPES = {
     "float16": torch.float16,
 }
 
+log = logging.getLogger("zeroshot")
+
 BFLOAT16_PROBES = {  # instructions that multiply bfloat16 -> torch's function to detect them
     "AMX": "_is_amx_tile_supported",
     "AVX512-BF16": "_is_avx512_bf16_supported",
 }
 
 
-def choose_device(device: str | torch.device | None) -> torch.device:
+def choose_device(device: str | int | torch.device | None) -> torch.device:
     """Return the requested device, or the best available: CUDA, then MPS, then CPU.
 
-    Raises InputError if the device is not available.
+    An integer is the index of a CUDA GPU, and -1 the CPU, as in pipelines of transformers. Raises
+    InputError if the device is not available.
     """
+    if isinstance(device, torch.dtype) or (isinstance(device, str) and device in DTYPES):
+        raise InputError(
+            f"expected a device, got the dtype {device!r}; pass it by name: dtype={device!r}"
+        )
     if device is not None:
         try:
-            chosen = torch.device(device)
-        except RuntimeError as error:
+            chosen = torch.device(_name_of(device))
+        except (RuntimeError, TypeError) as error:
             raise InputError(
-                f"unsupported device {shortened(repr(device))}; expected a torch device, try 'cpu'"
+                f"unsupported device {shortened(repr(device))}; expected a torch device or the "
+                "index of a CUDA GPU, try 'cpu'"
             ) from error
+        if chosen.type == "meta":
+            raise InputError("device='meta' has no values to compute with; try 'cpu'")
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise InputError(
                 f"device={device!r}: torch {torch.__version__} finds no CUDA GPU; try device='cpu'"
@@ -57,6 +69,16 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     return torch.device("cpu")
 
 
+def _name_of(device: str | int | torch.device) -> str | torch.device:
+    """Return the device of an index; raise TypeError for what is no device."""
+    if isinstance(device, str | torch.device):
+        return device
+    if isinstance(device, bool):
+        raise TypeError("a bool is no device")
+    index = operator.index(device)
+    return "cpu" if index == -1 else f"cuda:{index}"
+
+
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     """Return the requested precision, or the fastest that is accurate enough.
 
@@ -74,7 +96,16 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
         raise InputError(
             f"dtype={shortened(repr(dtype))} is not supported; choose one of {', '.join(DTYPES)}"
         )
+    if name == "float16" and device.type == "cpu":
+        _warn_of_slow_float16()
     return DTYPES[name]
+
+
+@cache
+def _warn_of_slow_float16() -> None:
+    """Log once that CPUs compute float16 slowly."""
+    faster = "bfloat16" if cpu_has_bfloat16() else "float32"
+    log.warning("dtype='float16' is slow on a CPU; dtype=%r is several times faster", faster)
 
 
 @cache
