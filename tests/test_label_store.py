@@ -129,14 +129,29 @@ def test_stored_labels_are_reused_after_reloading_a_model(
     assert torch.equal(again.head(["dog", "cat"]).weight, weight[[1, 0]])
 
 
+@pytest.mark.parametrize("off", ["off", "OFF", "Off", "0", "false", "False", "no", "none", " off "])
 def test_the_store_can_be_switched_off(
-    tiny: zeroshot.Model, label_cache: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: zeroshot.Model,
+    label_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    off: str,
 ) -> None:
-    monkeypatch.setenv("ZEROSHOT_CACHE", "off")
+    monkeypatch.setenv("ZEROSHOT_CACHE", off)
+    monkeypatch.chdir(tmp_path)
 
     tiny.head(["cat", "dog"])
 
     assert not label_cache.exists()
+    assert not (tmp_path / off).exists()
+
+
+def test_a_path_may_end_in_a_word_that_switches_the_store_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for folder in ("./off", "offline", "00"):
+        monkeypatch.setenv("ZEROSHOT_CACHE", folder)
+        assert label_store.default_folder() == Path(folder) / "labels"
 
 
 def test_a_valid_file_with_unexpected_content_is_rebuilt(store: LabelStore) -> None:

@@ -27,16 +27,17 @@ from zeroshot.files import write_atomically
 METADATA_KEY = "zeroshot.labels/2"  # 1: labels kept their article after that of a template
 LIMIT = 256 * 2**20  # bytes, total of all files
 ROWS = 20_000  # labels per file, the newest are kept; 40 MB at 512 dimensions
-VARIABLE = "ZEROSHOT_CACHE"  # a folder that replaces the default, or "off"
+VARIABLE = "ZEROSHOT_CACHE"  # a folder that replaces the default, or one of OFF
+OFF = ("off", "0", "false", "no", "none", "disabled")  # in any case; "./off" is a folder
 
 Names = tuple[str, ...]  # the synonyms of one label
 log = logging.getLogger("zeroshot")
 
 
 def default_folder() -> Path | None:
-    """Return the cache folder of this user, or None if ZEROSHOT_CACHE is "off"."""
+    """Return the cache folder of this user, or None if ZEROSHOT_CACHE disables it."""
     chosen = os.environ.get(VARIABLE)
-    if chosen == "off":
+    if chosen is not None and chosen.strip().lower() in OFF:
         return None
     if chosen:
         return Path(chosen).expanduser() / "labels"

@@ -12,11 +12,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import constants
 
 from tests.hub.mini_hub import REPOSITORY, MiniHub
 from zeroshot import errors, hub
 from zeroshot.hub import failures
 from zeroshot.hub.failures import is_unresolved_host
+from zeroshot.hub.location import location_of
 
 NOT_FOUND = socket.gaierror(-2, "Name or service not known")
 
@@ -129,3 +131,23 @@ def test_unresolved_host_is_retried_once() -> None:
 
     assert failures.is_transient(error, attempt=1)
     assert not failures.is_transient(error, attempt=2)
+
+
+def test_a_proxy_that_cannot_be_reached_is_named_without_its_password(
+    mini: MiniHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://me:secret@proxy.invalid:3128")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://hub.invalid")
+    error = failures.translate(
+        ConnectionError("refused"), location_of("owner/tiny", None, None, ()), "config.json"
+    )
+
+    assert "check that the proxy proxy.invalid:3128 is running" in str(error)
+    assert "secret" not in str(error)
+    monkeypatch.setenv("no_proxy", "hub.invalid")
+    error = failures.translate(
+        ConnectionError("refused"), location_of("owner/tiny", None, None, ()), "config.json"
+    )
+    assert "check the network" in str(error)

@@ -123,3 +123,31 @@ def test_offline_follows_the_client(mini: MiniHub, monkeypatch: pytest.MonkeyPat
     assert not is_offline()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert is_offline()
+
+
+@pytest.mark.parametrize("variable", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
+@pytest.mark.parametrize(
+    "bad", ["hf_secr\u00fct", "hf_sec\nret", "hf sec", "hf_\u2013sec", "hf_\u200bsec"]
+)
+def test_a_token_that_cannot_be_sent_is_named_and_not_shown(
+    tiny_hub: MiniHub, monkeypatch: pytest.MonkeyPatch, variable: str, bad: str
+) -> None:
+    monkeypatch.setenv(variable, bad)
+
+    with pytest.raises(
+        errors.ModelAccessDenied, match=f"^{variable} is not a valid token"
+    ) as caught:
+        hub.fetch(REPOSITORY)
+
+    assert "sec" not in str(caught.value)
+    assert "HF_ENDPOINT" not in str(caught.value)
+    assert tiny_hub.log == []
+
+
+def test_spaces_around_a_token_are_removed(
+    tiny_hub: MiniHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", " hf_good\n")
+    tiny_hub.tokens = {"hf_good"}
+
+    assert hub.fetch(REPOSITORY).weights.is_file()

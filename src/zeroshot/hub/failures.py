@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from zeroshot.errors import (
     CacheError,
@@ -12,6 +13,7 @@ from zeroshot.errors import (
     ModelAccessDenied,
     ModelNotFound,
     ZeroshotError,
+    shortened,
 )
 from zeroshot.hub.location import Location, endpoint, manual_copy_hint, token
 
@@ -131,12 +133,25 @@ def translate(error: Exception, location: Location, name: str) -> ZeroshotError:
             f"{prefix}: cannot download from {endpoint()} ({words}); check HF_ENDPOINT and "
             f"HTTPS_PROXY. {manual_copy_hint(location)}"
         )
+    elif proxy := _proxy():
+        advice = f"check that the proxy {proxy} is running, or correct HTTPS_PROXY and NO_PROXY"
     else:
         advice = "check the network, or set HF_ENDPOINT to a mirror"
     return HubUnreachable(
         f"{prefix} is not cached in {location.cache}, and the download from {endpoint()} failed "
         f"({words}); {advice}. {manual_copy_hint(location)}"
     )
+
+
+def _proxy() -> str:
+    """Return host and port of the proxy for the Hub, without its password; "" if there is none."""
+    from urllib.request import getproxies, proxy_bypass
+
+    address, proxies = urlsplit(endpoint()), getproxies()
+    chosen = proxies.get(address.scheme) or proxies.get("all") or ""
+    if not chosen or proxy_bypass(address.hostname or ""):
+        return ""
+    return shortened(chosen.rpartition("://")[2].rpartition("@")[2])
 
 
 def _translate_status(error: Exception, location: Location, name: str) -> ZeroshotError:

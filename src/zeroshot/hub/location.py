@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from zeroshot.errors import InputError, ModelNotFound
+from zeroshot.errors import InputError, ModelAccessDenied, ModelNotFound
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 COPY_HINT = "Without a network: "  # start of the hint at the end of a message
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # variables, the first that is set is sent
 REPOSITORY = re.compile(r"(\b[\w.-]+\b/)?\b[\w.-]{1,96}\b(?<!\.git)", re.ASCII)
 REVISION = re.compile(r"(?!/)(?!.*\.\.)[\w./+@=-]+(?<!/)")
 
@@ -92,18 +93,35 @@ def token() -> str | bool | None:
 
     None lets the client choose, False sends no token. huggingface.co gets the client's default.
     Any other server in HF_ENDPOINT gets HF_TOKEN if it is set, because both variables were then
-    set together. It never gets a stored login, which belongs to huggingface.co.
+    set together. It never gets a stored login, which belongs to huggingface.co. Raises
+    ModelAccessDenied for a token in a variable that is not printable ASCII.
     """
     from huggingface_hub import constants
 
     address = urlsplit(endpoint())
     host = address.hostname or ""
-    if address.scheme == "https" and (host == "hf.co" or f".{host}".endswith(".huggingface.co")):
+    is_own = host == "hf.co" or f".{host}".endswith(".huggingface.co")
+    if not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        for variable in TOKENS:
+            if named := os.environ.get(variable, "").strip():
+                _check_token(named, variable)
+                break
+    if address.scheme == "https" and is_own:
         return None
     if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
         return False
-    named = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") or ""
-    return named.strip() or False
+    return named or False
+
+
+def _check_token(token: str, variable: str) -> None:
+    """Raise ModelAccessDenied if the token cannot be sent in a header. It is not shown."""
+    odd = [place for place, letter in enumerate(token) if not "!" <= letter <= "~"]
+    if odd:
+        raise ModelAccessDenied(
+            f"{variable} is not a valid token: expected ASCII letters, digits and punctuation, got "
+            f"another character at position {odd[0] + 1} of {len(token)}; copy it again from "
+            f"{endpoint()}/settings/tokens, or unset {variable} for a public model"
+        )
 
 
 def manual_copy_hint(location: Location) -> str:
