@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 import zeroshot
 from zeroshot import catalog
 from zeroshot.cli import main
+from zeroshot.cli.models import RECOMMENDED
 
 
 def run_models(*arguments: str) -> str:
@@ -25,7 +28,7 @@ def listed(*arguments: str) -> list[dict[str, Any]]:
 
 
 def test_models_lists_every_name(run: Any) -> None:
-    result = run("models")
+    result = run("models", "--all")
     assert result.exit_code == 0
     first = {line.split("  ")[0].strip() for line in result.stdout.splitlines()}
     assert set(zeroshot.available_models()) <= first
@@ -37,21 +40,23 @@ def test_models_as_json_is_a_list_of_facts(run: Any) -> None:
     assert {"repository", "license", "embed_dim"} <= facts[0].keys()
 
 
-def test_the_table_has_a_line_for_every_model_and_fits_a_terminal() -> None:
-    lines = run_models().splitlines()
+def test_the_table_has_a_line_for_every_model() -> None:
+    lines = run_models("--all").splitlines()
 
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 112
     assert [line.split("  ")[0] for line in lines[1 : 1 + len(catalog.entries())]] == (
         catalog.available_models()
     )
 
 
 def test_a_row_lists_size_accuracy_speed_license_and_source() -> None:
-    (line,) = (line for line in run_models().splitlines() if line.startswith("ViT-B-16:dfn2b "))
+    (line,) = (line for line in run_models("-a").splitlines() if line.startswith("ViT-B-16:dfn2b "))
 
     cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
 
-    assert cells == ["ViT-B-16:dfn2b", "150 M", "224", "76.2%", "fast", "Apple", "hub: apple"]
+    assert cells == [
+        *("ViT-B-16:dfn2b", "150 M", "598 MB", "224", "76.2%", "fast", "Apple", "apple")
+    ]
 
 
 def test_the_embedded_model_is_marked_as_a_demo_model() -> None:
@@ -115,3 +120,35 @@ def test_an_unknown_name_gets_a_suggestion_and_exit_code_4() -> None:
 
     assert result.exit_code == 4
     assert "did you mean 'ViT-B/32'?" in result.stderr
+
+
+def test_recommended_models_are_listed_first() -> None:
+    lines = run_models().splitlines()
+    names = [line.split("  ")[0] for line in lines[1 : 1 + len(RECOMMENDED)]]
+
+    assert names == list(RECOMMENDED)
+    assert f"{len(RECOMMENDED)} recommended models; `zeroshot models --all` lists all" in lines[-1]
+    assert max(map(len, lines)) <= 100  # fits a terminal
+    assert len(run_models("--family", "dfn").splitlines()) > 3
+
+
+def test_recommended_models_are_those_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text("utf-8")
+    table = page.partition("## How to choose")[2].partition("ImageNet accuracy is")[0]
+    named = set(re.findall(r"`([^`]+)`", table))
+
+    assert named == {*RECOMMENDED}
+
+
+def test_default_and_cached_models_are_marked(hub_cache: Path) -> None:
+    def where(name: str) -> str:
+        (line,) = (each for each in run_models().splitlines() if each.startswith(f"{name}  "))
+        return line.rpartition("  ")[2]
+
+    assert where("ViT-B/32") == "timm, default"
+    assert where("mini") == "package"
+    folder = hub_cache / "models--timm--vit_base_patch32_clip_224.openai" / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    (folder / "open_clip_model.safetensors").write_bytes(b"x")
+    assert where("ViT-B/32") == "timm, default, cached"
+    assert where("ViT-B/16") == "timm"

@@ -15,7 +15,18 @@ import warnings
 import click
 
 import zeroshot
-from zeroshot.cli import bench, classify, convert, demo, doctor, encode, lock, models, prompts
+from zeroshot.cli import (
+    bench,
+    classify,
+    completion,
+    convert,
+    demo,
+    doctor,
+    encode,
+    lock,
+    models,
+    prompts,
+)
 from zeroshot.cli.failures import exit_on_error, show_warning
 from zeroshot.collector import skip_at_exit
 
@@ -41,7 +52,18 @@ def main() -> None:
     """Zero-shot image classification with CLIP."""
 
 
-for module in (bench, classify, convert, demo, doctor, encode, lock, models, prompts):
+for module in (
+    bench,
+    classify,
+    completion,
+    convert,
+    demo,
+    doctor,
+    encode,
+    lock,
+    models,
+    prompts,
+):
     main.add_command(module.command)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zeroshot.cli.completion import complete_models
+
 if TYPE_CHECKING:
     from zeroshot.diagnostics.bench import Finding, Report
 
@@ -18,6 +20,7 @@ HEADER = ("work", "precision", "plain", "fast", "speedup", "of GEMM", "agreement
 @click.option(
     "-m",
     "--model",
+    shell_complete=complete_models,
     help="Name, Hub repository or path of a model; by default ViT-B/32 with random weights.",
 )
 @click.option("--device", help="cpu, cuda or mps; by default the best one available.")

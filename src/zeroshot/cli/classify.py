@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from zeroshot.cli import sources
+from zeroshot.cli.completion import complete_labels, complete_prompts
 from zeroshot.cli.failures import CANNOT_WRITE, NO_MODEL, fail
 from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
 from zeroshot.cli.progress import Progress, no_images, report
@@ -32,6 +33,7 @@ FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --outp
     "-l",
     "--labels",
     multiple=True,
+    shell_complete=complete_labels,
     help="Labels such as 'dog,cat', a label file, a label set such as imagenet, or - for standard "
     "input. Can be repeated. Put a label with a comma in double quotes.",
 )
@@ -39,6 +41,7 @@ FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --outp
 @click.option(
     "-p",
     "--prompts",
+    shell_complete=complete_prompts,
     help="A prompt set, file or template. Default: the templates of the label set, or photo.",
 )
 @click.option("-t", "--top", default=5, show_default=True, help="Number of labels shown per image.")

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
 from zeroshot import catalog
 from zeroshot.catalog import Entry
+from zeroshot.cli.completion import complete_models
 from zeroshot.errors import ModelNotFound
 
-HEADER = ("name", "params", "pixels", "ImageNet", "speed", "license", "where")
-RIGHT = (1, 2, 3)  # columns of numbers
+HEADER = ("name", "params", "size", "pixels", "ImageNet", "speed", "license", "where")
+RIGHT = (1, 2, 3, 4)  # columns of numbers
+BYTES = 4  # per parameter: published weights are float32
+RECOMMENDED = (  # the models of docs/weights.md, "How to choose"
+    "mini",
+    "ViT-B/32",
+    "ViT-B/16",
+    "ViT-L/14@336px",
+    "ViT-B/32:datacomp",
+    "ViT-B-32-256:datacomp",
+    "ViT-B/16:datacomp",
+    "ViT-L/14:datacomp",
+    "ViT-bigG-14:laion2b",
+    "ViT-H-14-378:dfn",
+    "TinyCLIP-40M/32",
+    "TinyCLIP-8M/16",
+)
 
 
 @click.command("models")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_models)
+@click.option("-a", "--all", "everything", is_flag=True, help="All models of the catalog.")
 @click.option("--family", type=click.Choice(catalog.FAMILIES), help="Only models of this family.")
 @click.option("--max-params", type=float, metavar="M", help="At most this many million parameters.")
 @click.option(
@@ -33,19 +50,26 @@ RIGHT = (1, 2, 3)  # columns of numbers
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list with all fields.")
 def command(
     name: str | None,
+    everything: bool,
     family: str | None,
     max_params: float | None,
     min_accuracy: float | None,
     search: str | None,
     as_json: bool,
 ) -> None:
-    """List the models of the catalog, or all fields of one model.
+    """List recommended models, the whole catalog, or all fields of one model.
 
-    "params" is in millions, for image and text encoder together. "ImageNet" is the published
-    zero-shot top-1 accuracy in percent. "speed" is a class by cost per image: "fastest" is the
-    class of ViT-B/32; a GPU is recommended for "slow" and "slowest".
+    Without a filter only recommended models are listed; --all lists all of them. "params" is in
+    millions, for image and text encoder together. "size" is that of the download, estimated at 4
+    bytes per parameter. "ImageNet" is the published zero-shot top-1 accuracy in percent. "speed" is
+    a class by cost per image: "fastest" is the class of ViT-B/32; a GPU is recommended for "slow"
+    and "slowest". "where" is the owner of the repository on the Hugging Face Hub.
     """
     chosen = [_find(name)] if name else list(catalog.entries().values())
+    filtered = as_json or any(f is not None for f in (family, max_params, min_accuracy, search))
+    short = not (name or everything or filtered)
+    if short:
+        chosen = [replace(catalog.find(name), name=name) for name in RECOMMENDED]
     chosen = [
         entry
         for entry in chosen
@@ -61,6 +85,11 @@ def command(
             click.echo(_facts(entry))
     else:
         click.echo(_table(chosen))
+        if short:
+            total = len(catalog.entries())
+            click.echo(
+                f"{len(chosen)} recommended models; `zeroshot models --all` lists all {total}"
+            )
         if not chosen:
             click.echo("no model matches; remove a filter", err=True)
 
@@ -112,12 +141,34 @@ def _row(entry: Entry) -> tuple[str, ...]:
     return (
         entry.name,
         "-" if entry.parameters is None else f"{entry.parameters:.0f} M",
+        _download_size(entry),
         str(entry.image_size),
         "-" if entry.accuracy is None else f"{entry.accuracy:.1f}%",
         entry.speed or "-",
         entry.license or "not stated",
-        f"hub: {owner}" if owner else "package",
+        ", ".join([owner or "package", *_marks(entry)]),
     )
+
+
+def _download_size(entry: Entry) -> str:
+    """Return about how much is downloaded."""
+    if entry.path is not None:
+        return "-"
+    megabytes = (entry.parameters or 0.0) * BYTES
+    if not megabytes:
+        return "?"
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+
+
+def _marks(entry: Entry) -> list[str]:
+    from zeroshot.hub.inspection import cached_checkpoints
+
+    cached = entry.repository and any(
+        (found.commits and not found.broken) or found.is_archive
+        for found in cached_checkpoints(entry)
+    )
+    default = entry.name == catalog.DEFAULT
+    return [*(["default"] if default else []), *(["cached"] if cached else [])]
 
 
 def _facts(entry: Entry) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from zeroshot.cli.completion import complete_models
+
 if TYPE_CHECKING:
     from zeroshot.model import Model
 
@@ -67,6 +69,7 @@ MODEL_OPTIONS = (
     click.option(
         "-m",
         "--model",
+        shell_complete=complete_models,
         default="ViT-B/32",
         show_default=True,
         help="A name from `zeroshot models`, a Hub repository, or a path. mini needs no download.",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from zeroshot import prompts as prompt_sets
+from zeroshot.cli.completion import complete_prompts
 from zeroshot.cli.counts import counted
 from zeroshot.errors import PromptError
 
 
 @click.command("prompts", short_help="List the prompt sets, or print one of them.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_prompts)
 @click.option(
     "--labels", is_flag=True, help="Print the labels of the set instead of its templates."
 )
