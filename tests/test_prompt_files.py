@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 PROMPTS = Path(__file__).resolve().parents[1] / "prompts"
-FIELDS = {"name", "title", "source", "license", "notes", "labels_from", "templates", "labels"}
+FIELDS = {
+    "name",
+    "title",
+    "source",
+    "license",
+    "notes",
+    "labels_from",
+    "templates",
+    "labels",
+    "wnids",
+}
 
 # labels, templates: as published in openai/CLIP data/prompts.md and its ImageNet notebook
 PUBLISHED = {
@@ -107,6 +117,14 @@ def test_duplicate_imagenet_names_are_disambiguated() -> None:
     chosen = {index: content["labels"][index] for index in (657, 744, 836, 837)}
     assert chosen == {657: "missile", 744: "projectile", 836: "sunglass", 837: "sunglasses"}
     assert all(f'"{name}"' in content["notes"] for name in chosen.values())
+
+
+def test_imagenet_has_one_wordnet_id_per_class_in_sorted_order() -> None:
+    content = read("imagenet")
+    assert len(content["wnids"]) == len(content["labels"])
+    assert content["wnids"] == sorted(set(content["wnids"]))
+    pairs = dict(zip(content["labels"], content["wnids"], strict=True))
+    assert (pairs["tench"], pairs["projectile"]) == ("n01440764", "n04008634")
 
 
 def test_the_seven_imagenet_templates_are_among_the_eighty() -> None:

@@ -265,6 +265,20 @@ def test_labels_of_a_shipped_set_are_in_class_order() -> None:
     assert prompts.labels("imagenet7") == prompts.labels("imagenet")
 
 
+@pytest.mark.parametrize("name", ["imagenet", "imagenet7"])
+def test_wordnet_ids_of_imagenet_give_its_labels(name: str) -> None:
+    found = prompts.wnids(name)
+
+    assert list(found.values()) == list(prompts.labels("imagenet"))
+    assert found["n04008634"] == "projectile"
+
+
+@pytest.mark.parametrize("name", ["cifar10", "photo", "imagenett"])
+def test_wordnet_ids_of_other_sets_are_rejected(name: str) -> None:
+    with pytest.raises(PromptError, match=f"'{name}'"):
+        prompts.wnids(name)
+
+
 def test_a_set_with_synonyms_has_all_of_them() -> None:
     happy = [names for label, names in prompts.labels("fer2013").items() if "happy" in label]
     assert happy

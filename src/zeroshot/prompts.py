@@ -274,6 +274,28 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
         raise LabelError(f"{name}: {error}") from error
 
 
+def wnids(name: str) -> dict[str, str]:
+    """Return the WordNet ids of a label set: id to label, in class order.
+
+    The folders of ImageNet have these ids as names, so they give the true label of an image.
+
+    Args:
+        name: A shipped set with ids: "imagenet", or a set that uses its labels.
+
+    Raises:
+        PromptError: There is no such set, or it has no WordNet ids.
+
+    >>> wnids("imagenet")["n01440764"]
+    'tench'
+    """
+    listed = list(labels(name))
+    content = _shipped(name) if name in available() else {}
+    content = _shipped(content["labels_from"]) if "labels_from" in content else content
+    if "wnids" not in content:
+        raise PromptError(f"label set {shortened(name)!r} has no WordNet ids; use 'imagenet'")
+    return dict(zip(content["wnids"], listed, strict=True))
+
+
 def is_file(name: str | os.PathLike[str]) -> bool:
     """Return whether a file or named pipe with this name exists.
 
