@@ -447,7 +447,8 @@ def _reject_equal(tokenizer: Any, named: Mapping[str, Names]) -> None:
             raise LabelError(
                 f"the tokenizer cannot distinguish the labels {shortened(repr(seen[key]))} and "
                 f"{shortened(repr(label))}: it ignores case, width and HTML escapes, so they would "
-                "get equal scores; remove one, give it other names, or pass allow_equal=True"
+                "get equal scores; remove one, give it other names, or pass allow_equal=True "
+                "(on the command line --allow-equal)"
             )
         seen[key] = label
 

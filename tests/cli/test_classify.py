@@ -225,3 +225,14 @@ def test_repeated_labels_add_up(run: Any, photos: list[Path]) -> None:
     result = run("classify", photos[0], "-l", "cat", "-l", "dog, bird", "--json")
 
     assert {r["label"] for r in json_lines(result)[0]["ranking"]} == {"cat", "dog", "bird"}
+
+
+def test_labels_with_the_same_tokens_need_allow_equal(run: Any, photos: list[Path]) -> None:
+    words = ("classify", photos[0], "-l", "Cat,cat", "--json")
+
+    refused = run(*words)
+
+    assert refused.exit_code == 2
+    assert "--allow-equal" in refused.stderr
+    ranking = json_lines(run(*words, "--allow-equal"))[0]["ranking"]
+    assert [entry["probability"] for entry in ranking] == pytest.approx([0.5, 0.5])

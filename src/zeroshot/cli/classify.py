@@ -34,8 +34,12 @@ FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --outp
     "--labels",
     multiple=True,
     shell_complete=complete_labels,
-    help="Labels such as 'dog,cat', a label file, a label set such as imagenet, or - for standard "
-    "input. Can be repeated. Put a label with a comma in double quotes.",
+    help="Labels such as 'dog,cat', a label set such as imagenet, a file, or - for standard input. "
+    "Can be repeated. Put a label with a comma in double quotes. Text files have one label per "
+    "line, # starts a comment and \\# a label; .csv, .json and .yaml files are read as such.",
+)
+@click.option(
+    "--allow-equal", is_flag=True, help="Accept labels with the same tokens, such as Cat and cat."
 )
 @click.option("--head", type=click.Path(), help="A saved head, instead of --labels.")
 @click.option(
@@ -64,6 +68,7 @@ FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --outp
 def command(
     images: tuple[str, ...],
     labels: tuple[str, ...],
+    allow_equal: bool,
     head: str | None,
     prompts: str | None,
     top: int,
@@ -99,7 +104,7 @@ def command(
     loaded = choice.load()
     chosen = zeroshot.Head.load(head) if head is not None else label_set
     assert chosen is not None
-    classifier = loaded.classifier(chosen, prompts)
+    classifier = loaded.classifier(chosen, prompts, allow_equal=allow_equal)
     if save_head is not None:
         _save_head(classifier.head, save_head)
     skipped = Skipped()
