@@ -52,7 +52,7 @@ def test_the_tree_in_the_docstring_matches_the_classes() -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_error_has_a_docstring(name: str) -> None:
-    assert (ALL[name].__doc__ or "").strip().endswith(".")
+    assert (ALL[name].__doc__ or "").partition("\n")[0].endswith(".")
 
 
 def test_errors_have_attributes_and_a_plain_message() -> None:
@@ -155,7 +155,7 @@ def test_debug_messages_contain_the_full_traceback_once(caplog: pytest.LogCaptur
 
     assert caplog.text.count("Traceback (most recent call last)") >= 1
     assert "opening.py" in caplog.text
-    assert len([r for r in caplog.records if r.name == "zeroshot.errors"]) == 1
+    assert caplog.text.count("full traceback of an error") == 1
 
 
 def test_notebooks_show_the_frames_of_the_caller_and_the_message() -> None:

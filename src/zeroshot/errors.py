@@ -46,7 +46,7 @@ Class = TypeVar("Class", bound=type)
 
 INTERNAL = ("cause", "_logged")  # attributes that do not cross process boundaries
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger("zeroshot")
 
 ImageProblem = Literal[
     "not_found",
@@ -147,7 +147,7 @@ def _short_stream(results: Iterator[R]) -> Iterator[R]:
 def _shorten(error: ZeroshotError, outer: BaseException | None) -> None:
     """Move the exception behind an error to `cause`, and drop the frames inside the package."""
     if not error._logged:  # public functions call each other
-        logger.debug("full traceback of an error:", exc_info=error)
+        log.debug("full traceback of an error:", exc_info=error)
         error._logged = True
     behind = error.__cause__ or error.__context__
     if behind is not None and behind is not outer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,6 +47,8 @@ MAX_HEADER = 16 * 2**20  # bytes; limit of the JSON header of a head file
 MAX_SCALE = 1000  # the limit that `checkpoint.reader` applies to models
 UNIT = 1e-3  # allowed deviation of a row's length from 1
 SENTENCES = 16_384  # rendered and embedded at once; 32 MB of embeddings at 512 dimensions
+
+log = logging.getLogger("zeroshot")
 
 
 class TextEncoder(Protocol):
@@ -146,6 +149,7 @@ class Head:
             vectors |= embedded
             if store:
                 store.write(prompt_set.templates, embedded)
+        log.info("%d labels: %d embedded, the others from the cache", len(named), len(new))
         rows = [vectors[names] for names in named.values()]
         return cls(
             labels=tuple(named),

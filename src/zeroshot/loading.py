@@ -96,6 +96,7 @@ def load(
         image_size,
         entry.published if entry else None,
     )
+    log.info("%s: loaded from %s for %s, %s", display, path, chosen_device, chosen_dtype)
     return Model(checkpoint, display, chosen_device, chosen_dtype, decode=decode, parity=parity)
 
 

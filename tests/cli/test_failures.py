@@ -191,11 +191,3 @@ def test_a_block_without_an_error_continues() -> None:
     with failures.exit_on_error():
         done = True
     assert done
-
-
-def test_a_warning_is_one_line_without_a_source_location(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    failures.show_warning(UserWarning("only one label"), UserWarning, "classifier.py", 49)
-
-    assert capsys.readouterr().err == "Warning: only one label\n"

@@ -27,7 +27,8 @@ from zeroshot.cli import (
     models,
     prompts,
 )
-from zeroshot.cli.failures import exit_on_error, show_warning
+from zeroshot.cli.failures import exit_on_error
+from zeroshot.cli.messages import printed, show_warning
 from zeroshot.collector import skip_at_exit
 
 
@@ -39,7 +40,8 @@ class _Group(click.Group):
         for stream, how in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=how)
-        with exit_on_error(), warnings.catch_warnings():
+        levels = {name: ctx.params[name] for name in ("verbose", "quiet")}
+        with exit_on_error(), printed(**levels), warnings.catch_warnings():
             warnings.showwarning = show_warning
             result = super().invoke(ctx)
             sys.stdout.flush()  # flush here, so that a full disk can be reported
@@ -48,7 +50,9 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(zeroshot.__version__, prog_name="zeroshot")
-def main() -> None:
+@click.option("-v", "--verbose", count=True, help="Print what is done; -vv prints details.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only, no warnings and notes.")
+def main(verbose: int, quiet: bool) -> None:
     """Zero-shot image classification with CLIP."""
 
 

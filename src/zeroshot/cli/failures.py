@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
 import click
 
@@ -55,18 +54,6 @@ def exit_on_error() -> Iterator[None]:
 def _discard_output() -> None:
     """Redirect standard output to the null device, so that a later flush succeeds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Print a warning as one line, without the source location."""
-    click.echo(f"Warning: {message}", err=True)
 
 
 def fail(message: str, code: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from zeroshot.cli.completion import complete_models
+from zeroshot.cli.messages import note
 
 if TYPE_CHECKING:
     from zeroshot.model import Model
@@ -32,7 +34,7 @@ class ModelChoice:
         """Load the model. This imports torch."""
         import zeroshot
 
-        return zeroshot.load(
+        loaded = zeroshot.load(
             self.model,
             device=self.device,
             dtype=self.dtype,
@@ -41,6 +43,9 @@ class ModelChoice:
             lock=self.lock,
             offline=self.offline,
         )
+        if self.model.lower() == "mini" and sys.stderr.isatty():
+            note("mini is a demo model; results are only indicative")
+        return loaded
 
 
 MODEL_OPTIONS = (
