@@ -1,17 +1,21 @@
 """Train a linear probe on image embeddings: which photograph is this crop from?
 
 A linear model trained on a few examples can separate classes that are hard to describe with labels.
-Requires scikit-learn: pip install -e ".[examples]" in a checkout.
+Requires scikit-learn: pip install scikit-learn
 """
 
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_score
 
 import zeroshot
+
+try:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_score
+except ImportError as error:
+    raise SystemExit("This example requires scikit-learn; run: pip install scikit-learn") from error
 
 PHOTOS = Path(__file__).parent / "photos"
 

@@ -100,6 +100,19 @@ def test_an_example_runs_and_is_short(script: Path, tmp_path: Path) -> None:
     assert len(script.read_text("utf-8").splitlines()) <= 45
 
 
+def test_the_linear_probe_says_how_to_install_scikit_learn() -> None:
+    code = (
+        "import runpy, sys; sys.modules['sklearn'] = None; "
+        f"runpy.run_path({str(ROOT / 'examples' / 'linear_probe.py')!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "This example requires scikit-learn; run: pip install scikit-learn"
+    ]
+
+
 def test_eight_of_ten_photographs_get_their_right_label() -> None:
     photographs = runpy.run_path(str(ROOT / "examples" / "photographs.py"))
 
