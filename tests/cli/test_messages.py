@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -16,6 +17,12 @@ import zeroshot
 from zeroshot.cli import main, messages
 
 MINI = "Note: mini is a demo model; results are only indicative\n"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore the variable that -q sets."""
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "0")
 
 
 def classify(*options: str, model: str = "mini", labels: str = "cat,dog") -> Result:
@@ -61,6 +68,12 @@ def test_quiet_prints_errors_but_no_warnings(tmp_path: Path) -> None:
     assert "Warning: the only label" in classify(labels=str(one)).stderr
     assert classify("-q", labels=str(one)).stderr == ""
     assert "no such file" in classify("-q", model="./missing.pt").stderr
+
+
+def test_quiet_hides_progress_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "0")
+    with messages.printed(0, quiet=True):
+        assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
 
 
 def test_verbose_and_quiet_exclude_each_other() -> None:

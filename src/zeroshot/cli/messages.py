@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 import click
+
+FORMATTER = logging.Formatter()  # the message, and a traceback if there is one
 
 log = logging.getLogger("zeroshot")
 
@@ -17,7 +20,7 @@ class _Echo(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         start = "Warning: " if record.levelno >= logging.WARNING else ""
-        click.echo(start + self.format(record), err=True)
+        click.echo(start + FORMATTER.format(record), err=True)
 
 
 @contextmanager
@@ -25,6 +28,8 @@ def printed(verbose: int, quiet: bool) -> Iterator[None]:
     """Print messages in this block: `verbose` is 0 for warnings, 1 for steps, 2 for details."""
     if verbose and quiet:
         raise click.UsageError("expected either --verbose or --quiet, got both; omit one")
+    if quiet:  # huggingface_hub reads it when it is imported
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     before, handler = log.level, _Echo()
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     log.setLevel(logging.ERROR if quiet else levels[min(verbose, 2)])
