@@ -302,3 +302,13 @@ def test_an_unsupported_image_in_a_sample_is_named_by_its_key() -> None:
     assert isinstance(failure, Failure)
     assert failure.source == "row 7"
     assert str(failure.error).startswith("row 7: unsupported image type NoneType")
+
+
+@pytest.mark.parametrize("bad", [None, {"image": color(3)}, b"no image", np.zeros(3), 5])
+def test_an_unreadable_image_without_a_name_has_its_position(bad: Any) -> None:
+    images = [color(1), color(2), color(3), bad]
+    with pytest.raises(ImageError, match=r"^images\[3\]: ") as caught:
+        list(embed(FakeEncoder(), images))
+    assert len(str(caught.value)) < 600
+    with pytest.raises(ImageError, match=r"^<bytes>: "):
+        list(embed(FakeEncoder(), b"no image"))

@@ -89,14 +89,19 @@ def embed(
     batch_size = check_batch_size(batch_size)
     if workers is not None:
         workers = count("workers", workers, 0, ", or None for the default")
-    if workers is None and is_single(images):
+    single = is_single(images)
+    if workers is None and single:
         workers = 0
 
-    def prepare(image: ImageLike) -> Prepared:
+    def prepare(numbered: tuple[int, ImageLike]) -> Prepared:
+        position, image = numbered
         try:
             return describe(image), encoder.prepare(image)
         except ImageError as error:
-            return Failure(describe(image), error), None
+            name = describe(image)
+            if name is None and not single:
+                error.args = (f"images[{position}]: {error}",)
+            return Failure(name, error), None
 
     def encode(batch: list[Prepared]) -> Embedded:
         pixels = [values for _, values in batch if values is not None]
@@ -108,7 +113,7 @@ def embed(
         return Embedded([outcome for outcome, _ in batch], rows)
 
     batches = encoder.map_batches(
-        prepare, encode, iterate(images), batch_size=batch_size, workers=workers
+        prepare, encode, enumerate(iterate(images)), batch_size=batch_size, workers=workers
     )
     return _raise_failures(batches) if on_error == "raise" else batches
 

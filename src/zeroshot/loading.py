@@ -14,7 +14,9 @@ from zeroshot.catalog import Entry
 from zeroshot.checkpoint import reader
 from zeroshot.engine import choose_device, choose_dtype
 from zeroshot.errors import InputError, ModelNotFound, count, short_errors, shortened
+from zeroshot.images.limits import MAX_PIXELS, check_max_pixels
 from zeroshot.images.preprocess import Decode
+from zeroshot.images.transparency import Background, parse_background
 from zeroshot.model import Model
 from zeroshot.resources import warn_of_namesake
 
@@ -35,6 +37,8 @@ def load(
     offline: bool = False,
     lock: str | os.PathLike[str] | None = None,
     like: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    background: Background = None,
 ) -> Model:
     """Load a model by name, Hub repository, or path to a file or folder.
 
@@ -59,6 +63,10 @@ def load(
         lock: path of a file written by `zeroshot lock`; only files in it are loaded.
         like: name of a catalog model, whose activation and preprocessing are used for a bare
             state dict.
+        max_pixels: images with more pixels are rejected before they are decoded; decoding takes
+            about 3 bytes of memory per pixel.
+        background: color behind transparent images: "white", "black" or (r, g, b). By default the
+            hidden colors of transparent pixels are used, as in OpenAI's code.
 
     Returns:
         A Model on the device.
@@ -81,6 +89,8 @@ def load(
     chosen_dtype = choose_dtype(dtype, chosen_device)
     if decode not in ("exact", "fast"):
         raise InputError(f"expected decode='exact' or 'fast', got {decode!r}")
+    check_max_pixels(max_pixels)
+    parse_background(background)
     if lock is None:
         display, path, entry = _locate(
             name, revision=revision, cache_dir=cache_dir, offline=offline
@@ -97,7 +107,16 @@ def load(
         entry.published if entry else None,
     )
     log.info("%s: loaded from %s for %s, %s", display, path, chosen_device, chosen_dtype)
-    return Model(checkpoint, display, chosen_device, chosen_dtype, decode=decode, parity=parity)
+    return Model(
+        checkpoint,
+        display,
+        chosen_device,
+        chosen_dtype,
+        decode=decode,
+        parity=parity,
+        max_pixels=max_pixels,
+        background=background,
+    )
 
 
 def _check_name(name: object) -> None:

@@ -24,7 +24,9 @@ from zeroshot.engine import Engine, choose_device, choose_dtype
 from zeroshot.errors import InputError, short_errors_in, shortened
 from zeroshot.head import Head, to_embeddings
 from zeroshot.images import ImageLike, is_single
+from zeroshot.images.limits import MAX_PIXELS
 from zeroshot.images.preprocess import Decode, Preprocess
+from zeroshot.images.transparency import Background
 from zeroshot.label_store import LabelStore, default_folder
 from zeroshot.nn.network import Network
 from zeroshot.prompts import Labels, Prompts
@@ -60,10 +62,18 @@ class Model:
         *,
         decode: Decode = "exact",
         parity: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        background: Background = None,
     ) -> None:
         self._checkpoint, self._name = checkpoint, name
         spec = checkpoint.spec
-        self._preprocess = Preprocess(**vars(spec.preprocess), decode=decode, parity=parity)
+        self._preprocess = Preprocess(
+            **vars(spec.preprocess),
+            decode=decode,
+            parity=parity,
+            max_pixels=max_pixels,
+            background=background,
+        )
         self._tokenizer = ClipTokenizer(
             context_length=spec.network.text.context_length, merges=spec.merges
         )
@@ -488,6 +498,8 @@ class Model:
             precision,
             decode=self._preprocess.decode,
             parity=self._preprocess.parity,
+            max_pixels=self._preprocess.max_pixels,
+            background=self._preprocess.background,
         )
 
     def save(self, path: str | os.PathLike[str], *, half: bool = False) -> None:

@@ -16,8 +16,7 @@ from PIL import Image, ImageOps
 
 from tests.support import encoded, image_error_of, image_files, photograph, pixels_of
 from zeroshot.errors import ImageError
-from zeroshot.images import arrays as image_arrays
-from zeroshot.images import decoding, open_image
+from zeroshot.images import open_image
 
 PHOTO = photograph()
 IMAGE = Image.fromarray(PHOTO)
@@ -95,6 +94,30 @@ def test_big_endian_16_bit_gray_is_scaled() -> None:
 def test_32_bit_gray_is_read_as_16_bit() -> None:
     image = Image.fromarray(np.array([[0, 4080, 65_535]], np.int32))
     assert (image.mode, pixels_of(image)[0, :, 0].tolist()) == ("I", [0, 16, 255])
+
+
+def eight_bit_in_wider_types() -> dict[str, Image.Image | bytes]:
+    gray = PHOTO[:, :, 0]
+    return {
+        "I": Image.fromarray(gray.astype(np.int32)),
+        "I;16": Image.fromarray(gray.astype(np.uint16)),
+        "I;16B": Image.frombytes("I;16B", gray.shape[::-1], gray.astype(">u2").tobytes()),
+        "PNG": encoded(Image.fromarray(gray.astype(np.uint16)), "PNG"),
+        "TIFF": encoded(Image.fromarray(gray.astype(np.uint16)), "TIFF"),
+        "32-bit TIFF": encoded(Image.fromarray(gray.astype(np.int32)), "TIFF"),
+    }
+
+
+@pytest.mark.parametrize("kind", eight_bit_in_wider_types())
+def test_8_bit_values_in_a_wider_type_are_kept(kind: str) -> None:
+    wanted = np.asarray(Image.fromarray(PHOTO[:, :, 0]).convert("RGB"))
+    np.testing.assert_array_equal(pixels_of(eight_bit_in_wider_types()[kind]), wanted)
+
+
+def test_a_value_above_255_makes_an_image_16_bit() -> None:
+    levels = np.array([[0, 255, 256]], np.int32)
+    assert pixels_of(Image.fromarray(levels[:, :2]))[0, :, 0].tolist() == [0, 255]
+    assert pixels_of(Image.fromarray(levels))[0, :, 0].tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize("value", [-1, 65_536])
@@ -204,13 +227,29 @@ def test_a_decompression_bomb_is_rejected_before_decoding(
         assert image_error_of(png_of_size(*size)).kind == "too_many_pixels"
 
 
-def test_an_image_of_exactly_the_pixel_limit_is_accepted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for module in (image_arrays, decoding):
-        monkeypatch.setattr(module, "MAX_PIXELS", IMAGE.width * IMAGE.height)
-    open_image(IMAGE)
-    for module in (image_arrays, decoding):
-        monkeypatch.setattr(module, "MAX_PIXELS", IMAGE.width * IMAGE.height - 1)
-    for source in (IMAGE, PHOTO, encoded(IMAGE, "PNG")):
-        assert image_error_of(source).kind == "too_many_pixels"
+def test_an_image_of_exactly_the_pixel_limit_is_accepted() -> None:
+    pixels = IMAGE.width * IMAGE.height
+    for source in (IMAGE, encoded(IMAGE, "PNG"), PHOTO, PHOTO / 255):
+        open_image(source, max_pixels=pixels)
+        with pytest.raises(ImageError, match="the limit is") as caught:
+            open_image(source, max_pixels=pixels - 1)
+        assert caught.value.kind == "too_many_pixels"
+        assert f"max_pixels={pixels}" in str(caught.value)
+
+
+def test_a_raised_limit_reads_more_than_pillow_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    np.testing.assert_array_equal(pixels_of(encoded(IMAGE, "PNG")), PHOTO)
+
+
+def test_the_size_error_of_a_jpeg_names_fast_decoding() -> None:
+    large = Image.new("L", (4000, 3000))
+    content = encoded(large, "JPEG")
+    with pytest.raises(ImageError) as caught:
+        open_image(content, max_pixels=1_000_000)
+    assert "4000x3000 is 12 megapixels, the limit is 1 megapixels" in str(caught.value)
+    assert "decode='fast'" in str(caught.value)
+    assert open_image(content, max_pixels=1_000_000, at_least=448).size == (1000, 750)
+    with pytest.raises(ImageError) as caught:
+        open_image(large, max_pixels=1_000_000)
+    assert "decode='fast'" not in str(caught.value)

@@ -125,11 +125,11 @@ def bad_path(kind: str, folder: Path) -> Path:
         ("empty", "not_image", "the file is empty"),
         ("html", "not_image", "web page"),
         ("svg", "not_image", "SVG"),
-        ("text", "not_image", "b'no image'"),
+        ("text", "not_image", "text that begins with 'no image"),
         ("loop", "not_found", "cannot open the file"),
         ("dangling", "not_found", "no such image file"),
-        ("eps", "not_image", "unsupported image format"),
-        ("ico", "not_image", "unsupported image format"),
+        ("eps", "unsupported_format", "image format EPS; convert it to PNG"),
+        ("ico", "unsupported_format", "image format ICO; convert it to PNG"),
     ],
 )
 def test_each_bad_path_has_its_own_message(
@@ -205,7 +205,30 @@ def test_a_closed_pil_image_is_rejected(tmp_path: Path) -> None:
     IMAGE.save(tmp_path / "a.png")
     image = Image.open(tmp_path / "a.png")
     image.close()
-    assert image_error_of(image).kind == "decode_failed"
+    with Image.open(tmp_path / "a.png") as left:
+        pass
+    for closed in (image, left):
+        error = image_error_of(closed)
+        assert error.kind == "decode_failed"
+        assert "the PIL image is closed" in str(error)
+    with Image.open(tmp_path / "a.png") as loaded:
+        loaded.load()
+    np.testing.assert_array_equal(pixels_of(loaded), PHOTO)
+
+
+def test_an_empty_path_is_named() -> None:
+    error = image_error_of("")
+    assert error.kind == "not_found"
+    assert "expected the path of an image, got an empty string" in str(error)
+
+
+@pytest.mark.parametrize("images", [{"image": IMAGE}, {}, dict.fromkeys(range(999), IMAGE)])
+def test_a_dictionary_is_not_a_collection(images: Any) -> None:
+    assert not is_single(images)
+    with pytest.raises(ImageError, match="got dict with keys") as caught:
+        iterate(images)
+    assert "row['image']" in str(caught.value)
+    assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,15 @@ import numpy as np
 from PIL import Image
 
 from zeroshot.errors import image_error, shortened
+from zeroshot.images.limits import MAX_PIXELS, check_size
+
+OVERSHOOT = 0.25  # of the range of values: more than bicubic and Lanczos filters overshoot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_PIXELS = 64_000_000  # width x height; an RGB image of that size takes 192 MB
 
-
-def from_array(array: NDArray[Any], name: str) -> Image.Image:
+def from_array(array: NDArray[Any], name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Convert an array to a PIL image.
 
     `array` is [h, w], [h, w, 1], [h, w, 3] or [h, w, 4], uint8 in 0..255, float in 0..1 or bool.
@@ -34,10 +35,7 @@ def from_array(array: NDArray[Any], name: str) -> Image.Image:
         )
     if array.size == 0:
         raise image_error("bad_shape", name, f"expected an array with pixels, got {shape}")
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise image_error(
-            "too_many_pixels", name, f"array of {shape} exceeds {MAX_PIXELS} pixels; resize it"
-        )
+    check_size(array.shape[1], array.shape[0], name, max_pixels)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif np.issubdtype(array.dtype, np.floating):
@@ -51,7 +49,7 @@ def from_array(array: NDArray[Any], name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def from_tensor(tensor: Any, name: str) -> Image.Image:
+def from_tensor(tensor: Any, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Convert a tensor to a PIL image.
 
     `tensor` is [h, w] or channels first, with dtypes and values as in `from_array`.
@@ -69,7 +67,7 @@ def from_tensor(tensor: Any, name: str) -> Image.Image:
         raise image_error(
             "bad_values", name, f"cannot read the tensor's values ({shortened(str(error), 200)})"
         ) from error
-    return from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, name)
+    return from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, name, max_pixels)
 
 
 def check_unit_range(values: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -83,7 +81,21 @@ def check_unit_range(values: NDArray[Any], name: str) -> NDArray[np.float32]:
         raise image_error(
             "bad_values",
             name,
-            f"expected float values in 0..1, got {low:.3g}..{high:.3g}; divide by 255, or pass "
-            "normalized pixels to model.encode_pixels",
+            f"expected float values in 0..1, got {low:.3g}..{high:.3g}; {_advice(low, high)}",
         )
     return values.astype(np.float32)
+
+
+def _advice(low: float, high: float) -> str:
+    """Say how to bring float values into 0..1, by their range."""
+    if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        return "if resampling overshot 0..1, clip: array.clip(0, 1) or tensor.clamp(0, 1)"
+    if low >= 0 and high <= 255:
+        return "divide by 255"
+    if low >= -255 * OVERSHOOT and high > 16 and high <= 255 * (1 + OVERSHOOT):
+        return "divide by 255 and clip to 0..1"
+    if low >= -1 - OVERSHOOT and high <= 1 + OVERSHOOT:
+        return "convert -1..1 with (x + 1) / 2, or pass normalized pixels to model.encode_pixels"
+    if low < 0:
+        return "pass normalized pixels to model.encode_pixels, or scale the values to 0..1"
+    return "scale them: divide by 65535 if they are 16-bit values"

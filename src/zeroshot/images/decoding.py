@@ -5,19 +5,24 @@ Only an allow-list of Pillow's codecs is used. The size is checked before pixels
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile
 
-from zeroshot.errors import ImageProblem, image_error, shortened
-from zeroshot.images.arrays import MAX_PIXELS, check_unit_range
+from zeroshot.errors import image_error
+from zeroshot.images.arrays import check_unit_range
+from zeroshot.images.limits import MAX_PIXELS, check_size
+from zeroshot.images.pillow_codecs import codec_error, open_codec
+from zeroshot.images.transparency import Color, composite
 from zeroshot.images.truncation import reject_truncated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "HEIF", "JXL")
+FAST_SIDE = 2000  # short side from which decode="fast" reduces a JPEG for every input size
+EIGHT_BIT = 255  # integer images whose values do not exceed this hold 8-bit values
 GRAY_16_BIT = 257  # 65535 / 255
 UPRIGHT = {  # EXIF orientation -> operation that turns the stored image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -30,87 +35,76 @@ UPRIGHT = {  # EXIF orientation -> operation that turns the stored image upright
 }
 
 
-def decode(file: Any, name: str, at_least: int | None) -> Image.Image:
+def decode(file: Any, name: str, at_least: int | None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode a binary file.
 
     `name` is for messages. A JPEG may be decoded at a reduced size whose short side has `at_least`
-    pixels. Raises ImageError for files that cannot be decoded.
+    pixels. Raises ImageError for files that cannot be decoded, and for images of more than
+    `max_pixels`.
     """
-    try:
-        image = _open(file)
-    except UnidentifiedImageError as error:
-        raise image_error("not_image", name, _describe_unknown(file)) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise image_error(
-            "too_many_pixels", name, f"the image exceeds {MAX_PIXELS} pixels; resize it"
-        ) from error
-    except Exception as error:  # codecs raise any exception for corrupted headers
-        raise image_error(
-            "decode_failed", name, f"the image header is corrupted ({shortened(str(error), 200)})"
-        ) from error
-    if at_least is not None and image.format == "JPEG":
-        image.draft(None, (at_least, at_least))
-    return load(image, name)
+    image = open_codec(file, name, max_pixels)
+    if image.format == "JPEG":
+        if at_least is not None:
+            image.draft(None, (at_least, at_least))
+        elif min(image.size) >= FAST_SIDE and image.width * image.height <= 64 * max_pixels:
+            advice = ", or load the model with decode='fast', which reduces large JPEGs"
+            check_size(*image.size, name, max_pixels, advice)
+    return load(image, name, max_pixels)
 
 
-def _open(file: Any) -> Image.Image:
-    """Open a file with the codecs of FORMATS; import the rarer ones only if needed."""
-    Image.preinit()
-    try:
-        return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
-    except UnidentifiedImageError:
-        if not Image.init():  # no further codecs
-            raise
-        file.seek(0)
-        return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
-
-
-def _describe_unknown(file: Any) -> str:
-    """Describe a file that no codec recognizes."""
-    file.seek(0)
-    head = file.read(16)
-    if not head:
-        return "the file is empty; expected an image"
-    if head.lstrip()[:1] == b"<":
-        return "the file is a web page or SVG; expected a raster image"
-    return (
-        f"unsupported image format: the file begins with {head[:8]!r}; expected "
-        f"{', '.join(FORMATS[:9])}"
-    )
-
-
-def load(image: Image.Image, name: str) -> Image.Image:
+def load(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Load the pixels of an image after checking its size.
 
     Raises ImageError.
     """
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise image_error(
-            "too_many_pixels", name, f"{width}x{height} exceeds {MAX_PIXELS} pixels; resize it"
-        )
+    check_size(width, height, name, max_pixels)
     if not width or not height:
         raise image_error(
             "bad_shape", name, f"expected an image with pixels, got the size {width}x{height}"
+        )
+    if _is_closed(image):
+        raise image_error(
+            "decode_failed",
+            name,
+            "the PIL image is closed and its pixels were not loaded; pass it inside the with "
+            "block, or call image.load() there",
         )
     try:
         if ImageFile.LOAD_TRUNCATED_IMAGES:
             reject_truncated(image)
         image.load()
     except Exception as error:  # codecs raise OSError, SyntaxError, struct.error, EOFError ...
-        kind: ImageProblem = "truncated" if "truncated" in str(error) else "decode_failed"
-        raise image_error(
-            kind, name, f"cannot decode the pixels ({shortened(str(error), 200)})"
-        ) from error
+        raise codec_error(image.format, error, name) from error
     return image
 
 
-def to_upright_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Rotate an image upright and convert it to RGB.
+def _is_closed(image: Image.Image) -> bool:
+    """Return whether a PIL image was closed before its pixels were loaded."""
+    with suppress(AssertionError):  # not loaded yet
+        try:
+            image.im  # noqa: B018  (raises ValueError after close())
+        except ValueError:
+            return True
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile:
+        return False
+    return image.fp is None or bool(getattr(image.fp, "closed", False))
+
+
+def to_upright_rgb(image: Image.Image, name: str, background: Color | None = None) -> Image.Image:
+    """Rotate an image upright and convert it to RGB, on a background if one is given.
 
     Raises ImageError for values outside of their range.
     """
-    return _to_rgb(_rotate_upright(image), name)
+    upright = _rotate_upright(image)
+    if background is not None:
+        return flatten(upright, name, background)
+    return _to_rgb(upright, name)
+
+
+def flatten(image: Image.Image, name: str, background: Color) -> Image.Image:
+    """Return a transparent image as RGB on a background."""
+    return composite(image, _to_rgb(image, name), background)
 
 
 def _rotate_upright(image: Image.Image) -> Image.Image:
@@ -127,13 +121,16 @@ def _rotate_upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Convert any mode to RGB, with 16-bit and float values scaled to 0..255."""
+    """Convert any mode to RGB, with 16-bit and float values scaled to 0..255.
+
+    Modes I and I;16 do not say how many bits are used. An image without a value above 255 holds
+    8-bit values, which are kept; others are divided by 257.
+    """
     mode = image.mode
     if mode == "RGB":
         return image
     if mode.startswith("I;16"):
-        gray = np.asarray(image).astype(np.float32)
-        return _gray(gray / GRAY_16_BIT)
+        return _gray(_scale_to_8_bit(np.asarray(image)))
     if mode == "I":
         gray = np.asarray(image)
         if gray.min() < 0 or gray.max() > 65535:
@@ -142,7 +139,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
                 name,
                 f"expected 32-bit values in 0..65535, got {gray.min()}..{gray.max()}; scale them",
             )
-        return _gray(gray.astype(np.float32) / GRAY_16_BIT)
+        return _gray(_scale_to_8_bit(gray))
     if mode == "F":
         return _gray(check_unit_range(np.asarray(image), name) * 255)
     if mode == "P" and "transparency" in image.info:
@@ -151,5 +148,10 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _gray(values: NDArray[np.floating[Any]]) -> Image.Image:
+def _gray(values: NDArray[Any]) -> Image.Image:
     return Image.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
+
+
+def _scale_to_8_bit(gray: NDArray[Any]) -> NDArray[Any]:
+    """Scale 16-bit values to 0..255; 8-bit values in a wider type are kept."""
+    return gray if gray.max() <= EIGHT_BIT else gray.astype(np.float32) / GRAY_16_BIT

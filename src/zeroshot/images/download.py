@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from zeroshot.errors import ImageError, ImageProblem, image_error
+from zeroshot.errors import ImageError, ImageProblem, image_error, shortened
 
 MAX_DOWNLOAD = 20_000_000  # bytes of an image fetched from a URL
 DOWNLOAD_SECONDS = 15.0
@@ -37,7 +37,9 @@ def download_image(url: str) -> bytes:
     except urllib.error.HTTPError as error:
         error.close()
         kind: ImageProblem = "not_found" if error.code in (404, 410) else "url_refused"
-        raise image_error(kind, url, f"the server returned {error.code} {error.reason}") from error
+        raise image_error(
+            kind, url, f"the server returned {error.code} {shortened(str(error.reason), 100)}"
+        ) from error
     except TimeoutError as error:
         raise image_error("timeout", url, f"timed out after {DOWNLOAD_SECONDS:.0f} s") from error
     except (http.client.HTTPException, OSError, ValueError) as error:
@@ -45,5 +47,7 @@ def download_image(url: str) -> bytes:
             raise
         # str() of a URLError is "<urlopen error ...>"
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise image_error("url_refused", url, f"download failed ({reason})") from error
+        raise image_error(
+            "url_refused", url, f"download failed ({shortened(str(reason), 200)})"
+        ) from error
     return bytes(content)

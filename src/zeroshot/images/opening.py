@@ -10,9 +10,10 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from glob import has_magic
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
@@ -29,9 +30,26 @@ from zeroshot.errors import (
     shortened,
 )
 from zeroshot.images.arrays import from_array, from_tensor
-from zeroshot.images.decoding import decode, load, to_upright_rgb
+from zeroshot.images.decoding import decode, flatten, load, to_upright_rgb
 from zeroshot.images.download import download_image
+from zeroshot.images.inputs import (
+    LONGEST_PATH,
+    decode_text,
+    is_base64_image,
+    is_data_uri,
+    is_wrapper,
+    name_of_text,
+    name_of_wrapper,
+    read_wrapper,
+)
+from zeroshot.images.limits import MAX_PIXELS
 from zeroshot.images.locks import get_lock
+from zeroshot.images.transparency import (
+    Background,
+    has_transparency,
+    parse_background,
+    warn_of_hidden_colors,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,39 +93,55 @@ class Sample:
 
 
 def open_image(
-    source: ImageLike, *, parity: bool = False, at_least: int | None = None
+    source: ImageLike,
+    *,
+    parity: bool = False,
+    at_least: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    background: Background = None,
 ) -> Image.Image:
     """Open one image: upright, RGB, fully decoded.
 
     Supported inputs:
     - a path, an http(s) URL, bytes, or a file opened in binary mode (read from its start, as in
-      Pillow): any of FORMATS; the first frame of an animation; rotated by its EXIF orientation;
+      Pillow): JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, PPM, HEIC and JPEG XL (with an extra); the
+      first frame of an animation; rotated by its EXIF orientation;
+    - a data URI, or base64 text of such a file;
+    - an upload, a response, or a path of another file system (see `inputs`);
     - a PIL image: the same rules;
     - a numpy array: [h, w, 3], [h, w, 4], [h, w, 1] or [h, w], either uint8 (0..255) or float
       (0..1);
     - a torch tensor: channels first, [3, h, w], [1, h, w] or [h, w]; uint8 or float as above.
 
     Palette and 1-bit images are converted to RGB before resampling. 16-bit gray is scaled (not
-    clipped) to 8 bits. Transparency is dropped, as in OpenAI's preprocessing. With `parity` the
-    image is returned in its own mode and orientation, as OpenAI's code would resample it. With
-    `at_least` a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as its short side keeps
-    that many pixels.
+    clipped) to 8 bits; if no value exceeds 255, the values are 8-bit and kept. Transparency is
+    dropped, as in OpenAI's preprocessing, unless `background` is a color to composite on: "white",
+    "black" or (r, g, b). With `parity` the image is returned in its own mode and orientation, as
+    OpenAI's code would resample it. With `at_least` a JPEG may be decoded at 1/2, 1/4 or 1/8 of its
+    size, as long as its short side keeps that many pixels. Images of more than `max_pixels` are
+    rejected before their pixels are decoded.
 
     A truncated file is an error even if another library has set Pillow's LOAD_TRUNCATED_IMAGES,
     which would fill the missing part with gray.
 
     Raises ImageError; its `kind` gives the reason and `source` the image.
     """
-    image, name = _load_source(source, at_least)
-    if parity:
-        return image
+    color = parse_background(background)
+    image, name = _load_source(source, at_least, max_pixels)
     try:
-        return to_upright_rgb(image, name)
+        transparent = has_transparency(image)
+        if parity:
+            return flatten(image, name, color) if transparent and color is not None else image
+        if transparent and color is None:
+            warn_of_hidden_colors(image, name)
+        return to_upright_rgb(image, name, color if transparent else None)
     except ImageError:
         raise
     except (OSError, ValueError, MemoryError) as error:
         raise image_error(
-            "decode_failed", name, f"cannot convert the pixels to RGB ({error})"
+            "decode_failed",
+            name,
+            f"cannot convert the pixels to RGB ({shortened(str(error), 200)})",
         ) from error
 
 
@@ -117,16 +151,25 @@ def is_single(images: object) -> bool:
         images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image | Sample
     ):
         return True
-    if hasattr(images, "read"):
-        return True
     # 1-D is a column of paths, as in a data frame; 4-D is a batch of images
-    return getattr(images, "ndim", None) in (2, 3)
+    dimensions = getattr(images, "ndim", None)
+    if isinstance(dimensions, int):
+        return dimensions in (2, 3)
+    return not isinstance(images, Mapping | list | tuple) and is_wrapper(images)
 
 
 def iterate(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
     """Return an iterable of images; one image becomes a list of one."""
     if is_single(images):
         return [cast(ImageLike, images)]
+    if isinstance(images, Mapping):
+        keys = shortened(repr(list(islice(images, 4))), 100)
+        raise image_error(
+            "bad_type",
+            None,
+            f"expected an image or an iterable of images, got {type(images).__name__} with keys "
+            f"{keys}; pass its images, as in row['image'] or list(images.values())",
+        )
     if isinstance(images, Iterable):
         return cast(Iterable[ImageLike], images)
     raise image_error(
@@ -139,15 +182,18 @@ def iterate(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
 
 def describe(source: ImageLike) -> str | None:
     """Return the path, URL or key of an image for messages and results, or None."""
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str):
+        return name_of_text(source) or source
+    if isinstance(source, os.PathLike):
         return os.fsdecode(source)
     if isinstance(source, Sample):
         return source.key
-    name = getattr(source, "filename", None) or getattr(source, "name", None)
-    return name if isinstance(name, str) and name else None
+    return name_of_wrapper(source)
 
 
-def _load_source(source: ImageLike, at_least: int | None) -> tuple[Image.Image, str]:
+def _load_source(
+    source: ImageLike, at_least: int | None, max_pixels: int
+) -> tuple[Image.Image, str]:
     """Return the image with its pixels loaded, and a name for messages."""
     named: str | None = None
     if isinstance(source, Sample):
@@ -155,47 +201,53 @@ def _load_source(source: ImageLike, at_least: int | None) -> tuple[Image.Image, 
     name = named or describe(source) or f"<{type(source).__name__}>"
     if isinstance(source, Image.Image):
         with get_lock(source):
-            return load(source, name), name
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        return decode(io.BytesIO(download_image(source)), name, at_least), name
-    if isinstance(source, str | os.PathLike):
-        return _open_path(source, name, at_least), name
-    if isinstance(source, bytes | bytearray | memoryview):
-        return decode(io.BytesIO(bytes(source)), name, at_least), name
-    if hasattr(source, "read"):
-        content = _read_file(cast(BinaryIO, source), name)
-        return decode(io.BytesIO(content), name, at_least), name
+            return load(source, name, max_pixels), name
     if isinstance(source, np.ndarray):
-        return from_array(source, name), name
+        return from_array(source, name, max_pixels), name
     torch = sys.modules.get("torch")  # a tensor exists only if torch is imported
     if torch is not None and isinstance(source, torch.Tensor):
-        return from_tensor(source, name), name
-    raise image_error(
-        "bad_type",
-        describe(source) if named is None else named,
-        f"unsupported image type {type(source).__name__}: {shortened(repr(source))}; pass a path, "
-        "URL, bytes, file, PIL image, array or tensor",
-    )
-
-
-def _read_file(file: BinaryIO, name: str) -> bytes:
-    """Read a file from its start, whatever its position."""
-    try:
-        with get_lock(file):
-            if hasattr(file, "seekable") and file.seekable():
-                file.seek(0)
-            content: object = file.read()
-    except (OSError, ValueError) as error:  # closed, or not opened for reading
-        raise image_error("decode_failed", name, f"cannot read the file ({error})") from error
-    if not isinstance(content, bytes | bytearray | memoryview):
+        return from_tensor(source, name, max_pixels), name
+    if isinstance(source, str | os.PathLike) and _is_local_path(source):
+        return _open_path(source, name, at_least, max_pixels), name
+    content = _read_bytes(source, name)
+    if content is None:
         raise image_error(
-            "bad_type", name, "expected a binary file, got text; open it with mode 'rb'"
+            "bad_type",
+            describe(source) if named is None else named,
+            f"unsupported image type {type(source).__name__}: {shortened(repr(source))}; pass a "
+            "path, URL, bytes, file, PIL image, array or tensor",
         )
-    return bytes(content)
+    return decode(io.BytesIO(content), name, at_least, max_pixels), name
 
 
-def _open_path(source: str | os.PathLike[str], name: str, at_least: int | None) -> Image.Image:
+def _is_local_path(source: str | os.PathLike[str]) -> bool:
+    """Return whether this is a path on a local disk."""
+    if isinstance(source, str):
+        remote = source.startswith(("http://", "https://"))
+        return not (remote or is_data_uri(source) or is_base64_image(source))
+    return getattr(source, "protocol", "") in ("", "file", "local")
+
+
+def _read_bytes(source: Any, name: str) -> bytes | None:
+    """Return the bytes of an image that is not a local path, or None for other types."""
+    if isinstance(source, str):
+        remote = source.startswith(("http://", "https://"))
+        return download_image(source) if remote else decode_text(source, name)
+    if isinstance(source, bytes | bytearray | memoryview):
+        content = bytes(source)
+        is_text = is_data_uri(content) or is_base64_image(content)
+        return decode_text(content, name) if is_text else content
+    return read_wrapper(source, name) if is_wrapper(source) else None
+
+
+def _open_path(
+    source: str | os.PathLike[str], name: str, at_least: int | None, max_pixels: int
+) -> Image.Image:
     """Decode the image file at a path."""
+    if source == "":
+        raise image_error(
+            "not_found", "''", "expected the path of an image, got an empty string; check the value"
+        )
     path = Path(os.fsdecode(source))
     try:
         # Opening a FIFO or device would block, so check the type first.
@@ -209,9 +261,10 @@ def _open_path(source: str | os.PathLike[str], name: str, at_least: int | None) 
                 raise image_error("not_image", name, fix)
             raise image_error("not_image", name, "not a regular file; pass the path of an image")
         with path.open("rb") as file:
-            return decode(file, name, at_least)
+            return decode(file, name, at_least, max_pixels)
     except FileNotFoundError as error:
-        message = f"{shortened(name, 300)}: no such image file{seen_from(path)}{_suggest_fix(name)}"
+        folder = shortened(seen_from(path), 150)
+        message = f"{shortened(name, 300)}: no such image file{folder}{_suggest_fix(name)}"
         raise ImageNotFound(message, kind="not_found", source=name) from error
     except PermissionError as error:
         raise image_error("permission", name, "permission denied; fix its permissions") from error
@@ -219,6 +272,13 @@ def _open_path(source: str | os.PathLike[str], name: str, at_least: int | None) 
         raise
     except (OSError, ValueError) as error:  # name too long, symlink loop, NUL in the name
         reason = getattr(error, "strerror", None) or error
+        if len(os.fsdecode(source)) > LONGEST_PATH:
+            raise image_error(
+                "not_found",
+                name,
+                f"expected a path, URL, data URI or base64 of an image, got "
+                f"{len(os.fsdecode(source))} characters of other text; check the value",
+            ) from error
         message = f"{shortened(name, 300)}: cannot open the file ({reason}); pass a path or bytes"
         raise ImageError(message, kind="not_found", source=name) from error
 

@@ -15,7 +15,9 @@ import numpy as np
 from PIL import Image
 
 from zeroshot.errors import ImageError
+from zeroshot.images.limits import MAX_PIXELS
 from zeroshot.images.opening import ImageLike, describe, open_image
+from zeroshot.images.transparency import Background
 from zeroshot.spec import Interpolation, PreprocessConfig
 
 if TYPE_CHECKING:
@@ -35,12 +37,14 @@ LONGEST = 100  # aspect ratio above which only the part inside the crop is resam
 class Preprocess(PreprocessConfig):
     """How a checkpoint preprocesses images; call it with any image.
 
-    Size, mean, std, interpolation and resize mode belong to the weights; `parity` and `decode` are
-    options of `zeroshot.load`.
+    Size, mean, std, interpolation and resize mode belong to the weights; `parity`, `decode`,
+    `max_pixels` and `background` are options of `zeroshot.load`.
     """
 
     parity: bool = False  # OpenAI's order: resize before converting to RGB, ignore orientation
     decode: Decode = "exact"  # "fast": decode large JPEGs at 1/2 of their size or less
+    max_pixels: int = MAX_PIXELS  # images with more pixels are rejected
+    background: Background = None  # color behind transparent images; None drops transparency
 
     def __call__(self, image: ImageLike) -> NDArray[np.float32]:
         """Return normalized pixels: float32 [3, size, size].
@@ -61,7 +65,13 @@ class Preprocess(PreprocessConfig):
     def open(self, image: ImageLike) -> Image.Image:
         """Decode an image, at a reduced size if this preprocessing allows it."""
         at_least = FAST_DECODE * self.size if self.decode == "fast" else None
-        return open_image(image, parity=self.parity, at_least=at_least)
+        return open_image(
+            image,
+            parity=self.parity,
+            at_least=at_least,
+            max_pixels=self.max_pixels,
+            background=self.background,
+        )
 
     def resize(self, image: Image.Image) -> Image.Image:
         """Resample to the square RGB image that the network receives."""

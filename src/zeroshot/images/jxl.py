@@ -1,0 +1,72 @@
+"""Read the size of a JPEG XL image from its header.
+
+The decoder of `pillow_jxl` decodes all pixels on opening, so the size limit has to be checked
+before it is called. This module ensures safety, not speed. It can be deleted if that package opens
+files without decoding them.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+CODESTREAM = b"\xff\x0a"
+SIDE_BITS = (9, 13, 18, 30)  # widths of the four encodings of a side
+RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width : height
+
+
+def read_jxl_size(file: BinaryIO) -> tuple[int, int]:
+    """Return width and height of a JPEG XL file, as stored.
+
+    Raises ValueError if the header is truncated or corrupted.
+    """
+    file.seek(0)
+    if file.read(2) != CODESTREAM:
+        _seek_codestream(file)
+        if file.read(2) != CODESTREAM:
+            raise ValueError("no JPEG XL codestream")
+    header = file.read(12)
+    if len(header) < 12:
+        raise ValueError("truncated JPEG XL header")
+    bits = _Bits(header)
+    small = bool(bits.take(1))
+    height = _side(bits, small)
+    ratio = bits.take(3)
+    if ratio == 0:
+        return _side(bits, small), height
+    across, down = RATIOS[ratio - 1]
+    return height * across // down, height
+
+
+class _Bits:
+    """Bits of a header, lowest first."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = int.from_bytes(content, "little")
+
+    def take(self, count: int) -> int:
+        value = self._rest & ((1 << count) - 1)
+        self._rest >>= count
+        return value
+
+
+def _side(bits: _Bits, small: bool) -> int:
+    return 8 * (bits.take(5) + 1) if small else bits.take(SIDE_BITS[bits.take(2)]) + 1
+
+
+def _seek_codestream(file: BinaryIO) -> None:
+    """Go to the codestream of a container: the content of its first box jxlc or jxlp."""
+    start = 0
+    while True:
+        file.seek(start)
+        header = file.read(16)
+        if len(header) < 16:
+            raise ValueError("truncated JPEG XL container")
+        size, kind, skip = int.from_bytes(header[:4], "big"), header[4:8], 8
+        if size == 1:
+            size, skip = int.from_bytes(header[8:], "big"), 16
+        if kind in (b"jxlc", b"jxlp"):
+            file.seek(start + skip + (4 if kind == b"jxlp" else 0))
+            return
+        if size < skip:  # 0 means up to the end of the file
+            raise ValueError("no JPEG XL codestream")
+        start += size

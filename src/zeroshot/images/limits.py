@@ -1,0 +1,33 @@
+"""Limit the size of images before their pixels are decoded."""
+
+from __future__ import annotations
+
+from zeroshot.errors import InputError, image_error, shortened
+
+MAX_PIXELS = 64_000_000  # width x height; an RGB image of that size takes 192 MB
+
+
+def check_size(width: int, height: int, name: str, max_pixels: int, advice: str = "") -> None:
+    """Raise ImageError for an image above the size limit."""
+    if width * height > max_pixels:
+        raise image_error(
+            "too_many_pixels",
+            name,
+            f"{width}x{height} is {megapixels(width * height)}, the limit is "
+            f"{megapixels(max_pixels)}; resize the image, or raise the limit with "
+            f"zeroshot.load(..., max_pixels={width * height}){advice}",
+        )
+
+
+def check_max_pixels(max_pixels: object) -> None:
+    """Raise InputError unless a size limit is a positive integer."""
+    if type(max_pixels) is not int or max_pixels < 1:
+        raise InputError(
+            f"expected max_pixels to be an integer of at least 1, got "
+            f"{shortened(repr(max_pixels))}; the default is {MAX_PIXELS}"
+        )
+
+
+def megapixels(pixels: int) -> str:
+    """Return a number of pixels for messages: "108 megapixels", "64.0001 megapixels"."""
+    return f"{pixels / 1e6:.6g} megapixels"

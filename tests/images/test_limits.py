@@ -1,0 +1,30 @@
+"""The size limit is an argument, and its error says how to raise it."""
+
+from __future__ import annotations
+
+import pytest
+
+from zeroshot.errors import ImageError, InputError
+from zeroshot.images.limits import check_max_pixels, check_size, megapixels
+
+
+def test_the_error_gives_size_limit_and_remedy() -> None:
+    with pytest.raises(ImageError) as caught:
+        check_size(16_320, 12_240, "a.jpg", 64_000_000)
+    assert str(caught.value) == (
+        "a.jpg: 16320x12240 is 199.757 megapixels, the limit is 64 megapixels; resize the image, "
+        "or raise the limit with zeroshot.load(..., max_pixels=199756800)"
+    )
+    assert caught.value.kind == "too_many_pixels"
+    check_size(8000, 8000, "a.jpg", 64_000_000)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "64", None, True])
+def test_an_invalid_limit_is_rejected(value: object) -> None:
+    with pytest.raises(InputError, match="max_pixels to be an integer of at least 1, got"):
+        check_max_pixels(value)
+
+
+def test_pixels_are_given_in_megapixels() -> None:
+    assert megapixels(64_000_001) == "64 megapixels"
+    assert megapixels(108_000_000) == "108 megapixels"
