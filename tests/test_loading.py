@@ -15,7 +15,7 @@ import zeroshot
 from tests.support import photograph
 from zeroshot import hub
 from zeroshot.checkpoint.reader import check_configs
-from zeroshot.errors import InputError, ModelNotFound, ZeroshotError
+from zeroshot.errors import ImageError, InputError, ModelNotFound, ZeroshotError
 
 
 def test_load_accepts_device_and_dtype(tiny_path: Path) -> None:
@@ -161,6 +161,29 @@ def test_a_path_object_is_never_fetched(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_invalid_decode_is_rejected(tiny_path: Path, decode: Any) -> None:
     with pytest.raises(InputError, match="expected decode='exact' or 'fast', got"):
         zeroshot.load(tiny_path, decode=decode)
+
+
+@pytest.mark.parametrize("limit", [0, 1.5, "64"])
+def test_an_invalid_size_limit_is_rejected(tiny_path: Path, limit: Any) -> None:
+    with pytest.raises(InputError, match="expected max_pixels to be an integer of at least 1, got"):
+        zeroshot.load(tiny_path, max_pixels=limit)
+
+
+def test_an_invalid_background_is_rejected(tiny_path: Path) -> None:
+    with pytest.raises(InputError, match="expected background='white'"):
+        zeroshot.load(tiny_path, background="no color")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_size_limit_and_background_are_used(tiny_path: Path, dtype: str) -> None:
+    limited = zeroshot.load(tiny_path, device="cpu", dtype=dtype, max_pixels=99)
+    with pytest.raises(ImageError, match="max_pixels=2867"):
+        limited.encode_image(photograph())
+    model = zeroshot.load(tiny_path, device="cpu", dtype=dtype, background="white")
+    clear, white = np.zeros((32, 32, 4), np.uint8), np.full((32, 32, 3), 255, np.uint8)
+    for same in (model, model.to(dtype=dtype)):
+        torch.testing.assert_close(same.encode_image(clear), same.encode_image(white))
+    assert limited.to(dtype=dtype).preprocess.max_pixels == 99
 
 
 def test_parity_and_decode_are_options_of_the_preprocessing(tiny_path: Path) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import errno
+import importlib.util
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import zeroshot
-from tests.support import json_lines
+from tests.support import json_lines, photograph
 from zeroshot.cli import main
 
 LABELS = "a cat,a dog, a car"
@@ -133,7 +136,7 @@ def test_unreadable_images_are_reported_with_exit_code_3(
     result = run("classify", photos[0], tmp_path / "bad.png", photos[1], "-l", LABELS, "--json")
     assert result.exit_code == 3
     assert [("label" in o) for o in json_lines(result)] == [True, False, True]
-    assert "bad.png: unsupported image format: the file begins with b'junk'" in result.stderr
+    assert "bad.png: expected an image, got text that begins with 'junk'" in result.stderr
     assert "1 of 3 images could not be read" in result.stderr
     assert "Traceback" not in result.output
 
@@ -236,3 +239,30 @@ def test_labels_with_the_same_tokens_need_allow_equal(run: Any, photos: list[Pat
     assert "--allow-equal" in refused.stderr
     ranking = json_lines(run(*words, "--allow-equal"))[0]["ranking"]
     assert [entry["probability"] for entry in ranking] == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pillow_heif") is None,
+    reason="pillow_heif is not installed; pip install 'zeroshot-clip[heif]'",
+)
+def test_a_heic_file_is_read(run: Any, tmp_path: Path) -> None:
+    from zeroshot.images import pillow_codecs
+
+    pillow_codecs._register("HEIF", "x")
+    path = tmp_path / "photo.heic"
+    Image.fromarray(photograph()).save(path, "HEIF")
+    result = run("classify", path, "--labels", LABELS)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith(f"{path}\n")
+
+
+def test_a_heic_file_without_the_extra_names_it(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr(Image, "OPEN", {k: v for k, v in Image.OPEN.items() if k != "HEIF"})
+    path = tmp_path / "photo.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    result = run("classify", path, "--labels", LABELS)
+    assert result.exit_code == 3
+    assert "HEIC images require an extra: pip install 'zeroshot-clip[heif]'" in result.stderr

@@ -42,9 +42,10 @@ def test_every_option_is_part_of_the_choice(tmp_path: Path) -> None:
     found = parsed(
         *("a.jpg", "b.jpg", "--top", "2", "-m", "mini", "--device", "cpu", "--dtype", "bfloat16"),
         *("--decode", "fast", "--like", "RN50", "--lock", str(lock), "--offline"),
+        *("--max-pixels", "99", "--background", "white"),
     )
 
-    choice = ModelChoice("mini", "cpu", "bfloat16", "fast", "RN50", lock, True)
+    choice = ModelChoice("mini", "cpu", "bfloat16", "fast", "RN50", lock, True, 99, "white")
     assert found == repr((("a.jpg", "b.jpg"), 2, choice))
 
 
@@ -53,6 +54,7 @@ def test_every_option_is_part_of_the_choice(tmp_path: Path) -> None:
     [
         ([], "Missing argument 'IMAGES...'"),
         (["a.jpg", "--decode", "draft"], "'draft' is not one of 'exact', 'fast'"),
+        (["a.jpg", "--max-pixels", "0"], "0 is not in the range x>=1"),
         (["a.jpg", "--lock", "/"], "'/' is a directory"),
     ],
 )
@@ -67,7 +69,7 @@ def test_the_choice_is_passed_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(zeroshot, "load", lambda *a, **options: calls.append((a, options)))
 
-    ModelChoice("RN50", "cpu", "float32", "fast", "RN101", Path("z.lock"), True).load()
+    ModelChoice("RN50", "cpu", "float32", "fast", "RN101", Path("z.lock"), True, 9, "red").load()
 
     assert calls == [
         (
@@ -79,6 +81,8 @@ def test_the_choice_is_passed_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
                 "like": "RN101",
                 "lock": Path("z.lock"),
                 "offline": True,
+                "max_pixels": 9,
+                "background": "red",
             },
         )
     ]
@@ -88,6 +92,7 @@ def test_the_choice_is_passed_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_commands_that_run_a_model_have_every_model_option(name: str) -> None:
     found = {option for parameter in main.commands[name].params for option in parameter.opts}
     expected = {"--model", "--device", "--dtype", "--like", "--decode", "--lock", "--offline"}
+    expected |= {"--max-pixels", "--background"}
 
     assert expected <= found
     assert len(MODEL_OPTIONS) == len(expected)

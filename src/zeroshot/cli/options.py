@@ -29,11 +29,14 @@ class ModelChoice:
     like: str | None
     lock: Path | None
     offline: bool
+    max_pixels: int | None = None
+    background: str | None = None
 
     def load(self) -> Model:
         """Load the model. This imports torch."""
         import zeroshot
 
+        limit: dict[str, Any] = {} if self.max_pixels is None else {"max_pixels": self.max_pixels}
         loaded = zeroshot.load(
             self.model,
             device=self.device,
@@ -42,6 +45,8 @@ class ModelChoice:
             like=self.like,
             lock=self.lock,
             offline=self.offline,
+            background=self.background,
+            **limit,
         )
         if self.model.lower() == "mini" and sys.stderr.isatty():
             note("mini is a demo model; results are only indicative")
@@ -49,6 +54,16 @@ class ModelChoice:
 
 
 MODEL_OPTIONS = (
+    click.option(
+        "--background",
+        metavar="COLOR",
+        help="Color behind transparent images, such as white; by default their hidden colors.",
+    ),
+    click.option(
+        "--max-pixels",
+        type=click.IntRange(min=1),
+        help="Reject images with more pixels; by default 64000000.",
+    ),
     click.option("--offline", is_flag=True, help="Use only cached files, without network access."),
     click.option(
         "--lock",
@@ -87,7 +102,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_choice(*, model: str, device: str | None, dtype: str | None, **rest: Any) -> None:
-        names = ("decode", "like", "lock", "offline")
+        names = ("decode", "like", "lock", "offline", "max_pixels", "background")
         command(choice=ModelChoice(model, device, dtype, *map(rest.pop, names)), **rest)
 
     for option in MODEL_OPTIONS:

@@ -46,7 +46,7 @@ def download_image(url: str) -> bytes:
         if isinstance(error, ImageError):
             raise
         # str() of a URLError is "<urlopen error ...>"
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        reason = str(error.reason if isinstance(error, urllib.error.URLError) else error)
         raise image_error(
             "url_refused", url, f"download failed ({shortened(str(reason), 200)})"
         ) from error

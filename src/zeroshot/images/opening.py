@@ -211,11 +211,13 @@ def _load_source(
         return _open_path(source, name, at_least, max_pixels), name
     content = _read_bytes(source, name)
     if content is None:
+        fix = "pass a path, URL, bytes, file, PIL image, array or tensor"
+        if isinstance(source, Mapping):
+            fix = "pass one of its values, as in row['image']"
         raise image_error(
             "bad_type",
             describe(source) if named is None else named,
-            f"unsupported image type {type(source).__name__}: {shortened(repr(source))}; pass a "
-            "path, URL, bytes, file, PIL image, array or tensor",
+            f"unsupported image type {type(source).__name__}: {shortened(repr(source))}; {fix}",
         )
     return decode(io.BytesIO(content), name, at_least, max_pixels), name
 
