@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import sys
+import tarfile
 import urllib.parse
 import zipfile
 from pathlib import Path
@@ -147,6 +148,8 @@ def test_the_image_in_each_object_is_read(kind: str) -> None:
     ("source", "name"),
     [
         (f"data:image/png;base64,{TEXT}", "data:image/png;base64,..."),
+        ("data:image/png;base64", "data:image/png;base64..."),
+        ("data:" + "x" * 9_000, "data:xxxxxxxxxxxxxxxxxxxxxxxxx..."),
         (TEXT, f"<base64 of {len(TEXT)} characters>"),
         (Upload(), "cat.png"),
         (Storage(), "cat.png"),
@@ -218,6 +221,13 @@ def test_a_bad_source_has_a_short_error(source: Any, says: str) -> None:
     assert says in str(error)
     assert len(str(error)) < 600
     assert len(error.source or "") < 300
+
+
+def test_an_archive_is_not_an_image_and_stays_open() -> None:
+    with tarfile.open(fileobj=io.BytesIO(), mode="w") as archive:
+        assert not is_single(archive)
+        assert image_error_of(archive).kind == "bad_type"
+        assert not archive.closed
 
 
 def test_a_missing_file_in_an_archive_is_not_found() -> None:

@@ -157,6 +157,20 @@ def test_a_damaged_file_is_named_by_its_format(content: bytes, says: str) -> Non
     assert len(text) < 600
 
 
+def test_the_own_limit_of_a_codec_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    error = image_error_of(encoded(IMAGE, "TIFF", compression="tiff_lzw"))
+    assert error.kind == "too_many_pixels"
+    assert "PIL.Image.MAX_IMAGE_PIXELS" in str(error)
+
+
+def test_the_text_of_a_codec_becomes_one_line() -> None:
+    error = pillow_codecs.codec_error("HEIF", ValueError("bad\n  box\n"), "a.heic")
+    assert str(error) == (
+        "a.heic: the file is a corrupted HEIF image (bad box); copy or download it again"
+    )
+
+
 @pytest.mark.parametrize("kind", image_files())
 def test_no_cut_of_a_file_is_called_an_unknown_format(kind: str) -> None:
     content = image_files()[kind]

@@ -81,7 +81,8 @@ def decode_text(text: str | bytes, name: str) -> bytes:
 def name_of_text(text: str) -> str | None:
     """Return a short name for text that is no path, and None for what may be a path."""
     if is_data_uri(text):
-        return shortened(text[: max(text.find(","), 0) + 1] or text[:40], 60) + "..."
+        comma = text.find(",", 0, 60)
+        return f"{text[: comma + 1] or text[:30]}..."
     if is_base64_image(text):
         return f"<base64 of {len(text)} characters>"
     return f"{text[:40]}..." if len(text) > LONGEST_PATH else None
@@ -102,7 +103,8 @@ def is_response(source: Any) -> bool:
 def is_openable(source: Any) -> bool:
     """Return whether this opens as a file: a path of any file system, or fsspec's OpenFile."""
     return callable(getattr(source, "open", None)) and (
-        hasattr(source, "read_bytes") or hasattr(source, "__enter__")
+        hasattr(source, "read_bytes")
+        or (hasattr(source, "__enter__") and not hasattr(source, "__iter__"))  # no archive
     )
 
 

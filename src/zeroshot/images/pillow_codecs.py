@@ -60,15 +60,22 @@ def open_codec(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
 
 def codec_error(format_: str | None, error: Exception, name: str) -> ImageError:
     """Return the ImageError for an exception of a codec."""
-    text = shortened(str(error) or type(error).__name__, 200)
+    text = shortened(" ".join(str(error).split()) or type(error).__name__, 200)
     what = f"{format_} image" if format_ else "image"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return image_error(
+            "too_many_pixels",
+            name,
+            f"Pillow's own limit rejects the {what} ({text}); resize it, or raise that limit "
+            "with PIL.Image.MAX_IMAGE_PIXELS",
+        )
     if re.search("unknown|unsupported|not supported|cannot handle", text, re.IGNORECASE):
         return image_error(
             "unsupported_format",
             name,
             f"unsupported or corrupted {what} ({text}); convert it to 8-bit RGB PNG or JPEG",
         )
-    short = re.search("truncated|end of file|EOF|not enough data", text, re.IGNORECASE)
+    short = re.search("truncated|end of file|EOF|not enough data|a buffer of", text, re.IGNORECASE)
     if short or isinstance(error, struct.error | EOFError | IndexError):
         return image_error(
             "truncated" if short else "decode_failed",
