@@ -48,6 +48,6 @@ def download_image(url: str) -> bytes:
         # str() of a URLError is "<urlopen error ...>"
         reason = str(error.reason if isinstance(error, urllib.error.URLError) else error)
         raise image_error(
-            "url_refused", url, f"download failed ({shortened(str(reason), 200)})"
+            "url_refused", url, f"download failed ({shortened(reason, 200)})"
         ) from error
     return bytes(content)
