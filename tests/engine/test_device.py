@@ -134,7 +134,8 @@ def test_integers_are_indices_of_cuda_gpus(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert device.choose_device(0) == torch.device("cuda:0")
     assert device.choose_device(1) == torch.device("cuda:1")
-    assert device.choose_device(-1) == CPU
+    assert device.choose_device("1") == torch.device("cuda:1")  # from the command line
+    assert device.choose_device(-1) == device.choose_device("-1") == CPU
     with pytest.raises(InputError, match="2 CUDA GPUs"):
         device.choose_device(2)
     gpus(monkeypatch)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import re
 from functools import cache
 
 import torch
@@ -71,11 +72,12 @@ def choose_device(device: str | int | torch.device | None) -> torch.device:
 
 def _name_of(device: str | int | torch.device) -> str | torch.device:
     """Return the device of an index; raise TypeError for what is no device."""
-    if isinstance(device, str | torch.device):
+    is_index = isinstance(device, str) and re.fullmatch("-?[0-9]{1,4}", device)
+    if isinstance(device, str | torch.device) and not is_index:
         return device
     if isinstance(device, bool):
         raise TypeError("a bool is no device")
-    index = operator.index(device)
+    index = int(device) if isinstance(device, str) else operator.index(device)  # type: ignore[arg-type]
     return "cpu" if index == -1 else f"cuda:{index}"
 
 

@@ -14,7 +14,7 @@ SAVE = "torch.save(model.state_dict(), 'clip.pt')"
 MARKS = (
     (
         r"(^|\.)(_modules|_parameters)\.",
-        f"a pickled module (torch.save(model)); save {SAVE} instead",
+        f"a pickled module (torch.save(model)); write {SAVE} instead",
     ),
     (
         r"(^|\.)lora_(A|B|embedding_A|embedding_B|down|up|magnitude_vector)\b|\.base_layer\.",
