@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import inspect
 import shutil
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ def test_a_public_callable_documents_arguments_result_errors_and_an_example(
     assert "Returns:" in text or inspect.signature(function).return_annotation == "None"
     assert "Raises:" in text or name in NEVER_RAISE
     assert ">>> " in text or name.startswith(PROTOCOL)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in CALLABLES])
+def test_a_function_that_raises_has_short_tracebacks(name: str) -> None:
+    function = attrgetter(name)(zeroshot)
+
+    raises = "Raises:" in (inspect.getdoc(function) or "")
+    assert hasattr(function, "__wrapped__") or not raises or name.startswith(PROTOCOL)
 
 
 @pytest.mark.parametrize(("name", "kind"), CLASSES, ids=[name for name, _ in CLASSES])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from zeroshot.errors import InputError, shortened
-from zeroshot.images.decoding import FORMATS
+from zeroshot.images.formats import DECODED
 from zeroshot.labeling.sources import SUFFIXES, Skipped, expand, read_list, walk
 
 
@@ -104,7 +104,7 @@ def test_paths_before_a_nul_character_are_yielded() -> None:
 
 def test_suffixes_are_those_of_the_supported_formats() -> None:
     Image.init()
-    registered = {suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS}
+    registered = {suffix for suffix, name in Image.EXTENSION.items() if name in DECODED}
 
     assert registered <= SUFFIXES
     assert {".jfif", ".jif", ".jfi", ".dib", ".pgm", ".tif", ".jxl", ".heif"} <= SUFFIXES
