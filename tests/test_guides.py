@@ -80,6 +80,8 @@ def _alike(left: str, right: str) -> bool:
     if not aligned and _space(left) != _space(right):
         return False
     left, right = left.strip(), right.strip()
+    if right.startswith(".../"):  # the folder differs between machines
+        return left.endswith(right[3:])
     try:
         numbers = [float(word.strip("[]()%")) for word in (left, right)]
     except ValueError:
@@ -107,6 +109,8 @@ def test_documented_output_is_what_the_code_prints(page: Path, checkout: Path) -
 def test_output_that_differs_is_noticed() -> None:
     assert same("cat   99.2%  ███\ndog    0.4%\n", "cat   96.0%\ndog    0.0%")
     assert same("cat  100.0%", "cat   99.9%")
+    assert same("/home/me/photos/cat.jpg\ncat", ".../photos/cat.jpg\ncat")
+    assert not same("/home/me/photos/dog.jpg\ncat", ".../photos/cat.jpg\ncat")
     assert not same("cat  99.2%", "dog  99.2%")
     assert not same("cat  99.2%", "cat  39.2%")
     assert not same("cat\ndog\n", "cat\n")

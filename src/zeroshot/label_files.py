@@ -63,7 +63,8 @@ def read(path: Path, key: str) -> dict[str, Any]:
         raise PromptError(f"{path}: {error}") from error
     except (ValueError, RecursionError, csv.Error) as error:
         raise PromptError(
-            f"{path}: malformed {suffix[1:].upper()} ({shortened(str(error), 200)}); fix it"
+            f"{path}: malformed {suffix[1:].upper()} ({shortened(str(error), 200)}); "
+            "correct the file"
         ) from error
 
 

@@ -31,7 +31,7 @@ RECOMMENDED = (  # the models of docs/weights.md, "How to choose"
 )
 
 
-@click.command("models")
+@click.command("models", short_help="List recommended or all models, or describe one.")
 @click.argument("name", required=False, shell_complete=complete_models)
 @click.option("-a", "--all", "everything", is_flag=True, help="All models of the catalog.")
 @click.option("--family", type=click.Choice(catalog.FAMILIES), help="Only models of this family.")
