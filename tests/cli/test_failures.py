@@ -44,6 +44,8 @@ LABELS = "a cat,a dog, a car"
         (["encode", "-o", "x.npy"], "Missing argument"),
         (["prompts", "imagnet"], "did you mean 'imagenet'"),
         (["nonsense"], "No such command"),
+        (["none.JPG"], "got 'none.JPG'; to classify images, run: zeroshot classify none.JPG"),
+        (["https://example.org/a"], "run: zeroshot classify https://example.org/a --labels"),
     ],
 )
 def test_wrong_usage_exits_with_2(run: Any, arguments: list[str], says: str) -> None:

@@ -9,6 +9,7 @@ Exit codes: 0 success, 1 doctor found a problem, 2 invalid usage, 3 some images 
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
 
@@ -30,10 +31,23 @@ from zeroshot.cli import (
 from zeroshot.cli.failures import exit_on_error
 from zeroshot.cli.messages import printed, show_warning
 from zeroshot.collector import skip_at_exit
+from zeroshot.errors import shortened
+from zeroshot.labeling.sources import SUFFIXES
 
 
 class _Group(click.Group):
     """A command group that reports zeroshot errors as one line and an exit code."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.commands and not name.startswith("-") and _is_image_argument(name):
+            raise click.UsageError(
+                f"expected a command, got {shortened(name, 200)!r}; to classify images, run: "
+                f"zeroshot classify {shortened(name, 200)} --labels 'dog,cat'"
+            )
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         # File names may be invalid UTF-8, and terminals may not support all characters of labels.
@@ -46,6 +60,12 @@ class _Group(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()  # flush here, so that a full disk can be reported
             return result
+
+
+def _is_image_argument(name: str) -> bool:
+    """Return whether a word is a path or URL rather than a misspelled command."""
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix in SUFFIXES or "://" in name or os.path.exists(name)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
