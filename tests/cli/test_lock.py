@@ -173,3 +173,23 @@ def test_wrong_usage_exits_with_2(arguments: list[str], says: str) -> None:
 
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+def test_an_unsupported_repository_is_rejected_before_its_weights_are_requested(
+    mini: MiniHub, tmp_path: Path
+) -> None:
+    mini.add(
+        "owner/other",
+        {"config.json": b'{"model_type": "siglip"}'},
+        lfs={"model.safetensors": b"x" * 3_000_000},
+    )
+    path = tmp_path / "zeroshot.lock"
+
+    done = CliRunner().invoke(main, ["lock", "owner/other", "-o", str(path)])
+
+    assert done.exit_code == 4
+    assert "model_type is 'siglip', expected 'clip'" in done.stderr
+    assert not path.exists()
+    fetched = {r.path.rpartition("/")[2] for r in mini.log if r.method == "GET"}
+    assert "config.json" in fetched
+    assert "model.safetensors" not in fetched

@@ -31,6 +31,7 @@ def command(names: tuple[str, ...], output: Path, revision: str | None, offline:
     zeroshot.load(NAME, lock="zeroshot.lock") then loads exactly these files, or fails.
     """
     from zeroshot import hub
+    from zeroshot.checkpoint.reader import check_configs
 
     if revision and len(names) > 1:
         raise click.UsageError(
@@ -43,7 +44,10 @@ def command(names: tuple[str, ...], output: Path, revision: str | None, offline:
             raise click.UsageError(
                 f"{output} exists and is not a lock file; use another file name for --output"
             ) from error
-    pins = [hub.pin(name, revision=revision, offline=offline) for name in dict.fromkeys(names)]
+    pins = [
+        hub.pin(name, revision=revision, offline=offline, judge=check_configs)
+        for name in dict.fromkeys(names)
+    ]
     hub.write_lock(output, pins)
     for pinned in pins:
         size = sum(file.size for file in pinned.files) / 1e6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,12 @@ def pin(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
+    judge: Callable[[Sequence[Path]], None] | None = None,
 ) -> Pin:
     """Download a model's files and return their commit, sizes and hashes.
 
-    `name` is a catalog name or a Hub repository. `revision` is a branch, tag or commit.
+    `name` is a catalog name or a Hub repository. `revision` is a branch, tag or commit. `judge` is
+    called with the configuration files of a repository before its weights are downloaded.
     Raises ModelNotFound, DownloadError and its subclasses.
     """
     try:
@@ -68,7 +70,7 @@ def pin(
     except ModelNotFound:
         if name.count("/") != 1 or Path(name).exists():
             raise
-        found = fetch(name, revision=revision, cache_dir=cache_dir, offline=offline)
+        found = fetch(name, revision=revision, cache_dir=cache_dir, offline=offline, judge=judge)
         return Pin(name, name, found.commit, _describe(found.files))
     if entry.path is not None:
         return Pin(entry.name, "", "", _describe({entry.path.name: entry.path}))
