@@ -125,10 +125,10 @@ def _raise_failures(batches: Iterator[Embedded]) -> Iterator[Embedded]:
         if not failures:
             yield batch
             continue
-        count = failures[0]
-        if count and batch.rows is not None:
-            yield Embedded(batch.outcomes[:count], batch.rows[:count])
-        failure = batch.outcomes[count]
+        first = failures[0]
+        if first and batch.rows is not None:
+            yield Embedded(batch.outcomes[:first], batch.rows[:first])
+        failure = batch.outcomes[first]
         assert isinstance(failure, Failure)
         raise failure.error
 

@@ -393,19 +393,7 @@ class Head:
                 key = next((key for key in OLDER_KEYS if key in metadata), METADATA_KEY)
                 facts = json.loads(metadata[key])
                 weight = opened.get_tensor("weight").clone()
-            head = cls(
-                labels=tuple(prompt_sets.named(facts["labels"])),
-                weight=weight,
-                logit_scale=float(facts["logit_scale"]),
-                logit_bias=None if facts["logit_bias"] is None else float(facts["logit_bias"]),
-                model=str(facts["model"]),
-                names=tuple(tuple(map(str, names)) for names in facts["names"]),
-                templates=tuple(map(str, facts["templates"])),
-                prompts=str(facts["prompts"]),
-                scoring=facts.get("scoring", "softmax"),
-                calibration=facts.get("calibration"),
-            )
-            _check_texts(facts)
+            head = _from_facts(facts, weight)
         except FileNotFoundError:
             raise
         except KeyError as error:
@@ -427,6 +415,24 @@ class Head:
             ) from error
         _check_loaded(head, path)
         return head
+
+
+def _from_facts(facts: Mapping[str, Any], weight: Tensor) -> Head:
+    """Build the head of a file's metadata; raises KeyError, ValueError or TypeError."""
+    head = Head(
+        labels=tuple(prompt_sets.named(facts["labels"])),
+        weight=weight,
+        logit_scale=float(facts["logit_scale"]),
+        logit_bias=None if facts["logit_bias"] is None else float(facts["logit_bias"]),
+        model=str(facts["model"]),
+        names=tuple(tuple(map(str, names)) for names in facts["names"]),
+        templates=tuple(map(str, facts["templates"])),
+        prompts=str(facts["prompts"]),
+        scoring=facts.get("scoring", "softmax"),
+        calibration=facts.get("calibration"),
+    )
+    _check_texts(facts)
+    return head
 
 
 def _reject_equal(tokenizer: Any, named: Mapping[str, Names]) -> None:

@@ -71,12 +71,12 @@ def choose_device(device: str | int | torch.device | None) -> torch.device:
 
 
 def _name_of(device: str | int | torch.device) -> str | torch.device:
-    """Return the device of an index; raise TypeError for what is no device."""
+    """Return the device of an index; raise TypeError for anything else."""
     is_index = isinstance(device, str) and re.fullmatch("-?[0-9]{1,4}", device)
     if isinstance(device, str | torch.device) and not is_index:
         return device
     if isinstance(device, bool):
-        raise TypeError("a bool is no device")
+        raise TypeError("a bool is not a device")
     index = int(device) if isinstance(device, str) else operator.index(device)  # type: ignore[arg-type]
     return "cpu" if index == -1 else f"cuda:{index}"
 

@@ -92,23 +92,8 @@ def translate(error: Exception, location: Location, name: str) -> ZeroshotError:
         error = error.__cause__  # the reason why the request failed
     if isinstance(error, hub_errors.FileMetadataError):
         return not_a_hub_error(location, str(error))
-    if isinstance(error, hub_errors.GatedRepoError):
-        return ModelAccessDenied(
-            f"{location.repository} is gated: accept its terms at "
-            f"{endpoint()}/{location.repository}, then set HF_TOKEN or log in with "
-            f"`hf auth login`{_login_hint()}"
-        )
-    if isinstance(error, hub_errors.RevisionNotFoundError):
-        return ModelNotFound(
-            f"{location.repository} has no revision {location.revision!r}; use a revision listed "
-            f"at {endpoint()}/{location.repository}/commits/main, or omit it for the latest"
-        )
-    if isinstance(error, hub_errors.RepositoryNotFoundError):
-        return ModelNotFound(
-            f"{endpoint()} has no repository {location.repository!r}, or it is private: check the "
-            "name; for a private repository set HF_TOKEN or log in with "
-            f"`hf auth login`{_login_hint()}"
-        )
+    if refused := _translate_refusal(error, location):
+        return refused
     if isinstance(error, hub_errors.HfHubHTTPError):
         return _translate_status(error, location, name)
     if isinstance(error, OSError) and error.errno in CACHE_ERRNO:
@@ -141,6 +126,30 @@ def translate(error: Exception, location: Location, name: str) -> ZeroshotError:
         f"{prefix} is not cached in {location.cache}, and the download from {endpoint()} failed "
         f"({words}); {advice}. {manual_copy_hint(location)}"
     )
+
+
+def _translate_refusal(error: Exception, location: Location) -> ZeroshotError | None:
+    """Translate the Hub's answer that a repository or revision is gated or unknown, else None."""
+    from huggingface_hub import errors as hub_errors
+
+    if isinstance(error, hub_errors.GatedRepoError):
+        return ModelAccessDenied(
+            f"{location.repository} is gated: accept its terms at "
+            f"{endpoint()}/{location.repository}, then set HF_TOKEN or log in with "
+            f"`hf auth login`{_login_hint()}"
+        )
+    if isinstance(error, hub_errors.RevisionNotFoundError):
+        return ModelNotFound(
+            f"{location.repository} has no revision {location.revision!r}; use a revision listed "
+            f"at {endpoint()}/{location.repository}/commits/main, or omit it for the latest"
+        )
+    if isinstance(error, hub_errors.RepositoryNotFoundError):
+        return ModelNotFound(
+            f"{endpoint()} has no repository {location.repository!r}, or it is private: check the "
+            "name; for a private repository set HF_TOKEN or log in with "
+            f"`hf auth login`{_login_hint()}"
+        )
+    return None
 
 
 def _proxy() -> str:
