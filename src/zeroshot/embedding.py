@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from torch import Tensor
@@ -90,8 +90,6 @@ def embed(
     if workers is not None:
         workers = count("workers", workers, 0, ", or None for the default")
     single = is_single(images)
-    if workers is None and single:
-        workers = 0
 
     def prepare(numbered: tuple[int, ImageLike]) -> Prepared:
         position, image = numbered
@@ -112,9 +110,13 @@ def embed(
             )
         return Embedded([outcome for outcome, _ in batch], rows)
 
-    batches = encoder.map_batches(
-        prepare, encode, enumerate(iterate(images)), batch_size=batch_size, workers=workers
-    )
+    items = enumerate([cast(ImageLike, images)] if single else iterate(images))
+    if single and workers is None:
+        batches: Iterator[Embedded] = (encode([prepare(item)]) for item in items)
+    else:
+        batches = encoder.map_batches(
+            prepare, encode, items, batch_size=batch_size, workers=workers
+        )
     return _raise_failures(batches) if on_error == "raise" else batches
 
 

@@ -46,6 +46,8 @@ Class = TypeVar("Class", bound=type)
 
 INTERNAL = ("cause", "_logged")  # attributes that do not cross process boundaries
 
+INNER = ("probabilities", "map_batches")  # public methods that raise no ZeroshotError
+
 log = logging.getLogger("zeroshot")
 
 ImageProblem = Literal[
@@ -122,10 +124,13 @@ def short_errors(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def short_errors_in(kind: Class) -> Class:
-    """Apply `short_errors` to the public methods of a class."""
+    """Apply `short_errors` to the public methods of a class.
+
+    Those in INNER run for each batch within other public methods, where a wrapper costs time.
+    """
     special = ("__init__", "__call__", "__add__")
     for name, member in list(vars(kind).items()):
-        if name.startswith("_") and name not in special:
+        if (name.startswith("_") and name not in special) or name in INNER:
             continue
         if isinstance(member, classmethod):
             setattr(kind, name, classmethod(short_errors(member.__func__)))

@@ -8,24 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zeroshot import pipeline
 from zeroshot.engine.backend import Item, NetworkWeights, Pixels, Result, Row
 from zeroshot.engine.fork_lock import ForkLock
-from zeroshot.engine.resampling import prepare
+from zeroshot.engine.resampling import Resampler
 from zeroshot.engine.torch_state import inference
-from zeroshot.images import ImageLike
-from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import NetworkConfig
 
 BATCH = 256  # default number of images or texts to run at once
 
 
-class PlainBackend:
+class PlainBackend(Resampler):
     """Runs the plain modules; each is copied to the device on first use."""
 
     def __init__(
@@ -46,10 +42,6 @@ class PlainBackend:
     @cached_property
     def _text(self) -> nn.Module:
         return self._weights.materialize("text", device=self.device, dtype=self.dtype)
-
-    def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
-        """Convert an image to normalized pixels: float32 [3, size, size]."""
-        return prepare(image, preprocess, self.dtype)
 
     def embed_pixels(self, pixels: Tensor, batch_size: int | None = None) -> Tensor:
         """Embed pixels [n, 3, s, s] as float32 [n, d]."""

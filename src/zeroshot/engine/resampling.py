@@ -23,15 +23,20 @@ from zeroshot.images.preprocess import LONGEST, Preprocess
 TALL = 1.95  # height / width from which Pillow 13 may resample vertically first, unlike torch
 
 
-def prepare(image: ImageLike, preprocess: Preprocess, dtype: torch.dtype) -> NDArray[np.float32]:
-    """Convert an image to pixels: float32 [3, size, size].
+class Resampler:
+    """Base of the backends that make pixels on the CPU.
 
     `dtype` is the precision of the network. For float32 the pixels equal the reference; lower
     precisions round more than resampling does.
     """
-    if preprocess.parity or dtype == torch.float32:
-        return preprocess(image)
-    return resample(preprocess.open(image), preprocess)
+
+    dtype: torch.dtype
+
+    def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
+        """Convert an image to normalized pixels: float32 [3, size, size]."""
+        if preprocess.parity or self.dtype == torch.float32:
+            return preprocess(image)
+        return resample(preprocess.open(image), preprocess)
 
 
 def resample(image: Image.Image, preprocess: Preprocess) -> NDArray[np.float32]:

@@ -57,6 +57,13 @@ def decode_text(text: str | bytes, name: str) -> bytes:
             name,
             f"expected at most {MAX_BASE64} characters of base64, got {len(text)}; pass a path",
         )
+    if not (is_data_uri(text) or is_base64_image(text)):
+        raise image_error(
+            "not_found",
+            name,
+            f"expected a path, URL, data URI or base64 of an image, got {len(text)} characters of "
+            "other text; check the value",
+        )
     if isinstance(text, bytes):
         text = text.decode("ascii", "replace")
     content, encoded = text, True

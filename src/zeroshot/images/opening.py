@@ -33,7 +33,6 @@ from zeroshot.images.arrays import from_array, from_tensor
 from zeroshot.images.decoding import decode, flatten, load, to_upright_rgb
 from zeroshot.images.download import download_image
 from zeroshot.images.inputs import (
-    LONGEST_PATH,
     decode_text,
     is_base64_image,
     is_data_uri,
@@ -44,12 +43,7 @@ from zeroshot.images.inputs import (
 )
 from zeroshot.images.limits import MAX_PIXELS
 from zeroshot.images.locks import get_lock
-from zeroshot.images.transparency import (
-    Background,
-    has_transparency,
-    parse_background,
-    warn_of_hidden_colors,
-)
+from zeroshot.images.transparency import Background, parse_background, warn_of_hidden_colors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,10 +120,10 @@ def open_image(
 
     Raises ImageError; its `kind` gives the reason and `source` the image.
     """
-    color = parse_background(background)
+    color = None if background is None else parse_background(background)
     image, name = _load_source(source, at_least, max_pixels)
     try:
-        transparent = has_transparency(image)
+        transparent = bool(image.has_transparency_data)
         if parity:
             return flatten(image, name, color) if transparent and color is not None else image
         if transparent and color is None:
@@ -159,9 +153,7 @@ def is_single(images: object) -> bool:
 
 
 def iterate(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
-    """Return an iterable of images; one image becomes a list of one."""
-    if is_single(images):
-        return [cast(ImageLike, images)]
+    """Return an iterable of images; raise ImageError for a mapping or another value."""
     if isinstance(images, Mapping):
         keys = shortened(repr(list(islice(images, 4))), 100)
         raise image_error(
@@ -198,7 +190,8 @@ def _load_source(
     named: str | None = None
     if isinstance(source, Sample):
         named, source = source.key, source.image
-    name = named or describe(source) or f"<{type(source).__name__}>"
+    described = describe(source)
+    name = named or described or f"<{type(source).__name__}>"
     if isinstance(source, Image.Image):
         with get_lock(source):
             return load(source, name, max_pixels), name
@@ -207,7 +200,7 @@ def _load_source(
     torch = sys.modules.get("torch")  # a tensor exists only if torch is imported
     if torch is not None and isinstance(source, torch.Tensor):
         return from_tensor(source, name, max_pixels), name
-    if isinstance(source, str | os.PathLike) and _is_local_path(source):
+    if isinstance(source, str | os.PathLike) and _is_local_path(source, described):
         return _open_path(source, name, at_least, max_pixels), name
     content = _read_bytes(source, name)
     if content is None:
@@ -216,17 +209,16 @@ def _load_source(
             fix = "pass one of its values, as in row['image']"
         raise image_error(
             "bad_type",
-            describe(source) if named is None else named,
+            named or described,
             f"unsupported image type {type(source).__name__}: {shortened(repr(source))}; {fix}",
         )
     return decode(io.BytesIO(content), name, at_least, max_pixels), name
 
 
-def _is_local_path(source: str | os.PathLike[str]) -> bool:
-    """Return whether this is a path on a local disk."""
+def _is_local_path(source: str | os.PathLike[str], described: str | None) -> bool:
+    """Return whether this is a path on a local disk; other text has a shorter description."""
     if isinstance(source, str):
-        remote = source.startswith(("http://", "https://"))
-        return not (remote or is_data_uri(source) or is_base64_image(source))
+        return described == source and not source.startswith(("http://", "https://"))
     return getattr(source, "protocol", "") in ("", "file", "local")
 
 
@@ -274,13 +266,6 @@ def _open_path(
         raise
     except (OSError, ValueError) as error:  # name too long, symlink loop, NUL in the name
         reason = getattr(error, "strerror", None) or error
-        if len(os.fsdecode(source)) > LONGEST_PATH:
-            raise image_error(
-                "not_found",
-                name,
-                f"expected a path, URL, data URI or base64 of an image, got "
-                f"{len(os.fsdecode(source))} characters of other text; check the value",
-            ) from error
         message = f"{shortened(name, 300)}: cannot open the file ({reason}); pass a path or bytes"
         raise ImageError(message, kind="not_found", source=name) from error
 

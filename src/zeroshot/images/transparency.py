@@ -46,11 +46,6 @@ def parse_background(background: Background) -> Color | None:
     return red, green, blue
 
 
-def has_transparency(image: Image.Image) -> bool:
-    """Return whether an image has an alpha channel or a transparent color."""
-    return bool(image.has_transparency_data)
-
-
 def composite(image: Image.Image, rgb: Image.Image, color: Color) -> Image.Image:
     """Return `rgb`, the colors of `image`, on a background where `image` is transparent."""
     return Image.composite(rgb, Image.new("RGB", rgb.size, color), _alpha(image))

@@ -10,6 +10,8 @@ operator.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -45,6 +47,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     return mixed.flatten(2)
 
 
+@cache
 def is_unfused_faster(dtype: torch.dtype) -> bool:
     """Return whether unfused attention was measured to be faster on this CPU.
 

@@ -6,12 +6,10 @@ Single-threaded workers run batches that fit a core's cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, wraps
+from functools import wraps
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from zeroshot import pipeline
@@ -21,10 +19,7 @@ from zeroshot.engine.cpu.prefix_trees import Batch, plan
 from zeroshot.engine.cpu.towers import CPU_TOWERS
 from zeroshot.engine.fork_lock import ForkLock
 from zeroshot.engine.plain import PlainBackend
-from zeroshot.engine.resampling import prepare
-from zeroshot.engine.torch_state import inference
-from zeroshot.images import ImageLike
-from zeroshot.images.preprocess import Preprocess
+from zeroshot.engine.resampling import Resampler
 from zeroshot.spec import NetworkConfig
 
 IMAGES = 8  # per micro-batch: with more, activations do not fit a core's cache
@@ -33,7 +28,7 @@ Task = TypeVar("Task")
 Output = TypeVar("Output")
 
 
-class CpuBackend:
+class CpuBackend(Resampler):
     """Runs the CPU versions of towers; each is built on first use.
 
     It borrows the weights one tensor at a time and keeps copies in its own memory layout. A tower
@@ -52,44 +47,38 @@ class CpuBackend:
         self._plain = PlainBackend(
             weights, config, device, dtype
         )  # builds nothing until it is used
+        self._towers: dict[str, Any] = {}
         self._lock = ForkLock()  # several workers may build a tower at once
 
-    @cached_property
-    def _visual(self) -> Callable[[Tensor], Tensor] | None:
-        return self._build(self._config.vision, "visual")  # type: ignore[no-any-return]
-
-    @cached_property
-    def _text(self) -> Any:
-        return self._build(self._config.text, "text")
-
-    def _build(self, config: Any, module: str) -> Any:
-        """Build a tower's CPU version, or return None if it has none."""
-        rewrite = CPU_TOWERS.get(type(config))
-        if rewrite is None:
-            return None
-        with torch.inference_mode():
-            return rewrite(config, self._weights.values(module), self.dtype)
-
-    def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
-        """Convert an image to normalized pixels: float32 [3, size, size]."""
-        return prepare(image, preprocess, self.dtype)
+    def _tower(self, module: str, config: Any) -> Any:
+        """Return a tower's CPU version, built on first use, or None if it has none."""
+        if module not in self._towers:
+            with self._lock, torch.inference_mode():
+                rewrite = CPU_TOWERS.get(type(config))
+                if module not in self._towers:
+                    self._towers[module] = rewrite and rewrite(
+                        config, self._weights.values(module), self.dtype
+                    )
+        return self._towers[module]
 
     def embed_pixels(self, pixels: Tensor, batch_size: int | None = None) -> Tensor:
         """Embed pixels [n, 3, s, s] as float32 [n, d].
 
         Even a few images are distributed over all workers.
         """
-        with self._lock:
-            tower = self._visual
+        tower = self._tower("visual", self._config.vision)
         if tower is None:
             return self._plain.embed_pixels(pixels, batch_size)
-        share = -(-len(pixels) // workers.count())
-        size = min(batch_size or IMAGES, max(share, 1))
 
         @_in_inference
         def embed(batch: Tensor) -> Tensor:
-            return tower(batch.to(self.device, self.dtype)).float()
+            embeddings: Tensor = tower(batch.to(self.device, self.dtype)).float()
+            return embeddings
 
+        if len(pixels) == 1:
+            return torch.cat([embed(pixels)])  # a copy outside of inference mode
+        share = -(-len(pixels) // workers.count())
+        size = min(batch_size or IMAGES, max(share, 1))
         return torch.cat(workers.run(embed, pixels.split(size)))
 
     def embed_ids(self, rows: list[Row], batch_size: int | None = None) -> Tensor:
@@ -97,8 +86,7 @@ class CpuBackend:
 
         `batch_size` is ignored: batches are planned by tokens.
         """
-        with self._lock:
-            tower = self._text
+        tower = self._tower("text", self._config.text)
         if tower is None:
             return self._plain.embed_ids(rows, batch_size)
         batches = plan(rows, workers.count())
@@ -141,14 +129,11 @@ _get_pool = workers.get_pool
 
 
 def _in_inference(work: Callable[[Task], Output]) -> Callable[[Task], Output]:
-    """Run a function in inference mode, which applies per thread."""
+    """Run a function in inference mode without autocast; both are settings of a thread."""
 
     @wraps(work)
     def run(task: Task) -> Output:
-        with inference(CPU, torch.float32):
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
             return work(task)
 
     return run
-
-
-CPU = torch.device("cpu")

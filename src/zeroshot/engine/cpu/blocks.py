@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot.engine.backend import Values
+from zeroshot.engine.cpu.attention import attend
 from zeroshot.engine.cpu.linear import Fused, Linear, Scratch
 from zeroshot.spec import Activation, TextConfig, ViTConfig
 
@@ -86,6 +87,11 @@ class InnerBlock(FastBlock):
         """Store one linear layer for queries, keys and values."""
         self.qkv = linear(weight, bias)
 
+    def __call__(self, x: Tensor) -> Tensor:
+        """Let every position attend to every other: [b, t, w] to [b, t, w]."""
+        q, k, v = self.split_heads(self.qkv(self.ln_1(x)), 3)
+        return self.finish(x, attend(q, k, v))
+
 
 class LastBlock(FastBlock):
     """The last block of a tower.
@@ -97,6 +103,13 @@ class LastBlock(FastBlock):
         """Store one linear layer for queries and one for keys and values."""
         self.query = linear(weight[: self.width], bias[: self.width])
         self.keys = linear(weight[self.width :], bias[self.width :])  # and values
+
+    def first(self, x: Tensor) -> Tensor:
+        """Compute the output of the first position only: [b, t, w] to [b, w]."""
+        normed = self.ln_1(x)
+        q = self.split_heads(self.query(normed[:, :1]), 1)[0]  # [b, h, 1, w/h]
+        k, v = self.split_heads(self.keys(normed), 2)
+        return self.finish(x[:, :1].contiguous(), attend(q, k, v))[:, 0]
 
 
 def build_blocks(

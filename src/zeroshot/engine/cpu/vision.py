@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from zeroshot.engine.backend import Values
-from zeroshot.engine.cpu.attention import attend
 from zeroshot.engine.cpu.blocks import Norm, build_blocks
 from zeroshot.engine.cpu.linear import Linear
 from zeroshot.spec import ViTConfig
@@ -38,9 +37,8 @@ class FastVisionTransformer:
         """Embed a batch."""
         x = self.ln_pre(self.embed(pixels))
         for block in self.blocks:
-            q, k, v = block.split_heads(block.qkv(block.ln_1(x)), 3)
-            x = block.finish(x, attend(q, k, v))
-        return self.proj(self.ln_post(self.pool(x)))
+            x = block(x)
+        return self.proj(self.ln_post(self.last.first(x)))
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Split into patches and apply a linear layer: [b, 3, s, s] to [b, 1 + p, w].
@@ -56,11 +54,3 @@ class FastVisionTransformer:
         x[:, 0] = self.class_token
         torch.add(self.patches(cut), self.positions, out=x[:, 1:])
         return x  # [b, 1 + p, w]
-
-    def pool(self, x: Tensor) -> Tensor:
-        """Run the last block only for the class token; the other positions are unused."""
-        last = self.last
-        normed = last.ln_1(x)
-        q = last.split_heads(last.query(normed[:, :1]), 1)[0]  # [b, h, 1, w/h]
-        k, v = last.split_heads(last.keys(normed), 2)
-        return last.finish(x[:, :1].contiguous(), attend(q, k, v))[:, 0]
