@@ -62,6 +62,7 @@ class FakeEncoder:
     logit_scale = 10.0
     logit_bias = None
     scoring = "softmax"
+    is_busy = False
     map_batches = staticmethod(pipeline.embed_batches)
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -182,6 +183,27 @@ def test_a_single_image_is_embedded_in_the_calling_thread(no_decoding_threads: A
     assert found.rows.shape == (1, 3)
 
 
+def test_a_single_image_is_embedded_in_a_worker_while_other_programs_use_the_cores() -> None:
+    threads: list[str] = []
+
+    class Busy(FakeEncoder):
+        is_busy = True
+
+        def prepare(self, image: Any) -> Any:
+            threads.append(threading.current_thread().name)
+            return super().prepare(image)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="worker") as pool:
+        Busy.map_batches = staticmethod(partial(pipeline.embed_batches, pool=pool))
+        (found,) = embed(Busy(), photograph())
+        with pytest.raises(ImageNotFound, match=r"^missing.jpg: no such image file"):
+            list(embed(Busy(), "missing.jpg"))
+
+    assert threads == ["worker_0", "worker_0"]
+    assert found.rows is not None
+    assert found.rows.shape == (1, 3)
+
+
 def test_no_images_give_no_batches(encoder: FakeEncoder) -> None:
     assert list(embed(encoder, [])) == []
 
@@ -239,8 +261,6 @@ def test_an_error_of_the_images_is_raised_after_earlier_results(
 
 
 def test_batches_can_run_in_a_pool() -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     levels = list(range(100))
     with ThreadPoolExecutor(3) as pool:
 

@@ -34,6 +34,8 @@ class ImageEncoder(Protocol):
 
     @property
     def identity(self) -> str: ...
+    @property
+    def is_busy(self) -> bool: ...  # other programs use the cores
     def prepare(self, image: ImageLike) -> NDArray[np.float32]: ...
     def encode_pixels(
         self,
@@ -80,9 +82,9 @@ def embed(
 
     The encoder chooses the batch size unless `batch_size` is given. `workers` is the number of
     threads that decode images; by default the encoder decides. A single image is decoded and
-    embedded in the caller's thread, using all cores. With on_error="yield" an image that cannot be
-    read becomes a Failure. Raises InputError for invalid arguments, and ImageError for the first
-    image that cannot be read if `on_error` is "raise".
+    embedded in the caller's thread, using all cores, unless other programs use them. With
+    on_error="yield" an image that cannot be read becomes a Failure. Raises InputError for invalid
+    arguments, and ImageError for the first image that cannot be read if `on_error` is "raise".
     """
     if on_error not in ("raise", "yield"):
         raise InputError(f"on_error={shortened(repr(on_error))} must be 'raise' or 'yield'")
@@ -111,7 +113,7 @@ def embed(
         return Embedded([outcome for outcome, _ in batch], rows)
 
     items = enumerate([cast(ImageLike, images)] if single else iterate(images))
-    if single and workers is None:
+    if single and workers is None and not encoder.is_busy:
         batches: Iterator[Embedded] = (encode([prepare(item)]) for item in items)
     else:
         batches = encoder.map_batches(

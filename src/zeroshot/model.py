@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -429,6 +430,11 @@ class Model:
         if not len(tensor):
             return self._empty()
         return self._engine.encode_pixels(tensor, batch_size=batch_size, normalize=normalize)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether other programs use the cores, so that a single image is faster on one."""
+        return time.monotonic() < self._engine.backend.busy_until
 
     def map_batches(
         self,

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from zeroshot.errors import ImageError, InputError
-from zeroshot.images.limits import check_max_pixels, check_size, megapixels
+from zeroshot.images import open_image
+from zeroshot.images.limits import check_max_pixels, megapixels, too_many_pixels
 
 
 def test_the_error_gives_size_limit_and_remedy() -> None:
-    with pytest.raises(ImageError) as caught:
-        check_size(16_320, 12_240, "a.jpg", 64_000_000)
-    assert str(caught.value) == (
+    error = too_many_pixels(16_320, 12_240, "a.jpg", 64_000_000)
+    assert str(error) == (
         "a.jpg: 16320x12240 is 199.757 megapixels, the limit is 64 megapixels; resize the image, "
         "or raise the limit with zeroshot.load(..., max_pixels=199756800)"
     )
-    assert caught.value.kind == "too_many_pixels"
-    check_size(8000, 8000, "a.jpg", 64_000_000)
+    assert error.kind == "too_many_pixels"
+
+
+def test_an_image_of_exactly_the_limit_is_accepted() -> None:
+    image = np.zeros((4, 6, 3), np.uint8)
+    assert open_image(image, max_pixels=24).size == (6, 4)
+    with pytest.raises(ImageError, match=r"6x4 is .* the limit is"):
+        open_image(image, max_pixels=23)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "64", None, True])

@@ -48,6 +48,8 @@ class Backend(Protocol):
     To add a kind of device, write a class with these methods and add it to `runner.BACKENDS`.
     """
 
+    busy_until: float  # time.monotonic() until which a single image is faster on one core
+
     def __init__(
         self,
         weights: NetworkWeights,

@@ -24,6 +24,8 @@ BATCH = 256  # default number of images or texts to run at once
 class PlainBackend(Resampler):
     """Runs the plain modules; each is copied to the device on first use."""
 
+    busy_until = 0.0
+
     def __init__(
         self,
         weights: NetworkWeights,

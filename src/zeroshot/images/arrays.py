@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from zeroshot.errors import image_error, shortened
-from zeroshot.images.limits import MAX_PIXELS, check_size
+from zeroshot.images.limits import MAX_PIXELS, too_many_pixels
 
 OVERSHOOT = 0.25  # of the range of values: more than bicubic and Lanczos filters overshoot
 
@@ -35,7 +35,8 @@ def from_array(array: NDArray[Any], name: str, max_pixels: int = MAX_PIXELS) -> 
         )
     if array.size == 0:
         raise image_error("bad_shape", name, f"expected an array with pixels, got {shape}")
-    check_size(array.shape[1], array.shape[0], name, max_pixels)
+    if array.shape[0] * array.shape[1] > max_pixels:
+        raise too_many_pixels(array.shape[1], array.shape[0], name, max_pixels)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif np.issubdtype(array.dtype, np.floating):

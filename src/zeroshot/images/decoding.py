@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageFile
 
 from zeroshot.errors import image_error
 from zeroshot.images.arrays import check_unit_range
-from zeroshot.images.limits import MAX_PIXELS, check_size
+from zeroshot.images.limits import MAX_PIXELS, too_many_pixels
 from zeroshot.images.pillow_codecs import codec_error, open_codec
 from zeroshot.images.transparency import Color, composite
 from zeroshot.images.truncation import reject_truncated
@@ -46,9 +46,9 @@ def decode(file: Any, name: str, at_least: int | None, max_pixels: int = MAX_PIX
     if image.format == "JPEG":
         if at_least is not None:
             image.draft(None, (at_least, at_least))
-        elif min(image.size) >= FAST_SIDE and image.width * image.height <= 64 * max_pixels:
+        elif min(image.size) >= FAST_SIDE and 1 < image.width * image.height / max_pixels <= 64:
             advice = ", or load the model with decode='fast', which reduces large JPEGs"
-            check_size(*image.size, name, max_pixels, advice)
+            raise too_many_pixels(*image.size, name, max_pixels, advice)
     return load(image, name, max_pixels)
 
 
@@ -58,7 +58,8 @@ def load(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> Image.I
     Raises ImageError.
     """
     width, height = image.size
-    check_size(width, height, name, max_pixels)
+    if width * height > max_pixels:
+        raise too_many_pixels(width, height, name, max_pixels)
     if not width or not height:
         raise image_error(
             "bad_shape", name, f"expected an image with pixels, got the size {width}x{height}"

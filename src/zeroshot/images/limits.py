@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from zeroshot.errors import InputError, image_error, shortened
+from zeroshot.errors import ImageError, InputError, image_error, shortened
 
 MAX_PIXELS = 64_000_000  # width x height; an RGB image of that size takes 192 MB
 
 
-def check_size(width: int, height: int, name: str, max_pixels: int, advice: str = "") -> None:
-    """Raise ImageError for an image above the size limit."""
-    if width * height > max_pixels:
-        raise image_error(
-            "too_many_pixels",
-            name,
-            f"{width}x{height} is {megapixels(width * height)}, the limit is "
-            f"{megapixels(max_pixels)}; resize the image, or raise the limit with "
-            f"zeroshot.load(..., max_pixels={width * height}){advice}",
-        )
+def too_many_pixels(
+    width: int, height: int, name: str, max_pixels: int, advice: str = ""
+) -> ImageError:
+    """Return the error for an image above the size limit."""
+    return image_error(
+        "too_many_pixels",
+        name,
+        f"{width}x{height} is {megapixels(width * height)}, the limit is "
+        f"{megapixels(max_pixels)}; resize the image, or raise the limit with "
+        f"zeroshot.load(..., max_pixels={width * height}){advice}",
+    )
 
 
 def check_max_pixels(max_pixels: object) -> None:

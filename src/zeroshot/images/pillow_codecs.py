@@ -17,7 +17,7 @@ from PIL import Image
 from zeroshot.errors import ImageError, image_error, shortened
 from zeroshot.images.formats import DECODED, HEAD, recognize
 from zeroshot.images.jxl import read_jxl_size
-from zeroshot.images.limits import check_size
+from zeroshot.images.limits import too_many_pixels
 
 EXPECTED = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, PPM, HEIC or JPEG XL"
 EXTRAS = {  # format -> name for messages, module, extra of this package
@@ -39,9 +39,11 @@ def open_codec(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     _register(found.name, name)
     if found.name == "JXL":  # its codec decodes all pixels on opening
         try:
-            check_size(*read_jxl_size(file), name, max_pixels)
+            width, height = read_jxl_size(file)
         except ValueError as error:
             raise codec_error("JXL", error, name) from error
+        if width * height > max_pixels:
+            raise too_many_pixels(width, height, name, max_pixels)
         file.seek(0)
     factory, accept = Image.OPEN[found.name]
     accepted = accept is None or accept(head[:16])

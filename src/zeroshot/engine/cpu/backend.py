@@ -5,12 +5,18 @@ Single-threaded workers run batches that fit a core's cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 from zeroshot import pipeline
 from zeroshot.engine.backend import Item, NetworkWeights, Pixels, Result, Row
@@ -23,6 +29,8 @@ from zeroshot.engine.resampling import Resampler
 from zeroshot.spec import NetworkConfig
 
 IMAGES = 8  # per micro-batch: with more, activations do not fit a core's cache
+BUSY_SECONDS = 2.0  # how long single images use one core after another program took one away
+WAITED = 0.9  # share of the time that a thread ran, below which it waited for a core
 
 Task = TypeVar("Task")
 Output = TypeVar("Output")
@@ -47,6 +55,7 @@ class CpuBackend(Resampler):
         self._plain = PlainBackend(
             weights, config, device, dtype
         )  # builds nothing until it is used
+        self.busy_until = 0.0
         self._towers: dict[str, Any] = {}
         self._lock = ForkLock()  # several workers may build a tower at once
 
@@ -75,11 +84,9 @@ class CpuBackend(Resampler):
             embeddings: Tensor = tower(batch.to(self.device, self.dtype)).float()
             return embeddings
 
-        if len(pixels) == 1:
-            return torch.cat([embed(pixels)])  # a copy outside of inference mode
-        share = -(-len(pixels) // workers.count())
+        share = 1 if len(pixels) == 1 else -(-len(pixels) // workers.count())
         size = min(batch_size or IMAGES, max(share, 1))
-        return torch.cat(workers.run(embed, pixels.split(size)))
+        return torch.cat(self._run(embed, pixels.split(size)))
 
     def embed_ids(self, rows: list[Row], batch_size: int | None = None) -> Tensor:
         """Embed distinct texts as float32 [n, d]; common prefixes are computed once.
@@ -92,7 +99,7 @@ class CpuBackend(Resampler):
         batches = plan(rows, workers.count())
         prefixes = list({batch.prefix: None for batch in batches})
         kept = dict(
-            zip(prefixes, workers.run(_in_inference(tower.compute_prefix), prefixes), strict=True)
+            zip(prefixes, self._run(_in_inference(tower.compute_prefix), prefixes), strict=True)
         )
 
         @_in_inference
@@ -102,9 +109,25 @@ class CpuBackend(Resampler):
 
         shape = (len(rows), self._config.embed_dim)
         embeddings = torch.empty(shape, dtype=torch.float32, device=self.device)
-        for batch, part in zip(batches, workers.run(embed, batches), strict=True):
+        for batch, part in zip(batches, self._run(embed, batches), strict=True):
             embeddings[batch.texts] = part
         return embeddings
+
+    def _run(self, work: Callable[[Task], Output], tasks: Sequence[Task]) -> list[Output]:
+        """Run tasks on the workers; a single one runs on all cores, unless others use them.
+
+        torch's threads wait for each other after every operation, so one that gets no core delays
+        all of them. If this happened, single tasks run on one core for a while.
+        """
+        busy = time.monotonic() < self.busy_until
+        if len(tasks) != 1 or busy or torch.get_num_threads() == 1:
+            return workers.run(work, tasks, least=1 if busy else 2)
+        before = _get_thread_usage()
+        result = work(tasks[0])
+        elapsed, ran, preempted = (b - a for a, b in zip(before, _get_thread_usage(), strict=True))
+        if preempted and ran < WAITED * elapsed:
+            self.busy_until = time.monotonic() + BUSY_SECONDS
+        return [result]
 
     def map_batches(
         self,
@@ -126,6 +149,17 @@ class CpuBackend(Resampler):
 
 
 _get_pool = workers.get_pool
+
+
+def _get_thread_usage() -> tuple[float, float, int]:
+    """Return the time, the seconds this thread ran, and how often it was preempted.
+
+    Where the system does not count preemptions of a thread, their number is 0.
+    """
+    if not hasattr(resource, "RUSAGE_THREAD"):
+        return 0.0, 0.0, 0
+    usage = resource.getrusage(resource.RUSAGE_THREAD)
+    return time.perf_counter(), usage.ru_utime + usage.ru_stime, usage.ru_nivcsw
 
 
 def _in_inference(work: Callable[[Task], Output]) -> Callable[[Task], Output]:

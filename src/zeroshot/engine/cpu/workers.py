@@ -33,9 +33,12 @@ def is_worker() -> bool:
     return getattr(_local, "worker", False)
 
 
-def run(work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
-    """Return work(task) for every task, in order, on the workers if that is faster."""
-    workers = get_pool() if len(tasks) > 1 else None
+def run(work: Callable[[Task], Result], tasks: Sequence[Task], *, least: int = 2) -> list[Result]:
+    """Return work(task) for every task, in order.
+
+    Fewer than `least` tasks run in the caller's thread, with all its cores.
+    """
+    workers = get_pool() if len(tasks) >= least else None
     if workers is None:
         return [work(task) for task in tasks]
     try:
