@@ -20,6 +20,7 @@ from zeroshot.images import ImageLike
 from zeroshot.loading import load
 from zeroshot.model import Model
 from zeroshot.predictions import Prediction
+from zeroshot.progress import Show
 from zeroshot.prompts import Labels, Prompts, PromptSet
 
 HEADS = 16  # number of cached heads; a head of 1000 labels takes 2 MB
@@ -54,11 +55,14 @@ class _Cache:
         named: dict[str, list[str]],
         prompt_set: PromptSet,
         allow_equal: bool,
+        progress: Show,
     ) -> Classifier:
         """Return the cached classifier of these labels and prompts, or build it."""
         key = json.dumps([list(named.items()), prompt_set.templates, allow_equal])
         if key not in self.classifiers:
-            self.classifiers[key] = model.classifier(named, prompt_set, allow_equal=allow_equal)
+            self.classifiers[key] = model.classifier(
+                named, prompt_set, allow_equal=allow_equal, progress=progress
+            )
             if len(self.classifiers) > HEADS:
                 self.classifiers.popitem(last=False)
         self.classifiers.move_to_end(key)
@@ -87,6 +91,7 @@ def classify(  # type: ignore[overload-overlap]
     model: str | os.PathLike[str] | Model = ...,
     top: int = ...,
     allow_equal: bool = ...,
+    progress: Show = ...,
 ) -> Prediction: ...
 @overload
 def classify(
@@ -97,6 +102,7 @@ def classify(
     model: str | os.PathLike[str] | Model = ...,
     top: int = ...,
     allow_equal: bool = ...,
+    progress: Show = ...,
 ) -> Predictions: ...
 @short_errors
 def classify(
@@ -107,6 +113,7 @@ def classify(
     model: str | os.PathLike[str] | Model = catalog.DEFAULT,
     top: int = TOP,
     allow_equal: bool = False,
+    progress: Show = None,
 ) -> Prediction | Predictions:
     """Classify one image or many with your own labels.
 
@@ -124,6 +131,8 @@ def classify(
         model: a name, Hub repository or path as for `load`, or a Model.
         top: number of labels in the ranking of each prediction, at least 1.
         allow_equal: accept labels with the same tokens, such as "Cat" and "cat".
+        progress: show a progress bar. None shows one on a terminal or in a notebook if the work
+            takes longer than two seconds.
 
     Returns:
         A Prediction for one image, or a list of Predictions in the order of the images.
@@ -145,5 +154,5 @@ def classify(
         named, prompt_set = prompt_sets.named(labels), prompt_sets.get(prompts)
         with _cache.lock:
             loaded = _cache.load(model)
-            classifier = _cache.classifier(loaded, named, prompt_set, allow_equal)
-    return classifier(images, top=top)
+            classifier = _cache.classifier(loaded, named, prompt_set, allow_equal, progress)
+    return classifier(images, top=top, progress=progress)

@@ -21,6 +21,7 @@ from zeroshot.gallery import Predictions
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.predictions import Failure, Prediction
+from zeroshot.progress import Show
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,12 +83,18 @@ class Classifier:
 
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, images: ImageLike, *, top: int = ...
+        self, images: ImageLike, *, top: int = ..., progress: Show = ...
     ) -> Prediction: ...
     @overload
-    def __call__(self, images: Iterable[ImageLike], *, top: int = ...) -> Predictions: ...
     def __call__(
-        self, images: ImageLike | Iterable[ImageLike], *, top: int = TOP
+        self, images: Iterable[ImageLike], *, top: int = ..., progress: Show = ...
+    ) -> Predictions: ...
+    def __call__(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        top: int = TOP,
+        progress: Show = None,
     ) -> Prediction | Predictions:
         """Classify one image or an iterable of images.
 
@@ -95,6 +102,8 @@ class Classifier:
             images: One image, or an iterable of images. An image is a path, an http(s) URL, bytes,
                 a binary file, a PIL image, a numpy array, a torch tensor or a `Sample`.
             top: Number of labels to keep in each ranking.
+            progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
+                takes longer than two seconds.
 
         Returns:
             A Prediction for one image, or `Predictions`, a list of them in order.
@@ -111,17 +120,20 @@ class Classifier:
         top = _check_top(top)
         predictions = Predictions(
             prediction
-            for batch in embed(self.encoder, images)
+            for batch in embed(self.encoder, images, progress=progress)
             for prediction in self._predictions(batch, top)
             if isinstance(prediction, Prediction)
         )
         return predictions[0] if is_single(images) else predictions
 
-    def predict(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.str_]:
+    def predict(
+        self, images: ImageLike | Iterable[ImageLike], *, progress: Show = None
+    ) -> NDArray[np.str_]:
         """Return the best label of each image: str [n].
 
         Args:
             images: One image, or an iterable of images; see `__call__`.
+            progress: Show a progress bar; see `__call__`.
 
         Returns:
             One label per image.
@@ -134,16 +146,19 @@ class Classifier:
             >>> classifier.predict(["cat.jpg"]).tolist()
             ['cat']
         """
-        best = self.decision_function(images).argmax(axis=1)
+        best = self.decision_function(images, progress=progress).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
-    def predict_proba(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
+    def predict_proba(
+        self, images: ImageLike | Iterable[ImageLike], *, progress: Show = None
+    ) -> NDArray[np.float32]:
         """Return the probability of each label: float32 [n, L].
 
         With softmax scoring each row sums to 1; with sigmoid scoring labels are independent.
 
         Args:
             images: One image, or an iterable of images; see `__call__`.
+            progress: Show a progress bar; see `__call__`.
 
         Returns:
             One row per image; the columns are those of `classes_`.
@@ -156,14 +171,17 @@ class Classifier:
             >>> classifier.predict_proba(["cat.jpg"]).shape
             (1, 2)
         """
-        logits = torch.from_numpy(self.decision_function(images))
+        logits = torch.from_numpy(self.decision_function(images, progress=progress))
         return np.asarray(self.head.probabilities(logits).numpy())
 
-    def decision_function(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.float32]:
+    def decision_function(
+        self, images: ImageLike | Iterable[ImageLike], *, progress: Show = None
+    ) -> NDArray[np.float32]:
         """Return the logits, which are scaled cosine similarities: float32 [n, L].
 
         Args:
             images: One image, or an iterable of images; see `__call__`.
+            progress: Show a progress bar; see `__call__`.
 
         Returns:
             One row per image; the columns are those of `classes_`.
@@ -178,19 +196,22 @@ class Classifier:
         """
         parts = [
             self.head.logits(batch.rows).cpu()
-            for batch in embed(self.encoder, images)
+            for batch in embed(self.encoder, images, progress=progress)
             if batch.rows is not None
         ]
         if not parts:
             return np.zeros((0, len(self.head)), dtype=np.float32)
         return np.asarray(torch.cat(parts).numpy())
 
-    def score(self, images: Iterable[ImageLike], truth: Sequence[str]) -> float:
+    def score(
+        self, images: Iterable[ImageLike], truth: Sequence[str], *, progress: Show = None
+    ) -> float:
         """Return the accuracy, 0..1: the share of images whose best label is correct.
 
         Args:
             images: An iterable of images; see `__call__`.
             truth: The correct label of each image.
+            progress: Show a progress bar; see `__call__`.
 
         Returns:
             The accuracy.
@@ -209,7 +230,7 @@ class Classifier:
                 f"truth {shortened(repr(min(unknown, key=str)))} is not among the classifier's "
                 f"{len(self.head)} labels; pass names from classifier.classes_"
             )
-        predicted = self.predict(images)
+        predicted = self.predict(images, progress=progress)
         if len(predicted) != len(truth):
             raise InputError(
                 f"expected one truth per image, got {len(predicted)} images but {len(truth)} "
@@ -225,6 +246,7 @@ class Classifier:
         batch_size: int | None = None,
         workers: int | None = None,
         on_error: OnError = "raise",
+        progress: Show = None,
     ) -> Iterator[Prediction | Failure]:
         """Classify images one by one with bounded memory, in order.
 
@@ -239,6 +261,7 @@ class Classifier:
                 selects the fastest arrangement for the device.
             on_error: "raise" raises ImageError for an image that cannot be read; "yield" yields a
                 `Failure` at its position.
+            progress: Show a progress bar; see `__call__`.
 
         Returns:
             An iterator of a Prediction or Failure for each image, in order.
@@ -260,7 +283,12 @@ class Classifier:
                 "pass a list, or call the classifier"
             )
         batches = embed(
-            self.encoder, images, batch_size=batch_size, workers=workers, on_error=on_error
+            self.encoder,
+            images,
+            batch_size=batch_size,
+            workers=workers,
+            on_error=on_error,
+            progress=progress,
         )
         return (prediction for batch in batches for prediction in self._predictions(batch, top))
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from zeroshot.errors import ImageError, InputError, count, shortened
 from zeroshot.images import ImageLike, describe, is_single, iterate
 from zeroshot.predictions import Failure
+from zeroshot.progress import Bar, Show, length, track
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,13 +78,15 @@ def embed(
     workers: int | None = None,
     on_error: OnError = "raise",
     normalize: bool = True,
+    progress: Show = None,
 ) -> Iterator[Embedded]:
     """Embed images in order with bounded memory, in batches.
 
     The encoder chooses the batch size unless `batch_size` is given. `workers` is the number of
     threads that decode images; by default the encoder decides. A single image is decoded and
     embedded in the caller's thread, using all cores, unless other programs use them. With
-    on_error="yield" an image that cannot be read becomes a Failure. Raises InputError for invalid
+    on_error="yield" an image that cannot be read becomes a Failure. `progress` shows a bar; None
+    shows one on a terminal or in a notebook after two seconds. Raises InputError for invalid
     arguments, and ImageError for the first image that cannot be read if `on_error` is "raise".
     """
     if on_error not in ("raise", "yield"):
@@ -116,9 +119,11 @@ def embed(
     if single and workers is None and not encoder.is_busy:
         batches: Iterator[Embedded] = (encode([prepare(item)]) for item in items)
     else:
+        bar = Bar("images", length(images), progress)
         batches = encoder.map_batches(
             prepare, encode, items, batch_size=batch_size, workers=workers
         )
+        batches = track(batches, bar, lambda batch: len(batch.outcomes))
     return _raise_failures(batches) if on_error == "raise" else batches
 
 

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
@@ -35,6 +35,7 @@ from zeroshot.errors import (
 )
 from zeroshot.files import write_atomically
 from zeroshot.label_store import LabelStore, Names
+from zeroshot.progress import Bar, Show
 from zeroshot.prompts import Labels, Prompts, PromptSet
 from zeroshot.spec import Scoring
 
@@ -46,9 +47,11 @@ OLDER_KEYS = ("zeroshot.head/1",)  # files without scoring and calibration
 MAX_HEADER = 16 * 2**20  # bytes; limit of the JSON header of a head file
 MAX_SCALE = 1000  # the limit that `checkpoint.reader` applies to models
 UNIT = 1e-3  # allowed deviation of a row's length from 1
-SENTENCES = 16_384  # rendered and embedded at once; 32 MB of embeddings at 512 dimensions
+SENTENCES = 4_096  # rendered and embedded at once; 8 MB of embeddings at 512 dimensions
 
 log = logging.getLogger("zeroshot")
+
+Owner = tuple[int, str]  # row of a label, and one of its names
 
 
 class TextEncoder(Protocol):
@@ -110,6 +113,7 @@ class Head:
         *,
         allow_equal: bool = False,
         store: LabelStore | None = None,
+        progress: Show = None,
     ) -> Head:
         """Embed each label in every template and average: normalize, mean, normalize.
 
@@ -125,6 +129,8 @@ class Head:
                 They get equal scores.
             store: Cache of label embeddings. Labels found in it are not embedded again, new ones
                 are added.
+            progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
+                takes longer than two seconds.
 
         Returns:
             A head for the encoder.
@@ -145,15 +151,16 @@ class Head:
             _reject_equal(getattr(encoder, "tokenizer", None), named)
         vectors = store.read(prompt_set.templates, set(named.values())) if store else {}
         if new := [names for names in dict.fromkeys(named.values()) if names not in vectors]:
-            embedded = dict(zip(new, _embed(encoder, new, prompt_set).unbind(0), strict=True))
+            embedded = dict(
+                zip(new, _embed(encoder, new, prompt_set, progress).unbind(0), strict=True)
+            )
             vectors |= embedded
             if store:
                 store.write(prompt_set.templates, embedded)
         log.info("%d labels: %d embedded, the others from the cache", len(named), len(new))
-        rows = [vectors[names] for names in named.values()]
         return cls(
             labels=tuple(named),
-            weight=torch.stack(rows),
+            weight=torch.stack([vectors[names] for names in named.values()]),
             logit_scale=encoder.logit_scale,
             logit_bias=encoder.logit_bias,
             model=encoder.identity,
@@ -534,7 +541,9 @@ def _check_loaded(head: Head, path: Path) -> None:
         )
 
 
-def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet) -> Tensor:
+def _embed(
+    encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet, progress: Show
+) -> Tensor:
     """Embed labels, each as the unit mean over names and templates: [labels, d].
 
     The loop takes all labels in a few templates, not a few labels in all templates: the text
@@ -542,12 +551,8 @@ def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet)
     """
     owners = [(row, name) for row, names in enumerate(labels) for name in names]
     sums: Tensor | None = None
-    for start in range(0, len(owners), SENTENCES):
-        part = owners[start : start + SENTENCES]
-        rows = torch.tensor([row for row, _ in part], device="cpu")
-        count = max(1, SENTENCES // len(part))
-        for first in range(0, len(prompt_set), count):
-            templates = prompt_set.templates[first : first + count]
+    with Bar("prompts", len(owners) * len(prompt_set), progress) as bar:
+        for part, templates in _split(owners, prompt_set.templates):
             sentences = [
                 prompt_sets.insert(template, name) for template in templates for _, name in part
             ]
@@ -555,6 +560,19 @@ def _embed(encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet)
             if sums is None:
                 sums = embeddings.new_zeros(len(labels), embeddings.shape[1])
             totals = embeddings.unflatten(0, (len(templates), len(part))).sum(0)
-            sums.index_add_(0, rows.to(sums.device), totals)
+            rows = torch.tensor([row for row, _ in part], device=sums.device)
+            sums.index_add_(0, rows, totals)
+            bar.add(len(sentences))
     assert sums is not None  # every label has a name, so the loop ran
     return F.normalize(sums, dim=1).cpu()
+
+
+def _split(
+    owners: Sequence[Owner], templates: tuple[str, ...]
+) -> Iterator[tuple[Sequence[Owner], tuple[str, ...]]]:
+    """Yield pairs of names and templates with at most SENTENCES combinations."""
+    for start in range(0, len(owners), SENTENCES):
+        part = owners[start : start + SENTENCES]
+        count = max(1, SENTENCES // len(part))
+        for first in range(0, len(templates), count):
+            yield part, templates[first : first + count]

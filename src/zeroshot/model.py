@@ -30,6 +30,7 @@ from zeroshot.images.preprocess import Decode, Preprocess
 from zeroshot.images.transparency import Background
 from zeroshot.label_store import LabelStore, default_folder
 from zeroshot.nn.network import Network
+from zeroshot.progress import Show
 from zeroshot.prompts import Labels, Prompts
 from zeroshot.spec import Scoring, Spec
 from zeroshot.tokenizers import ClipTokenizer, Tokenizer
@@ -191,6 +192,7 @@ class Model:
         *,
         batch_size: int | None = None,
         normalize: bool = True,
+        progress: Show = None,
     ) -> Tensor:
         """Embed images in the shared space.
 
@@ -199,6 +201,8 @@ class Model:
                 a binary file, a PIL image, a numpy array, a torch tensor or a `Sample`.
             batch_size: Number of images to run at once. None selects a size for the device.
             normalize: Scale each embedding to unit length.
+            progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
+                takes longer than two seconds.
 
         Returns:
             float32 on `self.device`: [d] for one image, [n, d] for an iterable.
@@ -214,7 +218,9 @@ class Model:
         """
         parts = [
             batch.rows
-            for batch in embed(self, images, batch_size=batch_size, normalize=normalize)
+            for batch in embed(
+                self, images, batch_size=batch_size, normalize=normalize, progress=progress
+            )
             if batch.rows is not None
         ]
         if not parts:
@@ -229,6 +235,7 @@ class Model:
         batch_size: int | None = None,
         normalize: bool = True,
         truncate: bool = False,
+        progress: Show = None,
     ) -> Tensor:
         """Embed texts in the shared space.
 
@@ -237,6 +244,7 @@ class Model:
             batch_size: Number of texts to run at once. None selects a size for the device.
             normalize: Scale each embedding to unit length.
             truncate: Cut texts that exceed the context length instead of raising an error.
+            progress: Show a progress bar; see `encode_image`.
 
         Returns:
             float32 on `self.device`: [d] for one text, [n, d] for a list. The text encoder pools at
@@ -266,7 +274,9 @@ class Model:
         if not many:
             return self._empty()
         rows = self.tokenizer.rows(many, truncate=truncate)
-        embeddings = self._engine.encode_ids(rows, batch_size=batch_size, normalize=normalize)
+        embeddings = self._engine.encode_ids(
+            rows, batch_size=batch_size, normalize=normalize, progress=progress
+        )
         return embeddings[0] if isinstance(texts, str) else embeddings
 
     def _empty(self) -> Tensor:
@@ -310,6 +320,7 @@ class Model:
         prompts: Prompts = prompt_sets.DEFAULT,
         *,
         allow_equal: bool = False,
+        progress: Show = None,
     ) -> Head:
         """Build a head: the text embeddings of labels, averaged over prompt templates.
 
@@ -321,6 +332,7 @@ class Model:
             prompts: Name of a prompt set, one template, a list of templates, a file or a
                 `PromptSet`.
             allow_equal: Accept labels with the same tokens, such as "Cat" and "cat".
+            progress: Show a progress bar; see `encode_image`.
 
         Returns:
             A head for this model, which can be saved.
@@ -336,7 +348,9 @@ class Model:
         store, folder = None, default_folder()
         if folder is not None:
             store = LabelStore(folder, f"{self.identity} {self.dtype}", width=self.embed_dim)
-        return Head.build(self, labels, prompts, allow_equal=allow_equal, store=store)
+        return Head.build(
+            self, labels, prompts, allow_equal=allow_equal, store=store, progress=progress
+        )
 
     def classifier(
         self,
@@ -344,6 +358,7 @@ class Model:
         prompts: Prompts = prompt_sets.DEFAULT,
         *,
         allow_equal: bool = False,
+        progress: Show = None,
     ) -> Classifier:
         """Make a classifier for a set of labels.
 
@@ -353,6 +368,7 @@ class Model:
                 `PromptSet`. Ignored if `labels` is a head.
             allow_equal: Accept labels with the same tokens, such as "Cat" and "cat". Ignored if
                 `labels` is a head.
+            progress: Show a progress bar while the head is built; see `encode_image`.
 
         Returns:
             A Classifier, which can be called with images.
@@ -368,7 +384,8 @@ class Model:
         """
         if isinstance(labels, Head):
             return Classifier(self, labels)
-        return Classifier(self, self.head(labels, prompts, allow_equal=allow_equal))
+        head = self.head(labels, prompts, allow_equal=allow_equal, progress=progress)
+        return Classifier(self, head)
 
     def prepare(self, image: ImageLike) -> NDArray[np.float32]:
         """Convert one image to normalized pixels: float32 [3, size, size].

@@ -15,7 +15,7 @@ from zeroshot.cli import sources
 from zeroshot.cli.completion import complete_labels, complete_prompts
 from zeroshot.cli.failures import CANNOT_WRITE, NO_MODEL, fail
 from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
-from zeroshot.cli.progress import Progress, no_images, report
+from zeroshot.cli.outcomes import Outcomes, no_images, report
 from zeroshot.errors import HeadMismatch, seen_from, shortened
 from zeroshot.files import write_atomically
 from zeroshot.labeling.sources import Skipped
@@ -104,20 +104,22 @@ def command(
     loaded = choice.load()
     chosen = zeroshot.Head.load(head) if head is not None else label_set
     assert chosen is not None
-    classifier = loaded.classifier(chosen, prompts, allow_equal=allow_equal)
+    progress = False if quiet else None
+    classifier = loaded.classifier(chosen, prompts, allow_equal=allow_equal, progress=progress)
     if save_head is not None:
         _save_head(classifier.head, save_head)
     skipped = Skipped()
-    found = sources.images(images, skipped, null=null)
-    prints = output is None and sys.stdout.isatty()
-    progress = Progress("images", quiet=quiet, prints=prints)
-    with _open_sink(form, output) as write, progress:
-        for result in classifier.stream(found, top=top, on_error="yield"):
-            progress.count(result)
+    if output is None and sys.stdout.isatty():
+        progress = False  # results are printed to the same terminal
+    found = sources.images(images, skipped, null=null, listed=progress is None)
+    outcomes = Outcomes()
+    with _open_sink(form, output) as write:
+        for result in classifier.stream(found, top=top, on_error="yield", progress=progress):
+            outcomes.count(result)
             write(result)
-        if not progress.done:
+        if not outcomes.done:
             raise no_images(images, skipped)
-    report(progress, skipped, quiet=quiet, strict=strict)
+    report(outcomes, skipped, quiet=quiet, strict=strict)
 
 
 def _check_images(images: tuple[str, ...], labels: tuple[str, ...], *, null: bool) -> None:

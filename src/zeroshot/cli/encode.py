@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,14 @@ from zeroshot.cli import sources
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import CANNOT_WRITE, SOME_FAILED, fail
 from zeroshot.cli.options import ModelChoice, model_options, source_options
-from zeroshot.cli.progress import Progress, no_images, report
+from zeroshot.cli.outcomes import Outcomes, no_images, report
 from zeroshot.labeling.sources import Skipped
 
 if TYPE_CHECKING:
     import torch
 
     from zeroshot.model import Model
+    from zeroshot.progress import Show
 
 
 @click.command("encode")
@@ -70,16 +71,15 @@ def command(
             raise click.UsageError(f"{path} exists; use --force to replace it")
     model = choice.load()
     skipped = Skipped()
-    progress = Progress("images", quiet=quiet)
+    outcomes, progress = Outcomes(), False if quiet else None
     embeddings: torch.Tensor | None
     if text:
-        rows, embeddings = _encode_sentences(model, inputs, truncate)
+        rows, embeddings = _encode_sentences(model, inputs, truncate, progress)
     else:
-        found = sources.images(inputs, skipped, null=null)
-        with progress:
-            rows, embeddings = _encode_images(model, found, progress)
+        found = sources.images(inputs, skipped, null=null, listed=progress is None)
+        rows, embeddings = _encode_images(model, found, outcomes, progress)
     if embeddings is None:
-        if not progress.failed:
+        if not outcomes.failed:
             raise no_images(inputs, skipped)
         click.echo(f"no image could be read; {out} was not written", err=True)
         raise SystemExit(SOME_FAILED)
@@ -89,21 +89,21 @@ def command(
         f"rows: {names_beside(out)}",
         err=True,
     )
-    report(progress, skipped, quiet=quiet, strict=strict)
+    report(outcomes, skipped, quiet=quiet, strict=strict)
 
 
 def _encode_sentences(
-    model: Model, inputs: tuple[str, ...], truncate: bool
+    model: Model, inputs: tuple[str, ...], truncate: bool, progress: Show
 ) -> tuple[list[str], torch.Tensor]:
     """Return the sentences and their embeddings [n, d]."""
     rows = list(sources.sentences(inputs))
     if not rows:
         raise click.UsageError("no sentences found on standard input; expected one per line")
-    return rows, model.encode_text(rows, truncate=truncate)
+    return rows, model.encode_text(rows, truncate=truncate, progress=progress)
 
 
 def _encode_images(
-    model: Model, found: Iterator[str], progress: Progress
+    model: Model, found: Iterable[str], outcomes: Outcomes, progress: Show
 ) -> tuple[list[str], torch.Tensor | None]:
     """Return the images read and their embeddings [n, d], or None if there are none."""
     import torch
@@ -113,9 +113,9 @@ def _encode_images(
 
     rows: list[str] = []
     parts: list[torch.Tensor] = []
-    for batch in embed(model, found, on_error="yield"):
+    for batch in embed(model, found, on_error="yield", progress=progress):
         for outcome in batch.outcomes:
-            progress.count(outcome)
+            outcomes.count(outcome)
             if not isinstance(outcome, Failure):
                 rows.append(str(outcome))
         if batch.rows is not None:

@@ -17,17 +17,28 @@ import click
 from zeroshot import label_files, prompts
 from zeroshot.errors import InputError, shortened
 from zeroshot.labeling.sources import Skipped, expand, read_list, walk
+from zeroshot.progress import is_interactive
 from zeroshot.prompts import Labels
 
 
 def images(
-    arguments: Iterable[str], skipped: Skipped | None = None, *, null: bool = False
-) -> Iterator[str]:
-    """Yield image paths and URLs; the argument - reads paths from standard input.
+    arguments: Sequence[str],
+    skipped: Skipped | None = None,
+    *,
+    null: bool = False,
+    listed: bool = False,
+) -> Iterable[str]:
+    """Return image paths and URLs; the argument - reads paths from standard input.
 
     Files in folders that are not images are added to `skipped`. With `null`, paths from standard
-    input are separated by NUL.
+    input are separated by NUL. With `listed` a person who watches a progress bar gets a list, whose
+    length gives the time left. Standard input is never listed, because it may not end.
     """
+    found = _images(arguments, skipped, null)
+    return list(found) if listed and is_interactive() and "-" not in arguments else found
+
+
+def _images(arguments: Sequence[str], skipped: Skipped | None, null: bool) -> Iterator[str]:
     for argument in arguments:
         if argument == "-":
             paths = read_list(_stdin(), null=null, encoding=sys.stdin.encoding or "utf-8")

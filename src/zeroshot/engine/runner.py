@@ -15,9 +15,12 @@ from zeroshot.engine.backend import Backend, NetworkWeights
 from zeroshot.engine.cpu.backend import CpuBackend
 from zeroshot.engine.plain import PlainBackend
 from zeroshot.errors import NonFiniteError
+from zeroshot.progress import Bar, Show, track
 from zeroshot.spec import NetworkConfig
 
 BACKENDS: dict[str, type[Backend]] = {"cpu": CpuBackend}  # torch's other devices: PlainBackend
+
+TEXTS = 4_096  # embedded at once; progress is shown between them
 
 
 class Engine:
@@ -70,16 +73,21 @@ class Engine:
         *,
         batch_size: int | None = None,
         normalize: bool = True,
+        progress: Show = None,
     ) -> Tensor:
         """Embed token rows (with start and end, without padding) as float32 [n, d].
 
-        Raises NonFiniteError.
+        `progress` shows a bar for many texts. Raises NonFiniteError.
         """
         end = self._config.text.vocab_size - 1
         # Cut after the first end token, where a row is pooled: a text may contain another.
         texts = [tuple(row[: row.index(end) + 1]) for row in rows]
         distinct = list(dict.fromkeys(texts))
-        embeddings = self.backend.embed_ids(distinct, batch_size)
+        parts = [distinct[start : start + TEXTS] for start in range(0, len(distinct), TEXTS)]
+        bar = Bar("texts", len(distinct), progress)
+        embeddings = torch.cat(
+            [self.backend.embed_ids(part, batch_size) for part in track(parts, bar)]
+        )
         if bad := _find_not_finite(embeddings):
             # A text may only share a tree with the cause: a masked key has weight 0, but 0 * NaN
             # is NaN. The plain tower runs texts apart and shows which ones are not finite.
