@@ -253,7 +253,7 @@ def _open_path(
                     f"sorted(Path({shortened(name)!r}).rglob('*.jpg'))"
                 )
                 raise image_error("not_image", name, fix)
-            raise image_error("not_image", name, "not a regular file; pass the path of an image")
+            raise image_error("not_image", name, "not a regular file; pass its content as bytes")
         with path.open("rb") as file:
             return decode(file, name, at_least, max_pixels)
     except FileNotFoundError as error:
