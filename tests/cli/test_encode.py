@@ -76,6 +76,17 @@ def test_an_input_list_named_like_the_output_is_not_overwritten(
     assert listed.read_text() == f"{photos[0]}\n"
 
 
+def test_an_image_is_read_from_standard_input(
+    run: Any, photos: list[Path], tiny: zeroshot.Model, tmp_path: Path
+) -> None:
+    result = run("encode", "-", "-o", tmp_path / "e.npy", stdin=photos[0].read_bytes())
+
+    assert result.exit_code == 0
+    expected = tiny.encode_image(photos[:1]).numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "e.npy"), expected, atol=1e-5)
+    assert (tmp_path / "e.npy.txt").read_text() == "<stdin>\n"
+
+
 def test_sentences_are_read_from_standard_input(run: Any, tmp_path: Path) -> None:
     result = run("encode", "--text", "-", "-o", tmp_path / "e.npy", stdin="a cat\n\na dog\n")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -14,10 +16,10 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from tests.support import encoded, json_lines, photograph
+from tests.support import encoded, image_files, json_lines, photograph, start_cli
 from zeroshot import prompts
 from zeroshot.cli import sources as module
-from zeroshot.errors import LabelError
+from zeroshot.errors import InputError, LabelError
 
 LABELS = "a cat,a dog, a car"
 
@@ -80,14 +82,89 @@ def test_file_names_that_are_not_utf8_are_preserved(run: Any, tmp_path: Path) ->
             assert result.exit_code == 0
 
 
-def test_an_image_on_standard_input_is_rejected_without_printing_it(
-    run: Any, photos: list[Path]
-) -> None:
-    result = run("classify", "-", "-l", "a cat,a dog", stdin=photos[0].read_bytes())
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM"])
+def test_an_image_is_read_from_standard_input(run: Any, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(image_files()[kind])
 
-    assert result.exit_code == 2
-    assert "looks like an image" in result.stderr
+    result = run("classify", "-", "-l", LABELS, "--json", stdin=path.read_bytes())
+
+    assert result.exit_code == 0
+    (found,) = json_lines(result)
+    (expected,) = json_lines(run("classify", path, "-l", LABELS, "--json"))
+    assert found == {**expected, "source": "<stdin>"}
+
+
+def test_an_image_on_standard_input_is_one_of_several(run: Any, photos: list[Path]) -> None:
+    arguments = ("classify", photos[1], "-", photos[2], "-l", LABELS, "--json")
+    result = run(*arguments, stdin=photos[0].read_bytes())
+
+    assert sources(result) == [str(photos[1]), "<stdin>", str(photos[2])]
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "says"),
+    [
+        (image_files()["PNG"][:900], 3, "<stdin>: the file is a truncated or corrupted PNG image"),
+        (b"%PDF-1.7\n\0", 3, "<stdin>: expected an image, got a PDF document; convert"),
+        (b"", 2, "no images found in standard input; expected an image, or image paths, one per"),
+        (b"\x07\0\n", 2, "expected an image, or image paths, one per line, on standard input, got"),
+    ],
+)
+def test_standard_input_without_a_readable_image_is_an_error(
+    run: Any, content: bytes, code: int, says: str
+) -> None:
+    result = run("classify", "-", "-l", LABELS, stdin=content)
+
+    assert result.exit_code == code
+    assert says in result.stderr
     assert len(result.stderr) < 400
+
+
+def test_an_image_on_standard_input_has_a_size_limit(
+    run: Any, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeroshot.labeling.sources.MAX_PIPE", 600)
+
+    result = run("classify", "-", "-l", LABELS, stdin=photos[0].read_bytes())
+
+    assert result.exit_code == 3
+    assert "<stdin>: expected an image of at most 600 bytes, got more" in result.stderr
+
+
+@pytest.mark.parametrize("content", [image_files()["PNG"], image_files()["PNG"][:900], b""])
+def test_a_pipe_is_read_as_one_image(run: Any, tmp_path: Path, content: bytes) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+
+    result = run("classify", pipe, "-l", LABELS, "--json")
+
+    writer.join()
+    (row,) = json_lines(result)
+    assert row["source"] == str(pipe)
+    assert result.exit_code == (0 if "ranking" in row else 3)
+    assert ("ranking" in row) == (len(content) > 900)
+
+
+@pytest.mark.parametrize(("argument", "source"), [("-", "<stdin>"), ("/dev/stdin", "/dev/stdin")])
+def test_a_process_reads_an_image_that_another_process_writes(
+    argument: str,
+    source: str,
+    photos: list[Path],
+    tiny_path: Path,
+    subprocess_environment: dict[str, str],
+) -> None:
+    with subprocess.Popen(["cat", photos[0]], stdout=subprocess.PIPE) as cat:
+        process = start_cli(
+            *("classify", argument, "-l", LABELS, "--json", "--model", tiny_path),
+            environment=subprocess_environment,
+            stdin=cat.stdout,
+        )
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout)["source"] == source
 
 
 @pytest.mark.parametrize(
@@ -238,6 +315,14 @@ def test_paths_separated_by_nul_are_read(run: Any, tmp_path: Path, photos: list[
     assert sources(result) == [str(odd), str(photos[0])]
     for command in (["classify", "-l", LABELS], ["encode", "-o", tmp_path / "e.npy"]):
         assert "expected - among" in run(*command, "-0", photos[0]).stderr
+
+
+def test_a_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    for read in (module.images, module.sentences, module.labels):
+        with pytest.raises(InputError, match="standard input for -, which is closed"):
+            list(read(["-"]))
 
 
 def test_standard_input_is_read_once(run: Any) -> None:

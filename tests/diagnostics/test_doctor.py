@@ -243,6 +243,58 @@ def test_mirror_and_offline_mode_are_noted(monkeypatch: pytest.MonkeyPatch) -> N
     assert checks["offline"].advice == "unset HF_HUB_OFFLINE to allow downloads"
 
 
+@pytest.fixture
+def login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the stored login, which does not exist yet; no variable is set."""
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "ENDPOINT", "https://huggingface.co")
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "token"
+
+
+@pytest.mark.parametrize(
+    ("variable", "stored", "status", "detail"),
+    [
+        (None, None, "ok", "none; only gated models need one"),
+        (None, "hf_secret\n", "ok", "found"),
+        (" hf_secret\n", None, "ok", "found"),
+        ("hf_secret", "hf_sécret", "ok", "found"),
+        (" \n", None, "note", "none; HF_TOKEN is empty"),
+        ("hf_sécret", "hf_secret", "bad", "HF_TOKEN is not a valid token: expected ASCII letters"),
+        (None, "hf_s\nret", "bad", "the login stored in "),
+    ],
+)
+def test_the_form_of_the_token_is_checked_and_the_token_not_shown(
+    variable: str | None,
+    stored: str | None,
+    status: str,
+    detail: str,
+    login: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv("HF_TOKEN", variable)
+    if stored is not None:
+        login.write_text(stored, "utf-8")
+
+    check = hub_checks()["token"]
+
+    assert check.status == status
+    assert check.detail.startswith(detail)
+    assert bool(check.advice) == (status != "ok")
+    assert "hf_s" not in check.detail + check.advice
+
+
+def test_a_bad_login_is_no_problem_at_a_mirror(
+    login: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login.write_text("hf_s\nret")
+    monkeypatch.setattr(constants, "ENDPOINT", "https://mirror.example")
+
+    assert hub_checks()["token"].status == "ok"
+
+
 def test_the_unrelated_package_named_zeroshot_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     known = doctor.metadata.version
     monkeypatch.setattr(

@@ -9,7 +9,15 @@ from huggingface_hub import constants
 
 from tests.hub.mini_hub import REPOSITORY, MiniHub
 from zeroshot import errors, hub
-from zeroshot.hub.location import cache_folder, is_offline, location_of, manual_copy_hint, token
+from zeroshot.hub import location
+from zeroshot.hub.location import (
+    cache_folder,
+    find_token,
+    is_offline,
+    location_of,
+    manual_copy_hint,
+    token,
+)
 
 
 @pytest.mark.parametrize(
@@ -151,3 +159,67 @@ def test_spaces_around_a_token_are_removed(
     tiny_hub.tokens = {"hf_good"}
 
     assert hub.fetch(REPOSITORY).weights.is_file()
+
+
+@pytest.fixture
+def own_hub(tiny_hub: MiniHub, monkeypatch: pytest.MonkeyPatch) -> MiniHub:
+    """A hub that counts as huggingface.co, which gets the stored login."""
+    monkeypatch.setattr(location, "_is_own_hub", lambda: True)
+    return tiny_hub
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("hf_secr\u00fct".encode(), 8),
+        (b"hf_sec\xff", 7),
+        (b"hf_sec\nret", 7),
+        (b"hf sec", 3),
+        (b"hf_sec\0", 7),
+        ("hf_sec".encode("utf-16"), 1),
+    ],
+)
+def test_a_stored_login_that_cannot_be_sent_is_named_and_not_shown(
+    own_hub: MiniHub, tmp_path: Path, content: bytes, place: int
+) -> None:
+    (tmp_path / "token").write_bytes(content)
+
+    with pytest.raises(errors.ModelAccessDenied) as caught:
+        hub.fetch(REPOSITORY)
+
+    says = str(caught.value)
+    assert says.startswith(f"the login stored in {tmp_path / 'token'} is not a valid token")
+    assert f"another character at position {place} of" in says
+    assert says.endswith(f"`hf auth login`, or remove {tmp_path / 'token'} for a public model")
+    assert "sec" not in says
+    assert own_hub.log == []
+
+
+def test_a_stored_login_that_cannot_be_read_is_named(own_hub: MiniHub, tmp_path: Path) -> None:
+    (tmp_path / "token").mkdir()
+
+    with pytest.raises(errors.ModelAccessDenied, match=r"token: cannot read the stored login \("):
+        hub.fetch(REPOSITORY)
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", None])
+def test_an_empty_login_is_none(own_hub: MiniHub, tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+
+    assert hub.fetch(REPOSITORY).weights.is_file()
+    assert {request.authorization for request in own_hub.log} == {""}
+
+
+def test_a_stored_login_is_sent_unless_a_variable_is_set(
+    own_hub: MiniHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("hf_login\n")
+    assert (find_token(), token()) == ("hf_login", None)
+    own_hub.tokens = {"hf_login"}
+    assert hub.fetch(REPOSITORY).weights.is_file()
+
+    monkeypatch.setenv("HF_TOKEN", "hf_named")
+    assert find_token() == "hf_named"
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    assert (find_token(), token()) == ("", None)

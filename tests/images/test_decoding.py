@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from tests.support import encoded, image_error_of, image_files, photograph, pixels_of
 from zeroshot.errors import ImageError
@@ -20,41 +20,6 @@ from zeroshot.images import open_image
 
 PHOTO = photograph()
 IMAGE = Image.fromarray(PHOTO)
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_is_applied(orientation: int, kind: str) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    marks = np.zeros((32, 48, 3), np.uint8)
-    marks[:16, :24] = (255, 0, 0)
-    marks[:16, 24:] = (0, 255, 0)
-    marks[16:, :24] = (0, 0, 255)  # and black: every corner has a color of its own
-    back = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}[orientation]
-    other = Image.Exif()
-    other[0x0112] = back
-    turned = Image.fromarray(marks)
-    turned.info["exif"] = other.tobytes()
-    stored = ImageOps.exif_transpose(turned)
-    options = {"lossless": True} if kind == "WEBP" else {}
-    content = encoded(stored, kind, exif=exif.tobytes(), **options)
-    found = pixels_of(content).astype(int)
-    assert found.shape == (32, 48, 3)
-    for row, column in [(4, 4), (4, 44), (28, 4), (28, 44)]:
-        assert np.abs(found[row, column] - marks[row, column]).max() < 12
-
-
-def test_damaged_exif_is_ignored() -> None:
-    content = encoded(IMAGE, "PNG", exif=b"Exif\x00\x00MM\x00*\x00\x00\xff\xff garbage")
-    np.testing.assert_array_equal(pixels_of(content), PHOTO)
-
-
-@pytest.mark.parametrize("orientation", [0, 9, 65_535])
-def test_invalid_orientations_are_ignored(orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    np.testing.assert_array_equal(pixels_of(encoded(IMAGE, "PNG", exif=exif.tobytes())), PHOTO)
 
 
 def test_a_palette_image_is_converted_with_its_palette() -> None:

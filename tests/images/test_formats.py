@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import image_files
-from zeroshot.images.formats import DECODED, is_image_head, recognize
+from zeroshot.images.formats import (
+    DECODED,
+    is_file_content,
+    is_image_head,
+    may_be_file_content,
+    recognize,
+)
 
 FILES = image_files()
 
@@ -87,3 +93,44 @@ def test_unknown_bytes_are_not_recognized() -> None:
 def test_any_bytes_are_a_format_or_none(head: bytes) -> None:
     found = recognize(head)
     assert is_image_head(head) == (found is not None and found.name in DECODED)
+    if is_file_content(head):
+        assert found is not None
+        assert all(may_be_file_content(head[:end]) for end in range(min(len(head), 3)))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(content[:512] for content in FILES.values()),
+        b"P3\n# text\n2 2\n255\n",
+        b"\xff\xd8\xff",
+        b"%PDF-1.7\n\x01",
+        b"PK\3\4\x14\0",
+    ],
+)
+def test_content_of_files_is_not_text(head: bytes) -> None:
+    assert is_file_content(head)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"", b"a", b"BMW.jpg\n", b"GIF89a.gif\n", b"P5 red.jpg\n", b"IMG_1.jpg\nb.jpg\n"),
+        *("\ufeffa.jpg\n".encode(), "é.jpg\n".encode("latin-1"), "a.jpg\n".encode("utf-16")),
+        *(b"RIFF\n", b"a.jpg\0b.jpg\0", b"<svg>", b"{}", b"\x07\x9f\x00"),
+    ],
+)
+def test_text_and_unknown_bytes_are_not_content_of_a_file(head: bytes) -> None:
+    assert not is_file_content(head)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_more_bytes_are_read_until_content_is_recognized(kind: str) -> None:
+    for end in range(512):
+        head = FILES[kind][:end]
+        assert may_be_file_content(head) or is_file_content(head)
+
+
+@pytest.mark.parametrize("start", [b"a\n", b"a.jp", b"IMG_", b"P5 r", "č.j".encode()])
+def test_text_is_recognized_by_four_bytes_or_a_line(start: bytes) -> None:
+    assert not may_be_file_content(start)

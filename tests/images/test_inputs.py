@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
-import sys
 import tarfile
+import tempfile
 import urllib.parse
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
+import httpx
 import numpy as np
 import pytest
+import requests
 from PIL import Image
+from starlette.datastructures import UploadFile
+from upath import UPath
+from werkzeug.datastructures import FileStorage
 
-from tests.support import encoded, image_error_of, photograph, pixels_of
+from tests.support import encoded, image_error_of, photograph, pixels_of, run_python
 from zeroshot.errors import ImageNotFound
 from zeroshot.images import describe, inputs, is_single
 
@@ -26,122 +34,141 @@ PNG = encoded(Image.fromarray(PHOTO), "PNG")
 TEXT = base64.b64encode(PNG).decode()
 
 
-class Upload:
-    """Like the upload of Starlette and FastAPI."""
-
-    filename = "cat.png"
-
-    def __init__(self, content: bytes = PNG) -> None:
-        self.file = io.BytesIO(content)
-        self.file.seek(0, io.SEEK_END)
-
-    async def read(self, size: int = -1) -> bytes:
-        return self.file.read(size)
+ARCHIVE = io.BytesIO()
+with zipfile.ZipFile(ARCHIVE, "w") as archive:
+    archive.writestr("photos/cat.png", PNG)
 
 
-class Storage:
-    """Like Werkzeug's FileStorage, which forwards attributes to its stream."""
-
-    filename = "cat.png"
-
-    def __init__(self) -> None:
-        self.stream = io.BytesIO(PNG)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the photograph and an archive of it; both are in fsspec's memory as well."""
+    (tmp_path / "cat.png").write_bytes(PNG)
+    (tmp_path / "cats.zip").write_bytes(ARCHIVE.getvalue())
+    fsspec.filesystem("memory").pipe_file("/photos/cat.png", PNG)
+    return tmp_path
 
 
-class Response:
-    """Like the response of requests, which is iterable."""
+@pytest.fixture
+def spooled() -> Iterator[Callable[[int], Any]]:
+    """Return a function that writes the photograph to a file like those of web servers."""
+    with contextlib.ExitStack() as stack:
 
-    url = "https://example.com/cat.png"
+        def write(max_size: int) -> Any:
+            file = stack.enter_context(tempfile.SpooledTemporaryFile(max_size))
+            file.write(PNG)
+            return file
 
-    def __init__(self, content: Any = PNG, status_code: int = 200) -> None:
-        self.content, self.status_code = content, status_code
-
-    def __iter__(self) -> Any:
-        return iter([self.content])
-
-
-class LocalResponse(Response):
-    """Like a response of httpx, whose properties may raise."""
-
-    @property
-    def url(self) -> str:  # type: ignore[override]
-        raise RuntimeError("the request is not set")
-
-    def read(self) -> Any:
-        return self.content
+        yield write
 
 
-class RemotePath:
-    """Like a path of universal-pathlib on another file system."""
+def zip_path(name: str = "cat.png") -> zipfile.Path:
+    return zipfile.Path(zipfile.ZipFile(ARCHIVE), f"photos/{name}")
 
-    name = "cat.png"
+
+TEXTS: dict[str, str | bytes] = {
+    "data URI": f"data:image/png;base64,{TEXT}",
+    "data URI with a charset": f"DATA:image/png;charset=utf-8;base64,{TEXT}",
+    "data URI with escapes": f"data:image/png;base64,{urllib.parse.quote(TEXT, '')}",
+    "data URI without base64": f"data:image/png,{urllib.parse.quote(PNG)}",
+    "data URI of bytes": f"data:image/png;base64,{TEXT}".encode(),
+    "base64": TEXT,
+    "base64 in lines": base64.encodebytes(PNG).decode(),
+    "base64 without padding": TEXT.rstrip("="),
+    "base64 of URLs": base64.urlsafe_b64encode(PNG).decode(),
+    "base64 bytes": base64.b64encode(PNG),
+}
+
+
+def assert_read(source: Any, name: str | None) -> None:
+    """Assert that the photograph is read twice, whatever the position, and how it is named."""
+    assert is_single(source)
+    for _ in range(2):
+        np.testing.assert_array_equal(pixels_of(source), PHOTO)
+    assert describe(source) == name
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_the_image_in_a_text_is_read(kind: str) -> None:
+    assert is_single(TEXTS[kind])
+    np.testing.assert_array_equal(pixels_of(TEXTS[kind]), PHOTO)
+    assert len(describe(TEXTS[kind]) or "") < 80
+
+
+@pytest.mark.parametrize("max_size", [1_000_000, 100], ids=["memory", "disk"])
+def test_an_upload_is_read(spooled: Callable[[int], Any], max_size: int) -> None:
+    file = spooled(max_size)
+
+    assert_read(UploadFile(file, filename="cat.png"), "cat.png")
+    assert_read(UploadFile(file), None)
+    assert_read(FileStorage(file, filename="cat.png"), "cat.png")
+    assert_read(FileStorage(io.BytesIO(PNG), filename="cat.png"), "cat.png")
+    assert_read(file, None)
+
+
+@pytest.mark.parametrize("client", [requests, httpx])
+def test_a_response_is_read(server: str, client: Any) -> None:
+    url = f"{server}/photo.png"
+
+    assert_read(client.get(url), url)
+    assert image_error_of(client.get(f"{server}/absent.png")).kind == "not_found"
+    assert "a web page" in str(image_error_of(client.get(f"{server}/page.png")))
+
+
+def test_a_response_whose_body_was_not_read_is_read(server: str) -> None:
+    url = f"{server}/photo.png"
+
+    with requests.get(url, stream=True, timeout=10) as response:
+        assert_read(response, url)
+    with requests.get(url, stream=True, timeout=10) as response:
+        np.testing.assert_array_equal(pixels_of(response.raw), PHOTO)
+    with httpx.stream("GET", url) as streamed:
+        assert_read(streamed, url)
+
+
+def test_a_response_without_a_url_is_read() -> None:
+    assert_read(httpx.Response(200, content=PNG), None)
+
+
+def test_a_file_of_fsspec_is_read(folder: Path) -> None:
+    assert_read(fsspec.open("memory://photos/cat.png", "rb"), "memory:///photos/cat.png")
+    assert_read(fsspec.open(f"zip://photos/cat.png::{folder}/cats.zip"), "zip://photos/cat.png")
+    with fsspec.open("memory://photos/cat.png", "rb") as file:
+        assert_read(file, None)
+
+
+def test_a_path_of_another_file_system_is_read(folder: Path) -> None:
+    assert_read(UPath("memory://photos/cat.png"), "memory://photos/cat.png")
+    assert_read(UPath(folder / "cat.png"), str(folder / "cat.png"))
+    np.testing.assert_array_equal(pixels_of(zip_path()), PHOTO)
+
+
+def test_a_path_in_an_archive_is_read(folder: Path) -> None:
+    pytest.importorskip("upath.implementations.zip")  # since universal-pathlib 0.3
+    name = f"zip://photos/cat.png::{folder}/cats.zip"
+
+    assert_read(UPath(name), name)
+
+
+class PathWithLocalForm:
+    """Like a path of universal-pathlib 0.2, which has a local form on any file system."""
+
+    protocol = "memory"
 
     def __str__(self) -> str:
-        return "s3://bucket/cat.png"
+        return "memory://photos/cat.png"
 
-    def open(self, mode: str = "r") -> Any:
-        return io.BytesIO(PNG)
+    def __fspath__(self) -> str:
+        pytest.fail("the path is not local")
 
     def read_bytes(self) -> bytes:
         return PNG
 
-
-class ForeignPath(RemotePath):
-    """Like a remote path that also has a local form."""
-
-    protocol = "memory"
-
-    def __fspath__(self) -> str:
-        return "/cat.png"
+    def open(self, mode: str = "r") -> Any:
+        return io.BytesIO(PNG)
 
 
-def zip_path(name: str = "cat.png") -> zipfile.Path:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("photos/cat.png", PNG)
-    return zipfile.Path(zipfile.ZipFile(file), f"photos/{name}")
-
-
-def memory_file() -> Any:
-    with fsspec.open("memory://photos/cat.png", "wb") as file:
-        file.write(PNG)
-    return fsspec.open("memory://photos/cat.png", "rb")
-
-
-SOURCES: dict[str, Any] = {
-    "data URI": lambda: f"data:image/png;base64,{TEXT}",
-    "data URI with a charset": lambda: f"DATA:image/png;charset=utf-8;base64,{TEXT}",
-    "data URI with escapes": lambda: f"data:image/png;base64,{urllib.parse.quote(TEXT, '')}",
-    "data URI without base64": lambda: f"data:image/png,{urllib.parse.quote(PNG)}",
-    "data URI of bytes": lambda: f"data:image/png;base64,{TEXT}".encode(),
-    "base64": lambda: TEXT,
-    "base64 in lines": lambda: base64.encodebytes(PNG).decode(),
-    "base64 without padding": lambda: TEXT.rstrip("="),
-    "base64 of URLs": lambda: base64.urlsafe_b64encode(PNG).decode(),
-    "base64 bytes": lambda: base64.b64encode(PNG),
-    "upload": Upload,
-    "file of an upload": lambda: Upload().file,
-    "storage": Storage,
-    "response": Response,
-    "response without a URL": LocalResponse,
-    "remote path": RemotePath,
-    "remote path with a local form": ForeignPath,
-    "zip path": zip_path,
-    "fsspec": memory_file,
-    "opened fsspec": lambda: memory_file().open(),
-}
-
-
-@pytest.mark.parametrize("kind", SOURCES)
-def test_the_image_in_each_object_is_read(kind: str) -> None:
-    source = SOURCES[kind]()
-    assert is_single(source)
-    for _ in range(2):  # a second time, whatever its position
-        np.testing.assert_array_equal(pixels_of(source), PHOTO)
-    assert len(describe(source) or "") < 80
+def test_the_local_form_of_a_remote_path_is_not_used() -> None:
+    assert_read(PathWithLocalForm(), "memory://photos/cat.png")
 
 
 @pytest.mark.parametrize(
@@ -151,14 +178,9 @@ def test_the_image_in_each_object_is_read(kind: str) -> None:
         ("data:image/png;base64", "data:image/png;base64..."),
         ("data:" + "x" * 9_000, "data:xxxxxxxxxxxxxxxxxxxxxxxxx..."),
         (TEXT, f"<base64 of {len(TEXT)} characters>"),
-        (Upload(), "cat.png"),
-        (Storage(), "cat.png"),
-        (Response(), "https://example.com/cat.png"),
-        (RemotePath(), "s3://bucket/cat.png"),
-        (memory_file(), "memory:///photos/cat.png"),
     ],
 )
-def test_objects_have_short_names(source: Any, name: str) -> None:
+def test_texts_have_short_names(source: str, name: str) -> None:
     assert describe(source) == name
 
 
@@ -208,11 +230,12 @@ def test_an_asynchronous_file_is_rejected_with_a_fix(upload: Any) -> None:
         ("data:,", "the file is empty"),
         (base64.b64encode(b"hello " * 9_000).decode(), "72000 characters of other text"),
         ("iVBORw0KGgo" * 9_000, "corrupted PNG image"),
-        (Response(b"<html>no</html>"), "a web page"),
-        (Response(b"", 404), "the response has status 404"),
-        (Response("text"), "content is bytes, got str"),
+        (httpx.Response(200, text="<html>no</html>"), "a web page"),
+        (httpx.Response(404), "the response has status 404"),
+        (SimpleNamespace(content="text", status_code=200), "content is bytes, got str"),
         (zip_path("dog.png"), "dog.png: no such image file"),
         (fsspec.open("memory://absent.png", "rb"), "no such image file"),
+        (UPath("memory://absent.png"), "memory://absent.png: no such image file"),
     ],
     ids=lambda value: None,
 )
@@ -251,5 +274,7 @@ def test_paths_are_not_base64(name: str, tmp_path: Path) -> None:
 
 
 def test_the_libraries_are_not_imported() -> None:
-    assert "requests" not in vars(inputs)
-    assert "upath" not in sys.modules
+    libraries = "starlette", "werkzeug", "requests", "httpx", "fsspec", "upath"
+    code = f"import sys, zeroshot.images; print(*set({libraries}) & set(sys.modules))"
+
+    assert run_python(code).split() == []

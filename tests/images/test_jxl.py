@@ -1,4 +1,4 @@
-"""The size of a JPEG XL image is read from its header."""
+"""Size and orientation of a JPEG XL image are read from its header."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import io
 
 import pytest
 
-from zeroshot.images.jxl import read_jxl_size
+from zeroshot.images.jxl import read_jxl_orientation, read_jxl_size
 
 
-def codestream(*fields: tuple[int, int]) -> bytes:
-    """Return a codestream whose header has fields of (value, bits), lowest bits first."""
+def packed(*fields: tuple[int, int]) -> bytes:
+    """Pack fields of (value, bits), lowest bits first, into whole bytes."""
     value = shift = 0
     for field, bits in fields:
         value |= field << shift
         shift += bits
-    return b"\xff\x0a" + value.to_bytes(14, "little")
+    return value.to_bytes((shift + 7) // 8, "little")
+
+
+def codestream(*fields: tuple[int, int]) -> bytes:
+    """Return a codestream whose header has fields of (value, bits)."""
+    return b"\xff\x0a" + packed(*fields).ljust(14, b"\0")
 
 
 def container(stream: bytes, kind: bytes = b"jxlc", before: bytes = b"") -> bytes:
@@ -43,6 +48,21 @@ EXIF = b"\0\0\0\x1cExif" + b"jxlc\xff\x0a".ljust(20, b"\0")  # contains a false 
 )
 def test_the_size_is_read(content: bytes, size: tuple[int, int]) -> None:
     assert read_jxl_size(io.BytesIO(content)) == size
+
+
+@pytest.mark.parametrize(
+    ("metadata", "orientation"),
+    [
+        ([(1, 1), (7, 3)], 1),  # the default
+        ([(0, 1), (0, 1), (7, 3)], 1),
+        ([(0, 1), (1, 1), (5, 3)], 6),
+    ],
+)
+def test_the_orientation_is_read(metadata: list[tuple[int, int]], orientation: int) -> None:
+    for size in ([(1, 1), (3, 5), (1, 3)], [(0, 1), (3, 2), (59_999, 30), (0, 3), (1, 2), (9, 13)]):
+        content = codestream(*size, *metadata)
+        assert read_jxl_orientation(io.BytesIO(content)) == orientation
+        assert read_jxl_orientation(io.BytesIO(container(content))) == orientation
 
 
 @pytest.mark.parametrize(

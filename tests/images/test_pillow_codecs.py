@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import struct
@@ -39,6 +40,9 @@ INSTALLED = {
 def codecs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Pillow's table of codecs, without HEIF and JXL; changes are undone."""
     Image.init()
+    for module, _ in NEEDS.values():  # registers itself on import, once
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
     table = {name: codec for name, codec in Image.OPEN.items() if name not in NEEDS}
     monkeypatch.setattr(Image, "OPEN", table)
     return table

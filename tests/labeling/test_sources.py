@@ -9,9 +9,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from zeroshot.errors import InputError, shortened
+from zeroshot.errors import ImageError, InputError, shortened
 from zeroshot.images.formats import DECODED
-from zeroshot.labeling.sources import SUFFIXES, Skipped, expand, read_list, walk
+from zeroshot.labeling import sources
+from zeroshot.labeling.sources import (
+    SUFFIXES,
+    Skipped,
+    expand,
+    read_image,
+    read_list,
+    read_start,
+    walk,
+)
 
 
 @pytest.fixture
@@ -84,14 +93,53 @@ def test_a_list_yields_its_lines_literally() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "content", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF1234WEBP", b"GIF89a"]
-)
-def test_an_image_instead_of_a_list_is_rejected(content: bytes) -> None:
-    with pytest.raises(
-        InputError, match=r"expected image paths .* got data that looks like an image"
-    ):
-        list(read_list(io.BytesIO(content)))
+@pytest.mark.parametrize("content", [b"a.jpg\nb.jpg\n", b"BM.bmp\nb.jpg", b"a\nb\n", b"x"])
+def test_a_list_continues_after_its_first_bytes(content: bytes) -> None:
+    for size in (1, 3, 512):
+        file = Slow(content, size)
+        start = read_start(file)
+
+        assert list(read_list(file, start=start)) == content.decode().split()
+
+
+class Slow(io.BytesIO):
+    """A pipe whose writer is slow: a few bytes arrive at a time."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        super().__init__(content)
+        self.size = size
+
+    def read1(self, size: int | None = -1) -> bytes:
+        return super().read1(min(self.size, size or 0))
+
+
+def test_a_path_is_yielded_before_the_next_one_arrives() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as file, open(writing, "wb", 0) as writer:
+        writer.write(b"a.jpg\n")
+
+        assert next(read_list(file, start=read_start(file))) == "a.jpg"
+
+
+@pytest.mark.parametrize("size", [1, 7, 512])
+def test_an_image_is_read_whole_from_a_pipe(size: int) -> None:
+    content = b"\x89PNG\r\n\x1a\n" + b"\n" * 2_000
+    file = Slow(content, size)
+    start = read_start(file)
+
+    sample = read_image(file, "<stdin>", start)
+
+    assert content.startswith(start)
+    assert len(start) == 512
+    assert (sample.key, sample.image) == ("<stdin>", content)
+
+
+def test_an_image_in_a_pipe_has_a_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_PIPE", 100)
+
+    assert read_image(io.BytesIO(b"x" * 60), "a", b"x" * 40).image == b"x" * 100
+    with pytest.raises(ImageError, match="a: expected an image of at most 100 bytes, got more"):
+        read_image(io.BytesIO(b"x" * 61), "a", b"x" * 40)
 
 
 def test_paths_before_a_nul_character_are_yielded() -> None:

@@ -84,8 +84,8 @@ def command(
 ) -> None:
     """Classify images with your own labels.
 
-    IMAGES are files, folders (searched recursively), URLs or patterns. Use - to read paths from
-    standard input.
+    IMAGES are files, folders (searched recursively), URLs or patterns. Use - to read one image, or
+    paths, from standard input.
     """
     _check_images(images, labels, null=null)
     if (not labels) == (head is None):

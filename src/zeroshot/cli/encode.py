@@ -18,6 +18,7 @@ from zeroshot.labeling.sources import Skipped
 if TYPE_CHECKING:
     import torch
 
+    from zeroshot.images import Sample
     from zeroshot.model import Model
     from zeroshot.progress import Show
 
@@ -54,8 +55,8 @@ def command(
     """Compute L2-normalized embeddings and save them as .npy.
 
     The array is float32 [n, d], one row per input. INPUTS are image files, folders (searched
-    recursively), URLs or patterns, or with --text sentences. Use - to read them from standard
-    input, one per line. An image that cannot be read has no row.
+    recursively), URLs or patterns, or with --text sentences. Use - to read one image, or paths or
+    sentences, one per line, from standard input. An image that cannot be read has no row.
     """
     if out.suffix != ".npy":
         raise click.UsageError(f"expected an --output file that ends in .npy, got {str(out)!r}")
@@ -103,7 +104,7 @@ def _encode_sentences(
 
 
 def _encode_images(
-    model: Model, found: Iterable[str], outcomes: Outcomes, progress: Show
+    model: Model, found: Iterable[str | Sample], outcomes: Outcomes, progress: Show
 ) -> tuple[list[str], torch.Tensor | None]:
     """Return the images read and their embeddings [n, d], or None if there are none."""
     import torch

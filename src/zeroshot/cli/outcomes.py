@@ -43,11 +43,12 @@ def print_above(text: str) -> None:
 
 def no_images(arguments: Sequence[str], skipped: Skipped) -> click.UsageError:
     """Return the error for arguments without any image."""
-    where = "standard input" if tuple(arguments) == ("-",) else ", ".join(arguments)
+    where, expected = ", ".join(arguments), "image files, folders, URLs or patterns"
+    if tuple(arguments) == ("-",):
+        where, expected = "standard input", "an image, or image paths, one per line"
     found = f"; {skipped}" if skipped else ""
     return click.UsageError(
-        f"no images found in {shortened(where, 200)}; expected image files, folders, URLs or "
-        f"patterns{shortened(found, 250)}"
+        f"no images found in {shortened(where, 200)}; expected {expected}{shortened(found, 250)}"
     )
 
 

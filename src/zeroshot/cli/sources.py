@@ -6,19 +6,25 @@ import csv
 import io
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from zeroshot import label_files, prompts
 from zeroshot.errors import InputError, shortened
-from zeroshot.labeling.sources import Skipped, expand, read_list, walk
+from zeroshot.labeling.sources import Skipped, expand, read_image, read_list, read_start, walk
 from zeroshot.progress import is_interactive
 from zeroshot.prompts import Labels
+
+if TYPE_CHECKING:
+    from zeroshot.images import Sample
+
+STDIN = "<stdin>"  # name of an image on standard input
 
 
 def images(
@@ -27,24 +33,50 @@ def images(
     *,
     null: bool = False,
     listed: bool = False,
-) -> Iterable[str]:
-    """Return image paths and URLs; the argument - reads paths from standard input.
+) -> Iterable[str | Sample]:
+    """Return image paths, URLs and images in pipes; - reads an image or paths from standard input.
 
-    Files in folders that are not images are added to `skipped`. With `null`, paths from standard
-    input are separated by NUL. With `listed` a person who watches a progress bar gets a list, whose
-    length gives the time left. Standard input is never listed, because it may not end.
+    Files in folders that are not images are added to `skipped`. With `null`, standard input
+    contains paths separated by NUL. With `listed` a person who watches a progress bar gets a list,
+    whose length gives the time left. Standard input is never listed, because it may not end. Raises
+    ImageError for an image in a pipe that is too large.
     """
     found = _images(arguments, skipped, null)
     return list(found) if listed and is_interactive() and "-" not in arguments else found
 
 
-def _images(arguments: Sequence[str], skipped: Skipped | None, null: bool) -> Iterator[str]:
+def _images(
+    arguments: Sequence[str], skipped: Skipped | None, null: bool
+) -> Iterator[str | Sample]:
     for argument in arguments:
         if argument == "-":
-            paths = read_list(_stdin(), null=null, encoding=sys.stdin.encoding or "utf-8")
-            yield from walk(paths, skipped)
+            yield from _read_stdin_images(skipped, null=null)
+        elif _is_pipe(argument):
+            with open(argument, "rb") as file:
+                yield read_image(file, argument)
         else:
             yield from expand(argument, skipped)
+
+
+def _read_stdin_images(skipped: Skipped | None, *, null: bool) -> Iterator[str | Sample]:
+    """Yield the image on standard input, or the images of the paths there."""
+    from zeroshot.images.formats import is_file_content
+
+    file = _stdin()
+    start = b"" if null else read_start(file)
+    if is_file_content(start):
+        yield read_image(file, STDIN, start)
+        return
+    paths = read_list(file, start=start, null=null, encoding=sys.stdin.encoding or "utf-8")
+    yield from walk(paths, skipped)
+
+
+def _is_pipe(argument: str) -> bool:
+    """Return whether an argument is a pipe, such as /dev/stdin or <(command) of a shell."""
+    try:
+        return stat.S_ISFIFO(os.stat(argument).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def sentences(arguments: Iterable[str]) -> Iterator[str]:
@@ -176,6 +208,8 @@ def _missing_message(path: str) -> str:
 
 
 def _stdin() -> BinaryIO:
+    if sys.stdin is None:  # the process was started without one
+        raise InputError("expected data on standard input for -, which is closed; pass a file")
     return sys.stdin.buffer
 
 

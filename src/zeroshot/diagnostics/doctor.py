@@ -1,6 +1,6 @@
 """Check an installation: versions, hardware, cache, checkpoints and results.
 
-Nothing is downloaded or changed. Of a token, only its presence is checked.
+Nothing is downloaded or changed. Of a token, only its form is checked; it is not shown.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import zeroshot
 from zeroshot import catalog, files
 from zeroshot.catalog import Entry
+from zeroshot.errors import ModelAccessDenied
 from zeroshot.machine import cores, processor
 
 if TYPE_CHECKING:
@@ -178,7 +179,6 @@ def _accelerator() -> Check:
 
 def check_cache() -> Iterator[Check]:
     """Check the cache folder, endpoint, offline mode and token of huggingface_hub."""
-    import huggingface_hub
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE)
@@ -218,8 +218,24 @@ def check_cache() -> Iterator[Check]:
         )
     else:
         yield Check("hub", "offline", "ok", "off")
-    present = huggingface_hub.get_token() is not None
-    yield Check("hub", "token", "ok", "found" if present else "none; only gated models need one")
+    yield check_token()
+
+
+def check_token() -> Check:
+    """Check whether the token for downloads can be sent; the Hub is not asked."""
+    from zeroshot.hub.location import TOKENS, find_token
+
+    try:
+        found = find_token()
+    except ModelAccessDenied as error:
+        detail, _, advice = str(error).partition("; ")
+        return Check("hub", "token", "bad", f"{detail}; every download fails", advice)
+    if found:
+        return Check("hub", "token", "ok", "found")
+    empty = [name for name in TOKENS if not os.environ.get(name, "unset").strip()]
+    if empty:
+        return Check("hub", "token", "note", f"none; {empty[0]} is empty", f"unset {empty[0]}")
+    return Check("hub", "token", "ok", "none; only gated models need one")
 
 
 def _mirror_advice() -> str:

@@ -93,34 +93,62 @@ def token() -> str | bool | None:
 
     None lets the client choose, False sends no token. huggingface.co gets the client's default.
     Any other server in HF_ENDPOINT gets HF_TOKEN if it is set, because both variables were then
-    set together. It never gets a stored login, which belongs to huggingface.co. Raises
-    ModelAccessDenied for a token in a variable that is not printable ASCII.
+    set together. Raises ModelAccessDenied as `find_token`.
+    """
+    found = find_token()
+    return None if _is_own_hub() else found or False
+
+
+def find_token() -> str:
+    """Return the token that is sent to the Hub: of a variable, or the stored login; "" for none.
+
+    The stored login belongs to huggingface.co and is not sent to other servers. Raises
+    ModelAccessDenied for a token that cannot be sent in a header, or a login that cannot be read.
     """
     from huggingface_hub import constants
 
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return ""
+    for variable in TOKENS:
+        if named := os.environ.get(variable, "").strip():
+            advice = f"copy it again from {endpoint()}/settings/tokens, or unset {variable}"
+            _check_token(named, variable, advice)
+            return named
+    return _read_login(Path(constants.HF_TOKEN_PATH)) if _is_own_hub() else ""
+
+
+def _is_own_hub() -> bool:
+    """Return whether the endpoint is that of Hugging Face."""
     address = urlsplit(endpoint())
     host = address.hostname or ""
     is_own = host == "hf.co" or f".{host}".endswith(".huggingface.co")
-    if not constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
-        for variable in TOKENS:
-            if named := os.environ.get(variable, "").strip():
-                _check_token(named, variable)
-                break
-    if address.scheme == "https" and is_own:
-        return None
-    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
-        return False
-    return named or False
+    return address.scheme == "https" and is_own
 
 
-def _check_token(token: str, variable: str) -> None:
+def _read_login(path: Path) -> str:
+    """Return the token that `hf auth login` stored, or ""."""
+    try:
+        stored = path.read_text("utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ModelAccessDenied(
+            f"{path}: cannot read the stored login ({error.strerror or error}); fix its "
+            "permissions, or set HF_TOKEN"
+        ) from error
+    advice = f"log in again with `hf auth login`, or remove {path}"
+    _check_token(stored, f"the login stored in {path}", advice)
+    return stored
+
+
+def _check_token(token: str, name: str, advice: str) -> None:
     """Raise ModelAccessDenied if the token cannot be sent in a header. It is not shown."""
     odd = [place for place, letter in enumerate(token) if not "!" <= letter <= "~"]
     if odd:
         raise ModelAccessDenied(
-            f"{variable} is not a valid token: expected ASCII letters, digits and punctuation, got "
-            f"another character at position {odd[0] + 1} of {len(token)}; copy it again from "
-            f"{endpoint()}/settings/tokens, or unset {variable} for a public model"
+            f"{name} is not a valid token: expected ASCII letters, digits and punctuation, got "
+            f"another character at position {odd[0] + 1} of {len(token)}; {advice} for a public "
+            "model"
         )
 
 

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageFile
 
 from zeroshot.errors import image_error
 from zeroshot.images.arrays import check_unit_range
+from zeroshot.images.jxl import is_rotated_by_codec
 from zeroshot.images.limits import MAX_PIXELS, too_many_pixels
 from zeroshot.images.pillow_codecs import codec_error, open_codec
 from zeroshot.images.transparency import Color, composite
@@ -111,14 +112,16 @@ def flatten(image: Image.Image, name: str, background: Color) -> Image.Image:
 def _rotate_upright(image: Image.Image) -> Image.Image:
     """Rotate an image according to its EXIF or XMP orientation.
 
-    A malformed orientation is ignored.
+    A malformed orientation is ignored. So is one that the codec of the file has applied.
     """
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # the parser raises (or warns about) anything; the pixels are valid
         return image
     method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+    if method is None or is_rotated_by_codec(image):
+        return image
+    return image.transpose(method)
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 HEAD = 512  # bytes that recognition needs; tar archives are marked at byte 257
 DECODED = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM", "HEIF", "JXL")
+CONTROL = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f]")  # bytes that are not in text
+UNDECIDED = (b"\xff", b"\x89", b"BM", b"GIF8", b"RIFF")  # first bytes of images and of text
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 HEIF_BRANDS = HEIC_BRANDS | {b"mif1", b"msf1", b"mif2"}
 AVIF_BRANDS = {b"avif", b"avis"}
@@ -85,6 +88,11 @@ class Format:
 
 def recognize(head: bytes) -> Format | None:
     """Return the format of a file that starts with `head` (HEAD bytes are enough), or None."""
+    return _recognize_binary(head) or _recognize_text(head)
+
+
+def _recognize_binary(head: bytes) -> Format | None:
+    """Return the format of a file that is not text. Text can start with the same letters."""
     if head[4:8] == b"ftyp":
         return _recognize_ftyp(head)
     if head[:4] == b"RIFF":
@@ -99,13 +107,32 @@ def recognize(head: bytes) -> Format | None:
                 return Format(name, is_image)
     if head[257:262] == b"ustar":
         return Format("a tar archive; pass the files inside", is_image=False)
-    return _recognize_text(head)
+    return None
 
 
 def is_image_head(head: bytes) -> bool:
     """Return whether a file that starts with `head` is of a format in DECODED."""
     found = recognize(head)
     return found is not None and found.name in DECODED
+
+
+def is_file_content(head: bytes) -> bool:
+    """Return whether `head` starts the content of a file in a known format, and not text.
+
+    A line of text such as "BMW.jpg" or "P5 red.jpg" starts like an image.
+    """
+    found = _recognize_binary(head)
+    if found is None:
+        return False
+    is_binary = head[:1] == b"\xff" or CONTROL.search(head) is not None
+    return is_binary or (found.name == "PPM" and head[2:3] == b"\n")
+
+
+def may_be_file_content(start: bytes) -> bool:
+    """Return whether `is_file_content` can be true when more bytes follow these first ones."""
+    if len(start) < 4 and b"\n" not in start:
+        return True
+    return start.startswith(UNDECIDED) or CONTROL.search(start) is not None
 
 
 def _recognize_ftyp(head: bytes) -> Format:

@@ -1,13 +1,17 @@
-"""Read the size of a JPEG XL image from its header.
+"""Read the size and orientation of a JPEG XL image from its header.
 
 The decoder of `pillow_jxl` decodes all pixels on opening, so the size limit has to be checked
-before it is called. This module ensures safety, not speed. It can be deleted if that package opens
-files without decoding them.
+before it is called. It also rotates the pixels, and does not say so. This module can be deleted if
+that package opens files without decoding them and resets the orientation in the EXIF data.
 """
 
 from __future__ import annotations
 
-from typing import BinaryIO
+import io
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 CODESTREAM = b"\xff\x0a"
 SIDE_BITS = (9, 13, 18, 30)  # widths of the four encodings of a side
@@ -19,6 +23,38 @@ def read_jxl_size(file: BinaryIO) -> tuple[int, int]:
 
     Raises ValueError if the header is truncated or corrupted.
     """
+    return _take_size(_open_header(file))
+
+
+def read_jxl_orientation(file: BinaryIO) -> int:
+    """Return the orientation in the header of a JPEG XL file, 1 to 8 as in EXIF.
+
+    Raises ValueError if the header is truncated or corrupted.
+    """
+    bits = _open_header(file)
+    _take_size(bits)
+    all_default = bits.take(1)
+    has_orientation = not all_default and bits.take(1)
+    return bits.take(3) + 1 if has_orientation else 1
+
+
+def is_rotated_by_codec(image: Image.Image) -> bool:
+    """Return whether `pillow_jxl` rotated the pixels of an image upright.
+
+    It applies the orientation in the header, which encoders copy from the EXIF data and keep there
+    as well. It restores a JPEG that was stored without loss as it was, with its EXIF data.
+    """
+    content = getattr(image, "fc", None)  # the whole file
+    if image.format != "JXL" or content is None or getattr(image, "jpeg", False):
+        return False
+    try:
+        return read_jxl_orientation(io.BytesIO(content)) != 1
+    except ValueError:
+        return False
+
+
+def _open_header(file: BinaryIO) -> _Bits:
+    """Return the start of the codestream, without its signature."""
     file.seek(0)
     if file.read(2) != CODESTREAM:
         _seek_codestream(file)
@@ -27,7 +63,10 @@ def read_jxl_size(file: BinaryIO) -> tuple[int, int]:
     header = file.read(12)
     if len(header) < 12:
         raise ValueError("truncated JPEG XL header")
-    bits = _Bits(header)
+    return _Bits(header)
+
+
+def _take_size(bits: _Bits) -> tuple[int, int]:
     small = bool(bits.take(1))
     height = _side(bits, small)
     ratio = bits.take(3)

@@ -177,7 +177,7 @@ def describe(source: ImageLike) -> str | None:
     if isinstance(source, str):
         return name_of_text(source) or source
     if isinstance(source, os.PathLike):
-        return os.fsdecode(source)
+        return os.fsdecode(source) if _is_on_disk(source) else str(source)
     if isinstance(source, Sample):
         return source.key
     return name_of_wrapper(source)
@@ -219,7 +219,12 @@ def _is_local_path(source: str | os.PathLike[str], described: str | None) -> boo
     """Return whether this is a path on a local disk; other text has a shorter description."""
     if isinstance(source, str):
         return described == source and not source.startswith(("http://", "https://"))
-    return getattr(source, "protocol", "") in ("", "file", "local")
+    return _is_on_disk(source)
+
+
+def _is_on_disk(path: os.PathLike[str]) -> bool:
+    """Return whether a path is local; universal-pathlib makes paths of other file systems."""
+    return getattr(path, "protocol", "") in ("", "file", "local")
 
 
 def _read_bytes(source: Any, name: str) -> bytes | None:
@@ -253,7 +258,7 @@ def _open_path(
                     f"sorted(Path({shortened(name)!r}).rglob('*.jpg'))"
                 )
                 raise image_error("not_image", name, fix)
-            raise image_error("not_image", name, "not a regular file; pass the path of an image")
+            raise image_error("not_image", name, "not a regular file; pass its content as bytes")
         with path.open("rb") as file:
             return decode(file, name, at_least, max_pixels)
     except FileNotFoundError as error:

@@ -1,21 +1,26 @@
-"""Find images in paths, URLs, folders, glob patterns and lists of paths."""
+"""Find images in paths, URLs, folders, glob patterns, lists of paths and pipes."""
 
 from __future__ import annotations
 
 import errno
 import glob
+import io
 import os
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from itertools import chain
+from typing import TYPE_CHECKING, BinaryIO
 
-from zeroshot.errors import InputError, shortened, some
+from zeroshot.errors import InputError, image_error, shortened, some
+
+if TYPE_CHECKING:
+    from zeroshot.images import Sample
 
 SUFFIXES = {  # file types to find in folders: what Pillow registers for the supported formats
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".apng", ".webp", ".gif"),
     *(".bmp", ".dib", ".tif", ".tiff", ".avif", ".avifs", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
     *(".heic", ".heics", ".heif", ".heifs", ".hif", ".jxl"),  # require extras of the package
 }
-IMAGE_HEADS = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"GIF8")  # first bytes of images
+MAX_PIPE = 200_000_000  # bytes of an image read from a pipe
 UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 UTF8_MARK = b"\xef\xbb\xbf"
 
@@ -117,7 +122,43 @@ def _is_wanted(path: str, skipped: Skipped) -> bool:
     return True
 
 
-def read_list(file: BinaryIO, *, null: bool = False, encoding: str = "utf-8") -> Iterator[str]:
+def read_start(file: BinaryIO) -> bytes:
+    """Read the first bytes of a pipe, enough to distinguish the content of an image from text.
+
+    Text is not waited for: its first bytes are returned as they arrive.
+    """
+    from zeroshot.images.formats import HEAD, may_be_file_content
+
+    start = b""
+    while len(start) < HEAD and may_be_file_content(start):
+        piece = file.read1(HEAD - len(start))  # type: ignore[attr-defined]
+        if not piece:
+            break
+        start += piece
+    return start
+
+
+def read_image(file: BinaryIO, name: str, start: bytes = b"") -> Sample:
+    """Read an image from a pipe, of which the bytes `start` were read already.
+
+    Raises ImageError for more than MAX_PIPE bytes.
+    """
+    from zeroshot.images import Sample
+
+    content = start + file.read(MAX_PIPE + 1 - len(start))
+    if len(content) > MAX_PIPE:
+        raise image_error(
+            "too_large_bytes",
+            name,
+            f"expected an image of at most {MAX_PIPE} bytes, got more; save it to a file and pass "
+            "its path",
+        )
+    return Sample(name, content)
+
+
+def read_list(
+    file: BinaryIO, *, start: bytes = b"", null: bool = False, encoding: str = "utf-8"
+) -> Iterator[str]:
     """Yield one path per line, without pattern expansion.
 
     A byte order mark is removed, and text in UTF-16 with one is decoded. Other bytes that are
@@ -125,32 +166,31 @@ def read_list(file: BinaryIO, *, null: bool = False, encoding: str = "utf-8") ->
 
     Args:
         file: Binary file, read as far as paths are taken.
+        start: Bytes that were read from the file already.
         null: Paths are separated by NUL instead of line breaks, as `find -print0` writes them.
         encoding: Encoding of the text.
 
     Raises:
-        InputError: The text is the content of an image, or contains NUL without `null`.
+        InputError: The text contains NUL without `null`.
     """
     if null:
-        for part in file.read().split(b"\0"):
+        for part in (start + file.read()).split(b"\0"):
             if part:
                 yield part.decode(encoding, "surrogateescape")
         return
-    for number, line in enumerate(file):
+    if not start.endswith(b"\n"):
+        start += file.readline()
+    lines = chain(io.BytesIO(start), file)
+    for number, line in enumerate(lines):
         if number == 0 and line.startswith(UTF16):
-            yield from _read_utf16(line + file.read())
+            yield from _read_utf16(line + b"".join(lines))
             return
         if number == 0:
             line = line.removeprefix(UTF8_MARK)
-            if line.startswith(IMAGE_HEADS):
-                raise InputError(
-                    "expected image paths on standard input, one per line, got data that looks "
-                    "like an image; pass the image by its file name"
-                )
         if b"\0" in line:
             raise InputError(
-                "expected image paths on standard input, one per line, got NUL bytes; use -0 for "
-                "the output of `find -print0`"
+                "expected an image, or image paths, one per line, on standard input, got NUL "
+                "bytes; use -0 for the output of `find -print0`"
             )
         path = line.decode(encoding, "surrogateescape").rstrip("\r\n")
         if path.strip():
