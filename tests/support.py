@@ -59,6 +59,7 @@ class FakeEncoder:
     """Embeds a sentence by its letters and an image by its mean color; three dimensions."""
 
     identity = "fake"
+    source = None
     logit_scale = 10.0
     logit_bias = None
     scoring = "softmax"

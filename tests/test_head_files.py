@@ -36,7 +36,8 @@ def test_a_saved_head_loads_unchanged(encoder: FakeEncoder, tmp_path: Path) -> N
     head.save(path)
     found = Head.load(str(path))
     torch.testing.assert_close(found.weight, head.weight, atol=0, rtol=0)
-    for fact in ("labels", "names", "templates", "prompts", "model", "logit_scale", "logit_bias"):
+    facts = ("labels", "names", "templates", "prompts", "model", "logit_scale", "logit_bias")
+    for fact in (*facts, "source"):
         assert getattr(found, fact) == getattr(head, fact)
 
 
@@ -288,3 +289,9 @@ def test_an_unknown_scoring_is_rejected(scoring: Any, tmp_path: Path) -> None:
 def test_a_calibration_that_is_not_an_object_is_rejected(calibration: Any, tmp_path: Path) -> None:
     with pytest.raises(HeadMismatch, match="expected calibration to be a JSON object"):
         Head.load(write(tmp_path / "h", FACTS | {"calibration": calibration}))
+
+
+@pytest.mark.parametrize("source", [5, ["x"], True])
+def test_a_source_that_is_not_text_is_rejected(source: Any, tmp_path: Path) -> None:
+    with pytest.raises(HeadMismatch, match="expected source to be a model name"):
+        Head.load(write(tmp_path / "h", FACTS | {"source": source}))

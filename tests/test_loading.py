@@ -48,6 +48,13 @@ def test_paths_can_be_relative_and_strings(
         assert zeroshot.load(name, device="cpu").identity == tiny.identity
 
 
+def test_a_model_knows_its_name_for_load_unless_it_is_a_local_file(tiny_path: Path) -> None:
+    assert zeroshot.load("mini").source == "mini"
+    assert zeroshot.load("mini").to(dtype="float32").source == "mini"
+    assert zeroshot.load("mini").head(["a", "b"]).source == "mini"
+    assert zeroshot.load(tiny_path).source is None
+
+
 @pytest.mark.parametrize("name", ["./none", "/none/at/all", Path("none"), "~/none.safetensors"])
 def test_a_missing_path_is_reported(name: str | Path) -> None:
     with pytest.raises(ModelNotFound, match="no such file or folder"):

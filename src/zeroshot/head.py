@@ -60,6 +60,8 @@ class TextEncoder(Protocol):
     @property
     def identity(self) -> str: ...
     @property
+    def source(self) -> str | None: ...
+    @property
     def logit_scale(self) -> float: ...
     @property
     def logit_bias(self) -> float | None: ...
@@ -86,6 +88,8 @@ class Head:
             label independently.
         calibration: Plain data that is stored with the head. `select` and `+` drop it, because it
             is valid for one set of labels only.
+        source: Name or Hub repository of the model, as `zeroshot.load` takes it, or None for a
+            local file.
 
     Example:
         >>> head = zeroshot.load("mini").head(["cat", "dog"])
@@ -103,6 +107,7 @@ class Head:
     prompts: str  # name of the prompt set
     scoring: Scoring = "softmax"
     calibration: Mapping[str, Any] | None = None
+    source: str | None = None
 
     @classmethod
     def build(
@@ -168,6 +173,7 @@ class Head:
             templates=prompt_set.templates,
             prompts=prompt_set.name,
             scoring=encoder.scoring,
+            source=encoder.source,
         )
 
     def __len__(self) -> int:
@@ -364,6 +370,7 @@ class Head:
             "model": self.model,
             "scoring": self.scoring,
             "calibration": self.calibration,
+            "source": self.source,
         }
         metadata = {METADATA_KEY: json.dumps(facts, ensure_ascii=False)}
         with write_atomically(path) as temporary:
@@ -437,6 +444,7 @@ def _from_facts(facts: Mapping[str, Any], weight: Tensor) -> Head:
         prompts=str(facts["prompts"]),
         scoring=facts.get("scoring", "softmax"),
         calibration=facts.get("calibration"),
+        source=facts.get("source"),
     )
     _check_texts(facts)
     return head
@@ -533,6 +541,11 @@ def _check_loaded(head: Head, path: Path) -> None:
             f"{path}: expected scoring to be one of {', '.join(get_args(Scoring))}, got "
             f"{shortened(repr(head.scoring))}; a newer version wrote the file, upgrade zeroshot or "
             "rebuild it"
+        )
+    if not isinstance(head.source, str | None):
+        raise HeadMismatch(
+            f"{path}: expected source to be a model name, got {type(head.source).__name__}; "
+            "the file is corrupted, rebuild it"
         )
     if not isinstance(head.calibration, dict | None):
         raise HeadMismatch(

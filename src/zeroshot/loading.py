@@ -92,11 +92,9 @@ def load(
     check_max_pixels(max_pixels)
     parse_background(background)
     if lock is None:
-        display, path, entry = _locate(
-            name, revision=revision, cache_dir=cache_dir, offline=offline
-        )
+        source, path, entry = _locate(name, revision=revision, cache_dir=cache_dir, offline=offline)
     else:
-        display, path, entry = _locate_pinned(
+        source, path, entry = _locate_pinned(
             name, lock, revision=revision, cache_dir=cache_dir, offline=offline
         )
     reference = catalog.find(like) if like is not None else entry
@@ -106,6 +104,7 @@ def load(
         image_size,
         entry.published if entry else None,
     )
+    display = source or path.name
     log.info("%s: loaded from %s for %s, %s", display, path, chosen_device, chosen_dtype)
     return Model(
         checkpoint,
@@ -116,6 +115,7 @@ def load(
         parity=parity,
         max_pixels=max_pixels,
         background=background,
+        source=source,
     )
 
 
@@ -167,17 +167,17 @@ def _locate(
     revision: str | None,
     cache_dir: str | os.PathLike[str] | None,
     offline: bool,
-) -> tuple[str, Path, Entry | None]:
-    """Return the display name, the local path, and the catalog entry of a download."""
+) -> tuple[str | None, Path, Entry | None]:
+    """Return the name unless it is a path, the local path, and the catalog entry of a download."""
     text = os.fspath(name)
     path = Path(text).expanduser()
     if isinstance(name, os.PathLike) or text.startswith((".", "/", "~")):
         if not path.exists():
             raise ModelNotFound(f"{path}: no such file or folder; check the path")
-        return path.name, path, None
+        return None, path, None
     if _exists(path):
         _note_namesake(text, revision)
-        return path.name, path, None
+        return None, path, None
     try:
         entry = catalog.find(text)
     except ModelNotFound as not_cataloged:

@@ -66,8 +66,9 @@ class Model:
         parity: bool = False,
         max_pixels: int = MAX_PIXELS,
         background: Background = None,
+        source: str | None = None,
     ) -> None:
-        self._checkpoint, self._name = checkpoint, name
+        self._checkpoint, self._name, self._source = checkpoint, name, source
         spec = checkpoint.spec
         self._preprocess = Preprocess(
             **vars(spec.preprocess),
@@ -103,6 +104,11 @@ class Model:
     def name(self) -> str:
         """Name, repository or file that the model was loaded from."""
         return self._name
+
+    @property
+    def source(self) -> str | None:
+        """Name or repository of the model for `zeroshot.load`, or None for a local file."""
+        return self._source
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -523,6 +529,7 @@ class Model:
             parity=self._preprocess.parity,
             max_pixels=self._preprocess.max_pixels,
             background=self._preprocess.background,
+            source=self.source,
         )
 
     def save(self, path: str | os.PathLike[str], *, half: bool = False) -> None:

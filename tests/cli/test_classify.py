@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,48 @@ def test_a_saved_head_replaces_labels(
     tiny.head(["x", "y"]).save(tmp_path / "h.safetensors")
     result = run("classify", photos[0], "--head", tmp_path / "h.safetensors", "--json")
     assert {r["label"] for r in json_lines(result)[0]["ranking"]} == {"x", "y"}
+
+
+def test_a_head_without_model_uses_the_model_that_built_it(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pets.safetensors"
+    zeroshot.load("mini").head(["cat", "dog"]).save(path)
+    monkeypatch.chdir(tmp_path)
+    Path("mini").mkdir()  # a local folder of that name is not taken
+
+    result = CliRunner().invoke(main, ["classify", str(photos[0]), "--head", str(path), "--json"])
+
+    assert result.exit_code == 0, result.stderr
+    assert json_lines(result)[0]["label"] == "cat"
+
+
+@pytest.mark.parametrize("source", [None, "./model.pt", "/models/x", "~/model", "../a/b", "a.pt"])
+def test_a_head_of_a_local_model_requires_a_model(
+    source: str | None, tiny: zeroshot.Model, photos: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "h.safetensors"
+    replace(tiny.head(["x", "y"]), source=source).save(path)
+
+    result = CliRunner().invoke(main, ["classify", str(photos[0]), "--head", str(path)])
+
+    assert result.exit_code == 2
+    assert (
+        f"expected --model, because {path} does not name a catalog model or a Hub repository; "
+        "give the model that built the head" in result.stderr
+    )
+
+
+def test_a_repository_in_a_head_is_loaded(
+    tiny: zeroshot.Model, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, loaded = tmp_path / "h.safetensors", []
+    replace(tiny.head(["x", "y"]), source="someone/clip").save(path)
+    monkeypatch.setattr(zeroshot, "load", lambda name, **_: loaded.append(name) or tiny)
+
+    result = CliRunner().invoke(main, ["classify", str(photos[0]), "--head", str(path)])
+
+    assert (result.exit_code, loaded) == (0, ["someone/clip"])
 
 
 def test_save_head_overwrites_only_head_files(run: Any, photos: list[Path], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import zeroshot
 from zeroshot.cli import main
 from zeroshot.cli.options import MODEL_OPTIONS, ModelChoice, images_argument, model_options
 
-DEFAULT = ModelChoice("ViT-B/32", None, None, "exact", None, None, False)
+DEFAULT = ModelChoice("ViT-B/32", True, None, None, "exact", None, None, False)
 
 
 @click.command()
@@ -45,7 +45,7 @@ def test_every_option_is_part_of_the_choice(tmp_path: Path) -> None:
         *("--max-pixels", "99", "--background", "white"),
     )
 
-    choice = ModelChoice("mini", "cpu", "bfloat16", "fast", "RN50", lock, True, 99, "white")
+    choice = ModelChoice("mini", False, "cpu", "bfloat16", "fast", "RN50", lock, True, 99, "white")
     assert found == repr((("a.jpg", "b.jpg"), 2, choice))
 
 
@@ -69,7 +69,9 @@ def test_the_choice_is_passed_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(zeroshot, "load", lambda *a, **options: calls.append((a, options)))
 
-    ModelChoice("RN50", "cpu", "float32", "fast", "RN101", Path("z.lock"), True, 9, "red").load()
+    ModelChoice(
+        "RN50", False, "cpu", "float32", "fast", "RN101", Path("z.lock"), True, 9, "red"
+    ).load()
 
     assert calls == [
         (

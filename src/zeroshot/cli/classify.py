@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,7 +18,7 @@ from zeroshot.cli.completion import complete_labels, complete_prompts
 from zeroshot.cli.failures import CANNOT_WRITE, NO_MODEL, fail
 from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
-from zeroshot.errors import HeadMismatch, seen_from, shortened
+from zeroshot.errors import HeadMismatch, ModelNotFound, seen_from, shortened
 from zeroshot.files import write_atomically
 from zeroshot.labeling.sources import Skipped
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from zeroshot.predictions import Failure, Prediction
 
 FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --output -> form
+REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @click.command("classify")
@@ -41,7 +44,11 @@ FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --outp
 @click.option(
     "--allow-equal", is_flag=True, help="Accept labels with the same tokens, such as Cat and cat."
 )
-@click.option("--head", type=click.Path(), help="A saved head, instead of --labels.")
+@click.option(
+    "--head",
+    type=click.Path(),
+    help="A saved head, instead of --labels. Without --model the model that built it is loaded.",
+)
 @click.option(
     "-p",
     "--prompts",
@@ -101,9 +108,11 @@ def command(
 
     import zeroshot
 
-    loaded = choice.load()
     chosen = zeroshot.Head.load(head) if head is not None else label_set
     assert chosen is not None
+    if isinstance(chosen, zeroshot.Head) and choice.is_default:
+        choice = replace(choice, model=_find_model(chosen, head))
+    loaded = choice.load()
     progress = False if quiet else None
     classifier = loaded.classifier(chosen, prompts, allow_equal=allow_equal, progress=progress)
     if save_head is not None:
@@ -136,6 +145,21 @@ def _check_images(images: tuple[str, ...], labels: tuple[str, ...], *, null: boo
         )
     if null and "-" not in images:
         raise click.UsageError("expected - among IMAGES with -0; add it, as in `classify -0 -`")
+
+
+def _find_model(head: Head, path: str | None) -> str:
+    """Return the model that built a head: a catalog model or a Hub repository, never a path."""
+    from zeroshot import catalog
+
+    source = head.source or ""
+    with suppress(ModelNotFound):
+        return catalog.PREFIX + catalog.find(source).name
+    if REPOSITORY.fullmatch(source):
+        return source
+    raise click.UsageError(
+        f"expected --model, because {path} does not name a catalog model or a Hub repository; give "
+        "the model that built the head"
+    )
 
 
 def _choose_form(output: Path | None, *, as_json: bool, as_csv: bool, force: bool) -> str:

@@ -23,6 +23,7 @@ class ModelChoice:
     """The options that select a model; the model is not loaded yet."""
 
     model: str
+    is_default: bool  # no model was given
     device: str | None
     dtype: str | None
     decode: Literal["exact", "fast"]
@@ -103,7 +104,10 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def with_choice(*, model: str, device: str | None, dtype: str | None, **rest: Any) -> None:
         names = ("decode", "like", "lock", "offline", "max_pixels", "background")
-        command(choice=ModelChoice(model, device, dtype, *map(rest.pop, names)), **rest)
+        given = click.get_current_context().get_parameter_source("model")
+        is_default = given is click.core.ParameterSource.DEFAULT
+        choice = ModelChoice(model, is_default, device, dtype, *map(rest.pop, names))
+        command(choice=choice, **rest)
 
     for option in MODEL_OPTIONS:
         with_choice = option(with_choice)
