@@ -90,4 +90,10 @@ def length(items: object) -> int | None:
 def is_interactive() -> bool:
     """Return whether a person sees standard error: a terminal or a notebook."""
     on_terminal = getattr(sys.stderr, "isatty", bool)  # None in programs without a console
-    return "ipykernel" in sys.modules or bool(on_terminal())
+    return bool(on_terminal()) or _is_in_notebook()
+
+
+def _is_in_notebook() -> bool:
+    """Return whether this process runs the cells of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")

@@ -83,7 +83,7 @@ class Engine:
         # Cut after the first end token, where a row is pooled: a text may contain another.
         texts = [tuple(row[: row.index(end) + 1]) for row in rows]
         distinct = list(dict.fromkeys(texts))
-        parts = [distinct[start : start + TEXTS] for start in range(0, len(distinct), TEXTS)]
+        parts = [distinct[start : start + TEXTS] for start in range(0, len(distinct) or 1, TEXTS)]
         bar = Bar("texts", len(distinct), progress)
         embeddings = torch.cat(
             [self.backend.embed_ids(part, batch_size) for part in track(parts, bar)]
