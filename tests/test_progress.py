@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterator
+from functools import partialmethod
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -242,3 +243,53 @@ def test_many_texts_have_the_embeddings_of_few(tiny: zeroshot.Model) -> None:
     found = tiny.encode_text(texts)
 
     np.testing.assert_allclose(found[-7:], tiny.encode_text(texts[-7:]), atol=1e-5)
+
+
+def test_tqdm_disable_hides_a_bar_that_was_requested(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tqdm.auto import tqdm
+
+    monkeypatch.setattr(tqdm, "__init__", partialmethod(tqdm.__init__, disable=True))
+
+    work(show=True)
+
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("show", [None, True])
+@pytest.mark.parametrize("stream", ["closed", "none"])
+def test_work_needs_no_standard_error(
+    stream: str, show: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = (tmp_path / "log").open("w")
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed if stream == "closed" else None)
+
+    work(show)
+
+
+def test_a_module_that_only_has_the_name_of_ipython_is_no_notebook(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+
+    assert not progress._is_in_notebook()
+
+
+@pytest.mark.parametrize("show", [np.array([True, False]), "yes"], ids=["array", "text"])
+def test_progress_of_another_type_is_rejected(show: Any) -> None:
+    with pytest.raises(InputError, match="must be True, False, or None"):
+        work(show)
+
+
+def test_the_bar_of_a_single_image_counts_one_image(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = zeroshot.load("mini")
+    monkeypatch.setattr(model._engine.backend, "busy_until", float("inf"))
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
+
+    model.encode_image(str(tmp_path / "photo.png"), progress=True)
+
+    assert "1/1 " in capsys.readouterr().err

@@ -119,7 +119,7 @@ def embed(
     if single and workers is None and not encoder.is_busy:
         batches: Iterator[Embedded] = (encode([prepare(item)]) for item in items)
     else:
-        bar = Bar("images", length(images), progress)
+        bar = Bar("images", 1 if single else length(images), progress)
         batches = encoder.map_batches(
             prepare, encode, items, batch_size=batch_size, workers=workers
         )

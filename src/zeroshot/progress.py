@@ -25,13 +25,15 @@ class Bar:
     """Counts finished items, and draws a bar if `show` and the time elapsed say so."""
 
     def __init__(self, unit: str, total: int | None = None, show: Show = None) -> None:
-        if show not in (True, False, None):
+        if not (show is None or (_is_scalar(show) and show in (True, False))):
             raise InputError(
                 f"progress={shortened(repr(show))} must be True, False, or None for a bar if the "
                 "work takes longer than two seconds"
             )
         self._unit, self._total, self._done = unit, total, 0
-        self._show = show if show is not None or is_interactive() else False
+        if not _has_stderr() or (show is None and not is_interactive()):
+            show = False
+        self._show = show
         self._start = time.monotonic()
         self._bar: Any = None
 
@@ -62,7 +64,8 @@ class Bar:
             unit = f" {self._unit}"
             # smoothing 0: the rate since the start, which includes the time before the bar
             bar = tqdm(total=self._total, unit=unit, smoothing=0, file=sys.stderr)
-        bar.start_t -= time.monotonic() - self._start
+        if not bar.disable:  # by TQDM_DISABLE
+            bar.start_t -= time.monotonic() - self._start
         bar.update(self._done)
         return bar
 
@@ -89,11 +92,21 @@ def length(items: object) -> int | None:
 
 def is_interactive() -> bool:
     """Return whether a person sees standard error: a terminal or a notebook."""
-    on_terminal = getattr(sys.stderr, "isatty", bool)  # None in programs without a console
+    on_terminal = getattr(sys.stderr, "isatty", bool) if _has_stderr() else bool
     return bool(on_terminal()) or _is_in_notebook()
+
+
+def _has_stderr() -> bool:
+    """Return whether standard error exists; programs without a console and services have none."""
+    return sys.stderr is not None and not getattr(sys.stderr, "closed", False)
 
 
 def _is_in_notebook() -> bool:
     """Return whether this process runs the cells of a notebook."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", bool)
+    return hasattr(get_shell(), "kernel")
+
+
+def _is_scalar(show: object) -> bool:
+    """Return whether this is one value, which can be compared; arrays and tensors are not."""
+    return getattr(show, "shape", ()) == ()
