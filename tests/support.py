@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,20 @@ def image_error_of(source: Any) -> ImageError:
 def json_lines(result: Result) -> list[dict[str, Any]]:
     """Parse the JSON lines that a command printed."""
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def succeeds_in_child(work: Callable[[], object], seconds: int = 30) -> bool:
+    """Return whether a function returns in a forked child, within a time limit."""
+    child = os.fork()
+    if not child:
+        signal.alarm(seconds)  # ends the child
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 0
 
 
 def start_cli(*arguments: str | Path, environment: dict[str, str], **options: Any) -> Any:

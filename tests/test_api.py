@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import zeroshot
+from tests.support import succeeds_in_child
 from zeroshot import Head, Prediction, PromptSet, api
 from zeroshot.errors import HeadMismatch, ImageError, InputError, LabelError, PromptError
 
@@ -248,3 +250,14 @@ def test_labels_with_the_same_tokens_need_allow_equal(tiny: zeroshot.Model, phot
     assert found.probability == pytest.approx(0.5)
     with pytest.raises(LabelError, match="pass allow_equal=True"):
         zeroshot.classify(photo, labels, model=tiny)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_can_classify_while_a_thread_of_the_parent_loads(
+    photos: list[Path], default: zeroshot.Model
+) -> None:
+    with api._cache.lock:  # as held by another thread
+        assert succeeds_in_child(
+            lambda: zeroshot.classify(photos[0], LABELS, model=default), seconds=20
+        )

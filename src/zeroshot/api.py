@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import overload
 from zeroshot import catalog
 from zeroshot import prompts as prompt_sets
 from zeroshot.classifier import TOP, Classifier
+from zeroshot.engine.fork_lock import ForkLock
 from zeroshot.errors import short_errors
 from zeroshot.gallery import Predictions
 from zeroshot.head import Head
@@ -30,7 +30,7 @@ class _Cache:
     """The last model used by `classify`, and the last classifiers created with it."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = ForkLock()
         self.name: str | None = None
         self.model: Model | None = None
         self.classifiers: OrderedDict[str, Classifier] = OrderedDict()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from tests.support import image_error_of, photograph, pixels_of
+from tests.support import image_error_of, photograph, pixels_of, succeeds_in_child
 from zeroshot.images.locks import _LOCKS, get_lock
 
 
@@ -59,3 +61,12 @@ def test_a_file_shared_by_threads_is_read_completely_by_each(tmp_path: Path) -> 
         found = list(pool.map(pixels_of, [file] * 60))
 
     assert all(np.array_equal(pixels, photograph()) for pixels in found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_can_open_an_image_that_the_parent_decodes() -> None:
+    image = Image.fromarray(photograph())
+
+    with get_lock(image):  # as held by another thread
+        assert succeeds_in_child(lambda: pixels_of(image), seconds=5)

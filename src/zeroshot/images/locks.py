@@ -9,6 +9,7 @@ decoded on several threads.
 
 from __future__ import annotations
 
+import os
 import threading
 
 _LOCKS = [threading.Lock() for _ in range(64)]
@@ -17,3 +18,12 @@ _LOCKS = [threading.Lock() for _ in range(64)]
 def get_lock(thing: object) -> threading.Lock:
     """Return the lock for an object; distant addresses may share one."""
     return _LOCKS[id(thing) // 64 % len(_LOCKS)]
+
+
+def _unlock_all() -> None:
+    """Unlock in a forked child, where the threads that hold locks do not exist."""
+    _LOCKS[:] = [threading.Lock() for _ in _LOCKS]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_all)
