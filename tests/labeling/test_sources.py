@@ -63,6 +63,16 @@ def test_a_pattern_that_matches_a_folder_yields_its_images(folder: Path) -> None
     assert relative(list(expand(f"{folder}/s*b")), folder) == ["sub/c.webp", "sub/deep/d.tiff"]
 
 
+@pytest.mark.parametrize("pattern", ["**", "**/*", "*"])
+def test_an_image_in_a_folder_that_the_pattern_matches_too_is_yielded_once(
+    folder: Path, pattern: str
+) -> None:
+    (folder / "notes.txt").unlink()
+    (folder / "sub/e").unlink()
+
+    assert sorted(expand(f"{folder}/{pattern}")) == sorted(expand(str(folder)))
+
+
 def test_a_pattern_without_matches_is_rejected(folder: Path) -> None:
     with pytest.raises(InputError, match=r"no file matches the pattern .*none-\*"):
         list(expand(f"{folder}/none-*"))
@@ -217,7 +227,7 @@ def test_a_hidden_folder_is_searched_if_it_is_given(tmp_path: Path) -> None:
     assert list(expand(str(folder))) == [str(folder / "a.jpg")]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-8"])
 def test_lists_with_a_byte_order_mark_are_read(encoding: str) -> None:
     content = "č.jpg\r\nb c.png\n\n".encode(encoding)
 

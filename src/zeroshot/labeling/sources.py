@@ -22,6 +22,7 @@ SUFFIXES = {  # file types to find in folders: what Pillow registers for the sup
 }
 MAX_PIPE = 200_000_000  # bytes of an image read from a pipe
 UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
+UTF32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")  # the first starts like UTF-16
 UTF8_MARK = b"\xef\xbb\xbf"
 
 
@@ -53,8 +54,9 @@ class Skipped:
 def expand(argument: str, skipped: Skipped | None = None) -> Iterator[str]:
     """Yield the images of one argument: a file, a URL, a folder or a glob pattern.
 
-    Folders are searched recursively; what is not an image is added to `skipped`. Raises InputError
-    for a pattern without matches.
+    Folders are searched recursively; what is not an image is added to `skipped`. A file that a
+    pattern matches and that is also in a folder it matches is yielded once. Raises InputError for
+    a pattern without matches.
     """
     if glob.has_magic(argument) and not os.path.exists(argument) and "://" not in argument:
         found = sorted(glob.glob(argument, recursive=True))
@@ -62,9 +64,19 @@ def expand(argument: str, skipped: Skipped | None = None) -> Iterator[str]:
             raise InputError(
                 f"no file matches the pattern {argument!r}; check the pattern and the folder"
             )
-        yield from walk(found, skipped)
+        yield from _once(walk(found, skipped))
     else:
         yield from walk([argument], skipped)
+
+
+def _once(paths: Iterable[str]) -> Iterator[str]:
+    """Yield each path once, in its first spelling."""
+    seen: set[str] = set()
+    for path in paths:
+        plain = os.path.normpath(path)
+        if plain not in seen:
+            seen.add(plain)
+            yield path
 
 
 def walk(paths: Iterable[str], skipped: Skipped | None = None) -> Iterator[str]:
@@ -161,8 +173,8 @@ def read_list(
 ) -> Iterator[str]:
     """Yield one path per line, without pattern expansion.
 
-    A byte order mark is removed, and text in UTF-16 with one is decoded. Other bytes that are
-    invalid in the encoding are kept as surrogate escapes.
+    A byte order mark is removed, and text in UTF-16 or UTF-32 with one is decoded. Other bytes that
+    are invalid in the encoding are kept as surrogate escapes.
 
     Args:
         file: Binary file, read as far as paths are taken.
@@ -182,8 +194,9 @@ def read_list(
         start += file.readline()
     lines = chain(io.BytesIO(start), file)
     for number, line in enumerate(lines):
-        if number == 0 and line.startswith(UTF16):
-            yield from _read_utf16(line + b"".join(lines))
+        if number == 0 and line.startswith((*UTF16, *UTF32)):
+            encoding = "utf-32" if line.startswith(UTF32) else "utf-16"
+            yield from _read_marked(line + b"".join(lines), encoding)
             return
         if number == 0:
             line = line.removeprefix(UTF8_MARK)
@@ -197,11 +210,13 @@ def read_list(
             yield path
 
 
-def _read_utf16(content: bytes) -> Iterator[str]:
+def _read_marked(content: bytes, encoding: str) -> Iterator[str]:
+    """Yield the lines of text in an encoding with a byte order mark."""
     try:
-        text = content.decode("utf-16")
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise InputError(
-            f"expected image paths, got invalid UTF-16 ({error.reason}); save the list as UTF-8"
+            f"expected image paths, got invalid {encoding.upper()} ({error.reason}); save the list "
+            "as UTF-8"
         ) from error
     yield from (path for path in text.replace("\r\n", "\n").split("\n") if path.strip())
