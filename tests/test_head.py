@@ -334,6 +334,26 @@ def test_names_not_labels_are_compared(tiny: zeroshot.Model) -> None:
         tiny.head({"a": ["cat", "kitten"], "b": ["Kitten", "cat"]})
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(["cat", "cat"], ["cat"]), (["cat", "cat", "dog", "dog"], ["dog", "cat"])],
+)
+def test_a_repeated_name_does_not_distinguish_labels(
+    first: list[str], second: list[str], tiny: zeroshot.Model
+) -> None:
+    with pytest.raises(LabelError, match="the labels 'a' and 'b'"):
+        tiny.head({"a": first, "b": second})
+    assert len(tiny.head({"a": ["cat", "cat", "dog"], "b": ["cat", "dog"]})) == 2
+
+
+def test_labels_that_differ_in_an_article_need_a_template_that_keeps_it(
+    tiny: zeroshot.Model,
+) -> None:
+    with pytest.raises(LabelError, match="ignores the label's article"):
+        tiny.head(["cat", "a cat"], ["a photo of a {}.", "the {}."])
+    assert len(tiny.head(["cat", "a cat"], ["a photo of a {}.", "{}"])) == 2
+
+
 def test_a_label_without_tokens_is_rejected(tiny: zeroshot.Model) -> None:
     with pytest.raises(LabelError, match=r"label '\\ufeff': the tokenizer reads no text"):
         tiny.head(["cat", "\ufeff"])

@@ -382,3 +382,15 @@ def test_the_path_of_a_label_file_is_distinguished_from_labels(tmp_path: Path) -
     path.write_text("cat")
     with pytest.raises(LabelError, match=r"zeroshot\.prompts\.labels\('.*labels\.txt'\)"):
         prompts.named(str(path))
+
+
+@pytest.mark.parametrize("read", [prompts.labels, prompts.get])
+def test_a_local_file_with_the_name_of_a_set_is_mentioned(
+    read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cifar10").write_text("a\nb\n")
+
+    assert len(read("cifar10")) in (10, 18)
+    assert "'cifar10' is both a set of the package and a local file" in caplog.text
+    assert list(prompts.labels("./cifar10")) == ["a", "b"]

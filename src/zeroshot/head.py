@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,7 +153,7 @@ class Head:
         prompt_set = prompt_sets.get(prompts)
         named = {label: tuple(names) for label, names in prompt_sets.named(labels).items()}
         if not allow_equal:
-            _reject_equal(getattr(encoder, "tokenizer", None), named)
+            _reject_equal(getattr(encoder, "tokenizer", None), named, prompt_set.templates)
         vectors = store.read(prompt_set.templates, set(named.values())) if store else {}
         if new := [names for names in dict.fromkeys(named.values()) if names not in vectors]:
             embedded = dict(
@@ -450,29 +450,33 @@ def _from_facts(facts: Mapping[str, Any], weight: Tensor) -> Head:
     return head
 
 
-def _reject_equal(tokenizer: Any, named: Mapping[str, Names]) -> None:
+def _reject_equal(tokenizer: Any, named: Mapping[str, Names], templates: tuple[str, ...]) -> None:
     """Raise LabelError for labels whose names have the same tokens, or none.
 
     CLIP's tokenizer lowers the case, unescapes HTML and repairs Unicode, so such labels would get
-    equal scores.
+    equal scores. So would "cat" and "a cat" if every template ends in an article before the label.
     """
     if tokenizer is None:
         return
     texts = list(dict.fromkeys(name for names in named.values() for name in names))
-    tokens = {text: tuple(tokenizer.encode(text)) for text in texts}
-    seen: dict[tuple[tuple[int, ...], ...], str] = {}
+    drops = all(prompt_sets.drops_article(template) for template in templates)
+    read = {text: prompt_sets.insert("a {}", text)[2:] if drops else text for text in texts}
+    tokens = {text: tuple(tokenizer.encode(read[text])) for text in texts}
+    seen: dict[frozenset[tuple[tuple[int, ...], float]], str] = {}
     for label, names in named.items():
         if empty := [name for name in names if not tokens[name]]:
             raise LabelError(
                 f"label {shortened(repr(label))}: the tokenizer reads no text in "
                 f"{shortened(repr(empty[0]))}; use a name with letters, digits or signs"
             )
-        key = tuple(sorted(tokens[name] for name in names))
+        counts = Counter(tokens[name] for name in names)
+        key = frozenset((each, number / len(names)) for each, number in counts.items())
         if key in seen:
+            ignored = "the label's article, case," if drops else "case,"
             raise LabelError(
                 f"the tokenizer cannot distinguish the labels {shortened(repr(seen[key]))} and "
-                f"{shortened(repr(label))}: it ignores case, width and HTML escapes, so they would "
-                "get equal scores; remove one, give it other names, or pass allow_equal=True "
+                f"{shortened(repr(label))}: it ignores {ignored} width and HTML escapes, so they "
+                "would get equal scores; remove one, give it other names, or pass allow_equal=True "
                 "(on the command line --allow-equal)"
             )
         seen[key] = label
@@ -509,7 +513,8 @@ def _check_texts(facts: Mapping[str, Any]) -> None:
     for text in texts:
         if not isinstance(text, str):
             raise TypeError(f"expected text, got {type(text).__name__}")
-        text.encode()  # surrogates could not be saved again: UnicodeEncodeError is a ValueError
+    # Surrogates could not be saved again: UnicodeEncodeError is a ValueError.
+    json.dumps(facts, ensure_ascii=False).encode()
 
 
 def _check_loaded(head: Head, path: Path) -> None:
@@ -531,9 +536,9 @@ def _check_loaded(head: Head, path: Path) -> None:
             f"{path}: expected rows of unit length, got lengths {lengths.min():.3g} to "
             f"{lengths.max():.3g}; the file is corrupted, rebuild it"
         )
-    if not 0 < head.logit_scale <= MAX_SCALE or not math.isfinite(head.logit_bias or 0.0):
+    if not (0 < head.logit_scale <= MAX_SCALE and abs(head.logit_bias or 0.0) <= MAX_SCALE):
         raise HeadMismatch(
-            f"{path}: expected a logit scale within 0..{MAX_SCALE} and a finite bias, got "
+            f"{path}: expected a logit scale and a bias of at most {MAX_SCALE}, got "
             f"{head.logit_scale} and {head.logit_bias}; the file is corrupted, rebuild it"
         )
     if head.scoring not in get_args(Scoring):

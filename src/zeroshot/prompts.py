@@ -6,6 +6,7 @@ no format syntax is evaluated. A label set gives each label one or more synonyms
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tomllib
@@ -36,6 +37,8 @@ MAX_LABELS = 100_000
 FILE_NAME = re.compile(r"[/\\]|\.\w+$")  # a folder or a suffix
 
 Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
+
+log = logging.getLogger("zeroshot")
 
 
 @short_errors_in
@@ -161,9 +164,18 @@ def insert(template: str, label: str) -> str:
         label: The text that replaces it.
     """
     before, _, after = template.partition(SLOT)
-    if (article := ARTICLE.match(label)) and ENDS_IN_ARTICLE.search(before):
+    if (article := ARTICLE.match(label)) and drops_article(template):
         label = label[article.end() :]
     return f"{before}{label}{after}"
+
+
+def drops_article(template: str) -> bool:
+    """Return whether `insert` omits the article of a label, as in "a photo of a {}".
+
+    Args:
+        template: Text with one `{}`.
+    """
+    return ENDS_IN_ARTICLE.search(template.partition(SLOT)[0]) is not None
 
 
 Prompts: TypeAlias = PromptSet | str | os.PathLike[str] | Sequence[str]
@@ -215,6 +227,7 @@ def get(prompts: Prompts) -> PromptSet:
     if SLOT in prompts:
         return PromptSet((prompts,))
     if prompts in available():
+        _note_namesake(prompts)
         content = _shipped(prompts)
         return PromptSet(tuple(content["templates"]), prompts, content["source"])
     if is_file(prompts):
@@ -246,6 +259,7 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
         ['airplane', 'automobile', 'bird']
     """
     if isinstance(name, str) and name in available():
+        _note_namesake(name)
         content = _shipped(name)
         if "labels_from" in content:
             content = _shipped(content["labels_from"])
@@ -306,6 +320,17 @@ def is_file(name: str | os.PathLike[str]) -> bool:
         return path.is_file() or path.is_fifo()
     except (OSError, ValueError):
         return False
+
+
+def _note_namesake(name: str) -> None:
+    """Log a warning if a local file has the name of a shipped set, which is used."""
+    if is_file(name):
+        log.warning(
+            "%r is both a set of the package and a local file; using the set (write './%s' for the "
+            "file)",
+            name,
+            name,
+        )
 
 
 def looks_like_file(name: str | os.PathLike[str]) -> bool:
