@@ -3,13 +3,15 @@
 torch is imported only when a model is needed, so that `--help` is fast.
 
 Exit codes: 0 success, 1 doctor found a problem, 2 invalid usage, 3 some images could not be read,
-4 model or head not found or unreadable, 74 cannot write the output, 130 interrupted.
+4 model or head not found or unreadable, 74 cannot write the output, 130 interrupted, 143
+terminated.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import warnings
 
@@ -91,7 +93,15 @@ for module in (
     main.add_command(module.command)
 
 
+def _exit_on_signal(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)  # the code that shells report
+
+
 def run() -> None:
     """Run the command line as the main program of the process."""
     skip_at_exit()
+    for name in ("SIGTERM", "SIGHUP"):  # exit as after an error: temporary files are removed
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # not of nohup
+            signal.signal(number, _exit_on_signal)
     main(prog_name="zeroshot")

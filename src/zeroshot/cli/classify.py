@@ -18,6 +18,7 @@ from zeroshot.cli.completion import complete_labels, complete_prompts
 from zeroshot.cli.failures import CANNOT_WRITE, NO_MODEL, fail
 from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
+from zeroshot.cli.outputs import check_output
 from zeroshot.errors import HeadMismatch, ModelNotFound, seen_from, shortened
 from zeroshot.files import write_atomically
 from zeroshot.labeling.sources import Skipped
@@ -98,6 +99,7 @@ def command(
     if (not labels) == (head is None):
         raise click.UsageError("expected either --labels or --head; try --labels 'dog,cat'")
     form = _choose_form(output, as_json=as_json, as_csv=as_csv, force=force)
+    check_output("--output", output, [*images, *labels, head, prompts, save_head, choice.lock])
     label_set = sources.labels(labels) if labels else None
     if prompts is None:
         prompts = (labels and sources.label_set(labels)) or "photo"
@@ -155,6 +157,12 @@ def _find_model(head: Head, path: str | None) -> str:
     with suppress(ModelNotFound):
         return catalog.PREFIX + catalog.find(source).name
     if REPOSITORY.fullmatch(source):
+        if os.path.exists(source):
+            kind = "folder" if os.path.isdir(source) else "file"
+            raise click.UsageError(
+                f"expected --model, because {path} names the Hub repository {source}, and the "
+                f"local {kind} {source} has the same name; give the model that built the head"
+            )
         return source
     raise click.UsageError(
         f"expected --model, because {path} does not name a catalog model or a Hub repository; give "

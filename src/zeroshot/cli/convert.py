@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from zeroshot.cli.failures import CANNOT_WRITE, fail
+from zeroshot.cli.outputs import check_output
 
 
 @click.command("convert")
@@ -43,6 +44,7 @@ def command(
     load = partial(zeroshot.load, device="cpu", dtype="float32")
     path: str | Path = Path(source) if Path(source).exists() else source
     model = load(path, like=like, offline=offline)
+    check_output("TARGET", target, [model.checkpoint.source])
     model.save(target, half=half)
     written = load(target)  # verify that the file can be read
     size = target.stat().st_size / 1e6

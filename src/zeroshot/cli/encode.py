@@ -13,6 +13,7 @@ from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import CANNOT_WRITE, SOME_FAILED, fail
 from zeroshot.cli.options import ModelChoice, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
+from zeroshot.cli.outputs import check_output
 from zeroshot.labeling.sources import Skipped
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def command(
     for path in (out, names_beside(out)):
         if path.exists() and not force:
             raise click.UsageError(f"{path} exists; use --force to replace it")
+        check_output("--output", path, [*inputs, choice.lock])
     model = choice.load()
     skipped = Skipped()
     outcomes, progress = Outcomes(), False if quiet else None
