@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -135,3 +136,59 @@ def test_templates_are_read_from_the_column_template(tmp_path: Path) -> None:
 def test_suffixes_have_a_parser_or_are_text() -> None:
     assert {*label_files.SUFFIXES} - {*label_files.PARSERS} == {".txt", ".names"}
     assert not {*label_files.SUFFIXES} & {*label_files.REJECTED}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.csv", "category\ncat\ndog\n"),
+        ("l.csv", "id,Category\n0,cat\n1,dog\n"),
+        ("l.csv", "id\tlabel\n0\tcat\n1\tdog\n"),
+        ("l.csv", "label|kind\ncat|pet\ndog|pet\n"),
+        ("l.tsv", "label,kind\ncat,pet\ndog,pet\n"),
+        ("l.yaml", "names:\n- cat\n- dog\n---\n"),
+    ],
+)
+def test_headers_and_separators_of_other_tools_are_read(
+    name: str, content: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+
+    assert list(prompts.labels(tmp_path / name)) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("l.txt", '["cat", "dog"]', "got JSON; rename the file to .json"),
+        ("l.txt", '[\n  "cat",\n  "dog"\n]\n', "got JSON; rename the file to .json"),
+        ("l.txt", '{"label": "cat"}\n{"label": "dog"}\n', "rename the file to .jsonl"),
+        ("l.txt", "nc: 2\nnames:\n  0: cat\n", "got YAML; rename the file to .yaml"),
+        ("l.txt", "- cat\n- dog\n", "every line starts with a bullet, as in '- cat'"),
+        ("l.jsonl", '{"label": "cat", "label": "dog"}\n', "the key 'label' occurs twice"),
+        ("l.yaml", "names:\n- - cat\n- dog\n", "cannot read the label '- cat'"),
+        ("l.yaml", "names: ['cat' 'dog', boat]\n", "cannot read the label"),
+        ("l.yaml", "names: [cat, 'dog]\n", "a quote ' has no end"),
+    ],
+)
+def test_a_file_of_another_kind_than_its_suffix_says_is_rejected(
+    name: str, content: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+
+    with pytest.raises(PromptError, match=re.escape(says)):
+        prompts.labels(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", ["0 cat\n1 dog\n", "1. cat\n2. dog\n", "n02123045 tabby\n"])
+def test_numbers_before_all_labels_are_mentioned(content: str, tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_text(f"{content}n02123159 tiger cat\n")
+
+    with pytest.warns(UserWarning, match="every line starts with a number or id"):
+        prompts.labels(tmp_path / "l.txt")
+
+
+def test_a_line_separator_inside_a_json_label_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "l.jsonl").write_text('{"label": "a\u2028b"}\n{"label": "c"}\n', "utf-8")
+
+    assert list(prompts.labels(tmp_path / "l.jsonl")) == ["a\u2028b", "c"]

@@ -21,6 +21,7 @@ from zeroshot.callers import stack_level
 from zeroshot.errors import PromptError, shortened, some
 
 COLUMNS = ("label", "labels", "name", "names", "class", "class_name", "classname")
+OTHER_COLUMNS = ("classes", "category", "categories", "class name", "label name", "label_name")
 TEMPLATE_COLUMNS = ("template", "templates", "prompt", "prompts")
 MARKS = (  # byte order marks; UTF-32 first, because its mark starts with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -30,6 +31,7 @@ MARKS = (  # byte order marks; UTF-32 first, because its mark starts with that o
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
 SUFFIXES = (".txt", ".names", ".csv", ".tsv", ".json", ".jsonl", ".toml", ".yaml", ".yml")
+NUMBERED = re.compile(r"(?:\d+\s*[.:)]?|n\d{8})\s+\S")  # "0 cat", "1. cat", "n02123045 tabby"
 REJECTED = {  # suffixes of files that are no list, and what to do
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "save the sheet as .csv"),
     **dict.fromkeys((".docx", ".doc", ".odt", ".pdf", ".rtf"), "save it as a plain text file"),
@@ -98,10 +100,17 @@ def parse_lines(text: str) -> list[str]:
 def _read_lines(text: str, key: str) -> dict[str, Any]:
     entries = parse_lines(text)
     if key == "labels" and entries:
+        _reject_structure(text, entries)
         if all(len(e) > 1 and e[0] == e[-1] and e[0] in "\"'" for e in entries):
             raise PromptError(
                 f"every line is in quotes, as in {shortened(entries[0])}; remove them, or rename "
                 "the file to .csv"
+            )
+        if len(entries) > 1 and all(NUMBERED.match(entry) for entry in entries):
+            warnings.warn(
+                f"every line starts with a number or id, such as {shortened(repr(entries[0]), 80)},"
+                " which is taken as part of the label; remove them if they are not",
+                stacklevel=stack_level(),
             )
         tabular = sum("," in e or "\t" in e for e in entries)
         if len(entries) > 1 and 2 * tabular > len(entries):
@@ -112,6 +121,24 @@ def _read_lines(text: str, key: str) -> dict[str, Any]:
                 stacklevel=stack_level(),
             )
     return {key: entries}
+
+
+def _reject_structure(text: str, entries: list[str]) -> None:
+    """Raise PromptError for JSON, YAML or a list with bullets in a file of plain lines."""
+    for part in (text, entries[0]) if text.lstrip()[:1] in ("[", "{") else ():
+        try:
+            is_json = isinstance(json.loads(part), dict | list)
+        except (ValueError, RecursionError):
+            continue
+        if is_json:
+            suffix = ".json" if part is text else ".jsonl"
+            raise PromptError(f"expected one label per line, got JSON; rename the file to {suffix}")
+    if any(re.match(r"names\s*:(\s*$|\s*\[)", entry) for entry in entries):
+        raise PromptError("expected one label per line, got YAML; rename the file to .yaml")
+    if all(re.match(r"[-*\u2022]\s", entry) for entry in entries):
+        raise PromptError(
+            f"every line starts with a bullet, as in {shortened(repr(entries[0]))}; remove them"
+        )
 
 
 def _read_toml(text: str, key: str) -> dict[str, Any]:
@@ -150,8 +177,9 @@ def _number_labels(content: Any) -> Any:
 
 
 def _read_json_lines(text: str, key: str) -> dict[str, Any]:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return {key: _pick_field([json.loads(line) for line in lines], key)}
+    lines = [line for line in text.split("\n") if line.strip()]  # other breaks may be in a label
+    objects = [json.loads(line, object_pairs_hook=_unique) for line in lines]
+    return {key: _pick_field(objects, key)}
 
 
 def _pick_field(content: Any, key: str) -> Any:
@@ -175,7 +203,7 @@ def _read_table(text: str, key: str, delimiter: str = ",") -> dict[str, Any]:
         delimiter = ";"  # Excel, where the comma is the decimal separator
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows = [[cell.strip() for cell in row] for row in lines if any(map(str.strip, row))]
-    names = COLUMNS if key == "labels" else TEMPLATE_COLUMNS
+    names = COLUMNS + OTHER_COLUMNS if key == "labels" else TEMPLATE_COLUMNS
     if not rows:
         return {key: []}
     header = rows[0]
@@ -185,6 +213,10 @@ def _read_table(text: str, key: str, delimiter: str = ",") -> dict[str, Any]:
                 f"row {number} has {len(row)} columns, the first has {len(header)}: "
                 f"{shortened(repr(row), 100)}; put text with a comma in double quotes"
             )
+    for other in "\t,;|" if len(header) == 1 else "":
+        columns = [column.strip().lower() for column in header[0].split(other)]
+        if len(columns) > 1 and any(column in names for column in columns):
+            return _read_table(text, key, other)
     if len(header) == 1:
         return {key: [row[0] for row in rows[header[0].lower() in names :]]}
     if len(set(header)) < len(header):
@@ -200,9 +232,10 @@ def _choose_column(header: Iterable[str], table: Iterable[Mapping[str, Any]], ke
     Raises:
         PromptError: There is no such column, or more than one.
     """
-    wanted = COLUMNS if key == "labels" else TEMPLATE_COLUMNS
     columns = list(header)
-    found = [name for name in columns if name.strip().lower() in wanted]
+    found: list[str] = []
+    for wanted in (COLUMNS, OTHER_COLUMNS) if key == "labels" else (TEMPLATE_COLUMNS,):
+        found = found or [name for name in columns if name.strip().lower() in wanted]
     if len(found) > 1:
         rows = list(table)
         found = [n for n in found if not all(str(row.get(n)).isdecimal() for row in rows)]
@@ -237,7 +270,7 @@ def _read_yaml(text: str, key: str) -> dict[str, Any]:
     rest = [line for line in lines[starts[0] + 1 :] if line.strip()]
     block = []
     for line in rest:  # up to the next key
-        if not line.startswith((" ", "-", "]", "}")):
+        if not line.startswith((" ", "-", "]", "}")) or line.startswith("---"):
             break
         block.append(line.strip())
     if first:
@@ -266,16 +299,19 @@ def _read_yaml(text: str, key: str) -> dict[str, Any]:
 def _split_flow(text: str) -> list[str]:
     """Split at commas outside of quotes."""
     pattern = r"""(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*'|[^,"']|(?<=\w)['"])+"""
+    if unread := re.sub(pattern, "", text).strip(","):
+        raise PromptError(f"a quote {unread[0]} has no end; {YAML_ADVICE}")
     return [part.strip() for part in re.findall(pattern, text)]
 
 
 def _yaml_text(text: str) -> str:
     """Return the text of a plain or quoted scalar."""
-    if len(text) > 1 and text[0] == text[-1] == "'":
+    if re.fullmatch("'(?:''|[^'])*'", text):
         return text[1:-1].replace("''", "'")
     if len(text) > 1 and text[0] == text[-1] == '"':
         return str(json.loads(text))
-    if not text or text[0] in "&*!|>%@`{}[]\"'," or ": " in text or text.endswith(":"):
+    is_special = not text or text[0] in "&*!|>%@`{}[]\"'," or text.startswith(("- ", "? "))
+    if is_special or ": " in text or text.endswith(":"):
         raise PromptError(f"cannot read the label {shortened(repr(text), 80)}; {YAML_ADVICE}")
     return text
 
