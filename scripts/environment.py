@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
             f"Python 3.11 or newer is required, got {found}; try: python3.12 -m "
             f"scripts.environment {command}, or make PYTHON=python3.12 {command}"
         )
-    venv = ROOT / os.environ.get("VENV", ".venv")
+    venv = ROOT / Path(os.environ.get("VENV") or ".venv").expanduser()
     binaries = venv / ("Scripts" if os.name == "nt" else "bin")
     install(venv, binaries, develop=command != "try")
     if command == "try":
@@ -102,7 +102,13 @@ def run(binaries: Path, program: str, *arguments: str) -> None:
 
 def call(*command: str, **variables: str) -> None:
     """Run a command; exit with its code if it fails."""
-    code = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}).returncode
+    try:
+        code = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}).returncode
+    except OSError as error:  # the Python of the environment was removed or replaced
+        raise SystemExit(
+            f"cannot run {command[0]} ({error.strerror}); delete the environment's folder and try "
+            "again"
+        ) from error
     if code:
         print(f"failed: {' '.join(command)}", file=sys.stderr)
         raise SystemExit(code)

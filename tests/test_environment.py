@@ -98,6 +98,23 @@ def test_an_old_python_is_named_before_anything_is_installed(
     assert commands == []
 
 
+def test_an_empty_venv_variable_does_not_make_the_checkout_an_environment(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setenv("VENV", "")
+
+    environment.main(["try"])
+
+    assert commands[0][-1] == str(tmp_path / ".venv")
+
+
+def test_an_environment_without_its_python_gives_advice(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"cannot run .*python .*delete the environment's folder"):
+        environment.run(tmp_path, "python")
+
+
 def test_a_failed_command_ends_with_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="7"):
         environment.call(sys.executable, "-c", "raise SystemExit(7)")
