@@ -360,3 +360,11 @@ def test_no_catalog_name_is_called_unsupported() -> None:
     for entry in catalog.entries().values():
         for name in (entry.name, entry.repository, *entry.aliases, *entry.mirrors):
             assert catalog.unsupported(name) == ""
+
+
+@pytest.mark.parametrize("name", ["{}", "{}.pt", "{0}:{0}", "ViT-B-32:{}", "catalog:{}", "coca_{}"])
+def test_the_error_for_a_long_name_is_short(name: str) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        catalog.find(name.format("x" * 5000))
+
+    assert len(str(caught.value)) < 600

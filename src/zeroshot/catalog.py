@@ -201,11 +201,12 @@ def find(name: str) -> Entry:
     if known:
         raise ModelNotFound(_tag_message(name, known, tag))
     if is_file_name(name):
-        raise ModelNotFound(f"{name}: no such file{seen_from(Path(name))}; check the path")
+        folder = shortened(seen_from(Path(name)), 150)
+        raise ModelNotFound(f"{shortened(name, 300)}: no such file{folder}; check the path")
     near = nearest(name)
     hint = f"; did you mean {near!r}?" if near else ";"
     raise ModelNotFound(
-        f"no model named {name!r}{hint} expected one of the {len(entries())} names in "
+        f"no model named {shortened(name)!r}{hint} expected one of the {len(entries())} names in "
         "zeroshot.available_models(), a path, or a Hub repository 'owner/name'"
     )
 
@@ -288,9 +289,9 @@ def _tag_message(name: str, known: str, tag: str) -> str:
     listed = [*near, *(each for each in tags if each not in near)]
     more = len(listed) - TAGS_LISTED
     problem = (
-        f"no model named {name!r}: {known} has no tag {tag!r}"
+        f"no model named {shortened(name)!r}: {known} has no tag {shortened(tag)!r}"
         if tag
-        else f"{name!r} is an architecture, not a checkpoint"
+        else f"{shortened(name)!r} is an architecture, not a checkpoint"
     )
     hint = f"; did you mean '{known}:{near[0]}'?" if near else ";"
     rest = f" and {more} more" if more > 0 else ""

@@ -76,8 +76,8 @@ def read(
         return _interpret(weights, files.read_content(weights), like, image_size, published)
     except OSError as error:
         raise WeightsError(
-            f"{error.filename or path}: cannot be read ({error.strerror or error}); check the "
-            "file and its permissions",
+            f"{shortened(str(error.filename or path), 300)}: cannot be read "
+            f"({shortened(error.strerror or str(error), 150)}); check the file and its permissions",
             source=str(path),
         ) from error
 

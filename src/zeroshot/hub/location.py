@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from zeroshot.errors import InputError, ModelAccessDenied, ModelNotFound
+from zeroshot.errors import InputError, ModelAccessDenied, ModelNotFound, shortened
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+MAX_LENGTH = 255  # characters of a repository or revision, as of a file name
 COPY_HINT = "Without a network: "  # start of the hint at the end of a message
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # variables, the first that is set is sent
 REPOSITORY = re.compile(r"(\b[\w.-]+\b/)?\b[\w.-]{1,96}\b(?<!\.git)", re.ASCII)
@@ -53,15 +54,17 @@ def location_of(
     """
     from huggingface_hub import constants
 
-    if not REPOSITORY.fullmatch(repository) or "--" in repository or ".." in repository:
+    invalid = "--" in repository or ".." in repository or len(repository) > MAX_LENGTH
+    if invalid or not REPOSITORY.fullmatch(repository):
         raise ModelNotFound(
-            f"{repository!r} is not a valid Hub repository; expected owner/name with letters, "
-            "digits, '-', '_' and '.'; check the name"
+            f"{shortened(repository)!r} is not a valid Hub repository; expected owner/name with "
+            "letters, digits, '-', '_' and '.'; check the name"
         )
-    if revision is not None and not REVISION.fullmatch(revision):
+    long = len(revision or "") > MAX_LENGTH
+    if revision is not None and (long or not REVISION.fullmatch(revision)):
         raise InputError(
-            f"expected a branch, a tag or a commit of 40 hex digits as revision, got {revision!r}; "
-            "omit it for the latest"
+            "expected a branch, a tag or a commit of 40 hex digits as revision, got "
+            f"{shortened(revision)!r}; omit it for the latest"
         )
     revision = revision or constants.DEFAULT_REVISION
     return Location(repository, revision, cache_folder(cache_dir), files)

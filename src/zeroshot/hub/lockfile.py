@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroshot import catalog
-from zeroshot.errors import ChecksumError, InputError, ModelNotFound, seen_from
+from zeroshot.errors import ChecksumError, InputError, ModelNotFound, seen_from, shortened, some
 from zeroshot.files import sha256, write_atomically
 from zeroshot.hub import checksums
 from zeroshot.hub.location import COMMIT
@@ -94,9 +94,9 @@ def fetch_pinned(
     pinned = pins.get(canonical_name(name))
     if pinned is None:
         raise ModelNotFound(
-            f"{os.fspath(lock)}: {name!r} is not in the lock file, which has "
-            f"{', '.join(pins) or 'no models'}; to add it, run "
-            f"`zeroshot lock {' '.join([*pins, name])} -o {os.fspath(lock)}`"
+            f"{os.fspath(lock)}: {shortened(name)!r} is not in the lock file, which has "
+            f"{some(list(pins), 5) or 'no models'}; to add it, run `zeroshot lock "
+            f"{shortened(' '.join([*pins, name]), 150)} -o {os.fspath(lock)}`"
         )
     sha256 = {file.name: file.sha256 for file in pinned.files}
     if pinned.repository:

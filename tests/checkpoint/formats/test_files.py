@@ -14,7 +14,7 @@ from tests.checkpoint import forms, hostile
 from tests.checkpoint.forms import Tensors
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.formats import files
-from zeroshot.errors import IncompatibleWeights, ModelNotFound, UnsafeWeightsError
+from zeroshot.errors import IncompatibleWeights, ModelNotFound, UnsafeWeightsError, WeightsError
 
 
 def test_folder_with_several_weights_files_is_ambiguous(vit: Tensors, tmp_path: Path) -> None:
@@ -213,3 +213,26 @@ def test_other_formats_beside_readable_weights_do_not_matter(vit: Tensors, tmp_p
         (tmp_path / "model" / name).touch()
 
     assert reader.read(tmp_path / "model").spec == forms.VIT
+
+
+def test_weights_are_found_by_a_suffix_in_capitals(vit: Tensors, tmp_path: Path) -> None:
+    forms.transformers(forms.VIT, vit, tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "CLIP.SAFETENSORS")
+
+    assert reader.read(tmp_path).layout == "transformers"
+
+
+def test_a_broken_link_to_weights_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").symlink_to("../../blobs/0a1b")
+
+    with pytest.raises(ModelNotFound, match=r"model\.safetensors: a broken link to .*blobs/0a1b"):
+        reader.read(tmp_path)
+
+
+def test_an_index_that_names_a_long_file_gives_a_short_error(tmp_path: Path) -> None:
+    index = {"weight_map": {"logit_scale": f"{'x' * 5000}.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    with pytest.raises(WeightsError) as caught:
+        reader.read(tmp_path)
+    assert len(str(caught.value)) < 600

@@ -58,6 +58,11 @@ def find_weights(path: Path) -> Path:
         return found[0]
     if not found and (problem := explain_folder(_names_in(path))):
         raise ModelNotFound(f"{path}/{problem}")
+    if not found and (broken := _broken_link_in(path)):
+        raise ModelNotFound(
+            f"{broken}: a broken link to {shortened(os.readlink(broken), 200)}; copy or download "
+            "that file"
+        )
     listed = some([p.name for p in found]) or "none"
     raise ModelNotFound(
         f"{path}: expected one weights file ({', '.join(WEIGHTS[:2])}, pytorch_model.bin, an index "
@@ -71,7 +76,14 @@ def _weights_in(folder: Path) -> list[Path]:
     for name in WEIGHTS:
         if (folder / name).is_file():
             return [folder / name]
-    return sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def _broken_link_in(folder: Path) -> Path | None:
+    """Return a link with the suffix of weights whose target does not exist, or None."""
+    paths = sorted(islice(folder.iterdir(), MAX_FOLDERS))
+    weights = (p for p in paths if p.suffix.lower() in SUFFIXES)
+    return next((p for p in weights if p.is_symlink() and not p.exists()), None)
 
 
 def _nested_weights(folder: Path, depth: int = 0) -> Path | None:
@@ -170,7 +182,7 @@ def _read_once(path: Path) -> Content:
         )
     if problem := explain(path.name, head):
         raise IncompatibleWeights(f"{path}: {problem}", source=str(path))
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
+    if path.suffix.lower() == ".safetensors" or head[8:9] == b"{":
         return read_safetensors(path)
     return read_archive(path)
 
