@@ -176,3 +176,14 @@ def test_an_error_in_the_pool_is_raised_in_order(pool: ThreadPoolExecutor) -> No
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(KeyError, match="3"):
         next(results)
+
+
+def test_a_pool_that_accepts_no_more_work_leaves_it_to_the_caller(pool: ThreadPoolExecutor) -> None:
+    """As at the exit of the interpreter, in functions of atexit and daemon threads."""
+    pool.shutdown()
+
+    found = run_ahead(lambda number: 6 // number, [1, 2, 3, 0], workers=0, limit=2, pool=pool)
+
+    assert [next(found), next(found), next(found)] == [6, 3, 2]
+    with pytest.raises(ZeroDivisionError):
+        next(found)

@@ -51,7 +51,7 @@ def run_ahead(
     def submit(count: int) -> None:
         try:
             for item in islice(remaining, count):
-                waiting.append(threads.submit(work, item))
+                waiting.append(_start(threads, work, item))
         except Exception as error:
             failed: Future[Result] = Future()
             failed.set_exception(error)
@@ -75,6 +75,19 @@ def run_ahead(
             threads.shutdown(wait=False, cancel_futures=True)
             if in_owner:
                 _join(threads)
+
+
+def _start(threads: Executor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """Start work(item) on a thread, or do it now if threads accept no more work."""
+    try:
+        return threads.submit(work, item)
+    except RuntimeError:  # the interpreter is shutting down, or the system has no more threads
+        done: Future[Result] = Future()
+        try:
+            done.set_result(work(item))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 def _join(threads: Executor) -> None:
