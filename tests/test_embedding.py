@@ -129,14 +129,6 @@ def test_errors_other_than_image_errors_are_not_failures() -> None:
         list(embed(Broken(), [color(1)], on_error="yield"))
 
 
-@pytest.mark.parametrize("on_error", ["ignore", "RAISE", None, True])
-def test_an_invalid_on_error_is_rejected_before_iteration(
-    encoder: FakeEncoder, on_error: Any
-) -> None:
-    with pytest.raises(InputError, match=r"on_error=.* must be 'raise' or 'yield'"):
-        embed(encoder, [], on_error=on_error)
-
-
 @pytest.mark.parametrize("size", [0, -1, 2.5, "8", True, float("nan")])
 def test_an_invalid_batch_size_is_rejected(encoder: FakeEncoder, size: Any) -> None:
     with pytest.raises(InputError, match="batch_size="):

@@ -9,10 +9,11 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from zeroshot.errors import IncompatibleWeights, OfflineError
+from zeroshot.errors import IncompatibleWeights, OfflineError, SaveError
 from zeroshot.files import git_sha1, sha256, write_atomically
 
 
@@ -103,10 +104,10 @@ def test_a_failed_replace_keeps_the_old_file(target: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "replace", fail)
 
-    with pytest.raises(PermissionError) as caught, write_atomically(target) as temporary:
+    with pytest.raises(SaveError) as caught, write_atomically(target) as temporary:
         temporary.write_bytes(b"new")
 
-    assert caught.value.filename == str(target)
+    assert caught.value.source == str(target)
     assert target.read_bytes() == b"old"
     assert os.listdir(target.parent) == [target.name]
 
@@ -124,20 +125,27 @@ def test_the_mode_follows_the_umask(umask: int, mode: int, tmp_path: Path) -> No
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-def test_an_os_error_names_the_target(target: Path) -> None:
-    with pytest.raises(OSError, match="No space left on device") as caught:  # noqa: SIM117
+@pytest.mark.parametrize("facts", [(errno.ENOSPC, "No space left on device"), ("full",)])
+@pytest.mark.parametrize("where", ["target", "temporary", "nowhere"])
+def test_an_os_error_names_the_target(where: str, facts: tuple[Any, ...], target: Path) -> None:
+    def write() -> None:
         with write_atomically(target) as temporary:
-            raise OSError(errno.ENOSPC, "No space left on device", str(temporary))
+            names = {"target": [str(target)], "temporary": [str(temporary)], "nowhere": []}
+            raise OSError(*facts, *(names[where] if len(facts) == 2 else []))
 
-    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(target))
+    with pytest.raises(SaveError) as caught:
+        write()
+
+    expected = f"{target}: cannot write the file ({facts[-1]}); check its folder, the permissions "
+    assert str(caught.value).startswith(expected)
+    assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_an_os_error_without_a_number_becomes_an_io_error(target: Path) -> None:
-    with pytest.raises(OSError, match="12 requested and 3 written") as caught:  # noqa: SIM117
-        with write_atomically(target):
-            raise OSError("12 requested and 3 written")
+def test_an_os_error_of_another_file_is_not_converted(target: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, write_atomically(target):
+        Path("missing").read_bytes()
 
-    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(target))
+    assert not isinstance(caught.value, SaveError)
 
 
 @pytest.mark.parametrize("error", [OfflineError("offline"), IncompatibleWeights("NaN")])
@@ -151,10 +159,10 @@ def test_errors_of_the_package_are_not_converted(error: Exception, target: Path)
 def test_a_missing_folder_is_reported_with_the_target(tmp_path: Path) -> None:
     path = tmp_path / "absent" / "data.bin"
 
-    with pytest.raises(FileNotFoundError) as caught, write_atomically(path):
+    with pytest.raises(SaveError, match="no such folder") as caught, write_atomically(path):
         pytest.fail("the block must not run")
 
-    assert caught.value.filename == str(path)
+    assert caught.value.source == str(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", b"x" * (3 * 2**20 + 1)])
@@ -202,10 +210,10 @@ def test_what_is_not_a_regular_file_is_not_replaced(kind: str, tmp_path: Path) -
     elif kind == "fifo":
         os.mkfifo(path)
 
-    with pytest.raises(OSError) as caught, write_atomically(path):  # noqa: PT011
+    expected = pytest.raises(SaveError, match=r"Is a directory|not a regular file")
+    with expected, write_atomically(path):
         pytest.fail("the block must not run")
 
-    assert caught.value.errno in (errno.EISDIR, errno.EINVAL)
     assert path.exists()
 
 

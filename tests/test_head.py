@@ -174,7 +174,7 @@ def test_select_keeps_the_given_labels_in_the_given_order(encoder: FakeEncoder) 
     ("labels", "says"),
     [
         (["pink"], "no label 'pink'; choose from 'red', 'blue'"),
-        ("red", r"pass \['red'\]"),
+        ("red", "expected labels to be a list, got str 'red'"),
         ([], "no labels given"),
         (["red", "red"], "duplicate label"),
     ],

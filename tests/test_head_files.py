@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from tests.support import FakeEncoder
 from zeroshot import Head, PromptSet
 from zeroshot import head as module
-from zeroshot.errors import HeadMismatch
+from zeroshot.errors import HeadMismatch, HeadNotFound, SaveError
 
 TEMPLATES = PromptSet(("{}", "a photo of a {}.", "the {}, on green grass"), "mine")
 LABELS = {"red": ["red", "crimson roof"], "blue": "blue", "gray": ["gray", "grey", "ash"]}
@@ -80,15 +80,13 @@ def test_a_failed_save_keeps_the_old_file(
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_saving_into_a_missing_folder_raises_file_not_found(
-    encoder: FakeEncoder, tmp_path: Path
-) -> None:
-    with pytest.raises(FileNotFoundError, match="none"):
+def test_saving_into_a_missing_folder_is_an_error(encoder: FakeEncoder, tmp_path: Path) -> None:
+    with pytest.raises(SaveError, match=r"none/h\.safetensors: cannot write .*no such folder"):
         Head.build(encoder, ["new"]).save(tmp_path / "none" / "h.safetensors")
 
 
-def test_loading_a_missing_file_raises_file_not_found(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.safetensors"):
+def test_a_missing_head_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HeadNotFound, match=r"none\.safetensors: no such head file; check"):
         Head.load(tmp_path / "none.safetensors")
 
 

@@ -166,13 +166,13 @@ def test_a_path_object_is_never_fetched(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("decode", ["draft", None, True])
 def test_an_invalid_decode_is_rejected(tiny_path: Path, decode: Any) -> None:
-    with pytest.raises(InputError, match="expected decode='exact' or 'fast', got"):
+    with pytest.raises(InputError, match=r"decode=.* must be 'exact' or 'fast'"):
         zeroshot.load(tiny_path, decode=decode)
 
 
 @pytest.mark.parametrize("limit", [0, 1.5, "64"])
 def test_an_invalid_size_limit_is_rejected(tiny_path: Path, limit: Any) -> None:
-    with pytest.raises(InputError, match="expected max_pixels to be an integer of at least 1, got"):
+    with pytest.raises(InputError, match=r"max_pixels=.* must be an integer of at least 1; the"):
         zeroshot.load(tiny_path, max_pixels=limit)
 
 

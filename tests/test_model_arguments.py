@@ -67,7 +67,9 @@ def test_a_default_device_without_values_does_not_matter(
         torch.set_default_device(None)
 
 
-def test_numpy_integers_are_integers(tiny: zeroshot.Model, photos: list[Path]) -> None:
+def test_numpy_integers_are_integers(
+    tiny: zeroshot.Model, tiny_path: Path, photos: list[Path]
+) -> None:
     two, classifier = np.int64(2), tiny.classifier(["a", "b", "c"])
 
     assert len(classifier(photos[0], top=two).ranking) == 2
@@ -77,6 +79,28 @@ def test_numpy_integers_are_integers(tiny: zeroshot.Model, photos: list[Path]) -
     torch.testing.assert_close(
         tiny.encode_text(["a", "b", "c"], batch_size=two), tiny.encode_text(["a", "b", "c"])
     )
+    levels: Any = tuple(np.zeros(3, np.uint8))
+    model = zeroshot.load(
+        tiny_path,
+        dtype="float32",
+        image_size=np.int64(32),
+        max_pixels=np.int64(9999),
+        background=levels,
+    )
+    np.testing.assert_array_equal(model.prepare(photos[0]), tiny.prepare(photos[0]))
+    tokenizer = zeroshot.ClipTokenizer(context_length=np.int64(9), merges=np.int64(99))
+    assert tokenizer.decode(np.array(tokenizer.encode("a cat"))) == "a cat"
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 2), complex), torch.eye(2).to_sparse(), "a", None])
+def test_probabilities_reject_values_that_are_not_logits(tiny: zeroshot.Model, wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"logits as a tensor or an array \[n, 2\], got"):
+        tiny.head(["a", "b"]).probabilities(wrong)
+
+
+def test_a_revision_of_a_local_file_is_an_error(tiny_path: Path) -> None:
+    with pytest.raises(InputError, match=r"revision='v1' selects a version on the Hub, but '"):
+        zeroshot.load(tiny_path, revision="v1")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, "float16", "bfloat16"])

@@ -134,7 +134,7 @@ def test_a_program_without_standard_error_has_no_bar(monkeypatch: pytest.MonkeyP
 
 
 def test_another_value_is_rejected() -> None:
-    with pytest.raises(InputError, match="progress='yes' must be True, False, or None"):
+    with pytest.raises(InputError, match="progress='yes' must be True or False, or None"):
         Bar("images", show="yes")  # type: ignore[arg-type]
 
 
@@ -279,7 +279,7 @@ def test_a_module_that_only_has_the_name_of_ipython_is_no_notebook(
 
 @pytest.mark.parametrize("show", [np.array([True, False]), "yes"], ids=["array", "text"])
 def test_progress_of_another_type_is_rejected(show: Any) -> None:
-    with pytest.raises(InputError, match="must be True, False, or None"):
+    with pytest.raises(InputError, match="must be True or False, or None"):
         work(show)
 
 

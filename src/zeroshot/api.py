@@ -11,6 +11,7 @@ from typing import overload
 
 from zeroshot import catalog
 from zeroshot import prompts as prompt_sets
+from zeroshot.arguments import flag
 from zeroshot.classifier import TOP, Classifier
 from zeroshot.engine.fork_lock import ForkLock
 from zeroshot.errors import short_errors
@@ -152,6 +153,7 @@ def classify(
     else:
         # checked before a model is downloaded or loaded
         named, prompt_set = prompt_sets.named(labels), prompt_sets.get(prompts)
+        allow_equal = flag("allow_equal", allow_equal)
         with _cache.lock:
             loaded = _cache.load(model)
             classifier = _cache.classifier(loaded, named, prompt_set, allow_equal, progress)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, get_args, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zeroshot.arguments import count, instance, iterator, one_of, require
 from zeroshot.callers import stack_level
 from zeroshot.cards import card
-from zeroshot.embedding import Embedded, ImageEncoder, OnError, embed
-from zeroshot.errors import InputError, count, short_errors_in, shortened, some
+from zeroshot.embedding import IMAGE_METHODS, Embedded, ImageEncoder, OnError, embed
+from zeroshot.errors import InputError, short_errors_in, shortened, some
 from zeroshot.gallery import Predictions
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
@@ -49,12 +50,14 @@ class Classifier:
     """
 
     def __init__(self, encoder: ImageEncoder, head: Head) -> None:
-        if not isinstance(head, Head):
-            raise InputError(
-                f"expected head to be a Head, got {type(head).__name__} {shortened(repr(head))}; "
-                "use model.classifier(labels) to make a classifier from labels, or "
-                "model.head(labels) to make a head"
-            )
+        instance(
+            "head",
+            head,
+            Head,
+            "use model.classifier(labels) to make a classifier from labels, or model.head(labels) "
+            "to make a head",
+        )
+        require("encoder", encoder, IMAGE_METHODS, "pass a model, as zeroshot.load() returns it")
         head.check(encoder.identity)
         if len(head) == 1:
             warnings.warn(
@@ -225,9 +228,10 @@ class Classifier:
             >>> classifier.score(["cat.jpg"], ["cat"])
             1.0
         """
-        if unknown := set(truth) - set(self.head.labels):
+        truth, labels = list(iterator("truth", truth)), set(self.head.labels)
+        if unknown := [each for each in truth if not isinstance(each, str) or each not in labels]:
             raise InputError(
-                f"truth {shortened(repr(min(unknown, key=str)))} is not among the classifier's "
+                f"truth {shortened(repr(unknown[0]))} is not among the classifier's "
                 f"{len(self.head)} labels; pass names from classifier.classes_"
             )
         predicted = self.predict(images, progress=progress)
@@ -277,6 +281,7 @@ class Classifier:
             Failure
         """
         top = _check_top(top)
+        one_of("on_error", on_error, get_args(OnError))
         if is_single(images):
             raise InputError(
                 f"stream expects an iterable of images, got one image {shortened(repr(images))}; "

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 import numpy as np
 from torch import Tensor
 
-from zeroshot.errors import ImageError, InputError, count, shortened
+from zeroshot.arguments import count
+from zeroshot.errors import ImageError
 from zeroshot.images import ImageLike, describe, is_single, iterate
 from zeroshot.predictions import Failure
 from zeroshot.progress import Bar, Show, length, track
@@ -22,12 +23,16 @@ from zeroshot.progress import Bar, Show, length, track
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LARGEST_BATCH = 2**31 - 1
 OnError = Literal["raise", "yield"]
 Key = str | None  # path, URL or key of an image, if it has one
 Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
 Prepared = tuple[Key | Failure, "NDArray[np.float32] | None"]
+
+
+IMAGE_METHODS = ("identity", "is_busy", "prepare", "encode_pixels", "map_batches")
 
 
 class ImageEncoder(Protocol):
@@ -89,11 +94,7 @@ def embed(
     shows one on a terminal or in a notebook after two seconds. Raises InputError for invalid
     arguments, and ImageError for the first image that cannot be read if `on_error` is "raise".
     """
-    if on_error not in ("raise", "yield"):
-        raise InputError(f"on_error={shortened(repr(on_error))} must be 'raise' or 'yield'")
-    batch_size = check_batch_size(batch_size)
-    if workers is not None:
-        workers = count("workers", workers, 0, ", or None for the default")
+    batch_size, workers = check_batch_size(batch_size), check_workers(workers)
     single = is_single(images)
 
     def prepare(numbered: tuple[int, ImageLike]) -> Prepared:
@@ -146,4 +147,11 @@ def check_batch_size(batch_size: int | None) -> int | None:
     """Return None or a positive int; raise InputError for anything else."""
     if batch_size is None:
         return None
-    return count("batch_size", batch_size, 1, ", or None for the default")
+    return count("batch_size", batch_size, 1, ", or None for the default", most=LARGEST_BATCH)
+
+
+def check_workers(workers: int | None) -> int | None:
+    """Return None or an int that is not negative; raise InputError for anything else."""
+    if workers is None:
+        return None
+    return count("workers", workers, 0, ", or None for the default")

@@ -17,6 +17,8 @@
     │   ├── ChecksumError
     │   └── CacheError
     ├── HeadMismatch (ValueError)
+    ├── HeadNotFound (FileNotFoundError)
+    ├── SaveError (OSError)
     ├── MissingPackage (ImportError)
     └── NonFiniteError (ArithmeticError)
 
@@ -32,7 +34,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import operator
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +47,7 @@ Class = TypeVar("Class", bound=type)
 
 INTERNAL = ("cause", "_logged")  # attributes that do not cross process boundaries
 
-INNER = ("probabilities", "map_batches")  # public methods that raise no ZeroshotError
+LONGEST = 570  # characters of a message; callers may add the position of an input
 
 log = logging.getLogger("zeroshot")
 
@@ -82,6 +83,9 @@ class ZeroshotError(Exception):
 
     cause: BaseException | None = None
     _logged = False
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(fitted(message))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default, unpickling calls the class with the message only. Classes with required
@@ -124,13 +128,10 @@ def short_errors(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def short_errors_in(kind: Class) -> Class:
-    """Apply `short_errors` to the public methods of a class.
-
-    Those in INNER run for each batch within other public methods, where a wrapper costs time.
-    """
+    """Apply `short_errors` to the public methods of a class."""
     special = ("__init__", "__call__", "__add__")
     for name, member in list(vars(kind).items()):
-        if (name.startswith("_") and name not in special) or name in INNER:
+        if name.startswith("_") and name not in special:
             continue
         if isinstance(member, classmethod):
             setattr(kind, name, classmethod(short_errors(member.__func__)))
@@ -175,20 +176,10 @@ def shortened(text: str, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
-def count(name: str, value: object, least: int, otherwise: str = "") -> int:
-    """Return a number of things, given as any kind of integer, as int.
-
-    Raises InputError for other types and for values below `least`. bool is no integer here.
-    """
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
-    if number is None or number < least:
-        raise InputError(
-            f"{name}={shortened(repr(value))} must be an integer of at least {least}{otherwise}"
-        )
-    return number
+def fitted(message: str, limit: int = LONGEST) -> str:
+    """Cut the middle out of a message that is too long: the end says what to do."""
+    half = limit // 2
+    return message if len(message) <= limit else f"{message[:half]} ... {message[5 - half :]}"
 
 
 def some(names: Sequence[str], limit: int = 10) -> str:
@@ -305,6 +296,21 @@ class CacheError(DownloadError):
 
 class HeadMismatch(ZeroshotError, ValueError):
     """A head was built for another model, or its file is not a head."""
+
+
+class HeadNotFound(ZeroshotError, FileNotFoundError):
+    """There is no head file at the given path."""
+
+
+class SaveError(ZeroshotError, OSError):
+    """A file cannot be written.
+
+    Attributes: `source`, its path, and `cause`, the OSError with the reason.
+    """
+
+    def __init__(self, message: str, *, source: str) -> None:
+        super().__init__(message)
+        self.source = source
 
 
 class MissingPackage(ZeroshotError, ImportError):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import SaveError, ZeroshotError, shortened
 
 CHUNK = 1 << 20  # bytes
 
@@ -21,9 +21,10 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` if the block succeeds.
 
     The temporary file is in the same folder, has a unique name, and is removed after any error.
-    The mode is that of the file it replaces, or follows the umask. A link is followed. An OSError
-    that the block raises has `path` as its filename.
+    The mode is that of the file it replaces, or follows the umask. A link is followed. Raises
+    SaveError, also for an OSError of the block that names no other file.
     """
+    name = os.fspath(path)
     target = Path(os.path.realpath(path))  # a link keeps pointing to the file that is written
     temporary = target.parent / f".{uuid.uuid4().hex}.tmp"
     try:
@@ -35,10 +36,14 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.chmod(temporary, mode & 0o777)  # some writers create files only the owner can read
             os.replace(temporary, target)
         except OSError as error:
-            if isinstance(error, ZeroshotError) or error.filename not in (None, str(temporary)):
+            ours = (None, str(temporary), str(target))
+            if isinstance(error, ZeroshotError) or error.filename not in ours:
                 raise
-            what = error.strerror or str(error)
-            raise OSError(error.errno or errno.EIO, what, os.fspath(path)) from error
+            raise SaveError(
+                f"{shortened(name, 300)}: cannot write the file ({error.strerror or error}); check "
+                "its folder, the permissions and the free space",
+                source=name,
+            ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -49,6 +54,8 @@ def _check_target(target: Path) -> int:
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
+        if not target.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "no such folder") from None
         return 0
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -6,7 +6,6 @@ identity of the model that built it and raises HeadMismatch with any other model
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -24,11 +23,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
+from zeroshot.arguments import file_path, flag, instance, iterator, require
 from zeroshot.cards import card
 from zeroshot.errors import (
     HeadMismatch,
+    HeadNotFound,
     InputError,
     LabelError,
+    seen_from,
     short_errors_in,
     shortened,
     some,
@@ -52,6 +54,9 @@ SENTENCES = 4_096  # rendered and embedded at once; 8 MB of embeddings at 512 di
 log = logging.getLogger("zeroshot")
 
 Owner = tuple[int, str]  # row of a label, and one of its names
+
+
+TEXT_METHODS = ("identity", "logit_scale", "logit_bias", "scoring", "encode_text")
 
 
 class TextEncoder(Protocol):
@@ -150,9 +155,12 @@ class Head:
             >>> len(zeroshot.Head.build(zeroshot.load("mini"), ["cat", "dog"]))
             2
         """
+        require("encoder", encoder, TEXT_METHODS, "pass a model, as zeroshot.load() returns it")
+        if store is not None:
+            instance("store", store, LabelStore, "omit it")
         prompt_set = prompt_sets.get(prompts)
         named = {label: tuple(names) for label, names in prompt_sets.named(labels).items()}
-        if not allow_equal:
+        if not flag("allow_equal", allow_equal):
             _reject_equal(getattr(encoder, "tokenizer", None), named, prompt_set.templates)
         vectors = store.read(prompt_set.templates, set(named.values())) if store else {}
         if new := [names for names in dict.fromkeys(named.values()) if names not in vectors]:
@@ -227,13 +235,15 @@ class Head:
         Returns:
             float32 of the same shape, 0..1.
 
+        Raises:
+            InputError: These are not numbers in a tensor or an array.
+
         Example:
             >>> head = zeroshot.load("mini").head(["cat", "dog"])
             >>> head.probabilities(head.logits(head.weight)).shape
             torch.Size([2, 2])
         """
-        if isinstance(logits, np.ndarray):
-            logits = torch.from_numpy(logits)
+        logits = _to_logits(logits, len(self))
         return logits.softmax(dim=-1) if self.scoring == "softmax" else logits.sigmoid()
 
     def select(self, labels: Iterable[str]) -> Head:
@@ -253,10 +263,7 @@ class Head:
             >>> head.select(["dog"]).labels
             ('dog',)
         """
-        if isinstance(labels, str):
-            shown = shortened(repr(labels))
-            raise LabelError(f"expected a list of labels, got the str {shown}; pass [{shown}]")
-        requested = list(prompt_sets.named(list(labels)))
+        requested = list(prompt_sets.named(list(iterator("labels", labels, LabelError))))
         rows = {label: row for row, label in enumerate(self.labels)}
         if missing := [label for label in requested if label not in rows]:
             raise LabelError(
@@ -290,6 +297,7 @@ class Head:
             >>> (model.head(["cat", "dog"]) + model.head(["boat"])).labels
             ('cat', 'dog', 'boat')
         """
+        instance("other", other, Head, "make one with model.head(labels)")
         self.check(other.model)
         try:
             prompt_sets.named(self.labels + other.labels)
@@ -320,9 +328,10 @@ class Head:
             >>> model = zeroshot.load("mini")
             >>> model.head(["cat", "dog"]).check(model.identity)
         """
-        if self.model != identity:
+        if not isinstance(identity, str) or self.model != identity:
             raise HeadMismatch(
-                f"{source}: expected a head built for model {identity!r}, got one for "
+                f"{shortened(str(source), 200)}: expected a head built for model "
+                f"{shortened(repr(identity))}, got one for "
                 f"{shortened(repr(self.model))}; rebuild it with model.head(labels)"
             )
 
@@ -335,12 +344,21 @@ class Head:
         Returns:
             The copy.
 
+        Raises:
+            InputError: The device is not available.
+
         Example:
             >>> head = zeroshot.load("mini").head(["cat", "dog"])
             >>> head.to("cpu").weight.device
             device(type='cpu')
         """
-        return replace(self, weight=self.weight.to(device))
+        try:
+            return replace(self, weight=self.weight.to(torch.device(device)))
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+            raise InputError(
+                f"cannot move the head to the device {shortened(repr(device))} "
+                f"({shortened(str(error), 200)}); try 'cpu'"
+            ) from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the head as one safetensors file.
@@ -351,15 +369,12 @@ class Head:
             path: File to write.
 
         Raises:
-            FileNotFoundError: The folder does not exist.
+            SaveError: The file cannot be written.
 
         Example:
             >>> head = zeroshot.load("mini").head(["cat", "dog"])
             >>> head.save("pets.safetensors")
         """
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
         facts = {
             "labels": self.labels,
             "names": self.names,
@@ -373,7 +388,7 @@ class Head:
             "source": self.source,
         }
         metadata = {METADATA_KEY: json.dumps(facts, ensure_ascii=False)}
-        with write_atomically(path) as temporary:
+        with write_atomically(file_path(path)) as temporary:
             temporary.write_bytes(save({"weight": self.weight.cpu().contiguous()}, metadata))
 
     @classmethod
@@ -387,7 +402,7 @@ class Head:
             The head.
 
         Raises:
-            FileNotFoundError: The file does not exist.
+            HeadNotFound: The file does not exist.
             HeadMismatch: The file is not a head, or is corrupted.
 
         Example:
@@ -396,7 +411,7 @@ class Head:
             >>> zeroshot.Head.load("pets.safetensors").labels
             ('cat', 'dog')
         """
-        path = Path(path)
+        path = file_path(path)
         try:
             with path.open("rb") as file:
                 length = int.from_bytes(file.read(8), "little")
@@ -408,8 +423,10 @@ class Head:
                 facts = json.loads(metadata[key])
                 weight = opened.get_tensor("weight").clone()
             head = _from_facts(facts, weight)
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            raise HeadNotFound(
+                f"{path}: no such head file{seen_from(path)}; check the path"
+            ) from error
         except KeyError as error:
             raise HeadMismatch(
                 f"{path}: not a head file ({error} is missing); make one with "
@@ -483,24 +500,44 @@ def _reject_equal(tokenizer: Any, named: Mapping[str, Names], templates: tuple[s
 
 
 def to_embeddings(given: object, width: int, what: str = "embeddings") -> Tensor:
-    """Return embeddings of any floating-point type as a float32 tensor [n, d] or [d].
+    """Return embeddings of any real type as a float32 tensor [n, d] or [d].
 
     Raises InputError for other types and dimensions.
     """
-    if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
-        tensor = torch.from_numpy(given.astype(np.float32))
-    elif isinstance(given, Tensor):
-        tensor = given.float()
-    else:
-        tensor = torch.empty(0, device="cpu")
-    if tensor.shape[-1:] != (width,):
-        shape = getattr(given, "shape", None)
-        kind = tuple(shape) if isinstance(shape, tuple) else type(given).__name__
+    tensor = _to_float(given)
+    if tensor is None or tensor.ndim > 2 or tensor.shape[-1:] != (width,):
         raise InputError(
-            f"expected {what} as a tensor or an array [n, {width}], got {kind}; "
+            f"expected {what} as a tensor or an array [n, {width}], got {_kind_of(given)}; "
             "use encode_image and encode_text to compute them"
         )
     return tensor
+
+
+def _to_logits(given: object, columns: int) -> Tensor:
+    """Return logits of any real type as a float32 tensor [n, L] or [L]; raise InputError."""
+    tensor = _to_float(given)
+    if tensor is None or tensor.shape[-1:] != (columns,):
+        raise InputError(
+            f"expected logits as a tensor or an array [n, {columns}], got {_kind_of(given)}; "
+            "use head.logits(embeddings) to compute them"
+        )
+    return tensor
+
+
+def _to_float(given: object) -> Tensor | None:
+    """Return real numbers as a float32 tensor, and None for other values."""
+    if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
+        return torch.from_numpy(given.astype(np.float32))
+    if not isinstance(given, Tensor) or given.is_complex() or given.is_meta:
+        return None
+    return given.float() if given.layout is torch.strided else None
+
+
+def _kind_of(given: object) -> str:
+    """Describe an argument in a message: its type, and its shape if it has one."""
+    shape = getattr(given, "shape", None)
+    kind = str(getattr(given, "dtype", type(given).__name__)).removeprefix("torch.")
+    return f"{kind} {tuple(shape)}" if isinstance(shape, tuple) else kind
 
 
 def _check_texts(facts: Mapping[str, Any]) -> None:

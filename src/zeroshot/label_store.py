@@ -40,7 +40,7 @@ def default_folder() -> Path | None:
     if chosen is not None and chosen.strip().lower() in OFF:
         return None
     if chosen:
-        return Path(chosen).expanduser() / "labels"
+        return Path(os.path.expanduser(chosen)) / "labels"
     try:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:  # no home folder, as in many containers

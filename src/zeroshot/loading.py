@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 
 from zeroshot import catalog
+from zeroshot.arguments import count, file_path, flag, instance
 from zeroshot.catalog import Entry
 from zeroshot.checkpoint import reader
 from zeroshot.engine import choose_device, choose_dtype
-from zeroshot.errors import InputError, ModelNotFound, count, short_errors, shortened
-from zeroshot.images.limits import MAX_PIXELS, check_max_pixels
-from zeroshot.images.preprocess import Decode
-from zeroshot.images.transparency import Background, parse_background
+from zeroshot.errors import InputError, ModelNotFound, short_errors, shortened
+from zeroshot.images.limits import MAX_PIXELS
+from zeroshot.images.preprocess import Decode, check_options
+from zeroshot.images.transparency import Background
 from zeroshot.model import Model
 from zeroshot.resources import warn_of_namesake
 
@@ -87,10 +88,12 @@ def load(
         image_size = count("image_size", image_size, 1)
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
-    if decode not in ("exact", "fast"):
-        raise InputError(f"expected decode='exact' or 'fast', got {decode!r}")
-    check_max_pixels(max_pixels)
-    parse_background(background)
+    check_options(parity, decode, max_pixels, background)
+    offline = flag("offline", offline)
+    cache_dir = None if cache_dir is None else file_path(cache_dir)
+    for option, value in (("revision", revision), ("like", like)):
+        if value is not None:
+            instance(option, value, str, "omit it for the default")
     if lock is None:
         source, path, entry = _locate(name, revision=revision, cache_dir=cache_dir, offline=offline)
     else:
@@ -137,6 +140,7 @@ def _check_name(name: object) -> None:
             f"expected a model name or path, got {type(name).__name__} "
             f"{shortened(repr(name))}; {advice}"
         )
+    file_path(name)
     if not os.fspath(name):
         raise InputError("expected a model name or path, got ''; see zeroshot.available_models()")
 
@@ -152,11 +156,12 @@ def _locate_pinned(
     """Return what `_locate` returns, for a model in a lock file."""
     if revision is not None:
         raise InputError(
-            f"expected either revision or lock, got revision={revision!r} and "
-            f"lock={os.fspath(lock)!r}; omit the revision, because the lock has one"
+            f"expected either revision or lock, got revision={shortened(revision)!r} and "
+            f"lock={shortened(str(lock))!r}; omit the revision, because the lock has one"
         )
     from zeroshot import hub
 
+    lock = file_path(lock)
     display, path = hub.fetch_pinned(lock, str(name), cache_dir=cache_dir, offline=offline)
     return display, path, catalog.find_remote(str(name))
 
@@ -170,10 +175,11 @@ def _locate(
 ) -> tuple[str | None, Path, Entry | None]:
     """Return the name unless it is a path, the local path, and the catalog entry of a download."""
     text = os.fspath(name)
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if isinstance(name, os.PathLike) or text.startswith((".", "/", "~")):
-        if not path.exists():
+        if not _exists(path):
             raise ModelNotFound(f"{path}: no such file or folder; check the path")
+        _refuse_revision(text, revision, "load it by its name on the Hub")
         return None, path, None
     if _exists(path):
         _note_namesake(text, revision)
@@ -234,6 +240,11 @@ def _note_namesake(name: str, revision: str | None) -> None:
             name,
             forced,
         )
+    _refuse_revision(name, revision, remote)
+
+
+def _refuse_revision(name: str, revision: str | None, remote: str) -> None:
+    """Raise InputError for a revision of a local file, which has none."""
     if revision is not None:
         raise InputError(
             f"revision={revision!r} selects a version on the Hub, but {name!r} is a local file or "

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +15,14 @@ import torch
 from torch import Tensor
 
 from zeroshot import prompts as prompt_sets
+from zeroshot.arguments import file_path, flag, instance, iterator
 from zeroshot.cards import card
 from zeroshot.checkpoint.layouts import native
 from zeroshot.checkpoint.reader import Checkpoint
 from zeroshot.classifier import Classifier
-from zeroshot.embedding import Item, Pixels, Result, check_batch_size, embed
+from zeroshot.embedding import Item, Pixels, Result, check_batch_size, check_workers, embed
 from zeroshot.engine import Engine, choose_device, choose_dtype
-from zeroshot.errors import InputError, short_errors_in, shortened
+from zeroshot.errors import InputError, short_errors_in
 from zeroshot.head import Head, to_embeddings
 from zeroshot.images import ImageLike, is_single
 from zeroshot.images.limits import MAX_PIXELS
@@ -68,6 +68,8 @@ class Model:
         background: Background = None,
         source: str | None = None,
     ) -> None:
+        instance("checkpoint", checkpoint, Checkpoint, "load a model with zeroshot.load(name)")
+        device = choose_device(device)
         self._checkpoint, self._name, self._source = checkpoint, name, source
         spec = checkpoint.spec
         self._preprocess = Preprocess(
@@ -80,6 +82,7 @@ class Model:
         self._tokenizer = ClipTokenizer(
             context_length=spec.network.text.context_length, merges=spec.merges
         )
+        dtype = choose_dtype(dtype, device)
         self._engine = Engine(checkpoint.weights, spec.network, device, dtype)
 
     def __repr__(self) -> str:
@@ -222,6 +225,7 @@ class Model:
             >>> model.encode_image(["cat.jpg"]).shape
             torch.Size([1, 384])
         """
+        normalize = flag("normalize", normalize)
         parts = [
             batch.rows
             for batch in embed(
@@ -265,18 +269,13 @@ class Model:
             >>> model.encode_text(["a cat", "a dog"]).shape
             torch.Size([2, 384])
         """
-        batch_size = check_batch_size(batch_size)
+        batch_size, normalize = check_batch_size(batch_size), flag("normalize", normalize)
         if isinstance(texts, Mapping) or (hasattr(texts, "dtype") and not _is_text_array(texts)):
             raise InputError(
                 f"texts must be text, got token ids as {type(texts).__name__}; zeroshot tokenizes "
                 "itself: write encode_text(['a photo of a cat']) without a tokenizer"
             )
-        if not isinstance(texts, Iterable):
-            raise InputError(
-                f"texts must be a str or a list of str, got {type(texts).__name__} "
-                f"{shortened(repr(texts))}; try encode_text(['a photo of a cat'])"
-            )
-        many = [texts] if isinstance(texts, str) else list(texts)
+        many = [texts] if isinstance(texts, str) else list(iterator("texts", texts))
         if not many:
             return self._empty()
         rows = self.tokenizer.rows(many, truncate=truncate)
@@ -443,6 +442,9 @@ class Model:
             >>> model.encode_pixels(model.prepare("cat.jpg")[None]).shape
             torch.Size([1, 384])
         """
+        normalize = flag("normalize", normalize)
+        if batch_size is not None:
+            batch_size = check_batch_size(batch_size)
         tensor = _to_tensor(pixels)
         size = self._preprocess.size
         if tensor.ndim != 4 or tuple(tensor.shape[1:]) != (3, size, size):
@@ -480,13 +482,22 @@ class Model:
         Returns:
             An iterator of the results of the batches.
 
+        Raises:
+            InputError: An argument is not a function, not iterable or out of range.
+
         Example:
             >>> model = zeroshot.load("mini")
             >>> list(model.map_batches(str.upper, "".join, ["a", "b"], batch_size=2, workers=0))
             ['AB']
         """
+        for name, function in (("prepare", prepare), ("embed", embed)):
+            instance(name, function, Callable, "pass a function of one argument")
         return self._engine.backend.map_batches(
-            prepare, embed, items, batch_size=batch_size, workers=workers
+            prepare,
+            embed,
+            iterator("items", items),
+            batch_size=check_batch_size(batch_size),
+            workers=check_workers(workers),
         )
 
     def to(
@@ -544,6 +555,7 @@ class Model:
 
         Raises:
             IncompatibleWeights: A value is NaN, infinity or outside the range of half precision.
+            SaveError: The file cannot be written.
 
         Example:
             >>> model = zeroshot.load("mini")
@@ -551,10 +563,10 @@ class Model:
             >>> zeroshot.load("copy.safetensors").identity == model.identity
             True
         """
-        weights = self.checkpoint.weights
+        weights, half, path = self.checkpoint.weights, flag("half", half), file_path(path)
         weights.check()
         tensors = weights.as_stored()
-        native.save(Path(path), self.name, self.spec, native.halve(tensors) if half else tensors)
+        native.save(path, self.name, self.spec, native.halve(tensors) if half else tensors)
 
 
 def _is_text_array(texts: object) -> bool:

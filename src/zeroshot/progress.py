@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import length_hint
 from typing import Any, TypeVar
 
-from zeroshot.errors import InputError, shortened
+from zeroshot.arguments import flag
 
 DELAY = 2.0  # seconds before a bar appears
 
@@ -25,11 +25,8 @@ class Bar:
     """Counts finished items, and draws a bar if `show` and the time elapsed say so."""
 
     def __init__(self, unit: str, total: int | None = None, show: Show = None) -> None:
-        if not (show is None or (_is_scalar(show) and show in (True, False))):
-            raise InputError(
-                f"progress={shortened(repr(show))} must be True, False, or None for a bar if the "
-                "work takes longer than two seconds"
-            )
+        if show is not None:
+            show = flag("progress", show, ", or None for a bar if the work takes two seconds")
         self._unit, self._total, self._done = unit, total, 0
         if not _has_stderr() or (show is None and not is_interactive()):
             show = False
@@ -105,8 +102,3 @@ def _is_in_notebook() -> bool:
     """Return whether this process runs the cells of a notebook."""
     get_shell = getattr(sys.modules.get("IPython"), "get_ipython", bool)
     return hasattr(get_shell(), "kernel")
-
-
-def _is_scalar(show: object) -> bool:
-    """Return whether this is one value, which can be compared; arrays and tensors are not."""
-    return getattr(show, "shape", ()) == ()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from zeroshot import label_files
+from zeroshot.arguments import file_path, instance, iterator
 from zeroshot.errors import (
     LabelError,
     PromptError,
@@ -69,9 +70,11 @@ class PromptSet:
                 f"expected a list of templates, got the str {shortened(repr(self.templates))}; "
                 f"pass a list: [{shortened(repr(self.templates))}]"
             )
-        templates = tuple(self.templates)
+        templates = tuple(iterator("templates", self.templates, PromptError))
         if not templates:
-            raise PromptError(f"prompt set {self.name!r} has no templates; pass at least one")
+            raise PromptError(
+                f"prompt set {shortened(repr(self.name))} has no templates; pass at least one"
+            )
         for template in templates:
             if not isinstance(template, str) or template.count(SLOT) != 1:
                 raise PromptError(
@@ -95,10 +98,14 @@ class PromptSet:
         Returns:
             One text for each template.
 
+        Raises:
+            InputError: The label is not text.
+
         Example:
             >>> zeroshot.PromptSet(("a photo of a {}.", "{} outdoors")).render("a cat")
             ['a photo of a cat.', 'a cat outdoors']
         """
+        instance("label", label, str, "pass str(label)")
         return [insert(template, label) for template in self.templates]
 
     def __add__(self, other: PromptSet) -> PromptSet:
@@ -110,10 +117,14 @@ class PromptSet:
         Returns:
             A set of the templates of both.
 
+        Raises:
+            InputError: `other` is not a prompt set.
+
         Example:
             >>> zeroshot.prompts.get("photo") + zeroshot.PromptSet(("a drawing of a {}.",))
             <PromptSet 'photo+custom': ...>
         """
+        instance("other", other, PromptSet, "make one with zeroshot.prompts.get()")
         templates = tuple(dict.fromkeys(self.templates + other.templates))
         return PromptSet(templates, f"{self.name}+{other.name}")
 
@@ -143,14 +154,15 @@ class PromptSet:
             >>> zeroshot.PromptSet.read("mine.txt")
             <PromptSet 'mine': 'a photo of a {}.'>
         """
-        content = label_files.read(Path(path), "templates")
+        path = file_path(path, PromptError)
+        content = label_files.read(path, "templates")
         templates = content.get("templates")
         if not isinstance(templates, list):
             raise PromptError(
                 f"{path}: expected a list named 'templates', got "
                 f"{shortened(repr(templates))}; see the files of the shipped prompt sets"
             )
-        return cls(tuple(templates), str(content.get("name", Path(path).stem)), str(path))
+        return cls(tuple(templates), str(content.get("name", path.stem)), str(path))
 
 
 def insert(template: str, label: str) -> str:
@@ -217,13 +229,7 @@ def get(prompts: Prompts) -> PromptSet:
     if isinstance(prompts, os.PathLike):
         return PromptSet.read(prompts)
     if not isinstance(prompts, str):
-        try:
-            return PromptSet(tuple(prompts))
-        except TypeError as error:
-            raise PromptError(
-                f"unsupported prompts {shortened(repr(prompts))} of type {type(prompts).__name__}; "
-                "pass the name of a set, a file, a template or a list of templates"
-            ) from error
+        return PromptSet(tuple(iterator("prompts", prompts, PromptError)))
     if SLOT in prompts:
         return PromptSet((prompts,))
     if prompts in available():
@@ -258,6 +264,7 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
         >>> list(zeroshot.prompts.labels("cifar10"))[:3]
         ['airplane', 'automobile', 'bird']
     """
+    file = file_path(name, PromptError)
     if isinstance(name, str) and name in available():
         _note_namesake(name)
         content = _shipped(name)
@@ -268,8 +275,8 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
             raise PromptError(
                 f"prompt set {name!r} has templates only; use a set with labels: {', '.join(sets)}"
             )
-    elif is_file(name):
-        content = label_files.read(Path(name), "labels")
+    elif is_file(file):
+        content = label_files.read(file, "labels")
         if not isinstance(content.get("labels"), list | dict):
             raise PromptError(
                 f"{name}: no list named 'labels'; expected "
@@ -277,8 +284,7 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
             )
     elif looks_like_file(name):
         raise PromptError(
-            f"no such label file: {shortened(str(name), 300)}{seen_from(Path(name))}; check the "
-            "path"
+            f"no such label file: {shortened(str(file), 300)}{seen_from(file)}; check the path"
         )
     else:
         raise PromptError(_unknown_message(str(name)))
@@ -288,6 +294,7 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
         raise LabelError(f"{name}: {error}") from error
 
 
+@short_errors
 def wnids(name: str) -> dict[str, str]:
     """Return the WordNet ids of a label set: id to label, in class order.
 
@@ -296,17 +303,21 @@ def wnids(name: str) -> dict[str, str]:
     Args:
         name: A shipped set with ids: "imagenet", or a set that uses its labels.
 
+    Returns:
+        A dict from each id to its label.
+
     Raises:
         PromptError: There is no such set, or it has no WordNet ids.
 
-    >>> wnids("imagenet")["n01440764"]
-    'tench'
+    Example:
+        >>> zeroshot.prompts.wnids("imagenet")["n01440764"]
+        'tench'
     """
     listed = list(labels(name))
     content = _shipped(name) if name in available() else {}
     content = _shipped(content["labels_from"]) if "labels_from" in content else content
     if "wnids" not in content:
-        raise PromptError(f"label set {shortened(name)!r} has no WordNet ids; use 'imagenet'")
+        raise PromptError(f"label set {shortened(repr(name))} has no WordNet ids; use 'imagenet'")
     return dict(zip(content["wnids"], listed, strict=True))
 
 
@@ -357,13 +368,7 @@ def named(labels: Labels) -> dict[str, list[str]]:
     if isinstance(labels, Mapping):
         pairs = [(label, names) for label, names in labels.items()]
     else:
-        try:
-            pairs = [(label, label) for label in labels]
-        except TypeError as error:
-            raise LabelError(
-                f"unsupported labels {shortened(repr(labels))} of type {type(labels).__name__}; "
-                "pass a list or a dict of text"
-            ) from error
+        pairs = [(label, label) for label in iterator("labels", labels, LabelError)]
     if not pairs:
         raise LabelError("no labels given; pass a list of labels")
     if len(pairs) > MAX_LABELS:
@@ -372,15 +377,7 @@ def named(labels: Labels) -> dict[str, list[str]]:
     seen: dict[str, str] = {}
     for label, names in pairs:
         _check_name(label)
-        try:
-            listed = [names] if isinstance(names, str) else list(names or [])
-        except TypeError as error:
-            raise LabelError(
-                f"label {shortened(repr(label))}: expected a list of names, got "
-                f"{shortened(repr(names))}; pass [{shortened(repr(names))}]"
-            ) from error
-        if not listed:
-            raise LabelError(f"label {shortened(repr(label))} has no names; pass at least one")
+        listed = [names] if isinstance(names, str) else _list_names(label, names)
         for text in listed:
             _check_name(text)
         plain = " ".join(unicodedata.normalize("NFC", label).split())
@@ -393,6 +390,14 @@ def named(labels: Labels) -> dict[str, list[str]]:
         seen[plain] = label
         result[label] = listed
     return result
+
+
+def _list_names(label: str, names: Any) -> list[Any]:
+    what = f"names of {shortened(label)!r}"
+    found = [] if names is None else list(iterator(what, names, LabelError))
+    if not found:
+        raise LabelError(f"label {shortened(repr(label))} has no names; pass at least one")
+    return found
 
 
 def _suggest_labels(text: str) -> str:

@@ -199,7 +199,7 @@ def test_load_rejects_lock_with_revision(tmp_path: Path) -> None:
 def test_unwritable_lock_path_is_named(tmp_path: Path) -> None:
     path = tmp_path / "absent" / "zeroshot.lock"
 
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(errors.SaveError, match="no such folder") as caught:
         hub.write_lock(path, [])
 
-    assert caught.value.filename == str(path)
+    assert caught.value.source == str(path)

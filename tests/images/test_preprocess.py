@@ -11,9 +11,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support import encoded, photograph
-from zeroshot.errors import ImageError
+from zeroshot.errors import ImageError, InputError
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import OPENAI_MEAN, OPENAI_STD
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"decode": "draft"}, {"parity": 1}, {"max_pixels": 0}, {"max_pixels": "64"}],
+    ids=str,
+)
+def test_an_invalid_option_is_rejected(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(options))}=.* must be "):
+        Preprocess(224, **options)
 
 
 def plain(image: Image.Image, size: int, mean: Any = OPENAI_MEAN, std: Any = OPENAI_STD) -> Any:

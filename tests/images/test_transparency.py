@@ -71,7 +71,13 @@ def test_an_opaque_image_is_not_changed() -> None:
 
 @pytest.mark.parametrize(
     ("background", "color"),
-    [(None, None), ("white", (255, 255, 255)), ("black", (0, 0, 0)), ((1, 2, 3), (1, 2, 3))],
+    [
+        (None, None),
+        ("white", (255, 255, 255)),
+        ("black", (0, 0, 0)),
+        ((1, 2, 3), (1, 2, 3)),
+        (tuple(np.array([1, 2, 3], np.uint8)), (1, 2, 3)),
+    ],
 )
 def test_backgrounds_are_names_or_colors(background: Any, color: Any) -> None:
     assert parse_background(background) == color

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from zeroshot import Failure, Prediction
-from zeroshot.errors import ImageError
+from zeroshot.errors import ImageError, SaveError
 from zeroshot.labeling.sinks import Csv, JsonLines, can_encode, names_beside, save_embeddings
 
 RANKING = (("Käfer, 犬", 0.75), ('a "dog"', 0.25))
@@ -121,10 +121,10 @@ def test_a_failed_write_keeps_the_old_embeddings(
 
     monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
 
-    with pytest.raises(OSError, match="3 written") as caught:
+    with pytest.raises(SaveError, match="3 written") as caught:
         save_embeddings(path, np.zeros((1, 2), np.float32), ["a"])
 
-    assert caught.value.filename == str(path)
+    assert caught.value.source == str(path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["e.npy"]
 
@@ -140,7 +140,7 @@ def test_embeddings_are_not_replaced_when_their_names_cannot_be(tmp_path: Path) 
     path.write_bytes(b"old")
     names_beside(path).mkdir()
 
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(SaveError, match="Is a directory"):
         save_embeddings(path, np.zeros((1, 2), np.float32), ["a"])
 
     assert path.read_bytes() == b"old"

@@ -16,14 +16,18 @@ SOME_FAILED = 3  # some images could not be read
 NO_MODEL = 4
 CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
 OUTPUT_FAILED = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG)
+USAGE_LIMIT = 500  # characters; click adds the name of the option
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Convert exceptions of zeroshot to a message and an exit code."""
+    """Convert exceptions of zeroshot and click to a short message and an exit code."""
     try:
         yield
+    except click.ClickException as error:
+        error.message = errors.fitted(error.message, USAGE_LIMIT)  # type: ignore[misc]
+        raise
     except errors.InputError as error:
         raise click.UsageError(str(error)) from error
     except (
@@ -31,8 +35,11 @@ def exit_on_error() -> Iterator[None]:
         errors.WeightsError,
         errors.DownloadError,
         errors.HeadMismatch,
+        errors.HeadNotFound,
     ) as error:
         fail(str(error), NO_MODEL)
+    except errors.SaveError as error:
+        fail(str(error), CANNOT_WRITE)
     except errors.ImageError as error:
         fail(str(error), SOME_FAILED)
     except errors.ZeroshotError as error:
@@ -58,5 +65,5 @@ def _discard_output() -> None:
 
 def fail(message: str, code: int) -> None:
     """Print an error message and exit with this code."""
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {errors.fitted(message)}", err=True)
     raise SystemExit(code)

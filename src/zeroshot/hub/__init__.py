@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from zeroshot.catalog import Entry
-from zeroshot.errors import DownloadError
+from zeroshot.errors import DownloadError, fitted
 from zeroshot.hub.archives import cached_archive, fetch_archive
 from zeroshot.hub.failures import HubUnreachable
 from zeroshot.hub.location import is_offline, strip_copy_hint
@@ -61,6 +61,5 @@ def fetch_entry(
         try:
             return fetch_archive(entry.url, entry.url_sha256, cache_dir=cache_dir)
         except DownloadError as second:
-            raise DownloadError(
-                f"{strip_copy_hint(str(error))}\nThe publisher's download failed too: {second}"
-            ) from second
+            first = fitted(strip_copy_hint(str(error)), 240)
+            raise DownloadError(f"{first}\nAlso, {second}") from second

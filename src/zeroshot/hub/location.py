@@ -74,7 +74,8 @@ def cache_folder(cache_dir: str | os.PathLike[str] | None) -> Path:
     """Return `cache_dir`, or by default HF_HUB_CACHE or hub/ in HF_HOME."""
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).expanduser().resolve()
+    folder = constants.HF_HUB_CACHE if cache_dir is None else os.fspath(cache_dir)
+    return Path(os.path.realpath(os.path.expanduser(folder)))
 
 
 def is_offline() -> bool:

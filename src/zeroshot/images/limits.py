@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zeroshot.errors import ImageError, InputError, image_error, shortened
+from zeroshot.errors import ImageError, image_error
 
 MAX_PIXELS = 64_000_000  # width x height; an RGB image of that size takes 192 MB
 
@@ -18,15 +18,6 @@ def too_many_pixels(
         f"{megapixels(max_pixels)}; resize the image, or raise the limit with "
         f"zeroshot.load(..., max_pixels={width * height}){advice}",
     )
-
-
-def check_max_pixels(max_pixels: object) -> None:
-    """Raise InputError unless a size limit is a positive integer."""
-    if type(max_pixels) is not int or max_pixels < 1:
-        raise InputError(
-            f"expected max_pixels to be an integer of at least 1, got "
-            f"{shortened(repr(max_pixels))}; the default is {MAX_PIXELS}"
-        )
 
 
 def megapixels(pixels: int) -> str:

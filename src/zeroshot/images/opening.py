@@ -162,14 +162,15 @@ def iterate(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
             f"expected an image or an iterable of images, got {type(images).__name__} with keys "
             f"{keys}; pass its images, as in row['image'] or list(images.values())",
         )
-    if isinstance(images, Iterable):
-        return cast(Iterable[ImageLike], images)
-    raise image_error(
-        "bad_type",
-        None,
-        f"expected an image or an iterable of images, got {type(images).__name__} "
-        f"{shortened(repr(images))}; pass a list of paths",
-    )
+    try:
+        return iter(cast(Iterable[ImageLike], images))
+    except TypeError as error:
+        raise image_error(
+            "bad_type",
+            None,
+            f"expected an image or an iterable of images, got {type(images).__name__} "
+            f"{shortened(repr(images))}; pass a list of paths",
+        ) from error
 
 
 def describe(source: ImageLike) -> str | None:

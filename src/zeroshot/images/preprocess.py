@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
+from zeroshot.arguments import count, flag, one_of
 from zeroshot.errors import ImageError
 from zeroshot.images.limits import MAX_PIXELS
 from zeroshot.images.opening import ImageLike, describe, open_image
-from zeroshot.images.transparency import Background
+from zeroshot.images.transparency import Background, parse_background
 from zeroshot.spec import Interpolation, PreprocessConfig
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class Preprocess(PreprocessConfig):
     decode: Decode = "exact"  # "fast": decode large JPEGs at 1/2 of their size or less
     max_pixels: int = MAX_PIXELS  # images with more pixels are rejected
     background: Background = None  # color behind transparent images; None drops transparency
+
+    def __post_init__(self) -> None:
+        check_options(self.parity, self.decode, self.max_pixels, self.background)
 
     def __call__(self, image: ImageLike) -> NDArray[np.float32]:
         """Return normalized pixels: float32 [3, size, size].
@@ -107,6 +111,16 @@ class Preprocess(PreprocessConfig):
         """Convert gray levels uint8 [size, size, 3] to float32 [3, size, size]."""
         values = _normalized_levels(self.mean, self.std)
         return np.stack([values[c].take(levels[:, :, c]) for c in range(3)])
+
+
+def check_options(
+    parity: object, decode: object, max_pixels: object, background: Background
+) -> None:
+    """Raise InputError for an invalid option of a Preprocess."""
+    flag("parity", parity)
+    one_of("decode", decode, get_args(Decode))
+    count("max_pixels", max_pixels, 1, f"; the default is {MAX_PIXELS}")
+    parse_background(background)
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageColor
 
+from zeroshot.arguments import integer
 from zeroshot.errors import InputError, shortened
 
 Background = str | tuple[int, int, int] | None
@@ -40,9 +41,10 @@ def parse_background(background: Background) -> Color | None:
             raise problem from None
     if not isinstance(background, tuple | list) or len(background) != 3:
         raise problem
-    if not all(type(level) is int and 0 <= level <= 255 for level in background):
+    levels = [level for level in map(integer, background) if level is not None]
+    if len(levels) != 3 or not all(0 <= level <= 255 for level in levels):
         raise problem
-    red, green, blue = background
+    red, green, blue = levels
     return red, green, blue
 
 

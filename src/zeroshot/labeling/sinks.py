@@ -67,7 +67,7 @@ def names_beside(path: Path) -> Path:
 def save_embeddings(path: Path, embeddings: NDArray[np.float32], names: Sequence[str]) -> None:
     """Write embeddings, float32 [n, d], as .npy, and their inputs to a text file.
 
-    The text file has one line per row and is named by `names_beside`. Raises OSError.
+    The text file has one line per row and is named by `names_beside`. Raises SaveError.
     """
     array = np.ascontiguousarray(embeddings)
     lines = "".join(f"{_on_one_line(name)}\n" for name in names)

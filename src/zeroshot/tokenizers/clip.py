@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zeroshot.arguments import count, flag, integer, iterator
 from zeroshot.collector import paused
 from zeroshot.errors import InputError, TokenLimitError, short_errors_in, shortened
 from zeroshot.resources import PACKAGE
-from zeroshot.spec import CLIP_MERGES
+from zeroshot.spec import CLIP_MERGES, LIMITS
 
 if TYPE_CHECKING:
     import regex
@@ -63,14 +64,11 @@ class ClipTokenizer:
     """
 
     def __init__(self, *, context_length: int = CONTEXT_LENGTH, merges: int = MERGES) -> None:
-        if not 0 <= merges <= MERGES:
-            raise InputError(f"merges={merges!r} must be between 0 and {MERGES}")
-        if context_length < 3:
-            raise InputError(
-                f"context_length={context_length!r} must be at least 3: start, one token and end"
-            )
-        self.context_length = context_length
-        self.merges = merges
+        longest = LIMITS["context_length"]
+        self.context_length = count(
+            "context_length", context_length, 3, ": start, one token and end", most=longest
+        )
+        self.merges = count("merges", merges, 0, most=MERGES)
         self._words = _WordCache(self._encode_word, (self.end, SEPARATOR_ID, self.start))
 
     @property
@@ -138,11 +136,12 @@ class ClipTokenizer:
         """
         symbols = _symbols(self.merges)
         text: list[str] = []
-        for i in ids:
-            if not 0 <= i < self.vocab_size:
+        for given in iterator("ids", ids):
+            i = integer(given)
+            if i is None or not 0 <= i < self.vocab_size:
                 raise InputError(
-                    f"id {i} is outside the vocabulary of {self.vocab_size} ids; pass ids of "
-                    "this tokenizer"
+                    f"id {shortened(repr(given))} is outside the vocabulary of {self.vocab_size} "
+                    "ids; pass ids of this tokenizer"
                 )
             text.append(symbols[i])
             if i == self.end:
@@ -169,6 +168,7 @@ class ClipTokenizer:
             int64 [n, context_length].
 
         Raises:
+            InputError: `texts` is not text.
             TokenLimitError: A text exceeds the context length and `truncate` is false.
 
         Example:
@@ -193,6 +193,7 @@ class ClipTokenizer:
             One list of ids per text.
 
         Raises:
+            InputError: `texts` is not a list of text.
             TokenLimitError: A text exceeds the context length and `truncate` is false.
 
         Example:
@@ -200,7 +201,7 @@ class ClipTokenizer:
             >>> tokenizer.rows(["a cat"])
             [[49406, 320, 2368, 49407]]
         """
-        texts = list(texts)
+        texts, truncate = list(iterator("texts", texts)), flag("truncate", truncate)
         limit = self.context_length
         start, end = self.start, self.end
         with paused() if len(texts) >= MANY else nullcontext():
