@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import warnings
+from typing import Any
 
 import click
 
@@ -39,6 +40,10 @@ from zeroshot.labeling.sources import SUFFIXES
 
 class _Group(click.Group):
     """A command group that reports zeroshot errors as one line and an exit code."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with exit_on_error():
+            return super().make_context(*args, **options)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

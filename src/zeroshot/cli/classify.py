@@ -105,7 +105,7 @@ def command(
         prompts = (labels and sources.label_set(labels)) or "photo"
     if top < 1:
         raise click.UsageError(f"expected --top of at least 1, got {top}")
-    if head is not None and not Path(head).exists():
+    if head is not None and not os.path.exists(head):
         fail(f"{head}: no such file{seen_from(Path(head))}; check the path", NO_MODEL)
 
     import zeroshot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def command(
     import zeroshot
 
     load = partial(zeroshot.load, device="cpu", dtype="float32")
-    path: str | Path = Path(source) if Path(source).exists() else source
+    path: str | Path = Path(source) if os.path.exists(source) else source
     model = load(path, like=like, offline=offline)
     check_output("TARGET", target, [model.checkpoint.source])
     model.save(target, half=half)

@@ -128,9 +128,10 @@ def fetch_pinned(
 
 
 def write_lock(path: str | os.PathLike[str], pins: Iterable[Pin]) -> None:
-    """Write a lock file atomically, replacing an existing one. Raises OSError."""
+    """Write a lock file atomically, replacing an existing one. Raises SaveError."""
     path = Path(path)
-    parts = [HEADER.format(name=path.name), f"version = {VERSION}\n"]
+    shown = path.name.encode(errors="backslashreplace").decode()  # may be invalid UTF-8
+    parts = [HEADER.format(name=shown), f"version = {VERSION}\n"]
     for pinned in pins:
         parts.append(
             "\n[[model]]\n"
