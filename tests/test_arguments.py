@@ -64,6 +64,12 @@ def test_an_unknown_option_lists_the_known_ones(value: Any) -> None:
         arguments.one_of("on_error", value, ("raise", "yield"))
 
 
+@pytest.mark.parametrize(("value", "expected"), [("cat", True), ("", True), ("\udc80", False)])
+def test_text_can_be_encoded(value: str, expected: bool) -> None:
+    assert arguments.is_text(value) is expected
+    assert not arguments.is_text(value.encode(errors="replace"))
+
+
 @pytest.mark.parametrize("value", [["a", "b"], ("a", "b"), iter("ab"), np.array(["a", "b"])])
 def test_collections_can_be_iterated(value: Any) -> None:
     assert list(arguments.iterator("labels", value)) == ["a", "b"]

@@ -14,7 +14,7 @@ import zeroshot
 from tests.support import FakeEncoder
 from zeroshot import Classifier, Head, PromptSet, prompts
 from zeroshot import head as module
-from zeroshot.errors import HeadMismatch, LabelError, PromptError, TokenLimitError
+from zeroshot.errors import HeadMismatch, InputError, LabelError, PromptError, TokenLimitError
 
 TEMPLATES = PromptSet(("{}", "a photo of a {}.", "the {}, on green grass"), "mine")
 LABELS = {"red": ["red", "crimson roof"], "blue": "blue", "gray": ["gray", "grey", "ash"]}
@@ -357,3 +357,34 @@ def test_labels_that_differ_in_an_article_need_a_template_that_keeps_it(
 def test_a_label_without_tokens_is_rejected(tiny: zeroshot.Model) -> None:
     with pytest.raises(LabelError, match=r"label '\\ufeff': the tokenizer reads no text"):
         tiny.head(["cat", "\ufeff"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": ["red", "blue", "gray"]},
+        {"labels": ("red", "red", "gray")},
+        {"weight": torch.zeros(3, 3)},
+        {"weight": torch.eye(3).double()},
+        {"weight": torch.eye(2)},
+        {"weight": np.eye(3, dtype=np.float32)},
+        {"logit_scale": "10"},
+        {"logit_scale": 0.0},
+        {"logit_bias": float("nan")},
+        {"model": None},
+        {"names": (("red",),)},
+        {"names": (("red",), ("blue",), ())},
+        {"templates": "{}"},
+        {"prompts": "\udc80"},  # could not be saved
+        {"scoring": "argmax"},
+        {"calibration": 5},
+        {"source": 5},
+    ],
+    ids=str,
+)
+def test_an_invalid_value_of_a_head_is_named(encoder: FakeEncoder, change: Any) -> None:
+    head = Head.build(encoder, LABELS, TEMPLATES)
+    (field,) = change
+
+    with pytest.raises(InputError, match=rf"{field}.*(must|to) be|duplicate label"):
+        replace(head, **change)

@@ -282,17 +282,17 @@ def test_a_file_of_an_unknown_format_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scoring", ["argmax", "", "Softmax", 5])
 def test_an_unknown_scoring_is_rejected(scoring: Any, tmp_path: Path) -> None:
-    with pytest.raises(HeadMismatch, match=r"expected scoring to be one of softmax, sigmoid"):
+    with pytest.raises(HeadMismatch, match=r"the scoring of a head must be one of softmax, sigm"):
         Head.load(write(tmp_path / "h", FACTS | {"scoring": scoring}))
 
 
 @pytest.mark.parametrize("calibration", [5, "x", [1], True])
 def test_a_calibration_that_is_not_an_object_is_rejected(calibration: Any, tmp_path: Path) -> None:
-    with pytest.raises(HeadMismatch, match="expected calibration to be a JSON object"):
+    with pytest.raises(HeadMismatch, match="the calibration of a head must be a dict or None"):
         Head.load(write(tmp_path / "h", FACTS | {"calibration": calibration}))
 
 
 @pytest.mark.parametrize("source", [5, ["x"], True])
 def test_a_source_that_is_not_text_is_rejected(source: Any, tmp_path: Path) -> None:
-    with pytest.raises(HeadMismatch, match="expected source to be a model name"):
+    with pytest.raises(HeadMismatch, match="source of a head must be the name of a model"):
         Head.load(write(tmp_path / "h", FACTS | {"source": source}))

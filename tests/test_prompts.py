@@ -38,7 +38,9 @@ def test_rendering_is_plain_concatenation(label: str, before: str, after: str) -
     assert PromptSet((before + "{}" + after,)).render(label) == [before + label + after]
 
 
-@pytest.mark.parametrize("template", ["no slot", "two {} of {}", "{label}", "", None, 5, b"{}"])
+@pytest.mark.parametrize(
+    "template", ["no slot", "two {} of {}", "{label}", "", "\udc80 {}", None, b"{}"]
+)
 def test_a_template_needs_exactly_one_slot(template: Any) -> None:
     with pytest.raises(PromptError, match=r"exactly one \{\}"):
         PromptSet((template,))

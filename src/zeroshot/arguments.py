@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from zeroshot.errors import InputError, shortened, some
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def integer(value: object) -> int | None:
@@ -51,6 +54,11 @@ def one_of(name: str, value: object, options: Sequence[str]) -> str:
         expected = " or ".join(map(repr, options))
         raise InputError(f"{name}={shortened(repr(value))} must be {expected}")
     return value
+
+
+def is_text(value: object) -> bool:
+    """Return whether a value is text that can be encoded; half of a surrogate pair cannot."""
+    return isinstance(value, str) and not SURROGATE.search(value)
 
 
 def iterator(name: str, values: Any, kind: type[InputError] = InputError) -> Iterator[Any]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, get_args
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
-from zeroshot.arguments import file_path, flag, instance, iterator, require
+from zeroshot.arguments import file_path, flag, instance, is_text, iterator, require
 from zeroshot.cards import card
 from zeroshot.errors import (
     HeadMismatch,
@@ -39,7 +39,7 @@ from zeroshot.files import write_atomically
 from zeroshot.label_store import LabelStore, Names
 from zeroshot.progress import Bar, Show
 from zeroshot.prompts import Labels, Prompts, PromptSet
-from zeroshot.spec import Scoring
+from zeroshot.spec import MAX_SCALE, Scoring, finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 METADATA_KEY = "zeroshot.head/2"
 OLDER_KEYS = ("zeroshot.head/1",)  # files without scoring and calibration
 MAX_HEADER = 16 * 2**20  # bytes; limit of the JSON header of a head file
-MAX_SCALE = 1000  # the limit that `checkpoint.reader` applies to models
 UNIT = 1e-3  # allowed deviation of a row's length from 1
 SENTENCES = 4_096  # rendered and embedded at once; 8 MB of embeddings at 512 dimensions
 
@@ -56,7 +55,7 @@ log = logging.getLogger("zeroshot")
 Owner = tuple[int, str]  # row of a label, and one of its names
 
 
-TEXT_METHODS = ("identity", "logit_scale", "logit_bias", "scoring", "encode_text")
+TEXT_METHODS = ("identity", "source", "logit_scale", "logit_bias", "scoring", "encode_text")
 
 
 class TextEncoder(Protocol):
@@ -96,6 +95,9 @@ class Head:
         source: Name or Hub repository of the model, as `zeroshot.load` takes it, or None for a
             local file.
 
+    Raises:
+        LabelError, InputError: A value is invalid.
+
     Example:
         >>> head = zeroshot.load("mini").head(["cat", "dog"])
         >>> head.labels
@@ -113,6 +115,14 @@ class Head:
     scoring: Scoring = "softmax"
     calibration: Mapping[str, Any] | None = None
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        instance("labels", self.labels, tuple, "pass a tuple of text")
+        prompt_sets.named(self.labels)
+        for field, value, expected in _problems(self):
+            raise InputError(
+                f"the {field} of a head must be {expected}, got {shortened(repr(value))}"
+            )
 
     @classmethod
     def build(
@@ -375,19 +385,7 @@ class Head:
             >>> head = zeroshot.load("mini").head(["cat", "dog"])
             >>> head.save("pets.safetensors")
         """
-        facts = {
-            "labels": self.labels,
-            "names": self.names,
-            "templates": self.templates,
-            "prompts": self.prompts,
-            "logit_scale": self.logit_scale,
-            "logit_bias": self.logit_bias,
-            "model": self.model,
-            "scoring": self.scoring,
-            "calibration": self.calibration,
-            "source": self.source,
-        }
-        metadata = {METADATA_KEY: json.dumps(facts, ensure_ascii=False)}
+        metadata = {METADATA_KEY: _to_json(self)}
         with write_atomically(file_path(path)) as temporary:
             temporary.write_bytes(save({"weight": self.weight.cpu().contiguous()}, metadata))
 
@@ -422,7 +420,7 @@ class Head:
                 key = next((key for key in OLDER_KEYS if key in metadata), METADATA_KEY)
                 facts = json.loads(metadata[key])
                 weight = opened.get_tensor("weight").clone()
-            head = _from_facts(facts, weight)
+            return _from_facts(facts, weight)
         except FileNotFoundError as error:
             raise HeadNotFound(
                 f"{path}: no such head file{seen_from(path)}; check the path"
@@ -441,30 +439,52 @@ class Head:
             OverflowError,
         ) as error:
             raise HeadMismatch(
-                f"{path}: not a head file, or corrupted ({shortened(str(error), 200)}); rebuild it "
-                "with model.head(labels).save(path)"
+                f"{path}: not a head file, corrupted, or from a newer version "
+                f"({shortened(str(error), 200)}); rebuild it with model.head(labels).save(path)"
             ) from error
-        _check_loaded(head, path)
-        return head
+
+
+def _to_json(head: Head) -> str:
+    """Return the facts of a head other than its weight."""
+    return json.dumps(
+        {
+            "labels": head.labels,
+            "names": head.names,
+            "templates": head.templates,
+            "prompts": head.prompts,
+            "logit_scale": head.logit_scale,
+            "logit_bias": head.logit_bias,
+            "model": head.model,
+            "scoring": head.scoring,
+            "calibration": head.calibration,
+            "source": head.source,
+        },
+        ensure_ascii=False,
+    )
 
 
 def _from_facts(facts: Mapping[str, Any], weight: Tensor) -> Head:
     """Build the head of a file's metadata; raises KeyError, ValueError or TypeError."""
-    head = Head(
-        labels=tuple(prompt_sets.named(facts["labels"])),
+    return Head(
+        labels=_to_tuple(facts["labels"]),
         weight=weight,
         logit_scale=float(facts["logit_scale"]),
         logit_bias=None if facts["logit_bias"] is None else float(facts["logit_bias"]),
-        model=str(facts["model"]),
-        names=tuple(tuple(map(str, names)) for names in facts["names"]),
-        templates=tuple(map(str, facts["templates"])),
-        prompts=str(facts["prompts"]),
+        model=facts["model"],
+        names=tuple(map(_to_tuple, _to_tuple(facts["names"]))),
+        templates=_to_tuple(facts["templates"]),
+        prompts=facts["prompts"],
         scoring=facts.get("scoring", "softmax"),
         calibration=facts.get("calibration"),
         source=facts.get("source"),
     )
-    _check_texts(facts)
-    return head
+
+
+def _to_tuple(values: object) -> tuple[Any, ...]:
+    """Return a JSON list as tuple; raise TypeError for other values."""
+    if not isinstance(values, list):
+        raise TypeError(f"expected a list, got {type(values).__name__}")
+    return tuple(values)
 
 
 def _reject_equal(tokenizer: Any, named: Mapping[str, Names], templates: tuple[str, ...]) -> None:
@@ -528,9 +548,12 @@ def _to_float(given: object) -> Tensor | None:
     """Return real numbers as a float32 tensor, and None for other values."""
     if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
         return torch.from_numpy(given.astype(np.float32))
-    if not isinstance(given, Tensor) or given.is_complex() or given.is_meta:
-        return None
-    return given.float() if given.layout is torch.strided else None
+    return given.float() if _is_dense(given) and not given.is_complex() else None
+
+
+def _is_dense(value: object) -> TypeGuard[Tensor]:
+    """Return whether this is a tensor with a value in each place."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
 
 
 def _kind_of(given: object) -> str:
@@ -540,60 +563,47 @@ def _kind_of(given: object) -> str:
     return f"{kind} {tuple(shape)}" if isinstance(shape, tuple) else kind
 
 
-def _check_texts(facts: Mapping[str, Any]) -> None:
-    """Raise TypeError for names, templates, prompts or a model that are not text."""
-    texts = [facts["prompts"], facts["model"], *facts["templates"]]
-    lists = [facts["templates"], facts["names"], *facts["names"]]
-    texts += [text for names in facts["names"] for text in names]
-    if not all(isinstance(each, list) and each for each in lists):
-        raise TypeError("expected names and templates as lists of text")
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"expected text, got {type(text).__name__}")
-    # Surrogates could not be saved again: UnicodeEncodeError is a ValueError.
-    json.dumps(facts, ensure_ascii=False).encode()
-
-
-def _check_loaded(head: Head, path: Path) -> None:
-    """Raise HeadMismatch for a head with values that `save` cannot have written."""
-    weight = head.weight
-    if weight.ndim != 2 or not len(weight) == len(head.labels) == len(head.names):
-        raise HeadMismatch(
-            f"{path}: expected one weight row per label, got {len(head.labels)} labels and weights "
-            f"of shape {tuple(weight.shape)}; the file is corrupted, rebuild it"
-        )
-    if weight.dtype != torch.float32 or not torch.isfinite(weight).all():
-        raise HeadMismatch(
-            f"{path}: expected finite float32 weights, got {weight.dtype} or NaN or infinity; the "
-            "file is corrupted, rebuild it"
-        )
-    lengths = weight.norm(dim=1)
-    if not torch.allclose(lengths, torch.ones_like(lengths), atol=UNIT):
-        raise HeadMismatch(
-            f"{path}: expected rows of unit length, got lengths {lengths.min():.3g} to "
-            f"{lengths.max():.3g}; the file is corrupted, rebuild it"
-        )
-    if not (0 < head.logit_scale <= MAX_SCALE and abs(head.logit_bias or 0.0) <= MAX_SCALE):
-        raise HeadMismatch(
-            f"{path}: expected a logit scale and a bias of at most {MAX_SCALE}, got "
-            f"{head.logit_scale} and {head.logit_bias}; the file is corrupted, rebuild it"
-        )
-    if head.scoring not in get_args(Scoring):
-        raise HeadMismatch(
-            f"{path}: expected scoring to be one of {', '.join(get_args(Scoring))}, got "
-            f"{shortened(repr(head.scoring))}; a newer version wrote the file, upgrade zeroshot or "
-            "rebuild it"
-        )
-    if not isinstance(head.source, str | None):
-        raise HeadMismatch(
-            f"{path}: expected source to be a model name, got {type(head.source).__name__}; "
-            "the file is corrupted, rebuild it"
-        )
+def _problems(head: Head) -> Iterator[tuple[str, object, str]]:
+    """Yield the fields of a head with unusable values, the values, and what is expected."""
+    if not is_text(head.model):
+        yield "model", head.model, "text"
+    if not is_text(head.prompts):
+        yield "prompts", head.prompts, "text"
+    if not _are_texts(head.templates):
+        yield "templates", head.templates, "a tuple of text"
+    if not isinstance(head.names, tuple) or not all(map(_are_texts, head.names)):
+        yield "names", head.names, "a tuple of text for each label"
+    elif len(head.names) != len(head.labels):
+        yield "names", f"{len(head.names)} tuples", f"one for each of {len(head.labels)} labels"
+    yield from _weight_problems(head.weight, len(head.labels))
+    if not finite(head.logit_scale, above=0) or head.logit_scale > MAX_SCALE:
+        yield "logit_scale", head.logit_scale, f"a number within 0..{MAX_SCALE}"
+    bias = head.logit_bias
+    if bias is not None and not (finite(bias, above=-math.inf) and abs(bias) <= MAX_SCALE):
+        yield "logit_bias", bias, f"a number of at most {MAX_SCALE} or None"
+    if not isinstance(head.scoring, str) or head.scoring not in get_args(Scoring):
+        yield "scoring", head.scoring, f"one of {', '.join(get_args(Scoring))}"
     if not isinstance(head.calibration, dict | None):
-        raise HeadMismatch(
-            f"{path}: expected calibration to be a JSON object, got "
-            f"{type(head.calibration).__name__}; the file is corrupted, rebuild it"
-        )
+        yield "calibration", head.calibration, "a dict or None"
+    if not isinstance(head.source, str | None):
+        yield "source", head.source, "the name of a model or None"
+    try:
+        _to_json(head).encode()
+    except (TypeError, ValueError, RecursionError):
+        yield "calibration", head.calibration, "plain data that can be written as JSON"
+
+
+def _weight_problems(weight: object, labels: int) -> Iterator[tuple[str, object, str]]:
+    if not _is_dense(weight) or weight.ndim != 2 or len(weight) != labels:
+        yield "weight", _kind_of(weight), f"a tensor [{labels}, d], one row for each label"
+    elif weight.dtype != torch.float32 or not torch.isfinite(weight).all():
+        yield "weight", _kind_of(weight), "finite and float32"
+    elif ((lengths := weight.norm(dim=1)) - 1).abs().max() > UNIT:
+        yield "weight", f"lengths {lengths.min():.3g} to {lengths.max():.3g}", "rows of length 1"
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, tuple) and len(values) > 0 and all(map(is_text, values))
 
 
 def _embed(

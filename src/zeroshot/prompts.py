@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from zeroshot import label_files
-from zeroshot.arguments import file_path, instance, iterator
+from zeroshot.arguments import file_path, instance, is_text, iterator
 from zeroshot.errors import (
     LabelError,
     PromptError,
@@ -76,11 +76,16 @@ class PromptSet:
                 f"prompt set {shortened(repr(self.name))} has no templates; pass at least one"
             )
         for template in templates:
-            if not isinstance(template, str) or template.count(SLOT) != 1:
+            if not is_text(template) or template.count(SLOT) != 1:
                 raise PromptError(
                     f"template {shortened(repr(template))} must be text with exactly one {SLOT}, "
                     "which is replaced by the label; other braces are kept unchanged"
                 )
+        if not is_text(self.name):
+            raise PromptError(
+                f"expected the name of a prompt set as text, got {shortened(repr(self.name))}; "
+                "pass a str"
+            )
         object.__setattr__(self, "templates", templates)
 
     def __repr__(self) -> str:
@@ -162,7 +167,8 @@ class PromptSet:
                 f"{path}: expected a list named 'templates', got "
                 f"{shortened(repr(templates))}; see the files of the shipped prompt sets"
             )
-        return cls(tuple(templates), str(content.get("name", path.stem)), str(path))
+        stem = path.stem.encode(errors="backslashreplace").decode()  # may be invalid UTF-8
+        return cls(tuple(templates), str(content.get("name", stem)), str(path))
 
 
 def insert(template: str, label: str) -> str:

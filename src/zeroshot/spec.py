@@ -26,6 +26,7 @@ CLIP_MERGES = (
 )
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
+MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
 LIMITS = {  # larger than any CLIP, small enough that no config can request a huge network
     "embed_dim": 16_384,
     "image_size": 4096,

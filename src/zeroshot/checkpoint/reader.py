@@ -27,10 +27,9 @@ from zeroshot.checkpoint.tensors import NOT_WEIGHTS
 from zeroshot.checkpoint.weights import Weights, on_meta
 from zeroshot.errors import IncompatibleWeights, InputError, WeightsError, shortened, some
 from zeroshot.nn.network import Network
-from zeroshot.spec import PreprocessConfig, Published, Spec
+from zeroshot.spec import MAX_SCALE, PreprocessConfig, Published, Spec
 
 MAX_LAYERS = 192  # in both towers; the largest CLIP has 80
-MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
 
 log = logging.getLogger("zeroshot")
 
