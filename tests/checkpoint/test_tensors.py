@@ -13,10 +13,11 @@ from zeroshot.checkpoint.tensors import StoredTensor
     [
         StoredTensor((torch.arange(12.0).view(4, 3),)),
         StoredTensor(tuple(torch.arange(12.0).half().view(3, 4).unbind(0))),
+        StoredTensor((torch.arange(6.0).view(2, 3).half(), torch.arange(6.0).view(2, 3) / 3)),
         StoredTensor((torch.arange(12).view(4, 3).to(torch.int8),), scale=torch.arange(4.0) / 8),
         StoredTensor((torch.arange(15.0).view(5, 3),), positions=9),
     ],
-    ids=["whole", "parts", "int8", "resampled"],
+    ids=["whole", "parts", "parts of two dtypes", "int8", "resampled"],
 )
 def test_sample_equals_a_slice_of_the_whole(stored: StoredTensor) -> None:
     whole = stored.read()

@@ -46,16 +46,19 @@ class StoredTensor:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Data type of the values in the file."""
-        return self.parts[0].dtype
+        """Data type that holds the values of the file: that of all parts, or float32."""
+        dtypes = {part.dtype for part in self.parts}
+        if len(dtypes) == 1:
+            return self.parts[0].dtype
+        return next((kind for kind in dtypes if not kind.is_floating_point), torch.float32)
 
     def read(self) -> Tensor:
         """Return the float32 values.
 
         They may be views of the mapped file: do not write to them.
         """
-        tensor = self.parts[0] if len(self.parts) == 1 else concatenate(self.parts)
-        tensor = tensor.float()
+        parts = [part.to(self.dtype) for part in self.parts]
+        tensor = (parts[0] if len(parts) == 1 else concatenate(parts)).float()
         if self.scale is not None:
             tensor = tensor * self.scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
         return tensor if self.positions is None else resize(tensor, self.positions)

@@ -147,12 +147,7 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
         stem, part, kind = found.groups() if found else ("", "", "")
         parts = [renamed.get(f"{stem}{letter}_proj.{kind}") for letter in "qkv"]
         matching = [p for p in parts if p is not None and p.shape == tensor.shape]
-        if (
-            not found
-            or len(matching) < 3
-            or len({p.dtype for p in matching}) > 1
-            or not tensor.ndim
-        ):
+        if not found or len(matching) < 3 or not tensor.ndim:
             grouped[name] = (tensor,)  # an incomplete group is later reported as unexpected
         elif part == "q":
             grouped[f"{stem}in_proj_{kind}"] = tuple(matching)
