@@ -28,6 +28,7 @@ WEIGHTS = (  # the first existing file is loaded
     "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin.index.json",
 )
+NESTED = "0_CLIPModel/"  # folder of a repository of sentence-transformers that has these files
 MAX_INDEX = 8 * 2**20  # bytes; the index of 10,000 tensors has about 1.3 MB
 MAX_SHARDS = 1000
 

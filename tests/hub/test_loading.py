@@ -21,6 +21,7 @@ from tests.parity import pictures
 from zeroshot import catalog, errors, hub
 from zeroshot.catalog import Entry
 from zeroshot.files import sha256
+from zeroshot.weight_files import NESTED
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 TOLERANCE = 1e-5  # of an embedding's length, in float32
@@ -48,10 +49,10 @@ class Golden:
         paths = entry.iterdir() if entry.is_dir() else [entry]
         self.files = {path.name: path.read_bytes() for path in paths}
 
-    def put_on(self, mini: MiniHub, repository: str, **others: bytes) -> str:
+    def put_on(self, mini: MiniHub, repository: str) -> str:
         small = {n: c for n, c in self.files.items() if n.endswith(SMALL)}
         return mini.add(
-            repository, small | others, lfs={n: c for n, c in self.files.items() if n not in small}
+            repository, small, lfs={n: c for n, c in self.files.items() if n not in small}
         )
 
     def error_of(self, model: zeroshot.Model) -> float:
@@ -87,6 +88,37 @@ def test_repository_of_each_layout_gives_the_reference_embeddings(
     assert load("owner/tiny", revision=commit).identity == model.identity
     assert load("owner/tiny", offline=True).identity == model.identity
     assert mini.log == []
+
+
+@pytest.mark.parametrize("others", [{}, {"config.json": b"{}"}], ids=["alone", "root config"])
+def test_repository_of_sentence_transformers_gives_the_reference_embeddings(
+    mini: MiniHub, tmp_path: Path, others: dict[str, bytes]
+) -> None:
+    golden = Golden("hf-gelu", tmp_path / "golden")
+    golden.files = {f"{NESTED}{name}": content for name, content in golden.files.items()} | others
+    commit = golden.put_on(mini, "owner/sentences")
+
+    model = load("owner/sentences")
+
+    assert golden.error_of(model) < TOLERANCE
+    assert len(mini.requests("GET", "/lfs/")) == 1
+    mini.log.clear()
+    assert load("owner/sentences", revision=commit).identity == model.identity
+    assert load("owner/sentences", offline=True).identity == model.identity
+    assert mini.log == []
+    assert load("owner/sentences").identity == model.identity
+    assert [request.method for request in mini.log] == ["HEAD"]
+
+
+def test_repository_of_sentence_transformers_can_be_locked(mini: MiniHub, tmp_path: Path) -> None:
+    golden = Golden("hf-gelu", tmp_path / "golden")
+    golden.files = {f"{NESTED}{name}": content for name, content in golden.files.items()}
+    golden.put_on(mini, "owner/sentences")
+    lock = tmp_path / "zeroshot.lock"
+
+    hub.write_lock(lock, [hub.pin("owner/sentences")])
+
+    assert golden.error_of(load("owner/sentences", lock=lock)) < TOLERANCE
 
 
 @pytest.fixture
@@ -203,18 +235,21 @@ UNSUPPORTED = {
 }
 
 
+@pytest.mark.parametrize("folder", ["", NESTED])
 @pytest.mark.parametrize("kind", UNSUPPORTED)
 def test_an_unsupported_model_is_rejected_before_its_weights_are_requested(
-    mini: MiniHub, kind: str
+    mini: MiniHub, kind: str, folder: str
 ) -> None:
-    small = {name: json.dumps(content).encode() for name, content in UNSUPPORTED[kind].items()}
-    large = {"model.safetensors": b"x" * 3_000_000, NAME: b"x" * 3_000_000}
+    contents = UNSUPPORTED[kind].items()
+    small = {f"{folder}{name}": json.dumps(content).encode() for name, content in contents}
+    large = {f"{folder}{name}": b"x" * 3_000_000 for name in ("model.safetensors", NAME)}
     mini.add("owner/other", small, lfs=large)
 
     with pytest.raises(errors.IncompatibleWeights, match=r"config\.json: ") as caught:
         zeroshot.load("owner/other")
 
-    fetched = [r.path.rpartition("/")[2] for r in mini.log if r.method == "GET"]
+    paths = [r.path for r in mini.log if r.method == "GET"]
+    fetched = [path.partition("/resolve/")[2].partition("/")[2] for path in paths]
     assert set(fetched) <= small.keys()
     assert sum(len(small[name]) for name in fetched) < 1000  # bytes
     assert len(str(caught.value)) < 600

@@ -13,6 +13,7 @@ from tests.hub.mini_hub import CONFIG, NAME, NEW_WEIGHTS, REPOSITORY, WEIGHTS, M
 from tests.hub.support import BOTH, SETTING
 from zeroshot import catalog, errors, hub
 from zeroshot.hub import snapshots
+from zeroshot.weight_files import NESTED
 
 
 def asked(mini: MiniHub) -> list[tuple[str, str]]:
@@ -105,6 +106,33 @@ def test_all_shards_are_downloaded(mini: MiniHub) -> None:
     assert found.weights.name == "model.safetensors.index.json"
     assert {p.name: p.read_bytes() for p in found.weights.parent.glob("model-*")} == shards
     assert list(found.files)[-1] == found.weights.name
+
+
+def test_shards_in_the_folder_of_sentence_transformers_are_downloaded(mini: MiniHub) -> None:
+    shards = {f"{NESTED}model-{n}.safetensors": bytes([n]) * 1000 for n in (1, 2)}
+    names = [name.removeprefix(NESTED) for name in shards]
+    index = json.dumps({"weight_map": {name: name for name in names}}).encode()
+    small = {f"{NESTED}config.json": b"{}", f"{NESTED}model.safetensors.index.json": index}
+    mini.add(REPOSITORY, small, lfs=shards)
+
+    found = hub.fetch(REPOSITORY)
+
+    assert list(found.files) == [f"{NESTED}config.json", *shards, *list(small)[1:]]
+    assert [found.files[name].read_bytes() for name in shards] == list(shards.values())
+
+
+@pytest.mark.parametrize(("folder", "requests"), [("", 15), (NESTED, 23)])
+def test_each_known_name_is_requested_at_most_twice(
+    mini: MiniHub, folder: str, requests: int
+) -> None:
+    files = {f"{folder}config.json": b"{}", f"{folder}preprocessor_config.json": b"[]"}
+    mini.add(REPOSITORY, files, lfs={f"{folder}model.safetensors": WEIGHTS})
+
+    hub.fetch(REPOSITORY)
+
+    found = asked(mini)
+    assert len([path for method, path in found if method == "GET"]) == 3
+    assert len(found) == requests
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zeroshot.catalog import Entry
@@ -15,7 +15,9 @@ from zeroshot.hub import client
 from zeroshot.hub.client import Published
 from zeroshot.hub.downloads import Downloader
 from zeroshot.hub.location import Location, is_offline, location_of, manual_copy_hint
-from zeroshot.weight_files import CONFIGS, INDEX, WEIGHTS, check_name, read_index
+from zeroshot.weight_files import CONFIGS, INDEX, NESTED, WEIGHTS, check_name, read_index
+
+NESTED_CONFIG = f"{NESTED}config.json"
 
 log = logging.getLogger("zeroshot")
 
@@ -42,39 +44,27 @@ def fetch(
     """Download files of a Hub repository into the cache and verify their hashes.
 
     `repository` is "owner/name". `files` are file names, weights last; the default is the
-    configuration files and the first weights file with a known name. `revision` is a branch, tag or
-    commit. `sha256` are expected hashes by file name; the default is the published hashes. If
-    `files` is empty, `judge` is called with the configuration files, and raises an error for a
-    model that cannot be loaded, before the weights are downloaded. Cached files of a commit need no
-    request, those of a branch need one.
+    configuration files and the first weights file with a known name, at the root or in the folder
+    of sentence-transformers. `revision` is a branch, tag or commit. `sha256` are expected hashes by
+    file name; the default is the published hashes. If `files` is empty, `judge` is called with the
+    configuration files, and raises an error for a model that cannot be loaded, before the weights
+    are downloaded. Cached files of a commit need no request, those of a branch need one.
 
     Raises ModelNotFound, ModelAccessDenied, OfflineError, ChecksumError, CacheError, DownloadError.
     """
     for name in files:
         check_name(name, repository)
-    names = tuple(files) or (*CONFIGS, *WEIGHTS)
+    names = tuple(files) or (*CONFIGS, *WEIGHTS, NESTED_CONFIG)
     branch = location_of(repository, revision, cache_dir, tuple(files))
     offline = offline or is_offline()
     location, known = _resolve_commit(branch, names, offline)
     downloader = Downloader(location, dict(sha256 or {}), offline, known)
-    found: dict[str, Path] = {}
-    if files:
-        found = downloader.fetch(files)
-        for name in files:
-            if name not in found:
-                raise downloader.missing_error(name)
-        weights = files[-1]
-    else:
-        found = downloader.fetch(CONFIGS)
-        if judge is not None:
-            judge(tuple(found.values()))
-        weights = _fetch_first_weights(downloader, found)
+    found = _fetch_all(downloader, files) if files else _fetch_known(downloader, judge)
+    weights = files[-1] if files else next(reversed(found))
     if weights.endswith(INDEX):
+        folder = weights.rpartition("/")[0]
         shards = sorted(set(read_index(found[weights]).values()))
-        found.update(downloader.fetch(shards))
-        for name in shards:
-            if name not in found:
-                raise downloader.missing_error(name)
+        found |= _fetch_all(downloader, [str(PurePosixPath(folder, name)) for name in shards])
         found[weights] = found.pop(weights)  # last
     if not offline and not branch.pinned and client.cached_commit(branch) != location.revision:
         client.store_commit(branch, location.revision)
@@ -110,12 +100,31 @@ def fetch_checkpoint(
             raise error from None
 
 
-def _fetch_first_weights(downloader: Downloader, found: dict[str, Path]) -> str:
-    """Add the first weights file that exists to `found`, and return its name."""
-    for name in WEIGHTS:
-        found.update(downloader.fetch([name]))
-        if name in found:
-            return name
+def _fetch_all(downloader: Downloader, names: Sequence[str]) -> dict[str, Path]:
+    """Return the files by name; raise an error if one is missing."""
+    found = downloader.fetch(names)
+    for name in names:
+        if name not in found:
+            raise downloader.missing_error(name)
+    return found
+
+
+def _fetch_known(
+    downloader: Downloader, judge: Callable[[Sequence[Path]], None] | None
+) -> dict[str, Path]:
+    """Return the configuration files, and last the first weights file with a known name."""
+    at_root = downloader.fetch(CONFIGS)
+    for folder in ("", NESTED) if at_root else (NESTED, ""):
+        found = at_root
+        if folder:
+            if not downloader.fetch([NESTED_CONFIG]):
+                continue
+            found = downloader.fetch([f"{folder}{name}" for name in CONFIGS])
+        if judge is not None:
+            judge(tuple(found.values()))
+        for name in WEIGHTS:
+            if weights := downloader.fetch([f"{folder}{name}"]):
+                return found | weights
     raise downloader.missing_error(" or ".join(WEIGHTS))
 
 
