@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import zeroshot
-from tests.support import FakeEncoder, photograph, tiny_spec, tiny_tensors
+from tests.support import MIXED, NAMES, FakeEncoder, flat, photograph, tiny_spec, tiny_tensors
 from zeroshot.checkpoint.layouts import native
 
 torch.set_num_threads(2)
@@ -49,6 +49,18 @@ def tiny(tiny_path: Path) -> zeroshot.Model:
 @pytest.fixture
 def encoder() -> FakeEncoder:
     return FakeEncoder()
+
+
+@pytest.fixture
+def colors(encoder: FakeEncoder) -> zeroshot.Classifier:
+    """A classifier of flat images by their color."""
+    return zeroshot.Classifier(encoder, zeroshot.Head.build(encoder, NAMES, "{}"))
+
+
+@pytest.fixture
+def mixed() -> list[Image.Image]:
+    """The images of the colors in MIXED."""
+    return [flat(color) for color in MIXED]
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pytest
@@ -27,9 +28,14 @@ from zeroshot.images.preprocess import Preprocess
 from zeroshot.nn.network import Network
 from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, TextConfig, ViTConfig
 
+Value = TypeVar("Value")
+
 TINY_SEED = 20_261_122
 TINY_SIZE = 32  # pixels
 TINY_MERGES = 2_000
+COLORS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
+NAMES = {"red": "rrrr", "green": "gggg", "blue": "bbbb"}  # what the fake encoder sees colors in
+MIXED = ["blue", "red", "red", "green", "blue", "green", "red"] * 11
 HUB_COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -64,7 +70,7 @@ class FakeEncoder:
     source = None
     logit_scale = 10.0
     logit_bias = None
-    scoring = "softmax"
+    scoring: Literal["softmax"] = "softmax"
     is_busy = False
     map_batches = staticmethod(pipeline.embed_batches)
 
@@ -78,6 +84,11 @@ class FakeEncoder:
     def encode_pixels(self, pixels: Any, **options: Any) -> torch.Tensor:
         means = torch.as_tensor(pixels).mean(dim=(2, 3))
         return torch.nn.functional.normalize(means + 1e-3, dim=1)
+
+
+def flat(color: str, size: int = 8) -> Image.Image:
+    """Return an image of one of COLORS."""
+    return Image.new("RGB", (size, size), COLORS[color])
 
 
 def photograph(width: int = 61, height: int = 47, seed: int = 0) -> NDArray[np.uint8]:
@@ -142,6 +153,12 @@ def succeeds_in_child(work: Callable[[], object], seconds: int = 30) -> bool:
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status) == 0
+
+
+def in_threads(work: Callable[[], Value], count: int = 6) -> list[Value]:
+    """Call a function in several threads at once; return the results."""
+    with ThreadPoolExecutor(count) as pool:
+        return [future.result() for future in [pool.submit(work) for _ in range(count)]]
 
 
 def start_cli(*arguments: str | Path, environment: dict[str, str], **options: Any) -> Any:

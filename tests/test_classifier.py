@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,29 +12,9 @@ import torch
 from PIL import Image
 
 import zeroshot
-from tests.support import FakeEncoder, photograph
+from tests.support import COLORS, MIXED, NAMES, FakeEncoder, flat, in_threads, photograph
 from zeroshot import Classifier, Head, Prediction
 from zeroshot.errors import HeadMismatch, InputError
-
-COLORS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
-NAMES = {"red": "rrrr", "green": "gggg", "blue": "bbbb"}  # what the fake encoder sees colors in
-
-
-def flat(color: str, size: int = 8) -> Image.Image:
-    return Image.new("RGB", (size, size), COLORS[color])
-
-
-@pytest.fixture
-def colors(encoder: FakeEncoder) -> Classifier:
-    return Classifier(encoder, Head.build(encoder, NAMES, "{}"))
-
-
-@pytest.fixture
-def mixed() -> list[Image.Image]:
-    return [flat(c) for c in ("blue", "red", "red", "green", "blue", "green", "red") * 11]
-
-
-MIXED = ["blue", "red", "red", "green", "blue", "green", "red"] * 11
 
 
 def test_one_image_gives_one_prediction(colors: Classifier) -> None:
@@ -191,21 +170,9 @@ def test_a_head_of_another_model_is_rejected(encoder: FakeEncoder, tiny: zerosho
 def test_one_classifier_can_be_shared_by_threads(
     colors: Classifier, mixed: list[Image.Image]
 ) -> None:
-    wrong: list[object] = []
+    found = in_threads(lambda: [prediction.label for prediction in colors(mixed)])
 
-    def work() -> None:
-        try:
-            if [p.label for p in colors(mixed)] != MIXED:
-                wrong.append("labels")
-        except Exception as error:
-            wrong.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    assert found == [MIXED] * len(found)
 
 
 def test_the_repr_shows_the_number_of_labels(tiny: zeroshot.Model) -> None:

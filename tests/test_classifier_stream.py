@@ -10,30 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.support import FakeEncoder, encoded, photograph
+from tests.support import COLORS, MIXED, NAMES, FakeEncoder, encoded, flat, photograph
 from zeroshot import Classifier, Failure, Head, Prediction
 from zeroshot.errors import ImageError, InputError
 
-COLORS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
-NAMES = {"red": "rrrr", "green": "gggg", "blue": "bbbb"}  # what the fake encoder sees colors in
 Alive = Callable[[], list[str]]
-
-
-def flat(color: str, size: int = 8) -> Image.Image:
-    return Image.new("RGB", (size, size), COLORS[color])
-
-
-@pytest.fixture
-def colors(encoder: FakeEncoder) -> Classifier:
-    return Classifier(encoder, Head.build(encoder, NAMES, "{}"))
-
-
-@pytest.fixture
-def mixed() -> list[Image.Image]:
-    return [flat(c) for c in ("blue", "red", "red", "green", "blue", "green", "red") * 11]
-
-
-MIXED = ["blue", "red", "red", "green", "blue", "green", "red"] * 11
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 77, 500])

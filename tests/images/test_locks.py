@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support import image_error_of, photograph, pixels_of, succeeds_in_child
+from tests.support import image_error_of, in_threads, photograph, pixels_of, succeeds_in_child
 from zeroshot.images.locks import _LOCKS, get_lock
 
 
@@ -19,23 +19,10 @@ def test_a_lazy_image_shared_by_threads_decodes_correctly(tmp_path: Path) -> Non
     big = photograph(900, 700)
     path = tmp_path / "big.png"
     Image.fromarray(big).save(path)
-    wrong: list[object] = []
     for _ in range(4):
         with Image.open(path) as image:
-
-            def work(image: Image.Image = image) -> None:
-                try:
-                    if not np.array_equal(pixels_of(image), big):
-                        wrong.append("other pixels")
-                except Exception as error:
-                    wrong.append(error)
-
-            threads = [threading.Thread(target=work) for _ in range(6)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-    assert wrong == []
+            found = in_threads(partial(pixels_of, image))
+        assert all(np.array_equal(pixels, big) for pixels in found)
 
 
 def test_an_object_always_has_the_same_lock() -> None:
