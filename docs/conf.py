@@ -52,7 +52,7 @@ maximum_signature_line_length = 80
 nitpick_ignore_regex = [(r"py:class", r"(?!zeroshot\.((errors|prompts)\.)?\w+$).*")]
 
 # Helpers that share a module with public functions.
-HELPERS = {"zeroshot.prompts.is_file", "zeroshot.prompts.named"}
+HELPERS = {f"zeroshot.prompts.{name}" for name in ("insert", "is_file", "named")}
 
 
 def members(module: ModuleType) -> list[str]:

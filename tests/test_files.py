@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from zeroshot.errors import IncompatibleWeights, OfflineError, SaveError
-from zeroshot.files import git_sha1, sha256, write_atomically
+from zeroshot.files import format_bytes, git_sha1, sha256, write_atomically
 
 
 @pytest.fixture
@@ -224,3 +224,18 @@ def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
         temporary.write_bytes(b"x")
 
     assert path.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 MB"),
+        (300_000, "0.3 MB"),
+        (605_143_316, "605 MB"),
+        (999_499_999, "999 MB"),
+        (999_500_000, "1.0 GB"),
+        (1_234_000_000_000, "1234.0 GB"),
+    ],
+)
+def test_sizes_are_given_in_megabytes_or_gigabytes(number: int, text: str) -> None:
+    assert format_bytes(number) == text

@@ -192,3 +192,11 @@ def test_a_line_separator_inside_a_json_label_is_kept(tmp_path: Path) -> None:
     (tmp_path / "l.jsonl").write_text('{"label": "a\u2028b"}\n{"label": "c"}\n', "utf-8")
 
     assert list(prompts.labels(tmp_path / "l.jsonl")) == ["a\u2028b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.txt", True), ("b/LABELS.CSV", True), ("a.xlsx", True), ("v1.5", False), ("and/or", False)],
+)
+def test_names_of_label_files_have_a_known_suffix(name: str, expected: bool) -> None:
+    assert label_files.has_suffix(name) is expected

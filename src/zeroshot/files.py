@@ -1,4 +1,4 @@
-"""Write files atomically, and hash them."""
+"""Write files atomically, hash them, and describe their sizes."""
 
 from __future__ import annotations
 
@@ -79,3 +79,8 @@ def git_sha1(path: Path) -> tuple[str, str]:
             git.update(chunk)
             plain.update(chunk)
     return git.hexdigest(), plain.hexdigest()
+
+
+def format_bytes(number: int) -> str:
+    """Return a size for messages: "605 MB", "1.7 GB"."""
+    return f"{number / 1e9:.1f} GB" if number >= 999.5e6 else f"{number / 1e6:.3g} MB"

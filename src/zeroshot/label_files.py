@@ -70,6 +70,12 @@ def read(path: Path, key: str) -> dict[str, Any]:
         ) from error
 
 
+def has_suffix(name: str) -> bool:
+    """Return whether text ends like the name of a label file."""
+    suffix = Path(name).suffix.lower()
+    return suffix in SUFFIXES or suffix in REJECTED
+
+
 def decode(content: bytes) -> str:
     """Decode text in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
 

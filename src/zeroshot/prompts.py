@@ -35,7 +35,6 @@ ENDS_IN_ARTICLE = re.compile(r"(?:^|\W)(?:an?|the)\s+$", re.IGNORECASE)
 SLOT = "{}"  # what a label replaces in a template
 DEFAULT = "photo"
 MAX_LABELS = 100_000
-FILE_NAME = re.compile(r"[/\\]|\.\w+$")  # a folder or a suffix
 
 Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
 
@@ -288,12 +287,12 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
                 f"{name}: no list named 'labels'; expected "
                 '{"labels": ["cat", ...]} or {"labels": {"cat": ["cat", "tabby"]}}'
             )
-    elif looks_like_file(name):
+    elif not isinstance(name, str) or os.path.dirname(name) or label_files.has_suffix(name):
         raise PromptError(
             f"no such label file: {shortened(str(file), 300)}{seen_from(file)}; check the path"
         )
     else:
-        raise PromptError(_unknown_message(str(name)))
+        raise PromptError(_unknown_message(name))
     try:
         return named(_to_mapping(content["labels"]))
     except LabelError as error:
@@ -348,11 +347,6 @@ def _note_namesake(name: str) -> None:
             name,
             name,
         )
-
-
-def looks_like_file(name: str | os.PathLike[str]) -> bool:
-    """Return whether a name has a folder or a suffix, as files do and prompt sets do not."""
-    return not isinstance(name, str) or FILE_NAME.search(name) is not None
 
 
 @short_errors

@@ -100,7 +100,7 @@ def test_insufficient_disk_space_is_an_error_before_the_download(
     with pytest.raises(errors.CacheError) as caught:
         hub.fetch(REPOSITORY, BOTH)
 
-    for word in (str(cache), "0.30 MB", "HF_HOME", "cache_dir"):
+    for word in (str(cache), "0.3 MB", "HF_HOME", "cache_dir"):
         assert word in str(caught.value)
     assert tiny_hub.requests("GET", NAME) == []
 

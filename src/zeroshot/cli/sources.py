@@ -10,7 +10,6 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -135,7 +134,7 @@ def _read_value(text: str) -> Labels:
         return _read_json(text)
     listed = _split(text)
     for part in listed if len(listed) > 1 else ():
-        if part.startswith("@") or _has_suffix(part):
+        if part.startswith("@") or label_files.has_suffix(part):
             raise click.UsageError(
                 f"expected labels separated by commas, got the file {shortened(part)!r} among "
                 f"them; give it in an option of its own: --labels {shortened(part)}"
@@ -175,16 +174,10 @@ def _looks_like_a_file(name: str) -> bool:
         return False
     folder = os.path.dirname(name)
     return (
-        _has_suffix(name)
+        label_files.has_suffix(name)
         or name.startswith(("/", "./", "../", "~"))
         or (bool(folder) and os.path.isdir(folder))
     )
-
-
-def _has_suffix(name: str) -> bool:
-    """Return whether text ends like the name of a label file."""
-    suffix = Path(name).suffix.lower()
-    return suffix in label_files.SUFFIXES or suffix in label_files.REJECTED
 
 
 def _missing_message(path: str) -> str:

@@ -184,7 +184,7 @@ def check_cache() -> Iterator[Check]:
     folder = Path(constants.HF_HUB_CACHE)
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
-    detail = f"{folder}, {_format_bytes(free)} free"
+    detail = f"{folder}, {files.format_bytes(free)} free"
     if not os.access(existing, os.W_OK):
         yield Check(
             "hub",
@@ -277,7 +277,7 @@ def check_embedded(entry: Entry) -> Check:
             f"{path} is missing",
             f"{_python()} -m pip install --force-reinstall zeroshot-clip",
         )
-    detail = f"in the package, {_format_bytes(path.stat().st_size)}"
+    detail = f"in the package, {files.format_bytes(path.stat().st_size)}"
     if entry.sha256 and files.sha256(path) != entry.sha256:
         return Check(
             "checkpoints",
@@ -308,7 +308,7 @@ def check_cached(found: Cached, *, verify: bool) -> Check:
             "note", f"no weights yet{rest}", f"load the model once online. {prune}".strip()
         )
     commits = ", ".join(sorted({commit[:7] for commit in found.commits}))
-    detail = f"{_format_bytes(found.size)}, commit {commits}"
+    detail = f"{files.format_bytes(found.size)}, commit {commits}"
     if found.damaged:
         return check("bad", f"{detail}, but {found.damaged}", advice)
     if verify:
@@ -319,15 +319,11 @@ def check_cached(found: Cached, *, verify: bool) -> Check:
 
 def check_archive(found: Cached, *, verify: bool) -> Check:
     """Check a publisher's archive, which is downloaded if the Hub is unreachable."""
-    name, detail = f"{found.entry.name} ({found.repository})", _format_bytes(found.size)
+    name, detail = f"{found.entry.name} ({found.repository})", files.format_bytes(found.size)
     if found.damaged:
         advice = f"remove {found.path} and load the model again"
         return Check("checkpoints", name, "bad", f"{detail}, but {found.damaged}", advice)
     return Check("checkpoints", name, "ok", detail + ", verified" * verify)
-
-
-def _format_bytes(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 # ---- stages

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zeroshot.errors import CacheError, ChecksumError, ModelNotFound, OfflineError, ZeroshotError
+from zeroshot.files import format_bytes
 from zeroshot.hub import checksums, client
 from zeroshot.hub.client import Published
 from zeroshot.hub.failures import cache_read_error
@@ -200,8 +201,8 @@ def check_free_space(cache: Path, needed: int, what: str) -> None:
         return
     if needed > free:
         raise CacheError(
-            f"{cache}: not enough disk space: {what} needs {_format_bytes(needed)}, "
-            f"{_format_bytes(free)} is free; free up space, or set HF_HOME (or cache_dir) to a "
+            f"{cache}: not enough disk space: {what} needs {format_bytes(needed)}, "
+            f"{format_bytes(free)} is free; free up space, or set HF_HOME (or cache_dir) to a "
             "folder on a larger disk"
         )
 
@@ -215,7 +216,3 @@ def remove_orphans(blobs: Path) -> None:
                 log.info("%s: removed a stale unfinished download", orphan)
         except OSError as error:
             log.debug("%s: cannot remove the file: %s", orphan, error)
-
-
-def _format_bytes(number: int) -> str:
-    return f"{number / 1e9:.2f} GB" if number >= 1e8 else f"{number / 1e6:.2f} MB"
