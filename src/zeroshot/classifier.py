@@ -261,7 +261,8 @@ class Classifier:
                 selects the fastest arrangement for the device.
             on_error: "raise" raises ImageError for an image that cannot be read; "yield" yields a
                 `Failure` at its position.
-            progress: Show a progress bar; see `__call__`.
+            progress: True shows a progress bar. None shows none, because it would mix with what the
+                loop prints.
 
         Returns:
             An iterator of a Prediction or Failure for each image, in order.
@@ -288,7 +289,7 @@ class Classifier:
             batch_size=batch_size,
             workers=workers,
             on_error=on_error,
-            progress=progress,
+            progress=False if progress is None else progress,
         )
         return (prediction for batch in batches for prediction in self._predictions(batch, top))
 
