@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zeroshot import migration
 from zeroshot import prompts as prompt_sets
 from zeroshot.cards import card
 from zeroshot.checkpoint.layouts import native
@@ -81,6 +82,12 @@ class Model:
             context_length=spec.network.text.context_length, merges=spec.merges
         )
         self._engine = Engine(checkpoint.weights, spec.network, device, dtype)
+
+    if not TYPE_CHECKING:  # a type checker reports unknown attributes itself
+
+        def __getattr__(self, name):
+            advice = migration.attribute_advice(migration.MODEL, name)
+            raise AttributeError(f"'Model' object has no attribute {name!r}{advice}")
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
