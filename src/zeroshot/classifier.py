@@ -55,6 +55,12 @@ class Classifier:
                 "use model.classifier(labels) to make a classifier from labels, or "
                 "model.head(labels) to make a head"
             )
+        if not hasattr(encoder, "identity"):
+            name = encoder if isinstance(encoder, str) else "mini"
+            raise InputError(
+                f"expected encoder to be a Model, got {type(encoder).__name__} "
+                f"{shortened(repr(encoder))}; write zeroshot.load({name!r}).classifier(head)"
+            )
         head.check(encoder.identity)
         if len(head) == 1:
             warnings.warn(
@@ -233,8 +239,8 @@ class Classifier:
         predicted = self.predict(images, progress=progress)
         if len(predicted) != len(truth):
             raise InputError(
-                f"expected one truth per image, got {len(predicted)} images but {len(truth)} "
-                "truths; pass lists of equal length"
+                f"expected one truth per image, got {len(predicted)} images and a truth of length "
+                f"{len(truth)}; pass lists of equal length"
             )
         return float(np.mean(predicted == np.asarray(truth))) if len(predicted) else 0.0
 
