@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
 from dataclasses import replace
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from tests.support import FakeEncoder
 from zeroshot import Head, PromptSet
 from zeroshot import head as module
-from zeroshot.errors import HeadMismatch
+from zeroshot.errors import HeadMismatch, PathNotFound
 
 TEMPLATES = PromptSet(("{}", "a photo of a {}.", "the {}, on green grass"), "mine")
 LABELS = {"red": ["red", "crimson roof"], "blue": "blue", "gray": ["gray", "grey", "ash"]}
@@ -83,13 +84,19 @@ def test_a_failed_save_keeps_the_old_file(
 def test_saving_into_a_missing_folder_raises_file_not_found(
     encoder: FakeEncoder, tmp_path: Path
 ) -> None:
-    with pytest.raises(FileNotFoundError, match="none"):
+    with pytest.raises(PathNotFound, match="none: no such folder; create it first") as caught:
         Head.build(encoder, ["new"]).save(tmp_path / "none" / "h.safetensors")
+
+    assert isinstance(caught.value, FileNotFoundError)
 
 
 def test_loading_a_missing_file_raises_file_not_found(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.safetensors"):
+    with pytest.raises(PathNotFound, match=r"none\.safetensors: no such file; check") as caught:
         Head.load(tmp_path / "none.safetensors")
+
+    assert isinstance(caught.value, FileNotFoundError)
+    assert caught.value.filename == str(tmp_path / "none.safetensors")
+    assert caught.value.errno == errno.ENOENT
 
 
 @pytest.mark.parametrize("twentieth", range(20))

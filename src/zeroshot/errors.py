@@ -18,6 +18,7 @@
     │   ├── ChecksumError
     │   └── CacheError
     ├── HeadMismatch (ValueError)
+    ├── PathNotFound (FileNotFoundError)
     ├── MissingPackage (ImportError)
     └── NonFiniteError (ArithmeticError)
 
@@ -31,6 +32,7 @@ full traceback, enable debug messages of `logging.getLogger("zeroshot")`.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import logging
 import operator
@@ -318,6 +320,23 @@ class CacheError(DownloadError):
 
 class HeadMismatch(ZeroshotError, ValueError):
     """A head was built for another model, or its file is not a head."""
+
+
+class PathNotFound(ZeroshotError, FileNotFoundError):
+    """There is no head file, or no folder for the file to write.
+
+    Attributes: `filename`, the path that was given, and `errno`, which is ENOENT.
+    """
+
+    errno = errno.ENOENT
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+    @property
+    def filename(self) -> str:
+        return self.path
 
 
 class MissingPackage(ZeroshotError, ImportError):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import PathNotFound, ZeroshotError
 
 CHUNK = 1 << 20  # bytes
 
@@ -22,13 +22,13 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary file is in the same folder, has a unique name, and is removed after any error.
     The mode is that of the file it replaces, or follows the umask. A link is followed. An OSError
-    that the block raises has `path` as its filename.
+    that the block raises has `path` as its filename. Raises PathNotFound for a missing folder.
     """
     target = Path(os.path.realpath(path))  # a link keeps pointing to the file that is written
     temporary = target.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         try:
-            mode = _check_target(target)
+            mode = _check_target(target, os.fspath(path))
             with temporary.open("xb") as file:
                 mode = mode or os.fstat(file.fileno()).st_mode
             yield temporary
@@ -44,11 +44,14 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _check_target(target: Path) -> int:
+def _check_target(target: Path, given: str) -> int:
     """Return the mode of the file that will be replaced, 0 if none; others cannot be replaced."""
     try:
         mode = target.stat().st_mode
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not target.parent.is_dir():
+            message = f"{target.parent}: no such folder; create it first"
+            raise PathNotFound(message, path=given) from error
         return 0
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -6,7 +6,6 @@ identity of the model that built it and raises HeadMismatch with any other model
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -29,6 +28,8 @@ from zeroshot.errors import (
     HeadMismatch,
     InputError,
     LabelError,
+    PathNotFound,
+    seen_from,
     short_errors_in,
     shortened,
     some,
@@ -351,15 +352,12 @@ class Head:
             path: File to write.
 
         Raises:
-            FileNotFoundError: The folder does not exist.
+            PathNotFound: The folder does not exist; it is a FileNotFoundError.
 
         Example:
             >>> head = zeroshot.load("mini").head(["cat", "dog"])
             >>> head.save("pets.safetensors")
         """
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
         facts = {
             "labels": self.labels,
             "names": self.names,
@@ -387,7 +385,7 @@ class Head:
             The head.
 
         Raises:
-            FileNotFoundError: The file does not exist.
+            PathNotFound: The file does not exist; it is a FileNotFoundError.
             HeadMismatch: The file is not a head, or is corrupted.
 
         Example:
@@ -408,8 +406,9 @@ class Head:
                 facts = json.loads(metadata[key])
                 weight = opened.get_tensor("weight").clone()
             head = _from_facts(facts, weight)
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            message = f"{path}: no such file{seen_from(path)}; check the path"
+            raise PathNotFound(message, path=str(path)) from error
         except KeyError as error:
             raise HeadMismatch(
                 f"{path}: not a head file ({error} is missing); make one with "

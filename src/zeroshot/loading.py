@@ -89,6 +89,8 @@ def load(
     chosen_dtype = choose_dtype(dtype, chosen_device)
     if decode not in ("exact", "fast"):
         raise InputError(f"expected decode='exact' or 'fast', got {decode!r}")
+    _check_options(revision=revision, like=like)
+    _check_paths(cache_dir=cache_dir, lock=lock)
     check_max_pixels(max_pixels)
     parse_background(background)
     if lock is None:
@@ -105,6 +107,11 @@ def load(
         entry.published if entry else None,
     )
     display = source or path.name
+    if like is not None and checkpoint.layout == "native":
+        raise InputError(
+            f"like={shortened(repr(like))} is for a bare state dict, but {display} contains its "
+            "own activation and preprocessing; omit it"
+        )
     log.info("%s: loaded from %s for %s, %s", display, path, chosen_device, chosen_dtype)
     return Model(
         checkpoint,
@@ -141,6 +148,26 @@ def _check_name(name: object) -> None:
         raise InputError("expected a model name or path, got ''; see zeroshot.available_models()")
 
 
+def _check_options(**options: object) -> None:
+    """Raise InputError unless these are str or None."""
+    for name, value in options.items():
+        if not isinstance(value, str | None):
+            raise InputError(
+                f"expected {name} to be a str, got {type(value).__name__} "
+                f"{shortened(repr(value))}; omit it for the default"
+            )
+
+
+def _check_paths(**options: object) -> None:
+    """Raise InputError unless these are paths or None."""
+    for name, value in options.items():
+        if not isinstance(value, str | os.PathLike | None):
+            raise InputError(
+                f"expected {name} to be a path, got {type(value).__name__} "
+                f"{shortened(repr(value))}; omit it for the default"
+            )
+
+
 def _locate_pinned(
     name: str | os.PathLike[str],
     lock: str | os.PathLike[str],
@@ -174,6 +201,7 @@ def _locate(
     if isinstance(name, os.PathLike) or text.startswith((".", "/", "~")):
         if not path.exists():
             raise ModelNotFound(f"{path}: no such file or folder; check the path")
+        _refuse_revision(revision, text, "a local file or folder; omit the revision")
         return None, path, None
     if _exists(path):
         _note_namesake(text, revision)
@@ -199,6 +227,7 @@ def _locate(
             raise ModelNotFound(f"{missing}. Also, {not_cataloged}") from missing
         return text, found.weights, None
     if entry.path is not None:
+        _refuse_revision(revision, text, "part of the package; omit the revision")
         return entry.name, entry.path, None
     from zeroshot import hub  # imported late: 1/7 of the package import time, and rarely used
 
@@ -234,8 +263,13 @@ def _note_namesake(name: str, revision: str | None) -> None:
             name,
             forced,
         )
+    _refuse_revision(revision, name, f"a local file or folder; omit the revision, or {remote}")
+
+
+def _refuse_revision(revision: str | None, name: str, rest: str) -> None:
+    """Raise InputError for a revision of a model that has none."""
     if revision is not None:
         raise InputError(
-            f"revision={revision!r} selects a version on the Hub, but {name!r} is a local file or "
-            f"folder; omit the revision, or {remote}"
+            f"revision={shortened(repr(revision))} selects a version on the Hub, but "
+            f"{shortened(repr(name))} is {rest}"
         )

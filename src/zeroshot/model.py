@@ -539,17 +539,23 @@ class Model:
             source=self.source,
         )
 
-    def save(self, path: str | os.PathLike[str], *, half: bool = False) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, half: bool = False, force: bool = False
+    ) -> None:
         """Write the model as one safetensors file, which `zeroshot.load` reads.
 
         The file contains weights, architecture, activation, preprocessing and vocabulary. It is
         written to a temporary file and then renamed.
 
         Args:
-            path: File to write.
+            path: File to write, which ends in .safetensors.
             half: Store matrices in half precision.
+            force: Replace any existing file. By default only a file that this method wrote is
+                replaced.
 
         Raises:
+            InputError: The path has another suffix, or an existing file is not replaced.
+            PathNotFound: The folder does not exist.
             IncompatibleWeights: A value is NaN, infinity or outside the range of half precision.
 
         Example:
@@ -558,10 +564,18 @@ class Model:
             >>> zeroshot.load("copy.safetensors").identity == model.identity
             True
         """
+        target = Path(path)
+        if target.suffix != ".safetensors":
+            raise InputError(f"expected a file that ends in .safetensors, got {str(target)!r}")
+        if target.exists() and not force and not native.is_native(target):
+            raise InputError(
+                f"{target} exists and was not written by Model.save; use another name, or "
+                "force=True to replace it"
+            )
         weights = self.checkpoint.weights
         weights.check()
         tensors = weights.as_stored()
-        native.save(Path(path), self.name, self.spec, native.halve(tensors) if half else tensors)
+        native.save(target, self.name, self.spec, native.halve(tensors) if half else tensors)
 
 
 def _is_text_array(texts: object) -> bool:

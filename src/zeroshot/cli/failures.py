@@ -35,6 +35,8 @@ def exit_on_error() -> Iterator[None]:
         fail(str(error), NO_MODEL)
     except errors.ImageError as error:
         fail(str(error), SOME_FAILED)
+    except errors.PathNotFound as error:
+        fail(str(error), CANNOT_WRITE)
     except errors.ZeroshotError as error:
         fail(str(error), 1)
     except KeyboardInterrupt:
