@@ -25,8 +25,8 @@ CLASSES = [
 # They raise nothing on purpose.
 NEVER_RAISE = {
     *("available_models", "prompts.available", "Head.logits", "Head.probabilities", "Head.to"),
-    *("PromptSet.render", "PromptSet.__add__", "Prediction.to_dict", "Failure.to_dict"),
-    *("Model.map_batches", "Tokenizer.encode", "Tokenizer.decode"),
+    *("PromptSet.render", "PromptSet.__add__", "Predictions.__add__", "Failure.to_dict"),
+    *("Prediction.to_dict", "Model.map_batches", "Tokenizer.encode", "Tokenizer.decode"),
 }
 PROTOCOL = "Tokenizer."  # ClipTokenizer has the examples
 

@@ -21,7 +21,6 @@ from zeroshot.gallery import Predictions
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.predictions import Failure, Prediction
-from zeroshot.progress import Show
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,18 +88,18 @@ class Classifier:
 
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, images: ImageLike, *, top: int = ..., progress: Show = ...
+        self, images: ImageLike, *, top: int = ..., progress: bool | None = ...
     ) -> Prediction: ...
     @overload
     def __call__(
-        self, images: Iterable[ImageLike], *, top: int = ..., progress: Show = ...
+        self, images: Iterable[ImageLike], *, top: int = ..., progress: bool | None = ...
     ) -> Predictions: ...
     def __call__(
         self,
         images: ImageLike | Iterable[ImageLike],
         *,
         top: int = TOP,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Prediction | Predictions:
         """Classify one image or an iterable of images.
 
@@ -133,7 +132,7 @@ class Classifier:
         return predictions[0] if is_single(images) else predictions
 
     def predict(
-        self, images: ImageLike | Iterable[ImageLike], *, progress: Show = None
+        self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
     ) -> NDArray[np.str_]:
         """Return the best label of each image: str [n].
 
@@ -156,7 +155,7 @@ class Classifier:
         return np.asarray(self.classes_[best])
 
     def predict_proba(
-        self, images: ImageLike | Iterable[ImageLike], *, progress: Show = None
+        self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
     ) -> NDArray[np.float32]:
         """Return the probability of each label: float32 [n, L].
 
@@ -181,7 +180,7 @@ class Classifier:
         return np.asarray(self.head.probabilities(logits).numpy())
 
     def decision_function(
-        self, images: ImageLike | Iterable[ImageLike], *, progress: Show = None
+        self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
     ) -> NDArray[np.float32]:
         """Return the logits, which are scaled cosine similarities: float32 [n, L].
 
@@ -210,7 +209,7 @@ class Classifier:
         return np.asarray(torch.cat(parts).numpy())
 
     def score(
-        self, images: Iterable[ImageLike], truth: Sequence[str], *, progress: Show = None
+        self, images: Iterable[ImageLike], truth: Sequence[str], *, progress: bool | None = None
     ) -> float:
         """Return the accuracy, 0..1: the share of images whose best label is correct.
 
@@ -252,7 +251,7 @@ class Classifier:
         batch_size: int | None = None,
         workers: int | None = None,
         on_error: OnError = "raise",
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Iterator[Prediction | Failure]:
         """Classify images one by one with bounded memory, in order.
 

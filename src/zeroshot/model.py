@@ -31,7 +31,6 @@ from zeroshot.images.preprocess import Decode, Preprocess
 from zeroshot.images.transparency import Background
 from zeroshot.label_store import LabelStore, default_folder
 from zeroshot.nn.network import Network
-from zeroshot.progress import Show
 from zeroshot.prompts import Labels, Prompts
 from zeroshot.spec import Scoring, Spec
 from zeroshot.tokenizers import ClipTokenizer, Tokenizer
@@ -205,7 +204,7 @@ class Model:
         *,
         batch_size: int | None = None,
         normalize: bool = True,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Tensor:
         """Embed images in the shared space.
 
@@ -248,7 +247,7 @@ class Model:
         batch_size: int | None = None,
         normalize: bool = True,
         truncate: bool = False,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Tensor:
         """Embed texts in the shared space.
 
@@ -333,7 +332,7 @@ class Model:
         prompts: Prompts = prompt_sets.DEFAULT,
         *,
         allow_equal: bool = False,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Head:
         """Build a head: the text embeddings of labels, averaged over prompt templates.
 
@@ -371,7 +370,7 @@ class Model:
         prompts: Prompts = prompt_sets.DEFAULT,
         *,
         allow_equal: bool = False,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Classifier:
         """Make a classifier for a set of labels.
 

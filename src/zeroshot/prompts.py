@@ -249,7 +249,8 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
             comments, and \# starts a label with #.
 
     Returns:
-        A dict that `Model.classifier` accepts as labels.
+        A dict from each label to its list of synonyms, which `Model.classifier` accepts as labels.
+        `list()` of it gives the labels alone.
 
     Raises:
         PromptError: No set or file has that name, or it contains no labels or cannot be read.

@@ -53,8 +53,10 @@ if TYPE_CHECKING:
     ImageLike: TypeAlias = (
         str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[Any] | Tensor | "Sample"
     )
-else:
-    ImageLike: TypeAlias = Any
+else:  # without torch, whose import is slow
+    ImageLike: TypeAlias = (
+        str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray | Any
+    )
 
 
 @short_errors_in
