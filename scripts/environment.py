@@ -21,10 +21,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST = (3, 11)
-# PyTorch's own index is used for torch alone, so that pip asks it once if it is unreachable. The
-# next pip command installs what torch requires.
+# PyTorch's own index is used for torch alone, so that pip asks it once if it is unreachable, with
+# one retry instead of five. The next pip command installs what torch requires.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-CPU_TORCH = ["--no-deps", "--extra-index-url", CPU_INDEX, "-c", "scripts/cpu.txt", "torch"]
+PATIENCE = ["--retries", "1", "--timeout", "10"]
+CPU_TORCH = [
+    *PATIENCE,
+    "--no-deps",
+    "--extra-index-url",
+    CPU_INDEX,
+    "-c",
+    "scripts/cpu.txt",
+    "torch",
+]
 LINT = (
     "ruff format --check .",
     "ruff check .",
@@ -38,8 +47,13 @@ LINT = (
 def main(arguments: list[str]) -> None:
     """Run one command of the module's docstring."""
     command, rest = (arguments or [""])[0], arguments[1:]
-    if command not in ("try", "dev", "lint", "test") or (rest and command != "test"):
-        raise SystemExit(__doc__)
+    if command in ("-h", "--help"):
+        print(__doc__)
+        return
+    if command not in ("try", "dev", "lint", "test"):
+        raise SystemExit(f"unknown command {command!r}\n\n{__doc__}" if command else __doc__)
+    if rest and command != "test":
+        raise SystemExit(f"{command} takes no arguments, got {' '.join(rest)!r}\n\n{__doc__}")
     if sys.version_info < OLDEST:
         found = "{}.{}".format(*sys.version_info[:2])
         raise SystemExit(

@@ -21,7 +21,7 @@ from click.testing import Result
 from numpy.typing import NDArray
 from PIL import Image
 
-from zeroshot import pipeline
+from zeroshot import lookahead
 from zeroshot.errors import ImageError
 from zeroshot.images import open_image
 from zeroshot.images.preprocess import Preprocess
@@ -72,7 +72,7 @@ class FakeEncoder:
     logit_bias = None
     scoring: Literal["softmax"] = "softmax"
     is_busy = False
-    map_batches = staticmethod(pipeline.embed_batches)
+    map_batches = staticmethod(lookahead.embed_batches)
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         rows = [[1 + t.count("r"), 1 + t.count("g"), 1 + t.count("b")] for t in texts]

@@ -150,7 +150,7 @@ def test_score_is_the_accuracy(colors: Classifier) -> None:
 @pytest.mark.parametrize(
     ("truth", "says"),
     [
-        (["red"], "2 images but 1 truths"),
+        (["red"], "2 images and a truth of length 1"),
         (["red", "pink"], "truth 'pink' is not among"),
         (["red", None], "truth None is not among"),
         ([None, 5], "is not among"),
@@ -217,3 +217,10 @@ def test_the_warning_of_a_single_label_points_at_the_callers_line(tiny: Any) -> 
         tiny.classifier(["cat"])
 
     assert caught[0].filename == __file__
+
+
+def test_a_name_instead_of_a_model_is_rejected_with_the_line_to_write() -> None:
+    head = zeroshot.load("mini").head(["cat", "dog"])
+
+    with pytest.raises(InputError, match=r"write zeroshot\.load\('mini'\)\.classifier\(head\)"):
+        zeroshot.Classifier("mini", head)  # type: ignore[arg-type]

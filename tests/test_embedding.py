@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import FakeEncoder, photograph
-from zeroshot import Sample, pipeline
+from zeroshot import Sample, lookahead
 from zeroshot.embedding import Embedded, check_batch_size, embed
 from zeroshot.errors import ImageError, ImageNotFound, InputError
 from zeroshot.predictions import Failure
@@ -186,7 +186,7 @@ def test_a_single_image_is_embedded_in_a_worker_while_other_programs_use_the_cor
             return super().prepare(image)
 
     with ThreadPoolExecutor(1, thread_name_prefix="worker") as pool:
-        Busy.map_batches = staticmethod(partial(pipeline.embed_batches, pool=pool))
+        Busy.map_batches = staticmethod(partial(lookahead.embed_batches, pool=pool))
         (found,) = embed(Busy(), photograph())
         with pytest.raises(ImageNotFound, match=r"^missing.jpg: no such image file"):
             list(embed(Busy(), "missing.jpg"))
@@ -257,7 +257,7 @@ def test_batches_can_run_in_a_pool() -> None:
     with ThreadPoolExecutor(3) as pool:
 
         class Pooled(FakeEncoder):
-            map_batches = staticmethod(partial(pipeline.embed_batches, pool=pool))
+            map_batches = staticmethod(partial(lookahead.embed_batches, pool=pool))
 
         found = list(embed(Pooled(), map(color, levels)))
 

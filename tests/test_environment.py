@@ -41,7 +41,8 @@ def test_try_installs_the_package_and_classifies_the_photographs(commands: Comma
 
     assert installed(commands) == [
         "--upgrade pip",
-        "--no-deps --extra-index-url https://download.pytorch.org/whl/cpu -c scripts/cpu.txt torch",
+        "--retries 1 --timeout 10 --no-deps --extra-index-url "
+        "https://download.pytorch.org/whl/cpu -c scripts/cpu.txt torch",
         "--editable .",
     ]
     assert commands[-1] == ["python", "examples/photographs.py"]
@@ -80,10 +81,27 @@ def test_a_gpu_or_torch_selects_another_build(
     assert environment.choose_torch()[-2:] == ["--index-url", "https://a.b"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["install"], ["try", "x"], ["--help"]])
+@pytest.mark.parametrize("arguments", [[], ["install"], ["try", "x"]])
 def test_other_arguments_print_the_usage(commands: Commands, arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match=r"python -m scripts\.environment try"):
         environment.main(arguments)
+    assert commands == []
+
+
+def test_an_unknown_command_is_named(commands: Commands) -> None:
+    with pytest.raises(SystemExit, match=r"^unknown command 'foo'\n\nSet up"):
+        environment.main(["foo"])
+    with pytest.raises(SystemExit, match=r"^try takes no arguments, got 'now'\n"):
+        environment.main(["try", "now"])
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_is_printed_on_standard_output(
+    option: str, commands: Commands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.main([option])
+
+    assert capsys.readouterr().out.startswith("Set up a Python environment")
     assert commands == []
 
 

@@ -82,10 +82,42 @@ def test_to_pandas_has_a_row_for_each_image(found: Predictions) -> None:
     pytest.importorskip("pandas")
     frame = found.to_pandas()
 
-    assert list(frame.columns) == ["source", "label", "probability", "ranking"]
+    assert list(frame.columns) == ["source", "label", "probability", "ranking", "error"]
     assert frame["label"].tolist() == [each.label for each in found]
     assert frame["ranking"][0] == found[0].ranking
     assert len(Predictions().to_pandas()) == 0
+
+
+@pytest.fixture
+def mixed(tiny: zeroshot.Model, photos: list[Path]) -> Predictions:
+    images = [photos[0], Path("missing<.jpg")]
+    return Predictions(tiny.classifier(LABELS).stream(images, on_error="yield"))
+
+
+def test_a_failure_is_a_row_with_an_error(mixed: Predictions) -> None:
+    pytest.importorskip("pandas")
+    frame = mixed.to_pandas()
+
+    assert frame["source"].tolist()[1] == "missing<.jpg"
+    assert frame["label"].isna().tolist() == [False, True]
+    assert frame["error"].isna().tolist() == [True, False]
+    assert "no such image file" in frame["error"][1]
+
+
+def test_a_failure_is_a_tile_with_the_error(mixed: Predictions) -> None:
+    shown = mixed._repr_html_()
+
+    assert shown.count("<table>") == 1
+    assert "<b>error:</b> missing&lt;.jpg: no such image file" in shown
+
+
+def test_slices_and_sums_are_predictions(found: Predictions) -> None:
+    parts = found[:2] + found[2:]
+
+    assert type(found[:2]) is type(parts) is type(found + list(found)) is Predictions
+    assert parts == found
+    assert type(found[-1]) is zeroshot.Prediction
+    assert type(pickle.loads(pickle.dumps(parts))) is Predictions
 
 
 def test_without_pandas_the_error_says_how_to_install_it(

@@ -20,7 +20,7 @@ LIGHT = (
     "prompts",
     "catalog",
     "predictions",
-    "pipeline",
+    "lookahead",
     "tokenizers",
     "spec",
 )

@@ -295,3 +295,26 @@ def test_image_size_is_any_kind_of_integer(tiny_path: Path) -> None:
     for wrong in ("48", 48.0, True, 0):
         with pytest.raises(InputError, match=r"image_size=.* must be an integer of at least 1"):
             zeroshot.load(tiny_path, image_size=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"revision": "v1"}, "'mini' is part of the package; omit the revision"),
+        ({"revision": 1}, "expected revision to be a str, got int 1"),
+        ({"like": Path("mini")}, "expected like to be a str"),
+        ({"like": "ViT-B/32"}, "mini contains its own activation and preprocessing; omit it"),
+        ({"cache_dir": 5}, "expected the path of a file as str or os.PathLike, got int 5"),
+    ],
+    ids=str,
+)
+def test_options_without_effect_or_of_another_type_are_rejected(
+    options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        zeroshot.load("mini", **options)
+
+
+def test_a_local_path_has_no_revision(tiny_path: Path) -> None:
+    with pytest.raises(InputError, match="is a local file or folder; omit the revision"):
+        zeroshot.load(tiny_path, revision="v1")

@@ -107,3 +107,26 @@ def test_a_revision_of_a_local_file_is_an_error(tiny_path: Path) -> None:
 def test_a_dtype_as_device_says_how_to_pass_it(tiny: zeroshot.Model, dtype: Any) -> None:
     with pytest.raises(InputError, match=r"pass it by name: dtype="):
         tiny.to(dtype)
+
+
+def test_saving_under_another_suffix_is_rejected(tiny: zeroshot.Model, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a file that ends in \.safetensors, got .*m2\.pt"):
+        tiny.save(tmp_path / "m2.pt")
+
+
+@pytest.mark.parametrize("kind", ["head", "text"])
+def test_saving_replaces_only_a_model_unless_forced(
+    kind: str, tiny: zeroshot.Model, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.safetensors"
+    tiny.head(["a", "b"]).save(path) if kind == "head" else path.write_text("notes")
+    before = path.read_bytes()
+
+    with pytest.raises(InputError, match=r"exists and was not written by Model\.save"):
+        tiny.save(path)
+    assert path.read_bytes() == before
+
+    tiny.save(path, force=True)
+    tiny.save(path, half=True)
+
+    assert zeroshot.load(path).embed_dim == tiny.embed_dim

@@ -224,6 +224,20 @@ def test_public_functions_show_the_progress_of_images(
     assert "20/20" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("slow")
+def test_a_stream_has_no_bar_of_its_own_between_the_lines_of_a_loop(
+    tiny: zeroshot.Model, images: list[Path], terminal: Callable[[], Terminal]
+) -> None:
+    classifier = tiny.classifier(["a", "b"])
+    stream = terminal()
+
+    list(classifier.stream(images))
+    assert stream.getvalue() == ""
+    classifier(images)
+
+    assert "20/20" in stream.getvalue()
+
+
 def test_heads_and_texts_show_their_progress(
     tiny: zeroshot.Model, capsys: pytest.CaptureFixture[str]
 ) -> None:

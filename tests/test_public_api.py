@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 import subprocess
 import sys
 from importlib import metadata
@@ -177,3 +178,10 @@ def test_a_user_script_passes_mypy_strict(tmp_path: Path) -> None:
         [*command, str(script)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_help_lists_no_class_of_typing() -> None:
+    shown = pydoc.render_doc(zeroshot, renderer=pydoc.plaintext)  # type: ignore[attr-defined]
+
+    assert "typing.Any" not in shown
+    assert "'Show'" not in shown

@@ -33,6 +33,7 @@ def subjects(tiny: zeroshot.Model) -> dict[str, Any]:
         "Classifier": zeroshot.Classifier(tiny, head),
         "ClipTokenizer": tiny.tokenizer,
         "PromptSet": zeroshot.prompts.get("photo"),
+        "Predictions": zeroshot.Predictions(),
         "prompts": zeroshot.prompts,
     }
 
@@ -73,6 +74,7 @@ def valid(tiny: zeroshot.Model, tiny_path: Path, subjects: dict[str, Any], tmp_p
         "Model.similarity.texts": embeddings,
         "other": head,
         "PromptSet.__add__.other": subjects["PromptSet"],
+        "Predictions.__add__.other": [],
         "Head.__add__.other": tiny.head(["boat"]),
         "identity": tiny.identity,
         "source": "this head",

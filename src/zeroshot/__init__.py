@@ -8,7 +8,7 @@ Start here; `help(zeroshot.classify)` prints the details of a function:
     classify(images, labels)    Classify one image or many with your own labels.
     load(name)                  Load a model by name, Hub repository or path.
     available_models()          List the names that `load` accepts.
-    prompts.labels(name)        Return the labels of a data set such as "imagenet".
+    prompts.labels(name)        Return the labels of a data set, such as "imagenet", with synonyms.
     sample_image()              Return the path of a photograph to try the package with.
 
 `load` returns a Model. `model.classifier(labels)` makes a Classifier for many images, and

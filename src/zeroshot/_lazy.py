@@ -20,7 +20,11 @@ def loader(names: dict[str, Any], modules: Mapping[str, str]) -> Callable[[str],
     def get(name: str) -> Any:
         module = modules.get(name)
         if module is None:
-            raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")
+            from zeroshot.migration import PACKAGE as ELSEWHERE
+            from zeroshot.migration import attribute_advice
+
+            advice = attribute_advice(ELSEWHERE, name)
+            raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}{advice}")
         if not module:
             return import_module(f"{PACKAGE}.{name}")
         from zeroshot.collector import paused_for_import

@@ -21,7 +21,6 @@ from zeroshot.images import ImageLike
 from zeroshot.loading import load
 from zeroshot.model import Model
 from zeroshot.predictions import Prediction
-from zeroshot.progress import Show
 from zeroshot.prompts import Labels, Prompts, PromptSet
 
 HEADS = 16  # number of cached heads; a head of 1000 labels takes 2 MB
@@ -56,7 +55,7 @@ class _Cache:
         named: dict[str, list[str]],
         prompt_set: PromptSet,
         allow_equal: bool,
-        progress: Show,
+        progress: bool | None,
     ) -> Classifier:
         """Return the cached classifier of these labels and prompts, or build it."""
         key = json.dumps([list(named.items()), prompt_set.templates, allow_equal])
@@ -92,7 +91,7 @@ def classify(  # type: ignore[overload-overlap]
     model: str | os.PathLike[str] | Model = ...,
     top: int = ...,
     allow_equal: bool = ...,
-    progress: Show = ...,
+    progress: bool | None = ...,
 ) -> Prediction: ...
 @overload
 def classify(
@@ -103,7 +102,7 @@ def classify(
     model: str | os.PathLike[str] | Model = ...,
     top: int = ...,
     allow_equal: bool = ...,
-    progress: Show = ...,
+    progress: bool | None = ...,
 ) -> Predictions: ...
 @short_errors
 def classify(
@@ -114,7 +113,7 @@ def classify(
     model: str | os.PathLike[str] | Model = catalog.DEFAULT,
     top: int = TOP,
     allow_equal: bool = False,
-    progress: Show = None,
+    progress: bool | None = None,
 ) -> Prediction | Predictions:
     """Classify one image or many with your own labels.
 

@@ -22,7 +22,6 @@ from zeroshot.gallery import Predictions
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.predictions import Failure, Prediction
-from zeroshot.progress import Show
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,18 +85,18 @@ class Classifier:
 
     @overload
     def __call__(  # type: ignore[overload-overlap]
-        self, images: ImageLike, *, top: int = ..., progress: Show = ...
+        self, images: ImageLike, *, top: int = ..., progress: bool | None = ...
     ) -> Prediction: ...
     @overload
     def __call__(
-        self, images: Iterable[ImageLike], *, top: int = ..., progress: Show = ...
+        self, images: Iterable[ImageLike], *, top: int = ..., progress: bool | None = ...
     ) -> Predictions: ...
     def __call__(
         self,
         images: ImageLike | Iterable[ImageLike],
         *,
         top: int = TOP,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Prediction | Predictions:
         """Classify one image or an iterable of images.
 
@@ -130,7 +129,7 @@ class Classifier:
         return predictions[0] if is_single(images) else predictions
 
     def predict(
-        self, images: ImageLike | Iterable[ImageLike], *, progress: Show = None
+        self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
     ) -> NDArray[np.str_]:
         """Return the best label of each image: str [n].
 
@@ -153,7 +152,7 @@ class Classifier:
         return np.asarray(self.classes_[best])
 
     def predict_proba(
-        self, images: ImageLike | Iterable[ImageLike], *, progress: Show = None
+        self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
     ) -> NDArray[np.float32]:
         """Return the probability of each label: float32 [n, L].
 
@@ -178,7 +177,7 @@ class Classifier:
         return np.asarray(self.head.probabilities(logits).numpy())
 
     def decision_function(
-        self, images: ImageLike | Iterable[ImageLike], *, progress: Show = None
+        self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
     ) -> NDArray[np.float32]:
         """Return the logits, which are scaled cosine similarities: float32 [n, L].
 
@@ -207,7 +206,7 @@ class Classifier:
         return np.asarray(torch.cat(parts).numpy())
 
     def score(
-        self, images: Iterable[ImageLike], truth: Sequence[str], *, progress: Show = None
+        self, images: Iterable[ImageLike], truth: Sequence[str], *, progress: bool | None = None
     ) -> float:
         """Return the accuracy, 0..1: the share of images whose best label is correct.
 
@@ -237,8 +236,8 @@ class Classifier:
         predicted = self.predict(images, progress=progress)
         if len(predicted) != len(truth):
             raise InputError(
-                f"expected one truth per image, got {len(predicted)} images but {len(truth)} "
-                "truths; pass lists of equal length"
+                f"expected one truth per image, got {len(predicted)} images and a truth of length "
+                f"{len(truth)}; pass lists of equal length"
             )
         return float(np.mean(predicted == np.asarray(truth))) if len(predicted) else 0.0
 
@@ -250,7 +249,7 @@ class Classifier:
         batch_size: int | None = None,
         workers: int | None = None,
         on_error: OnError = "raise",
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Iterator[Prediction | Failure]:
         """Classify images one by one with bounded memory, in order.
 
@@ -265,7 +264,8 @@ class Classifier:
                 selects the fastest arrangement for the device.
             on_error: "raise" raises ImageError for an image that cannot be read; "yield" yields a
                 `Failure` at its position.
-            progress: Show a progress bar; see `__call__`.
+            progress: True shows a progress bar. None shows none, because it would mix with what the
+                loop prints.
 
         Returns:
             An iterator of a Prediction or Failure for each image, in order.
@@ -293,7 +293,7 @@ class Classifier:
             batch_size=batch_size,
             workers=workers,
             on_error=on_error,
-            progress=progress,
+            progress=False if progress is None else progress,
         )
         return (prediction for batch in batches for prediction in self._predictions(batch, top))
 

@@ -51,7 +51,7 @@ class ImageEncoder(Protocol):
         normalize: bool = True,
     ) -> Tensor: ...
 
-    # Prepare items one by one and embed them in batches, in order; see `pipeline.embed_batches`.
+    # Prepare items one by one and embed them in batches, in order; see `lookahead.embed_batches`.
     def map_batches(
         self,
         prepare: Callable[[Item], Pixels],

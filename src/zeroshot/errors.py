@@ -2,6 +2,7 @@
 
     ZeroshotError
     ├── InputError (ValueError)
+    │   ├── ArgumentError (TypeError)
     │   ├── LabelError
     │   ├── PromptError
     │   └── TokenLimitError
@@ -40,6 +41,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
+
+from zeroshot import migration
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -122,6 +125,12 @@ def short_errors(function: Callable[P, R]) -> Callable[P, R]:
         except ZeroshotError as error:
             _shorten(error, outer)
             raise
+        except TypeError as error:
+            inside = error.__traceback__ and error.__traceback__.tb_next  # the call itself failed
+            advice = None if inside else migration.argument_advice(function, args, options)
+            if advice is None:
+                raise
+            raise ArgumentError(advice) from None
         return _short_stream(result) if inspect.isgenerator(result) else result  # type: ignore[return-value]
 
     return public
@@ -198,6 +207,10 @@ def _rebuild(kind: type[ZeroshotError], args: tuple[Any, ...], facts: dict[str, 
 
 class InputError(ZeroshotError, ValueError):
     """An argument has the wrong type, shape or value."""
+
+
+class ArgumentError(InputError, TypeError):
+    """A function has no such argument; other CLIP libraries do."""
 
 
 class LabelError(InputError):

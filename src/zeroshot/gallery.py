@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
+from zeroshot.arguments import instance
 from zeroshot.cards import bar
 from zeroshot.errors import MissingPackage, ZeroshotError, short_errors_in
 from zeroshot.images import open_image
-from zeroshot.predictions import Prediction
+from zeroshot.predictions import Failure, Prediction
 
 if TYPE_CHECKING:
     import pandas
@@ -27,7 +29,11 @@ class Predictions(list[Prediction]):
     """The predictions of several images, in order; a list with two additions.
 
     A notebook shows it as a gallery: a thumbnail of each image that is a file, its best labels and
-    bars. `to_pandas` converts it to a data frame.
+    bars. `to_pandas` converts it to a data frame. Slices and sums have both too. A `Failure`, as in
+    `Predictions(classifier.stream(images, on_error="yield"))`, is shown with its error.
+
+    Args:
+        items: The predictions.
 
     Example:
         >>> found = zeroshot.classify([zeroshot.sample_image()], ["cat", "dog"], model="mini")
@@ -35,12 +41,43 @@ class Predictions(list[Prediction]):
         ['cat']
     """
 
+    def __init__(self, items: Iterable[Prediction | Failure] = ()) -> None:
+        super().__init__(items)  # type: ignore[arg-type]  # most lists have no Failure
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> Predictions: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Prediction | Predictions:
+        found = super().__getitem__(index)
+        return Predictions(found) if isinstance(found, list) else found
+
+    def __add__(self, other: list[Prediction]) -> Predictions:  # type: ignore[override]
+        """Concatenate two lists of predictions.
+
+        Args:
+            other: The predictions of other images.
+
+        Returns:
+            The predictions of both.
+
+        Raises:
+            InputError: `other` is not a list.
+
+        Example:
+            >>> found = zeroshot.classify(["cat.jpg"], ["cat", "dog"], model="mini")
+            >>> [each.label for each in found + found]
+            ['cat', 'cat']
+        """
+        instance("other", other, list, "pass a list of predictions")
+        return Predictions(super().__add__(other))
+
     def to_pandas(self) -> pandas.DataFrame:
         """Convert to a data frame with one row per image. Requires pandas.
 
         Returns:
-            Columns `source`, `label`, `probability` and `ranking`, a tuple of pairs of label and
-            probability.
+            Columns `source`, `label`, `probability`, `ranking`, a tuple of pairs of label and
+            probability, and `error`, the message of a `Failure`. Other values are missing.
 
         Raises:
             MissingPackage: pandas is not installed.
@@ -55,22 +92,30 @@ class Predictions(list[Prediction]):
             raise MissingPackage(
                 "to_pandas() requires pandas, which is not installed; run: pip install pandas"
             ) from error
-        columns = ("source", "label", "probability", "ranking")
-        rows = [[getattr(prediction, name) for name in columns] for prediction in self]
-        return pandas.DataFrame(rows, columns=list(columns))
+        columns = ["source", "label", "probability", "ranking", "error"]
+        rows = [[_value(result, name) for name in columns] for result in self]
+        return pandas.DataFrame(rows, columns=columns)
 
     def _repr_html_(self) -> str:
-        figures = [_figure(prediction) for prediction in self[:SHOWN]]
+        figures = [_figure(result) for result in self[:SHOWN]]
         if len(self) > SHOWN:
             figures.append(f"<p>{SHOWN} of {len(self)} predictions</p>")
         return f"<div>{''.join(figures)}</div>"
 
 
-def _figure(prediction: Prediction) -> str:
-    """Return one image of the gallery: thumbnail, name, labels and bars."""
-    rows = "".join(bar(*pair) for pair in prediction.ranking[:ROWS])
-    name = f"<div>{html.escape(prediction.source)}</div>" if prediction.source else ""
-    return f"<div style='{BOX}'>{_thumbnail(prediction.source)}{name}<table>{rows}</table></div>"
+def _value(result: Prediction | Failure, column: str) -> object:
+    """Return a value of the data frame; None where a result has no such value."""
+    value = getattr(result, column, None)
+    return str(value) if column == "error" and value is not None else value
+
+
+def _figure(result: Prediction | Failure) -> str:
+    """Return one image of the gallery: thumbnail, name, and labels with bars or the error."""
+    name = f"<div>{html.escape(result.source)}</div>" if result.source else ""
+    if isinstance(result, Failure):
+        return f"<div style='{BOX}'>{name}<b>error:</b> {html.escape(str(result.error))}</div>"
+    rows = "".join(bar(*pair) for pair in result.ranking[:ROWS])
+    return f"<div style='{BOX}'>{_thumbnail(result.source)}{name}<table>{rows}</table></div>"
 
 
 def _thumbnail(source: str | None) -> str:

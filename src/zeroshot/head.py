@@ -37,7 +37,7 @@ from zeroshot.errors import (
 )
 from zeroshot.files import write_atomically
 from zeroshot.label_store import LabelStore, Names
-from zeroshot.progress import Bar, Show
+from zeroshot.progress import Bar
 from zeroshot.prompts import Labels, Prompts, PromptSet
 from zeroshot.spec import MAX_SCALE, Scoring, finite
 
@@ -133,7 +133,7 @@ class Head:
         *,
         allow_equal: bool = False,
         store: LabelStore | None = None,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Head:
         """Embed each label in every template and average: normalize, mean, normalize.
 
@@ -607,7 +607,7 @@ def _are_texts(values: object) -> bool:
 
 
 def _embed(
-    encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet, progress: Show
+    encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet, progress: bool | None
 ) -> Tensor:
     """Embed labels, each as the unit mean over names and templates: [labels, d].
 

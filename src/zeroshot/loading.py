@@ -108,6 +108,11 @@ def load(
         entry.published if entry else None,
     )
     display = source or path.name
+    if like is not None and checkpoint.layout == "native":
+        raise InputError(
+            f"like={shortened(repr(like))} is for a bare state dict, but {display} contains its "
+            "own activation and preprocessing; omit it"
+        )
     log.info("%s: loaded from %s for %s, %s", display, path, chosen_device, chosen_dtype)
     return Model(
         checkpoint,
@@ -179,7 +184,7 @@ def _locate(
     if isinstance(name, os.PathLike) or text.startswith((".", "/", "~")):
         if not _exists(path):
             raise ModelNotFound(f"{path}: no such file or folder; check the path")
-        _refuse_revision(text, revision, "load it by its name on the Hub")
+        _refuse_revision(revision, text, "a local file or folder; omit the revision")
         return None, path, None
     if _exists(path):
         _note_namesake(text, revision)
@@ -205,6 +210,7 @@ def _locate(
             raise ModelNotFound(f"{missing}. Also, {not_cataloged}") from missing
         return text, found.weights, None
     if entry.path is not None:
+        _refuse_revision(revision, text, "part of the package; omit the revision")
         return entry.name, entry.path, None
     from zeroshot import hub  # imported late: 1/7 of the package import time, and rarely used
 
@@ -240,13 +246,13 @@ def _note_namesake(name: str, revision: str | None) -> None:
             name,
             forced,
         )
-    _refuse_revision(name, revision, remote)
+    _refuse_revision(revision, name, f"a local file or folder; omit the revision, or {remote}")
 
 
-def _refuse_revision(name: str, revision: str | None, remote: str) -> None:
-    """Raise InputError for a revision of a local file, which has none."""
+def _refuse_revision(revision: str | None, name: str, rest: str) -> None:
+    """Raise InputError for a revision of a model that has none."""
     if revision is not None:
         raise InputError(
-            f"revision={revision!r} selects a version on the Hub, but {name!r} is a local file or "
-            f"folder; omit the revision, or {remote}"
+            f"revision={shortened(repr(revision))} selects a version on the Hub, but "
+            f"{shortened(repr(name))} is {rest}"
         )

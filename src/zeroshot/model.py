@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zeroshot import migration
 from zeroshot import prompts as prompt_sets
 from zeroshot.arguments import file_path, flag, instance, iterator
 from zeroshot.cards import card
@@ -30,7 +31,6 @@ from zeroshot.images.preprocess import Decode, Preprocess
 from zeroshot.images.transparency import Background
 from zeroshot.label_store import LabelStore, default_folder
 from zeroshot.nn.network import Network
-from zeroshot.progress import Show
 from zeroshot.prompts import Labels, Prompts
 from zeroshot.spec import Scoring, Spec
 from zeroshot.tokenizers import ClipTokenizer, Tokenizer
@@ -84,6 +84,12 @@ class Model:
         )
         dtype = choose_dtype(dtype, device)
         self._engine = Engine(checkpoint.weights, spec.network, device, dtype)
+
+    if not TYPE_CHECKING:  # a type checker reports unknown attributes itself
+
+        def __getattr__(self, name):
+            advice = migration.attribute_advice(migration.MODEL, name)
+            raise AttributeError(f"'Model' object has no attribute {name!r}{advice}")
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
@@ -201,7 +207,7 @@ class Model:
         *,
         batch_size: int | None = None,
         normalize: bool = True,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Tensor:
         """Embed images in the shared space.
 
@@ -245,7 +251,7 @@ class Model:
         batch_size: int | None = None,
         normalize: bool = True,
         truncate: bool = False,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Tensor:
         """Embed texts in the shared space.
 
@@ -325,7 +331,7 @@ class Model:
         prompts: Prompts = prompt_sets.DEFAULT,
         *,
         allow_equal: bool = False,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Head:
         """Build a head: the text embeddings of labels, averaged over prompt templates.
 
@@ -363,7 +369,7 @@ class Model:
         prompts: Prompts = prompt_sets.DEFAULT,
         *,
         allow_equal: bool = False,
-        progress: Show = None,
+        progress: bool | None = None,
     ) -> Classifier:
         """Make a classifier for a set of labels.
 
@@ -543,17 +549,22 @@ class Model:
             source=self.source,
         )
 
-    def save(self, path: str | os.PathLike[str], *, half: bool = False) -> None:
+    def save(
+        self, path: str | os.PathLike[str], *, half: bool = False, force: bool = False
+    ) -> None:
         """Write the model as one safetensors file, which `zeroshot.load` reads.
 
         The file contains weights, architecture, activation, preprocessing and vocabulary. It is
         written to a temporary file and then renamed.
 
         Args:
-            path: File to write.
+            path: File to write, which ends in .safetensors.
             half: Store matrices in half precision.
+            force: Replace any existing file. By default only a file that this method wrote is
+                replaced.
 
         Raises:
+            InputError: The path has another suffix, or an existing file is not replaced.
             IncompatibleWeights: A value is NaN, infinity or outside the range of half precision.
             SaveError: The file cannot be written.
 
@@ -563,10 +574,18 @@ class Model:
             >>> zeroshot.load("copy.safetensors").identity == model.identity
             True
         """
-        weights, half, path = self.checkpoint.weights, flag("half", half), file_path(path)
+        target = file_path(path)
+        if target.suffix != ".safetensors":
+            raise InputError(f"expected a file that ends in .safetensors, got {str(target)!r}")
+        if target.exists() and not flag("force", force) and not native.is_native(target):
+            raise InputError(
+                f"{target} exists and was not written by Model.save; use another name, or "
+                "force=True to replace it"
+            )
+        weights, half = self.checkpoint.weights, flag("half", half)
         weights.check()
         tensors = weights.as_stored()
-        native.save(path, self.name, self.spec, native.halve(tensors) if half else tensors)
+        native.save(target, self.name, self.spec, native.halve(tensors) if half else tensors)
 
 
 def _is_text_array(texts: object) -> bool:

@@ -7,11 +7,12 @@ no format syntax is evaluated. A label set gives each label one or more synonyms
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -259,7 +260,8 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
             comments, and \# starts a label with #.
 
     Returns:
-        A dict that `Model.classifier` accepts as labels.
+        A dict from each label to its list of synonyms, which `Model.classifier` accepts as labels.
+        `list()` of it gives the labels alone.
 
     Raises:
         PromptError: No set or file has that name, or it contains no labels or cannot be read.
@@ -382,9 +384,10 @@ def named(labels: Labels) -> dict[str, list[str]]:
             _check_name(text)
         plain = " ".join(unicodedata.normalize("NFC", label).split())
         if plain in seen:
+            first = f" (first given as {shortened(repr(seen[plain]))})"
             raise LabelError(
-                f"duplicate label {shortened(repr(label))} (first given as "
-                f"{shortened(repr(seen[plain]))}); remove one, or distinguish them, as in "
+                f"duplicate label {shortened(repr(label))}"
+                f"{first if seen[plain] != label else ''}; remove one, or distinguish them, as in "
                 "'crane (bird)' and 'crane (machine)'"
             )
         seen[plain] = label
@@ -411,11 +414,21 @@ def _suggest_labels(text: str) -> str:
     return f"a list of labels: [{shortened(text)!r}, ...]"
 
 
+def _text_advice(value: object) -> str:
+    """Say what to do with a label that is not text."""
+    missing = isinstance(value, float) and math.isnan(value)
+    if value is None or missing or type(value).__name__ in ("NAType", "NaTType"):  # of pandas
+        return "remove it, or fill in the missing name"
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return "pass one flat list, or a dict from each label to its synonyms"
+    return "pass str(label)"
+
+
 def _check_name(text: Any) -> None:
     if not isinstance(text, str):
         raise LabelError(
-            f"label {shortened(repr(text))} is {type(text).__name__}, expected text; pass "
-            "str(label)"
+            f"label {shortened(repr(text))} is {type(text).__name__}, expected text; "
+            f"{_text_advice(text)}"
         )
     if not text.strip():
         raise LabelError(f"label {shortened(repr(text))} is empty; remove it")

@@ -18,6 +18,7 @@ from PIL import Image
 
 import zeroshot
 from tests.support import json_lines, photograph
+from zeroshot import progress
 from zeroshot.cli import main
 
 LABELS = "a cat,a dog, a car"
@@ -309,3 +310,16 @@ def test_a_heic_file_without_the_extra_names_it(
     result = run("classify", path, "--labels", LABELS)
     assert result.exit_code == 3
     assert "HEIC images require an extra: pip install 'zeroshot-clip[heif]'" in result.stderr
+
+
+def test_a_bar_appears_on_a_terminal_while_results_go_to_a_file(
+    run: Any, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "DELAY", -1)
+    monkeypatch.setattr(progress, "is_interactive", lambda: True)
+    path = tmp_path / "out.csv"
+
+    assert " images/s" in run("classify", *photos, "-l", "a,b", "-o", path).stderr
+    quiet = run("classify", *photos, "-l", "a,b", "-o", path, "--force", "--quiet")
+
+    assert quiet.stderr == ""

@@ -9,6 +9,7 @@ import threading
 import urllib.error
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from huggingface_hub import constants
@@ -99,8 +100,23 @@ def test_error_names_hub_and_archive_if_neither_answers(mini: MiniHub, entry: En
     with pytest.raises(errors.DownloadError) as caught:
         hub.fetch_entry(entry)
 
-    for word in (entry.repository, entry.url, "503", "HF_ENDPOINT", "copy"):
+    for word in (entry.repository, "127.0.0.1 failed too", "503", "HF_ENDPOINT"):
         assert word in str(caught.value)
+    assert str(caught.value).endswith("The model 'mini' needs no network")
+    assert SHA256 not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert entry.url in str(caught.value.__cause__)
+
+
+def test_full_disk_is_named_with_advice_if_neither_answers(
+    mini: MiniHub, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mini.fault("HEAD", "", status=503)
+    full = errors.CacheError("/cache: the disk is full; free up space")
+    monkeypatch.setattr(hub, "fetch_archive", Mock(side_effect=full))
+
+    with pytest.raises(errors.DownloadError, match="the disk is full; free up space"):
+        hub.fetch_entry(entry)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import zeroshot
 from tests.support import encoded, image_error_of, image_files, photograph, pixels_of
 from zeroshot.errors import ImageError, ImageNotFound
 from zeroshot.images import describe, is_single, iterate, open_image
@@ -302,3 +303,9 @@ def test_no_file_stays_open(make: Callable[[Path], Any], tmp_path: Path) -> None
     images = [open_image(make(path)) for _ in range(5)]
     assert len(os.listdir("/proc/self/fd")) == before
     assert len(images) == 5
+
+
+@pytest.mark.parametrize("images", [zeroshot.sample_image, [zeroshot.sample_image]])
+def test_a_function_instead_of_its_result_is_named(images: Any) -> None:
+    with pytest.raises(ImageError, match=r"; call it: zeroshot\.sample_image\(\)$"):
+        zeroshot.classify(images, ["cat", "dog"], model="mini")

@@ -109,6 +109,7 @@ def command(
         fail(f"{head}: no such file{seen_from(Path(head))}; check the path", NO_MODEL)
 
     import zeroshot
+    from zeroshot.progress import Bar, length, track
 
     chosen = zeroshot.Head.load(head) if head is not None else label_set
     assert chosen is not None
@@ -124,8 +125,10 @@ def command(
         progress = False  # results are printed to the same terminal
     found = sources.images(images, skipped, null=null, listed=progress is None)
     outcomes = Outcomes()
+    results = classifier.stream(found, top=top, on_error="yield")
+    bar = Bar("images", length(found), progress)
     with _open_sink(form, output) as write:
-        for result in classifier.stream(found, top=top, on_error="yield", progress=progress):
+        for result in track(results, bar, lambda _: 1):
             outcomes.count(result)
             write(result)
         if not outcomes.done:

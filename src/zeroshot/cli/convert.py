@@ -46,7 +46,7 @@ def command(
     path: str | Path = Path(source) if os.path.exists(source) else source
     model = load(path, like=like, offline=offline)
     check_output("TARGET", target, [model.checkpoint.source])
-    model.save(target, half=half)
+    model.save(target, half=half, force=force)
     written = load(target)  # verify that the file can be read
     size = target.stat().st_size / 1e6
     click.echo(f"{target}: {size:.1f} MB, fingerprint {written.identity}", err=True)

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from zeroshot import pipeline
+from zeroshot import lookahead
 from zeroshot.engine.backend import Item, NetworkWeights, Pixels, Result, Row
 from zeroshot.engine.fork_lock import ForkLock
 from zeroshot.engine.resampling import Resampler
@@ -86,4 +86,6 @@ class PlainBackend(Resampler):
         workers: int | None = None,
     ) -> Iterator[Result]:
         """Prepare items ahead on threads and embed them in batches, in order."""
-        return pipeline.embed_batches(prepare, embed, items, batch_size=batch_size, workers=workers)
+        return lookahead.embed_batches(
+            prepare, embed, items, batch_size=batch_size, workers=workers
+        )

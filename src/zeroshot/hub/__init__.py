@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from zeroshot.catalog import Entry
-from zeroshot.errors import DownloadError, fitted
+from zeroshot.errors import CacheError, DownloadError, fitted
 from zeroshot.hub.archives import cached_archive, fetch_archive
 from zeroshot.hub.failures import HubUnreachable
-from zeroshot.hub.location import is_offline, strip_copy_hint
+from zeroshot.hub.location import MINI_HINT, is_offline, strip_copy_hint
 from zeroshot.hub.lockfile import Pin, fetch_pinned, pin, read_lock, write_lock
 from zeroshot.hub.snapshots import Fetched, fetch, fetch_checkpoint
 
@@ -62,4 +63,14 @@ def fetch_entry(
             return fetch_archive(entry.url, entry.url_sha256, cache_dir=cache_dir)
         except DownloadError as second:
             first = fitted(strip_copy_hint(str(error)), 240)
-            raise DownloadError(f"{first}\nAlso, {second}") from second
+            raise DownloadError(
+                f"{first} {_second_failure(second, entry.url)}. {MINI_HINT}"
+            ) from second
+
+
+def _second_failure(error: DownloadError, url: str) -> str:
+    """Describe why the publisher's download failed too, without its URL of 140 characters."""
+    what = str(error).removeprefix(f"{url}: ")
+    if not isinstance(error, CacheError):
+        what = what.partition("; ")[0]  # the advice is that of the first failure
+    return f"The publisher's server {urlsplit(url).hostname} failed too: {what}"

@@ -13,6 +13,7 @@ from zeroshot.errors import InputError, ModelAccessDenied, ModelNotFound, shorte
 COMMIT = re.compile(r"[0-9a-f]{40}")
 MAX_LENGTH = 255  # characters of a repository or revision, as of a file name
 COPY_HINT = "Without a network: "  # start of the hint at the end of a message
+MINI_HINT = "The model 'mini' needs no network"
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # variables, the first that is set is sent
 REPOSITORY = re.compile(r"(\b[\w.-]+\b/)?\b[\w.-]{1,96}\b(?<!\.git)", re.ASCII)
 REVISION = re.compile(r"(?!/)(?!.*\.\.)[\w./+@=-]+(?<!/)")
@@ -161,7 +162,7 @@ def manual_copy_hint(location: Location) -> str:
     names = ", ".join(location.files) or "the *.json and *.safetensors files"
     return (
         f"{COPY_HINT}on another machine, copy {names} from {endpoint()}/{location.repository} "
-        "into a folder, and load that folder. The model 'mini' needs no network"
+        f"into a folder, and load that folder. {MINI_HINT}"
     )
 
 

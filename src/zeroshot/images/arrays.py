@@ -10,6 +10,7 @@ from PIL import Image
 from zeroshot.errors import image_error, shortened
 from zeroshot.images.limits import MAX_PIXELS, too_many_pixels
 
+NORMALIZED = "pass the image itself, or normalized pixels to model.encode_pixels"
 OVERSHOOT = 0.25  # of the range of values: more than bicubic and Lanczos filters overshoot
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def from_array(array: NDArray[Any], name: str, max_pixels: int = MAX_PIXELS) -> 
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
         fix = "transpose it with array.transpose(1, 2, 0)" if first else "pass one image at a time"
+        if first and _is_normalized(array):
+            fix = f"{NORMALIZED} as pixels[None]"
         if array.ndim == 3 and not first:
             fix = f"expected 1, 3 or 4 channels, got {array.shape[2]}"
         raise image_error(
@@ -45,7 +48,8 @@ def from_array(array: NDArray[Any], name: str, max_pixels: int = MAX_PIXELS) -> 
         raise image_error(
             "bad_values",
             name,
-            f"expected an array of uint8 (0..255) or float (0..1), got {array.dtype}; convert it",
+            "expected an array of uint8 (0..255) or float (0..1), got "
+            f"{array.dtype}; {_conversion(array)}",
         )
     return Image.fromarray(np.ascontiguousarray(array))
 
@@ -87,6 +91,20 @@ def check_unit_range(values: NDArray[Any], name: str) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
+def _is_normalized(array: NDArray[Any]) -> bool:
+    """Return whether these are pixels as `model.preprocess` makes them, with values below 0."""
+    return np.issubdtype(array.dtype, np.floating) and bool((array < 0).any())
+
+
+def _conversion(array: NDArray[Any]) -> str:
+    """Say how to convert an array of an unsupported dtype to uint8."""
+    if not np.issubdtype(array.dtype, np.integer):
+        return "convert it to uint8"
+    if array.min() >= 0 and array.max() <= 255:
+        return "convert it with array.astype('uint8') or tensor.byte()"
+    return "convert 16-bit values with (array / 257).astype('uint8') or (tensor / 257).byte()"
+
+
 def _advice(low: float, high: float) -> str:
     """Say how to bring float values into 0..1, by their range."""
     if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
@@ -96,7 +114,7 @@ def _advice(low: float, high: float) -> str:
     if low >= -255 * OVERSHOOT and high > 16 and high <= 255 * (1 + OVERSHOOT):
         return "divide by 255 and clip to 0..1"
     if low >= -1 - OVERSHOOT and high <= 1 + OVERSHOOT:
-        return "convert -1..1 with (x + 1) / 2, or pass normalized pixels to model.encode_pixels"
+        return f"convert -1..1 with (x + 1) / 2, or {NORMALIZED}"
     if low < 0:
-        return "pass normalized pixels to model.encode_pixels, or scale the values to 0..1"
+        return f"{NORMALIZED}, or scale the values to 0..1"
     return "scale them: divide by 65535 if they are 16-bit values"

@@ -6,6 +6,7 @@ image or an array.
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import stat
@@ -52,8 +53,10 @@ if TYPE_CHECKING:
     ImageLike: TypeAlias = (
         str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[Any] | Tensor | "Sample"
     )
-else:
-    ImageLike: TypeAlias = Any
+else:  # without torch, whose import is slow
+    ImageLike: TypeAlias = (
+        str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray | Any
+    )
 
 
 @short_errors_in
@@ -169,8 +172,16 @@ def iterate(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
             "bad_type",
             None,
             f"expected an image or an iterable of images, got {type(images).__name__} "
-            f"{shortened(repr(images))}; pass a list of paths",
+            f"{shortened(repr(images))}; {_call_it(images) or 'pass a list of paths'}",
         ) from error
+
+
+def _call_it(source: object) -> str:
+    """Say how to call a function that was passed instead of its result; "" for other values."""
+    if not inspect.isfunction(source):
+        return ""
+    package = source.__module__.partition(".")[0]
+    return f"call it: {'zeroshot.' if package == 'zeroshot' else ''}{source.__name__}()"
 
 
 def describe(source: ImageLike) -> str | None:
@@ -205,7 +216,7 @@ def _load_source(
         return _open_path(source, name, at_least, max_pixels), name
     content = _read_bytes(source, name)
     if content is None:
-        fix = "pass a path, URL, bytes, file, PIL image, array or tensor"
+        fix = _call_it(source) or "pass a path, URL, bytes, file, PIL image, array or tensor"
         if isinstance(source, Mapping):
             fix = "pass one of its values, as in row['image']"
         raise image_error(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -111,6 +111,15 @@ def _fill(kind: type[Any], facts: Fields) -> Any:
         raise IncompatibleWeights(
             f"{facts.source}: {facts.prefix.rstrip('.')}: {error}", source=facts.source
         ) from error
+
+
+def is_native(path: Path) -> bool:
+    """Return whether a file was written by `save`; False if it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return METADATA_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def save(path: Path, name: str, spec: Spec, tensors: dict[str, Tensor]) -> None:

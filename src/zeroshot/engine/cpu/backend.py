@@ -18,7 +18,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-from zeroshot import pipeline
+from zeroshot import lookahead
 from zeroshot.engine.backend import Item, NetworkWeights, Pixels, Result, Row
 from zeroshot.engine.cpu import workers
 from zeroshot.engine.cpu.prefix_trees import Batch, plan
@@ -143,7 +143,7 @@ class CpuBackend(Resampler):
         With `workers`, that many threads prepare items ahead and the caller's thread embeds them.
         """
         pool = _get_pool() if workers is None else None
-        return pipeline.embed_batches(
+        return lookahead.embed_batches(
             prepare, embed, items, batch_size=batch_size, workers=workers, pool=pool
         )
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroshot.pipeline import embed_batches, run_ahead, split_batches
+from zeroshot.lookahead import embed_batches, run_ahead, split_batches
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])

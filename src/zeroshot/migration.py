@@ -1,0 +1,89 @@
+"""Say what to write instead of the arguments and attributes of other CLIP libraries."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# What to write instead of a keyword argument of transformers, open_clip or OpenAI's clip.
+KEYWORDS = {
+    "batch_size": "omit it, or use model.classifier(labels).stream(images, batch_size=64)",
+    "candidate_labels": "pass the labels as the second argument: classify(images, labels)",
+    "classnames": "pass the labels as the first argument: model.classifier(labels)",
+    "device": "choose it in load: model=zeroshot.load('ViT-B/32', device='cuda')",
+    "download_root": "write cache_dir='folder'",
+    "dtype": "choose it in load: model=zeroshot.load('ViT-B/32', dtype='float16')",
+    "force_image_size": "write image_size=336",
+    "force_quick_gelu": "omit it: the activation is read from the checkpoint",
+    "hypothesis_template": "write prompts='This is a photo of {}.'",
+    "jit": "omit it: TorchScript is not used",
+    "precision": "write dtype='float16' in zeroshot.load",
+    "pretrained": "add it to the name: zeroshot.load('ViT-B-32:laion2b_s34b_b79k')",
+    "template": "write prompts='a photo of a {}.'",
+    "templates": "write prompts=['a photo of a {}.', 'a drawing of a {}.']",
+    "top_k": "write top=5",
+    "torch_dtype": "write dtype='float16' in zeroshot.load",
+    "trust_remote_code": "omit it: checkpoints are parsed, never executed",
+    "truncation": "write truncate=True in model.encode_text",
+}
+
+# What to write if a function got too many positional arguments.
+POSITIONAL = {
+    "classify": "name the others: classify(images, labels, model='ViT-B/32')",
+    "encode_text": "name the others: encode_text(texts, truncate=True)",
+    "load": "name the others: zeroshot.load('ViT-B/32', device='cpu')",
+}
+
+# What to write instead of an attribute of a model.
+MODEL = {
+    "classify": "model.classifier(labels)(images)",
+    "cpu": "model.to('cpu')",
+    "cuda": "model.to('cuda')",
+    "encode": "model.encode_image(images) or model.encode_text(texts)",
+    "eval": "nothing: a model is always in evaluation mode",
+    "float": "model.to(dtype='float32')",
+    "get_image_features": "model.encode_image(images, normalize=False)",
+    "get_text_features": "model.encode_text(texts, normalize=False)",
+    "half": "model.to(dtype='float16')",
+    "parameters": "model.network.parameters(), of the float32 copy in plain modules",
+    "predict": "model.classifier(labels).predict(images)",
+    "state_dict": "model.network.state_dict(), or model.save(path)",
+    "tokenize": "model.tokenizer(texts)",
+    "train": "model.network, a float32 copy in plain modules",
+}
+
+# What to write instead of an attribute of the package.
+PACKAGE = {
+    "CLIPModel": "zeroshot.load('openai/clip-vit-base-patch32')",
+    "CLIPProcessor": "model.encode_image(images) and model.encode_text(texts), which preprocess",
+    "create_model": "zeroshot.load('ViT-B-32:openai')",
+    "create_model_and_transforms": "model = zeroshot.load('ViT-B-32:openai')",
+    "create_model_from_pretrained": "model = zeroshot.load('ViT-B-32:openai')",
+    "from_pretrained": "zeroshot.load('openai/clip-vit-base-patch32')",
+    "get_tokenizer": "model.encode_text(texts), which tokenizes, or model.tokenizer",
+    "list_pretrained": "zeroshot.available_models()",
+    "pipeline": "zeroshot.classify(images, labels)",
+    "tokenize": "model.encode_text(texts), which tokenizes, or model.tokenizer(texts)",
+}
+
+
+def argument_advice(
+    function: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]
+) -> str | None:
+    """Return the message for arguments of another library, or None for others."""
+    parameters = inspect.signature(function).parameters
+    name = function.__name__.strip("_")
+    for keyword in options:
+        if keyword not in parameters and keyword in KEYWORDS:
+            return f"{name}() has no argument {keyword!r}; {KEYWORDS[keyword]}"
+    kinds = [parameter.kind for parameter in parameters.values()]
+    limit = sum(kind is not inspect.Parameter.KEYWORD_ONLY for kind in kinds)
+    if len(args) > limit and name in POSITIONAL:
+        return f"{name}() got too many arguments without a name; {POSITIONAL[name]}"
+    return None
+
+
+def attribute_advice(table: Mapping[str, str], name: str) -> str:
+    """Return the end of the message for a missing attribute, or ""."""
+    return f"; write {table[name]}" if name in table else ""
