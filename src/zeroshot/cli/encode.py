@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zeroshot.cli import sources
+from zeroshot.cli.completion import complete_files
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import CANNOT_WRITE, SOME_FAILED, fail
 from zeroshot.cli.options import ModelChoice, model_options, source_options
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 
 @click.command("encode")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
+@click.argument(
+    "inputs", nargs=-1, required=True, metavar="INPUTS...", shell_complete=complete_files
+)
 @click.option("--text", is_flag=True, help="INPUTS are sentences, not images.")
 @click.option(
     "--truncate", is_flag=True, help="Truncate sentences that are too long for the model."

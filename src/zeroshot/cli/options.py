@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from zeroshot.cli.completion import complete_models
+from zeroshot.cli.completion import complete_files, complete_models
 from zeroshot.cli.messages import note
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ MODEL_OPTIONS = (
     click.option(
         "--like",
         metavar="NAME",
+        shell_complete=complete_models,
         help="For a bare state dict: a catalog model with the same activation and preprocessing.",
     ),
     click.option(
@@ -134,4 +135,6 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-images_argument = click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+images_argument = click.argument(
+    "images", nargs=-1, required=True, metavar="IMAGES...", shell_complete=complete_files
+)
