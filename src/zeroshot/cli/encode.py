@@ -75,9 +75,11 @@ def command(
         if path.exists() and not force:
             raise click.UsageError(f"{path} exists; use --force to replace it")
         check_output("--output", path, [*inputs, choice.lock])
-    model = choice.load()
     skipped = Skipped()
     outcomes, progress = Outcomes(), False if quiet else None
+    if not text:
+        _check_existing(inputs, outcomes, out)
+    model = choice.load()
     embeddings: torch.Tensor | None
     if text:
         rows, embeddings = _encode_sentences(model, inputs, truncate, progress)
@@ -87,8 +89,7 @@ def command(
     if embeddings is None:
         if not outcomes.failed:
             raise no_images(inputs, skipped)
-        click.echo(f"no image could be read; {out} was not written", err=True)
-        raise SystemExit(SOME_FAILED)
+        raise _no_image_read(out)
     save_embeddings(out, embeddings.cpu().numpy(), rows)
     click.echo(
         f"{out}: {counted(len(rows), 'embedding')} of dimension {model.embed_dim}; inputs of the "
@@ -96,6 +97,22 @@ def command(
         err=True,
     )
     report(outcomes, skipped, quiet=quiet, strict=strict)
+
+
+def _check_existing(inputs: tuple[str, ...], outcomes: Outcomes, out: Path) -> None:
+    """Exit before the model is loaded if no input exists."""
+    failures = sources.missing(inputs)
+    for failure in failures:
+        outcomes.count(failure)
+    if failures:
+        if not any(character in text for text in inputs for character in "./\\"):
+            click.echo("to encode sentences, use --text", err=True)
+        raise _no_image_read(out)
+
+
+def _no_image_read(out: Path) -> SystemExit:
+    click.echo(f"no image could be read; {out} was not written", err=True)
+    return SystemExit(SOME_FAILED)
 
 
 def _encode_sentences(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,13 +19,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from zeroshot import label_files, prompts
-from zeroshot.errors import InputError, shortened
+from zeroshot.errors import ImageError, InputError, shortened
 from zeroshot.labeling.sources import Skipped, expand, read_image, read_list, read_start, walk
 from zeroshot.progress import is_interactive
 from zeroshot.prompts import Labels
 
 if TYPE_CHECKING:
     from zeroshot.images import Sample
+    from zeroshot.predictions import Failure
 
 STDIN = "<stdin>"  # name of an image on standard input
 
@@ -71,6 +75,35 @@ def _read_stdin_images(skipped: Skipped | None, *, null: bool) -> Iterator[str |
     yield from walk(paths, skipped)
 
 
+def missing(arguments: Sequence[str]) -> list[Failure]:
+    """Return a failure for each image if none of them exists, else [].
+
+    This needs no model, so a misspelled path is reported before a model is downloaded. URLs,
+    patterns and - are not checked.
+    """
+    if any(map(_may_exist, arguments)):
+        return []
+    from zeroshot.images import open_image
+    from zeroshot.predictions import Failure
+
+    failures = []
+    for argument in arguments:
+        try:
+            open_image(argument)
+        except ImageError as error:
+            failures.append(Failure(argument, error))
+    return failures
+
+
+def _may_exist(argument: str) -> bool:
+    """Return whether an argument is an existing file or folder, or no path."""
+    from zeroshot.images.inputs import name_of_text
+
+    if argument == "-" or "://" in argument or glob.has_magic(argument):
+        return True
+    return os.path.exists(argument) or name_of_text(argument) is not None
+
+
 def _is_pipe(argument: str) -> bool:
     """Return whether an argument is a pipe, such as /dev/stdin or <(command) of a shell."""
     try:
@@ -103,6 +136,8 @@ def labels(given: Sequence[str]) -> dict[str, list[str]]:
     """
     pairs: list[tuple[str, Sequence[str]]] = []
     for text in given:
+        if not text.strip():
+            raise click.UsageError(f"expected labels, got --labels {text!r}; try 'dog,cat'")
         pairs += prompts.named(_read_value(text)).items()
     if len(pairs) == 1 and len(given) == 1 and pairs[0][0] == given[0].strip():
         name = given[0].strip()
@@ -112,34 +147,63 @@ def labels(given: Sequence[str]) -> dict[str, list[str]]:
             f"expected several labels, got --labels {shortened(name)!r}; {hint} Separate labels by "
             "commas, or repeat the option"
         )
+    if len(pairs) == 1 and (given[0] == "-" or prompts.is_file(_path_of(given[0]))):
+        _check_single(pairs[0][0], "standard input" if given[0] == "-" else given[0])
     prompts.named([label for label, _ in pairs])  # rejects a label given twice
     return {label: list(names) for label, names in pairs}
+
+
+def _check_single(label: str, where: str) -> None:
+    """Reject a list in one line, which would be the only label of every image."""
+    if re.search(r"[,;|\t]|^[\[{]", label):
+        raise click.UsageError(
+            f"expected several labels, got only {shortened(repr(label))} in {where}; write one "
+            "label per line"
+        )
+
+
+def _path_of(text: str) -> str:
+    """Return the path that a value of --labels may be."""
+    return os.path.expanduser(text.removeprefix("@"))
 
 
 def _read_value(text: str) -> Labels:
     """Return the labels of one --labels value."""
     if text == "-":
-        listed = label_files.parse_lines(_read_stdin("labels"))
-        if not listed:
-            raise click.UsageError("no labels found on standard input; expected one per line")
-        return listed
-    marked, name = text.startswith("@"), text.removeprefix("@")
-    path = os.path.expanduser(name) if marked else name
+        return _read_stdin_labels()
+    marked, name, path = text.startswith("@"), text.removeprefix("@"), _path_of(text)
     if prompts.is_file(path):
         return prompts.labels(path)
     if label_set([text]):
         return prompts.labels(name)
-    if marked or _looks_like_a_file(name):
+    if "," not in name and (marked or _looks_like_a_file(name)):
         raise click.UsageError(_missing_message(path))
     if text.lstrip().startswith(("[", "{")):
         return _read_json(text)
     listed = _split(text)
     for part in listed if len(listed) > 1 else ():
-        if part.startswith("@") or _has_suffix(part):
+        is_set = label_set([part]) is not None
+        if is_set or part.startswith("@") or _has_suffix(part):
+            kind = "label set" if is_set else "file"
             raise click.UsageError(
-                f"expected labels separated by commas, got the file {shortened(part)!r} among "
+                f"expected labels separated by commas, got the {kind} {shortened(part)!r} among "
                 f"them; give it in an option of its own: --labels {shortened(part)}"
             )
+    return listed
+
+
+def _read_stdin_labels() -> list[str]:
+    """Return the labels on standard input, one per line."""
+    text = _read_stdin("labels")
+    with suppress(ValueError, RecursionError):
+        if isinstance(json.loads(text), list | Mapping):
+            raise click.UsageError(
+                "expected one label per line on standard input, got JSON; save it to a .json file, "
+                "and give that to --labels"
+            )
+    listed = label_files.parse_lines(text)
+    if not listed:
+        raise click.UsageError("no labels found on standard input; expected one per line")
     return listed
 
 
