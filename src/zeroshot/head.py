@@ -323,7 +323,8 @@ class Head:
         if self.model != identity:
             raise HeadMismatch(
                 f"{source}: expected a head built for model {identity!r}, got one for "
-                f"{shortened(repr(self.model))}; rebuild it with model.head(labels)"
+                f"{shortened(repr(self.model))}; rebuild it with model.head(labels) "
+                "(on the command line --labels and --save-head)"
             )
 
     def to(self, device: torch.device | str) -> Head:
@@ -413,7 +414,7 @@ class Head:
         except KeyError as error:
             raise HeadMismatch(
                 f"{path}: not a head file ({error} is missing); make one with "
-                "model.head(labels).save(path)"
+                "model.head(labels).save(path) (on the command line --save-head)"
             ) from error
         except (
             SafetensorError,
@@ -425,7 +426,7 @@ class Head:
         ) as error:
             raise HeadMismatch(
                 f"{path}: not a head file, or corrupted ({shortened(str(error), 200)}); rebuild it "
-                "with model.head(labels).save(path)"
+                "with model.head(labels).save(path) (on the command line --save-head)"
             ) from error
         _check_loaded(head, path)
         return head

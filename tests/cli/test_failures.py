@@ -75,7 +75,7 @@ def test_a_head_of_another_model_exits_with_4(run: Any, encoder: Any, tmp_path: 
     zeroshot.Head.build(encoder, ["a", "b"]).save(tmp_path / "h.safetensors")
     result = run("classify", PHOTO, "--head", tmp_path / "h.safetensors")
     assert result.exit_code == 4
-    assert "rebuild it" in result.stderr
+    assert "(on the command line --labels and --save-head)" in result.stderr
 
 
 def test_a_missing_head_exits_with_4(run: Any) -> None:

@@ -16,6 +16,7 @@ import click
 from zeroshot.cli import sources
 from zeroshot.cli.completion import complete_labels, complete_prompts
 from zeroshot.cli.failures import CANNOT_WRITE, NO_MODEL, fail
+from zeroshot.cli.messages import is_quiet
 from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
 from zeroshot.cli.outputs import check_output
@@ -85,7 +86,6 @@ def command(
     output: Path | None,
     force: bool,
     save_head: Path | None,
-    quiet: bool,
     strict: bool,
     null: bool,
     choice: ModelChoice,
@@ -117,7 +117,7 @@ def command(
     skipped, outcomes = Skipped(), Outcomes()
     results: Iterable[Prediction | Failure] = sources.missing(images)
     if not results:  # there is something to classify, so the model is needed
-        progress = False if quiet else None
+        progress = False if is_quiet() else None
         classifier = choice.load().classifier(
             chosen, prompt_set, allow_equal=allow_equal, progress=progress
         )
@@ -133,7 +133,7 @@ def command(
             write(result)
         if not outcomes.done:
             raise no_images(images, skipped)
-    report(outcomes, skipped, quiet=quiet, strict=strict)
+    report(outcomes, skipped, quiet=is_quiet(), strict=strict)
 
 
 def _check_images(images: tuple[str, ...], labels: tuple[str, ...], *, null: bool) -> None:

@@ -12,6 +12,7 @@ from zeroshot.cli import sources
 from zeroshot.cli.completion import complete_files
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import CANNOT_WRITE, SOME_FAILED, fail
+from zeroshot.cli.messages import is_quiet
 from zeroshot.cli.options import ModelChoice, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
 from zeroshot.cli.outputs import check_output
@@ -51,7 +52,6 @@ def command(
     truncate: bool,
     out: Path,
     force: bool,
-    quiet: bool,
     strict: bool,
     null: bool,
     choice: ModelChoice,
@@ -76,7 +76,7 @@ def command(
             raise click.UsageError(f"{path} exists; use --force to replace it")
         check_output("--output", path, [*inputs, choice.lock])
     skipped = Skipped()
-    outcomes, progress = Outcomes(), False if quiet else None
+    outcomes, progress = Outcomes(), False if is_quiet() else None
     if not text:
         _check_existing(inputs, outcomes, out)
     model = choice.load()
@@ -96,7 +96,7 @@ def command(
         f"rows: {names_beside(out)}",
         err=True,
     )
-    report(outcomes, skipped, quiet=quiet, strict=strict)
+    report(outcomes, skipped, quiet=is_quiet(), strict=strict)
 
 
 def _check_existing(inputs: tuple[str, ...], outcomes: Outcomes, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import click
 
 from zeroshot.cli.completion import complete_files, complete_models
 from zeroshot.cli.messages import note
+from zeroshot.errors import InputError, shortened
 
 if TYPE_CHECKING:
     from zeroshot.model import Model
@@ -31,7 +33,7 @@ class ModelChoice:
     lock: Path | None
     offline: bool
     max_pixels: int | None = None
-    background: str | None = None
+    background: str | tuple[int, int, int] | None = None
 
     def load(self) -> Model:
         """Load the model. This imports torch."""
@@ -54,11 +56,33 @@ class ModelChoice:
         return loaded
 
 
+def _parse_color(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | tuple[int, int, int] | None:
+    """Return a color name, or the levels of "255,255,255" or "(255, 255, 255)"."""
+    if value is None:
+        return None
+    from zeroshot.images.transparency import parse_background
+
+    levels = re.fullmatch(r"\(?\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\)?", value)
+    color = (int(levels[1]), int(levels[2]), int(levels[3])) if levels else value
+    try:
+        parse_background(color)
+    except InputError as error:
+        raise click.BadParameter(
+            f"expected a name such as white or red, #ffffff, or three levels in 0..255 such as "
+            f"255,255,255, got {shortened(repr(value))}"
+        ) from error
+    return color
+
+
 MODEL_OPTIONS = (
     click.option(
         "--background",
         metavar="COLOR",
-        help="Color behind transparent images, such as white; by default their hidden colors.",
+        callback=_parse_color,
+        help="Color behind transparent images: a name such as white, #ffffff or 255,255,255. By "
+        "default their hidden colors.",
     ),
     click.option(
         "--max-pixels",
@@ -116,9 +140,8 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def source_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of commands that read images: -0, --strict and --quiet."""
+    """Add the options of commands that read images: -0 and --strict."""
     for option in (
-        click.option("-q", "--quiet", is_flag=True, help="No progress bar, no list of skips."),
         click.option(
             "--strict",
             is_flag=True,

@@ -280,5 +280,10 @@ def _suggest_fix(name: str) -> str:
     if "://" in name:
         return "; unsupported URL scheme, use http:// or https://"
     if name.startswith("~"):
-        return "; pass Path(...).expanduser()"
-    return "; for a pattern pass Path(...).glob(pattern)" if has_magic(name) else ""
+        return "; ~ is not expanded, write the full path or pass Path(...).expanduser()"
+    if has_magic(name):
+        return (
+            "; it is not expanded as a pattern, pass Path(...).glob(pattern), or on the command "
+            "line an argument instead of a list"
+        )
+    return ""
