@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 import zeroshot
 from tests.support import image_files
-from zeroshot.cli import main
+from zeroshot.cli import main, sources
 
 LABELS = "a cat,a dog"
 
@@ -160,3 +161,29 @@ def test_label_sets_among_labels_are_rejected(
 
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+def test_a_label_file_in_the_home_folder_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "pets.txt").write_text("cat\ndog\n")
+
+    assert list(sources.labels(["~/pets.txt"])) == ["cat", "dog"]
+
+
+def test_a_folder_is_no_label_file(tmp_path: Path) -> None:
+    (tmp_path / "d.txt").mkdir()
+
+    with pytest.raises(click.UsageError, match=r"expected a label file, got the folder .*d\.txt"):
+        sources.labels([str(tmp_path / "d.txt")])
+
+
+@pytest.mark.parametrize("template", ["a {x}", "a photo of a {label}", "a cat"])
+def test_a_template_without_a_slot_gets_the_cause(template: str, run_unloaded: Any) -> None:
+    result = run_unloaded("classify", "a.jpg", "-l", LABELS, "-p", template)
+
+    assert result.exit_code == 2
+    says = f"expected a template with one {{}}, which is replaced by the label, got {template!r}"
+    assert says in result.stderr
+    assert "imagenet" not in result.stderr

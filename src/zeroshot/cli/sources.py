@@ -253,6 +253,8 @@ def _has_suffix(name: str) -> bool:
 
 def _missing_message(path: str) -> str:
     """Describe a label file that does not exist, with similar names in its folder."""
+    if os.path.isdir(path):
+        return f"expected a label file, got the folder {shortened(path, 200)}; give a file in it"
     folder = os.path.dirname(path)
     try:
         names = os.listdir(folder or ".")
