@@ -400,7 +400,9 @@ class Head:
         path = Path(path)
         try:
             with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
+                length, start = int.from_bytes(file.read(8), "little"), file.read(1)
+            if start != b"{":
+                raise KeyError("safetensors header")
             if length > MAX_HEADER:
                 raise ValueError(f"header of {length} bytes, the limit is {MAX_HEADER}")
             with safe_open(path, framework="pt") as opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,74 @@ def test_a_template_without_a_slot_gets_the_cause(template: str, run_unloaded: A
     says = f"expected a template with one {{}}, which is replaced by the label, got {template!r}"
     assert says in result.stderr
     assert "imagenet" not in result.stderr
+
+
+@pytest.mark.parametrize("argument", ["list.txt", "@list.txt"])
+def test_a_list_of_images_gets_the_way_to_read_it(
+    argument: str, run_unloaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("list.txt").write_text("a.jpg\nb.jpg\n")
+
+    for words in (["classify", "-l", LABELS], ["encode", "-o", "e.npy"]):
+        result = run_unloaded(*words, argument)
+
+        assert result.exit_code == 2
+        assert f"got the text file {argument!r}" in result.stderr
+        assert "- < list.txt" in result.stderr
+
+
+def test_a_head_given_as_model_is_recognized(mini_head: Path, photos: list[Path]) -> None:
+    words = ["classify", str(photos[0]), "-l", LABELS, "-m", str(mini_head)]
+
+    result = CliRunner().invoke(main, words)
+
+    assert result.exit_code == 4
+    assert result.stderr == f"Error: {mini_head}: this is a head, not a model; use --head\n"
+
+
+def test_a_text_file_given_as_head_is_no_head(
+    run_unloaded: Any, photos: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "README.md").write_text("# A text of many words\n")
+
+    result = run_unloaded("classify", photos[0], "--head", tmp_path / "README.md")
+
+    assert "README.md: not a head file" in result.stderr
+    assert "corrupted" not in result.stderr
+
+
+@pytest.mark.parametrize("encode", [base64.encodebytes, base64.b64encode])
+def test_base64_of_an_image_on_standard_input_is_read(encode: Any, run: Any) -> None:
+    result = run("classify", "-", "-l", LABELS, "--json", stdin=encode(image_files()["JPEG"]))
+
+    assert result.exit_code == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["classify", "-", "-l", LABELS], "Note: reading image paths, one per line, from"),
+        (["classify", "a.jpg", "-l", "-"], "Note: reading labels, one per line, from"),
+    ],
+)
+def test_a_terminal_is_told_what_is_read(
+    words: list[str], says: str, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True)
+
+    result = run(*words, stdin="")
+
+    assert f"{says} the terminal; end with Ctrl-D\n" in result.stderr
+    assert "Note" not in run(*words, "-q", stdin="").stderr
+
+
+def test_control_characters_are_escaped_on_a_terminal(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("classify", "a\x1b]0m.jpg", "-l", LABELS)
+    assert "a\x1b]0m.jpg: no such" in run(*words).stderr
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True)
+
+    assert "a\\x1b]0m.jpg: no such" in run(*words).stderr

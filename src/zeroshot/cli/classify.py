@@ -144,6 +144,7 @@ def _check_images(images: tuple[str, ...], labels: tuple[str, ...], *, null: boo
                 f"expected images, got {shortened(path)!r}, which does not exist; to write the "
                 f"results to that file, use --output {shortened(path)}"
             )
+    sources.check_images(images)
     if "-" in images and "-" in labels:
         raise click.UsageError(
             "expected images or labels on standard input, got - for both; use a label file"

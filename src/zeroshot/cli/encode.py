@@ -78,6 +78,7 @@ def command(
     skipped = Skipped()
     outcomes, progress = Outcomes(), False if is_quiet() else None
     if not text:
+        sources.check_images(inputs)
         _check_existing(inputs, outcomes, out)
     model = choice.load()
     embeddings: torch.Tensor | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, TypeVar
@@ -81,6 +82,13 @@ def level_options(command: Command) -> Command:
 def is_quiet() -> bool:
     """Return whether -q is given."""
     return not log.isEnabledFor(logging.WARNING)
+
+
+def escaped(text: str) -> str:
+    """Escape control characters, as in file names, which would act on the terminal."""
+    if not (sys.stderr is not None and sys.stderr.isatty()):
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def note(message: str) -> None:

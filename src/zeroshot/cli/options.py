@@ -14,7 +14,7 @@ import click
 
 from zeroshot.cli.completion import complete_files, complete_models
 from zeroshot.cli.messages import note
-from zeroshot.errors import InputError, shortened
+from zeroshot.errors import HeadMismatch, InputError, WeightsError, shortened
 
 if TYPE_CHECKING:
     from zeroshot.model import Model
@@ -40,20 +40,38 @@ class ModelChoice:
         import zeroshot
 
         limit: dict[str, Any] = {} if self.max_pixels is None else {"max_pixels": self.max_pixels}
-        loaded = zeroshot.load(
-            self.model,
-            device=self.device,
-            dtype=self.dtype,
-            decode=self.decode,
-            like=self.like,
-            lock=self.lock,
-            offline=self.offline,
-            background=self.background,
-            **limit,
-        )
+        try:
+            loaded = zeroshot.load(
+                self.model,
+                device=self.device,
+                dtype=self.dtype,
+                decode=self.decode,
+                like=self.like,
+                lock=self.lock,
+                offline=self.offline,
+                background=self.background,
+                **limit,
+            )
+        except WeightsError as error:
+            if not _is_head(self.model):
+                raise
+            raise HeadMismatch(
+                f"{shortened(self.model, 300)}: this is a head, not a model; use --head"
+            ) from error
         if self.model.lower() == "mini" and sys.stderr.isatty():
             note("mini is a demo model; results are only indicative")
         return loaded
+
+
+def _is_head(path: str) -> bool:
+    """Return whether a file is a head."""
+    import zeroshot
+
+    try:
+        zeroshot.Head.load(path)
+    except (HeadMismatch, OSError):
+        return False
+    return True
 
 
 def _parse_color(

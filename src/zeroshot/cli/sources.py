@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from zeroshot import label_files, prompts
+from zeroshot.cli.messages import note
 from zeroshot.errors import ImageError, InputError, shortened
 from zeroshot.labeling.sources import Skipped, expand, read_image, read_list, read_start, walk
 from zeroshot.progress import is_interactive
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from zeroshot.predictions import Failure
 
 STDIN = "<stdin>"  # name of an image on standard input
+WRAPPED = 80  # bytes of a line of base64; programs wrap it at 64 or 76 characters
 
 
 def images(
@@ -65,14 +67,43 @@ def _images(
 def _read_stdin_images(skipped: Skipped | None, *, null: bool) -> Iterator[str | Sample]:
     """Yield the image on standard input, or the images of the paths there."""
     from zeroshot.images.formats import is_file_content
+    from zeroshot.images.inputs import is_base64_image
 
-    file = _stdin()
+    file = _stdin("image paths, one per line")
     start = b"" if null else read_start(file)
-    if is_file_content(start):
+    if not null and not start.endswith(b"\n") and not is_file_content(start):
+        start += file.readline()
+    # base64 is wrapped into short lines; a long line is one image of a list
+    line = start.partition(b"\n")[0]
+    is_base64 = len(line) <= WRAPPED and is_base64_image(line)
+    if is_base64 or is_file_content(start):
         yield read_image(file, STDIN, start)
         return
     paths = read_list(file, start=start, null=null, encoding=sys.stdin.encoding or "utf-8")
     yield from walk(paths, skipped)
+
+
+def check_images(arguments: Sequence[str]) -> None:
+    """Reject lists of image paths, such as list.txt or @list.txt, if there is nothing else."""
+    paths = [argument.removeprefix("@") for argument in arguments]
+    if all(map(_is_text_file, paths)):
+        raise click.UsageError(
+            f"expected images, got the text file {shortened(arguments[0])!r}; if it lists image "
+            f"paths, pass - and redirect the file: - < {shortened(paths[0])}"
+        )
+
+
+def _is_text_file(path: str) -> bool:
+    """Return whether a path is an existing .txt or .lst file, and not an image."""
+    from zeroshot.images.formats import HEAD, is_image_head
+
+    if not path.lower().endswith((".txt", ".lst")) or not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return not is_image_head(file.read(HEAD))
+    except OSError:
+        return False
 
 
 def missing(arguments: Sequence[str]) -> list[Failure]:
@@ -273,16 +304,19 @@ def _missing_message(path: str) -> str:
     return f"no such label file: {shortened(path, 200)}; {hint}"
 
 
-def _stdin() -> BinaryIO:
+def _stdin(what: str) -> BinaryIO:
+    """Return standard input; on a terminal, print what is read from it."""
     if sys.stdin is None:  # the process was started without one
         raise InputError("expected data on standard input for -, which is closed; pass a file")
+    if sys.stdin.isatty():
+        note(f"reading {what}, from the terminal; end with Ctrl-D")
     return sys.stdin.buffer
 
 
 def _read_stdin(what: str) -> str:
     """Read all text of standard input."""
     try:
-        return label_files.decode(_stdin().read())
+        return label_files.decode(_stdin(f"{what}, one per line").read())
     except UnicodeDecodeError as error:
         raise InputError(
             f"expected {what} on standard input, one per line, in UTF-8, got other bytes "
