@@ -76,8 +76,16 @@ def test_yaml_quotes_and_words_are_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.csv", "id,title\n1,cat\n", "got the columns id, title; name the column"),
-        ("a.csv", "class,name\nc1,cat\nc2,dog\n", "expected one column named label, name or class"),
+        (
+            "a.csv",
+            "id,title\n1,cat\n",
+            "got the columns id, title; rename the column",
+        ),
+        (
+            "a.csv",
+            "class,name\nc1,cat\nc2,dog\n",
+            "one column of labels, got 2: class, name",
+        ),
         ("a.csv", "cat\ndog, small\n", r"row 2 has 2 columns, the first has 1.*double quotes"),
         ("a.csv", "label,label\na,b\n", "expected distinct columns"),
         ("a.csv", 'label\n"cat\n', "malformed CSV"),
@@ -88,7 +96,7 @@ def test_yaml_quotes_and_words_are_text(tmp_path: Path) -> None:
         ("a.json", '[{"name": "cat"}, "dog"]', "objects only or text only"),
         ("a.jsonl", '{"label": "cat"}\n{"lable": "dog"}\n', "object 2 has no 'label'"),
         ("a.jsonl", '{"label": "cat"\n', "malformed JSONL"),
-        ("a.yaml", "- cat\n- dog\n", "found 0 times `names:`; only `names` as YOLO"),
+        ("a.yaml", "cat\ndog\n", "found 0 times `names:`; supported are a list"),
         ("a.yaml", "names: &x [cat]\n", "is no list"),
         ("a.yaml", "names:\n  cat: 0\n  dog: 1\n", "expected a number, a colon and a label"),
         ("a.yaml", "names:\n  0: cat\n  0: dog\n", "each number once"),
@@ -129,7 +137,7 @@ def test_templates_are_read_from_the_column_template(tmp_path: Path) -> None:
 
     assert prompts.get(path).templates == ("a {}, small", "the {}")
     path.write_text("id,text\n1,a {}\n")
-    with pytest.raises(PromptError, match="expected a column named template, got id, text"):
+    with pytest.raises(PromptError, match="column named template, got the columns id"):
         prompts.get(path)
 
 
@@ -147,6 +155,12 @@ def test_suffixes_have_a_parser_or_are_text() -> None:
         ("l.csv", "label|kind\ncat|pet\ndog|pet\n"),
         ("l.tsv", "label,kind\ncat,pet\ndog,pet\n"),
         ("l.yaml", "names:\n- cat\n- dog\n---\n"),
+        ("l.yaml", "labels:\n- cat\n- dog\n"),
+        ("l.yaml", "---\n# pets\n- cat\n\n- 'dog'\n"),
+        ("l.json", '{"names": ["cat", "dog"]}'),
+        ("l.json", '{"nc": 2, "names": {"1": "dog", "0": "cat"}}'),
+        ("l.json", '{"classes": ["cat", "dog"]}'),
+        ("l.json", '{"classes": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]}'),
     ],
 )
 def test_headers_and_separators_of_other_tools_are_read(
@@ -200,3 +214,31 @@ def test_a_line_separator_inside_a_json_label_is_kept(tmp_path: Path) -> None:
 )
 def test_names_of_label_files_have_a_known_suffix(name: str, expected: bool) -> None:
     assert label_files.has_suffix(name) is expected
+
+
+def test_a_json_object_of_lists_gives_labels_with_names(tmp_path: Path) -> None:
+    (tmp_path / "l.json").write_text('{"pet": ["cat", "dog"], "car": ["car"]}')
+
+    assert prompts.labels(tmp_path / "l.json") == {"pet": ["cat", "dog"], "car": ["car"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.csv", "image,label\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n"),
+        ("l.jsonl", '{"label": "dog"}\n{"label": "cat"}\n{"label": "cat"}\n'),
+    ],
+)
+def test_a_table_of_labeled_images_is_rejected(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+
+    says = "'cat' occurs 2 times in 'label', so the file seems to list images; write each label"
+    with pytest.raises(PromptError, match=says):
+        prompts.labels(tmp_path / name)
+
+
+def test_quotes_of_a_line_are_mentioned(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_text('"San Francisco, CA"\nParis\nRome\n')
+
+    with pytest.warns(UserWarning, match="the quotes of .* are part of the label"):
+        prompts.labels(tmp_path / "l.txt")

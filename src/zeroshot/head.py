@@ -342,7 +342,8 @@ class Head:
             raise HeadMismatch(
                 f"{shortened(str(source), 200)}: expected a head built for model "
                 f"{shortened(repr(identity))}, got one for "
-                f"{shortened(repr(self.model))}; rebuild it with model.head(labels)"
+                f"{shortened(repr(self.model))}; rebuild it with model.head(labels) "
+                "(on the command line --labels and --save-head)"
             )
 
     def to(self, device: torch.device | str) -> Head:
@@ -412,7 +413,9 @@ class Head:
         path = file_path(path)
         try:
             with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
+                length, start = int.from_bytes(file.read(8), "little"), file.read(1)
+            if start != b"{":
+                raise KeyError("safetensors header")
             if length > MAX_HEADER:
                 raise ValueError(f"header of {length} bytes, the limit is {MAX_HEADER}")
             with safe_open(path, framework="pt") as opened:
@@ -428,7 +431,7 @@ class Head:
         except KeyError as error:
             raise HeadMismatch(
                 f"{path}: not a head file ({error} is missing); make one with "
-                "model.head(labels).save(path)"
+                "model.head(labels).save(path) (on the command line --save-head)"
             ) from error
         except (
             SafetensorError,
@@ -440,7 +443,8 @@ class Head:
         ) as error:
             raise HeadMismatch(
                 f"{path}: not a head file, corrupted, or from a newer version "
-                f"({shortened(str(error), 200)}); rebuild it with model.head(labels).save(path)"
+                f"({shortened(str(error), 200)}); rebuild it with model.head(labels).save(path) "
+                "(on the command line --save-head)"
             ) from error
 
 

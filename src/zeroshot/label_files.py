@@ -1,7 +1,7 @@
 """Read lists of labels or templates from files, by suffix.
 
 Text files have one entry per line; .csv and .tsv files a column, .json, .jsonl and .toml files a
-list, and .yaml files the `names` of a YOLO data set. Other kinds of files are rejected.
+list, and .yaml files a list, or the `names` of a YOLO data set. Other kinds of files are rejected.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import re
 import tomllib
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,17 @@ def _read_lines(text: str, key: str) -> dict[str, Any]:
     entries = parse_lines(text)
     if key == "labels" and entries:
         _reject_structure(text, entries)
-        if all(len(e) > 1 and e[0] == e[-1] and e[0] in "\"'" for e in entries):
+        quoted = [e for e in entries if len(e) > 1 and e[0] == e[-1] and e[0] in "\"'"]
+        if len(quoted) == len(entries):
             raise PromptError(
                 f"every line is in quotes, as in {shortened(entries[0])}; remove them, or rename "
                 "the file to .csv"
+            )
+        if quoted:
+            warnings.warn(
+                f"the quotes of {shortened(quoted[0])} are part of the label; remove them if they "
+                "should not be",
+                stacklevel=stack_level(),
             )
         if len(entries) > 1 and all(NUMBERED.match(entry) for entry in entries):
             warnings.warn(
@@ -155,7 +163,7 @@ def _read_json(text: str, key: str) -> dict[str, Any]:
     content = json.loads(text, object_pairs_hook=_unique)
     if isinstance(content, dict):
         if key == "labels" and key not in content:
-            content = _number_labels(content.get("id2label", content))
+            content = _find_labels(content)
         return content if isinstance(content, dict) else {key: content}
     return {key: _pick_field(content, key)}
 
@@ -168,6 +176,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {shortened(repr(twice))} occurs twice")
     return found
+
+
+def _find_labels(content: dict[str, Any]) -> Any:
+    """Return the labels of an object without `labels`, or the object."""
+    for name in ("names", "classes"):
+        if isinstance(content.get(name), list | dict):
+            return _number_labels(_pick_field(content[name], "labels"))
+    if content and all(map(_is_list_of_text, content.values())):
+        return {"labels": content}  # {"pet": ["cat", "dog"]}: labels with their names
+    return _number_labels(content.get("id2label", content))
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
 
 
 def _number_labels(content: Any) -> Any:
@@ -198,7 +220,7 @@ def _pick_field(content: Any, key: str) -> Any:
     for number, entry in enumerate(content, 1):
         if name not in entry:
             raise PromptError(f"object {number} has no {name!r}; add it")
-    return [entry[name] for entry in content]
+    return _check_once([entry[name] for entry in content], name, key)
 
 
 def _read_table(text: str, key: str, delimiter: str = ",") -> dict[str, Any]:
@@ -229,7 +251,18 @@ def _read_table(text: str, key: str, delimiter: str = ",") -> dict[str, Any]:
         raise PromptError(f"expected distinct columns, got {some(header)}; rename one")
     table = [dict(zip(header, row, strict=True)) for row in rows[1:]]
     column = _choose_column(header, table, key)
-    return {key: [row[column] for row in table]}
+    return {key: _check_once([row[column] for row in table], column, key)}
+
+
+def _check_once(values: list[Any], column: str, key: str) -> list[Any]:
+    """Return the labels of a table; raise PromptError for a table of labeled images."""
+    counted = Counter(value for value in values if isinstance(value, str)).most_common(1)
+    if key == "labels" and counted and counted[0][1] > 1:
+        raise PromptError(
+            f"{shortened(repr(counted[0][0]))} occurs {counted[0][1]} times in {column!r}, so the "
+            "file seems to list images; write each label once, in a file of its own"
+        )
+    return values
 
 
 def _choose_column(header: Iterable[str], table: Iterable[Mapping[str, Any]], key: str) -> str:
@@ -240,18 +273,22 @@ def _choose_column(header: Iterable[str], table: Iterable[Mapping[str, Any]], ke
     """
     columns = list(header)
     found: list[str] = []
-    for wanted in (COLUMNS, OTHER_COLUMNS) if key == "labels" else (TEMPLATE_COLUMNS,):
+    names = COLUMNS if key == "labels" else TEMPLATE_COLUMNS
+    for wanted in (names, OTHER_COLUMNS) if key == "labels" else (names,):
         found = found or [name for name in columns if name.strip().lower() in wanted]
     if len(found) > 1:
         rows = list(table)
         found = [n for n in found if not all(str(row.get(n)).isdecimal() for row in rows)]
-    if len(found) != 1:
+    if len(found) > 1:
         raise PromptError(
-            f"expected one column named label, name or class, got the columns "
-            f"{shortened(', '.join(map(str, columns)), 200)}; name the column with the {key} so"
-            if key == "labels"
-            else f"expected a column named template, got {shortened(', '.join(columns), 200)}; "
-            "name one so"
+            f"expected one column of {key}, got {len(found)}: {shortened(', '.join(found), 200)}; "
+            "rename or remove the others"
+        )
+    if not found:
+        name = names[0]
+        raise PromptError(
+            f"expected a column named {name}, got the columns {some(list(map(str, columns)))}; "
+            f"rename the column of {key} to {name}"
         )
     return found[0]
 
@@ -261,18 +298,21 @@ def _read_tabs(text: str, key: str) -> dict[str, Any]:
 
 
 YAML_ADVICE = (
-    "only `names` as YOLO's data.yaml writes it is supported, a list or a map from numbers; save "
-    "the labels as .txt, one per line, or as .json"
+    "supported are a list, and `names` or `labels` with a list or a map from numbers, as YOLO's "
+    "data.yaml writes it; save the labels as .txt, one per line, or as .json"
 )
 
 
 def _read_yaml(text: str, key: str) -> dict[str, Any]:
-    """Read `names` in the shapes that YOLO's data.yaml uses."""
+    """Read a list, or `names` in the shapes that YOLO's data.yaml uses."""
     lines = [re.sub(r"(^|\s)#.*", "", line).rstrip() for line in text.splitlines()]
-    starts = [n for n, line in enumerate(lines) if re.match(r"names\s*:(\s|$)", line)]
+    listed = [line for line in lines if line and not line.startswith("---")]
+    if listed and all(line.startswith("- ") for line in listed) and key == "labels":
+        return {key: [_yaml_text(line[1:].strip()) for line in listed]}
+    starts = [n for n, line in enumerate(lines) if re.match(r"(names|labels)\s*:(\s|$)", line)]
     if len(starts) != 1 or key != "labels":
         raise PromptError(f"found {len(starts)} times `names:`; {YAML_ADVICE}")
-    first = lines[starts[0]].partition(":")[2].strip()
+    name, _, first = map(str.strip, lines[starts[0]].partition(":"))
     rest = [line for line in lines[starts[0] + 1 :] if line.strip()]
     block = []
     for line in rest:  # up to the next key
@@ -282,7 +322,7 @@ def _read_yaml(text: str, key: str) -> dict[str, Any]:
     if first:
         flow = " ".join([first, *block])
         if flow[0] + flow[-1] not in ("[]", "{}"):
-            raise PromptError(f"`names: {shortened(flow, 80)}` is no list; {YAML_ADVICE}")
+            raise PromptError(f"`{name}: {shortened(flow, 80)}` is no list; {YAML_ADVICE}")
         entries = [e for e in _split_flow(flow[1:-1]) if e]
         numbered = flow[0] == "{"
     else:

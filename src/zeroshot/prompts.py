@@ -254,9 +254,10 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
     Args:
         name: A shipped set such as "imagenet", or a file. Its suffix decides how it is read. `.csv`
             and `.tsv`: the column `label`, `name` or `class`, or the only column. `.json`: a list,
-            {"labels": ...}, or numbered labels such as {"0": "cat"} or an `id2label`. `.jsonl`:
-            the field `label`, `name` or `class`. `.toml`: `labels`. `.yaml`: `names`, as YOLO's
-            data.yaml writes it. Other text files: one label per line; lines that start with # are
+            {"labels": ...} (or `names` or `classes`), {"pet": ["cat", "dog"]}, or numbered labels
+            such as {"0": "cat"} or an `id2label`. `.jsonl`: the field `label`, `name` or `class`.
+            `.toml`: `labels`. `.yaml`: a list, or `names` or `labels`, as YOLO's data.yaml writes
+            it. Other text files: one label per line; lines that start with # are
             comments, and \# starts a label with #.
 
     Returns:
@@ -460,6 +461,11 @@ def _shipped(name: str) -> dict[str, Any]:
 
 
 def _unknown_message(name: str) -> str:
+    if "{" in name or " " in name.strip():
+        return (
+            f"expected a template with one {SLOT}, which is replaced by the label, got "
+            f"{shortened(repr(name))}; try 'a photo of a {SLOT}.'"
+        )
     names = available()
     near = get_close_matches(name.lower(), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"

@@ -19,15 +19,17 @@ from zeroshot import errors
 from zeroshot.cli import failures
 
 LABELS = "a cat,a dog, a car"
+PHOTO = str(zeroshot.sample_image())
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["classify", "a.jpg"], "either --labels or --head"),
-        (["classify", "a.jpg", "-l", "a,b", "--head", __file__], "either --labels or --head"),
+        (["classify", "a.jpg", "-l", "a,b", "--head", __file__], "--head, got both; omit one"),
+        (["classify", "a.jpg", "-p", "photo", "--head", __file__], "prompts are part of the head"),
         (["classify", "-l", "a,b"], "Missing argument"),
-        (["classify", "a.jpg", "-l", ""], "no labels given; pass a list of labels"),
+        (["classify", "a.jpg", "-l", ""], "expected labels, got --labels ''; try 'dog,cat'"),
         (["classify", "a.jpg", "-l", " , ,"], "no labels given"),
         (["classify", "a.jpg", "-l", "a,b,a"], "duplicate label 'a'"),
         (["classify", "a.jpg", "-l", "@none.txt"], "no such label file: none.txt"),
@@ -36,7 +38,7 @@ LABELS = "a cat,a dog, a car"
         (["classify", "a.jpg", "-l", "a,b", "-p", "imagnet"], "did you mean 'imagenet'"),
         (["classify", "*.none", "-l", "a,b"], "no file matches the pattern '*.none'"),
         (["classify", "-", "-l", "a,b"], "no images found in standard input"),
-        (["classify", "a.jpg", "-l", "a,b", "--dtype", "int8"], "dtype='int8'"),
+        (["classify", PHOTO, "-l", "a,b", "--dtype", "int8"], "dtype='int8'"),
         (
             ["encode", "a.jpg", "-o", "x.txt"],
             "expected an --output file that ends in .npy, got 'x.txt'",
@@ -57,23 +59,23 @@ def test_wrong_usage_exits_with_2(run: Any, arguments: list[str], says: str) -> 
 
 @pytest.mark.parametrize("name", ["ViT-B-33", "./none.safetensors", "/none"])
 def test_an_unknown_model_exits_with_4(run: Any, name: str) -> None:
-    result = run("classify", "a.jpg", "-l", "a,b", "--offline", "--model", name)
+    result = run("classify", PHOTO, "-l", "a,b", "--offline", "--model", name)
     assert result.exit_code == 4
     assert result.stderr.startswith("Error: ")
 
 
 def test_an_invalid_weights_file_exits_with_4(run: Any, tmp_path: Path) -> None:
     (tmp_path / "m.safetensors").write_bytes(b"junk")
-    result = run("classify", "a.jpg", "-l", "a,b", "--model", tmp_path / "m.safetensors")
+    result = run("classify", PHOTO, "-l", "a,b", "--model", tmp_path / "m.safetensors")
     assert result.exit_code == 4
     assert "m.safetensors" in result.stderr
 
 
 def test_a_head_of_another_model_exits_with_4(run: Any, encoder: Any, tmp_path: Path) -> None:
     zeroshot.Head.build(encoder, ["a", "b"]).save(tmp_path / "h.safetensors")
-    result = run("classify", "a.jpg", "--head", tmp_path / "h.safetensors")
+    result = run("classify", PHOTO, "--head", tmp_path / "h.safetensors")
     assert result.exit_code == 4
-    assert "rebuild it" in result.stderr
+    assert "(on the command line --labels and --save-head)" in result.stderr
 
 
 def test_a_missing_head_exits_with_4(run: Any) -> None:

@@ -127,8 +127,8 @@ def test_a_model_missing_from_the_lock_exits_with_4(locked: Path, photos: list[P
     assert "'RN50' is not in the lock file" in result.stderr
 
 
-def test_a_missing_lock_file_is_a_usage_error() -> None:
-    words = ["classify", "a.jpg", "-l", "cat,dog", "-m", "mini", "--lock", "none.lock"]
+def test_a_missing_lock_file_is_a_usage_error(photos: list[Path]) -> None:
+    words = ["classify", str(photos[0]), "-l", "cat,dog", "-m", "mini", "--lock", "none.lock"]
 
     result = CliRunner().invoke(main, words)
 

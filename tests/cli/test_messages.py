@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 import zeroshot
 from zeroshot.cli import main, messages
 
+PHOTO = [str(zeroshot.sample_image()), "--labels", "cat,dog", "--model", "mini"]
 MINI = "Note: mini is a demo model; results are only indicative\n"
 
 
@@ -59,6 +60,26 @@ def test_verbose_prints_steps_and_very_verbose_prints_tracebacks() -> None:
     failed = classify("-vv", model="./missing.pt")
     assert "Traceback (most recent call last)" in failed.stderr
     assert "Traceback" not in classify("-v", model="./missing.pt").stderr
+
+
+@pytest.mark.usefixtures("terminal")
+def test_levels_mean_the_same_before_and_after_the_command() -> None:
+    for words in (["classify", "-q"], ["-q", "classify"]):
+        result = CliRunner().invoke(main, [*words, *PHOTO])
+        assert (result.exit_code, result.stderr) == (0, "")
+    for words in (["classify", "-v"], ["-v", "classify"]):
+        assert "mini: loaded from " in CliRunner().invoke(main, [*words, *PHOTO]).stderr
+    for words in (["classify", "-v", "-q"], ["-q", "classify", "-v"]):
+        result = CliRunner().invoke(main, [*words, *PHOTO])
+        assert result.exit_code == 2
+        assert "either --verbose or --quiet" in result.stderr
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_accepts_verbose_and_quiet(command: str) -> None:
+    options = {name for each in main.commands[command].params for name in each.opts}
+
+    assert options >= {"-v", "--verbose", "-q", "--quiet"}
 
 
 @pytest.mark.filterwarnings("default")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import zeroshot
+from tests.support import photograph
 from zeroshot.cli import main
 from zeroshot.cli.options import MODEL_OPTIONS, ModelChoice, images_argument, model_options
 
@@ -63,6 +66,39 @@ def test_invalid_options_are_usage_errors(arguments: list[str], says: str) -> No
 
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "color"),
+    [
+        ("red", "red"),
+        ("#ffffff", "#ffffff"),
+        ("255,255,255", (255, 255, 255)),
+        ("(255, 0, 9)", (255, 0, 9)),
+    ],
+)
+def test_a_background_is_a_name_or_three_levels(text: str, color: Any) -> None:
+    assert parsed("a.jpg", "--background", text) == repr(
+        (("a.jpg",), 5, replace(DEFAULT, background=color))
+    )
+
+
+@pytest.mark.parametrize("text", ["whit", "255,255,256", "1,2"])
+def test_another_background_is_rejected_with_examples(text: str) -> None:
+    result = CliRunner().invoke(command, ["a.jpg", "--background", text])
+
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert "expected a name such as white or red, #ffffff, or three levels in 0..255" in said
+
+
+def test_errors_of_images_name_the_option(run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(photograph()).save(path)
+
+    result = run("classify", path, "-l", "cat,dog", "--model", "mini", "--max-pixels", "9")
+
+    assert "(on the command line --max-pixels)" in result.stderr
 
 
 def test_the_choice_is_passed_to_load(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,7 +236,7 @@ def test_insufficient_disk_space_is_an_error_before_the_download(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
 
-    with pytest.raises(errors.CacheError, match=r"needs 0\.40 MB, 0\.00 MB is free"):
+    with pytest.raises(errors.CacheError, match=r"needs 0\.4 MB, 0\.001 MB is free"):
         archives.fetch_archive(entry.url, SHA256)
 
 

@@ -14,7 +14,8 @@ def test_the_error_gives_size_limit_and_remedy() -> None:
     error = too_many_pixels(16_320, 12_240, "a.jpg", 64_000_000)
     assert str(error) == (
         "a.jpg: 16320x12240 is 199.757 megapixels, the limit is 64 megapixels; resize the image, "
-        "or raise the limit with zeroshot.load(..., max_pixels=199756800)"
+        "or raise the limit with zeroshot.load(..., max_pixels=199756800) "
+        "(on the command line --max-pixels)"
     )
     assert error.kind == "too_many_pixels"
 

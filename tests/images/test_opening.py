@@ -128,7 +128,7 @@ def bad_path(kind: str, folder: Path) -> Path:
         ("svg", "not_image", "SVG"),
         ("text", "not_image", "text that begins with 'no image"),
         ("loop", "not_found", "cannot open the file"),
-        ("dangling", "not_found", "no such image file"),
+        ("dangling", "not_found", "broken link to /"),
         ("eps", "unsupported_format", "image format EPS; convert it to PNG"),
         ("ico", "unsupported_format", "image format ICO; convert it to PNG"),
     ],
@@ -309,3 +309,34 @@ def test_no_file_stays_open(make: Callable[[Path], Any], tmp_path: Path) -> None
 def test_a_function_instead_of_its_result_is_named(images: Any) -> None:
     with pytest.raises(ImageError, match=r"; call it: zeroshot\.sample_image\(\)$"):
         zeroshot.classify(images, ["cat", "dog"], model="mini")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("file:///a.jpg", "unsupported URL scheme; pass the path without file://"),
+        ("s3://bucket/a.jpg", "unsupported URL scheme; use http:// or https://, or download"),
+    ],
+)
+def test_another_url_scheme_is_the_only_cause(name: str, says: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        open_image(name)
+
+    assert str(caught.value).startswith(f"{name}: {says}")
+
+
+def test_a_broken_link_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to("gone.jpg")
+
+    with pytest.raises(ImageError, match=r"broken link to gone\.jpg; correct or remove it"):
+        open_image(tmp_path / "a.jpg")
+
+
+def test_camera_raw_is_not_read_as_tiff(tmp_path: Path) -> None:
+    path = tmp_path / "a.NEF"
+    path.write_bytes(encoded(Image.new("RGB", (4, 4)), "TIFF"))
+
+    with pytest.raises(ImageError, match="camera RAW is not supported; convert it") as caught:
+        open_image(path)
+
+    assert caught.value.kind == "unsupported_format"

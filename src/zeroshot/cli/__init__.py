@@ -32,7 +32,7 @@ from zeroshot.cli import (
     prompts,
 )
 from zeroshot.cli.failures import exit_on_error
-from zeroshot.cli.messages import printed, show_warning
+from zeroshot.cli.messages import LEVELS, level_options, printed, show_warning
 from zeroshot.collector import skip_at_exit
 from zeroshot.errors import shortened
 from zeroshot.labeling.sources import SUFFIXES
@@ -61,8 +61,7 @@ class _Group(click.Group):
         for stream, how in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=how)
-        levels = {name: ctx.params[name] for name in ("verbose", "quiet")}
-        with exit_on_error(), printed(**levels), warnings.catch_warnings():
+        with exit_on_error(), printed(**ctx.meta[LEVELS]), warnings.catch_warnings():
             warnings.showwarning = show_warning
             result = super().invoke(ctx)
             sys.stdout.flush()  # flush here, so that a full disk can be reported
@@ -77,9 +76,8 @@ def _is_image_argument(name: str) -> bool:
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(zeroshot.__version__, prog_name="zeroshot")
-@click.option("-v", "--verbose", count=True, help="Print what is done; -vv prints details.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only, no warnings and notes.")
-def main(verbose: int, quiet: bool) -> None:
+@level_options
+def main() -> None:
     """Zero-shot image classification with CLIP."""
 
 
@@ -95,7 +93,7 @@ for module in (
     models,
     prompts,
 ):
-    main.add_command(module.command)
+    main.add_command(level_options(module.command))
 
 
 def _exit_on_signal(number: int, frame: object) -> None:

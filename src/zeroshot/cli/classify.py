@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ import click
 from zeroshot.cli import sources
 from zeroshot.cli.completion import complete_labels, complete_prompts
 from zeroshot.cli.failures import CANNOT_WRITE, NO_MODEL, fail
+from zeroshot.cli.messages import is_quiet
 from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
 from zeroshot.cli.outputs import check_output
@@ -85,7 +86,6 @@ def command(
     output: Path | None,
     force: bool,
     save_head: Path | None,
-    quiet: bool,
     strict: bool,
     null: bool,
     choice: ModelChoice,
@@ -96,8 +96,7 @@ def command(
     paths, from standard input.
     """
     _check_images(images, labels, null=null)
-    if (not labels) == (head is None):
-        raise click.UsageError("expected either --labels or --head; try --labels 'dog,cat'")
+    _check_labels(labels, head, prompts)
     form = _choose_form(output, as_json=as_json, as_csv=as_csv, force=force)
     check_output("--output", output, [*images, *labels, head, prompts, save_head, choice.lock])
     label_set = sources.labels(labels) if labels else None
@@ -111,29 +110,32 @@ def command(
     import zeroshot
     from zeroshot.progress import Bar, length, track
 
+    prompt_set = zeroshot.prompts.get(prompts)
     chosen = zeroshot.Head.load(head) if head is not None else label_set
     assert chosen is not None
-    if isinstance(chosen, zeroshot.Head) and choice.is_default:
-        choice = replace(choice, model=_find_model(chosen, head))
-    loaded = choice.load()
-    progress = False if quiet else None
-    classifier = loaded.classifier(chosen, prompts, allow_equal=allow_equal, progress=progress)
-    if save_head is not None:
-        _save_head(classifier.head, save_head)
-    skipped = Skipped()
-    if output is None and sys.stdout.isatty():
-        progress = False  # results are printed to the same terminal
-    found = sources.images(images, skipped, null=null, listed=progress is None)
-    outcomes = Outcomes()
-    results = classifier.stream(found, top=top, on_error="yield")
-    bar = Bar("images", length(found), progress)
+    if isinstance(chosen, zeroshot.Head):
+        choice = _choose_model(chosen, head, choice)
+    skipped, outcomes = Skipped(), Outcomes()
+    results: Iterable[Prediction | Failure] = sources.missing(images)
+    if not results:  # there is something to classify, so the model is needed
+        progress = False if is_quiet() else None
+        classifier = choice.load().classifier(
+            chosen, prompt_set, allow_equal=allow_equal, progress=progress
+        )
+        if save_head is not None:
+            _save_head(classifier.head, save_head)
+        if output is None and sys.stdout.isatty():
+            progress = False  # results are printed to the same terminal
+        found = sources.images(images, skipped, null=null, listed=progress is None)
+        bar = Bar("images", length(found), progress)
+        results = track(classifier.stream(found, top=top, on_error="yield"), bar, lambda _: 1)
     with _open_sink(form, output) as write:
-        for result in track(results, bar, lambda _: 1):
+        for result in results:
             outcomes.count(result)
             write(result)
         if not outcomes.done:
             raise no_images(images, skipped)
-    report(outcomes, skipped, quiet=quiet, strict=strict)
+    report(outcomes, skipped, quiet=is_quiet(), strict=strict)
 
 
 def _check_images(images: tuple[str, ...], labels: tuple[str, ...], *, null: bool) -> None:
@@ -144,12 +146,46 @@ def _check_images(images: tuple[str, ...], labels: tuple[str, ...], *, null: boo
                 f"expected images, got {shortened(path)!r}, which does not exist; to write the "
                 f"results to that file, use --output {shortened(path)}"
             )
+    sources.check_images(images)
     if "-" in images and "-" in labels:
         raise click.UsageError(
             "expected images or labels on standard input, got - for both; use a label file"
         )
     if null and "-" not in images:
         raise click.UsageError("expected - among IMAGES with -0; add it, as in `classify -0 -`")
+
+
+def _check_labels(labels: tuple[str, ...], head: str | None, prompts: str | None) -> None:
+    """Reject labels or prompts together with a head, which contains both."""
+    if not labels and head is None:
+        raise click.UsageError("expected either --labels or --head; try --labels 'dog,cat'")
+    if labels and head is not None:
+        raise click.UsageError("expected either --labels or --head, got both; omit one")
+    if prompts is not None and head is not None:
+        raise click.UsageError(
+            "expected no --prompts with --head, because prompts are part of the head; omit "
+            "--prompts, or build another head with --save-head"
+        )
+
+
+def _choose_model(head: Head, path: str | None, choice: ModelChoice) -> ModelChoice:
+    """Return the choice of the model that built a head.
+
+    Raises HeadMismatch if another model of the catalog was chosen.
+    """
+    if choice.is_default:
+        return replace(choice, model=_find_model(head, path))
+    from zeroshot import catalog
+
+    if not os.path.exists(choice.model):
+        with suppress(ModelNotFound):
+            built, given = catalog.find(head.source or ""), catalog.find(choice.model)
+            if built.name != given.name:
+                raise HeadMismatch(
+                    f"{path}: this head was built by {built.name}, got --model {choice.model}; "
+                    "omit --model, or build another head with --save-head"
+                )
+    return choice
 
 
 def _find_model(head: Head, path: str | None) -> str:

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import click
 
+from zeroshot.cli.completion import complete_models
 from zeroshot.cli.failures import CANNOT_WRITE, fail
 from zeroshot.cli.outputs import check_output
 
 
 @click.command("convert")
-@click.argument("source", metavar="SOURCE")
+@click.argument("source", metavar="SOURCE", shell_complete=complete_models)
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path), metavar="TARGET")
 @click.option(
     "--like",
+    shell_complete=complete_models,
     help="Catalog model with the activation and preprocessing of SOURCE, for a bare state dict.",
 )
 @click.option(

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from zeroshot.cli import sources
+from zeroshot.cli.completion import complete_files
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import CANNOT_WRITE, SOME_FAILED, fail
+from zeroshot.cli.messages import is_quiet
 from zeroshot.cli.options import ModelChoice, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
 from zeroshot.cli.outputs import check_output
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 
 @click.command("encode")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
+@click.argument(
+    "inputs", nargs=-1, required=True, metavar="INPUTS...", shell_complete=complete_files
+)
 @click.option("--text", is_flag=True, help="INPUTS are sentences, not images.")
 @click.option(
     "--truncate", is_flag=True, help="Truncate sentences that are too long for the model."
@@ -48,7 +52,6 @@ def command(
     truncate: bool,
     out: Path,
     force: bool,
-    quiet: bool,
     strict: bool,
     null: bool,
     choice: ModelChoice,
@@ -72,9 +75,12 @@ def command(
         if path.exists() and not force:
             raise click.UsageError(f"{path} exists; use --force to replace it")
         check_output("--output", path, [*inputs, choice.lock])
-    model = choice.load()
     skipped = Skipped()
-    outcomes, progress = Outcomes(), False if quiet else None
+    outcomes, progress = Outcomes(), False if is_quiet() else None
+    if not text:
+        sources.check_images(inputs)
+        _check_existing(inputs, outcomes, out)
+    model = choice.load()
     embeddings: torch.Tensor | None
     if text:
         rows, embeddings = _encode_sentences(model, inputs, truncate, progress)
@@ -84,15 +90,30 @@ def command(
     if embeddings is None:
         if not outcomes.failed:
             raise no_images(inputs, skipped)
-        click.echo(f"no image could be read; {out} was not written", err=True)
-        raise SystemExit(SOME_FAILED)
+        raise _no_image_read(out)
     save_embeddings(out, embeddings.cpu().numpy(), rows)
     click.echo(
         f"{out}: {counted(len(rows), 'embedding')} of dimension {model.embed_dim}; inputs of the "
         f"rows: {names_beside(out)}",
         err=True,
     )
-    report(outcomes, skipped, quiet=quiet, strict=strict)
+    report(outcomes, skipped, quiet=is_quiet(), strict=strict)
+
+
+def _check_existing(inputs: tuple[str, ...], outcomes: Outcomes, out: Path) -> None:
+    """Exit before the model is loaded if no input exists."""
+    failures = sources.missing(inputs)
+    for failure in failures:
+        outcomes.count(failure)
+    if failures:
+        if not any(character in text for text in inputs for character in "./\\"):
+            click.echo("to encode sentences, use --text", err=True)
+        raise _no_image_read(out)
+
+
+def _no_image_read(out: Path) -> SystemExit:
+    click.echo(f"no image could be read; {out} was not written", err=True)
+    return SystemExit(SOME_FAILED)
 
 
 def _encode_sentences(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import click
 
 from zeroshot import errors
+from zeroshot.cli.messages import escaped
 
 SOME_FAILED = 3  # some images could not be read
 NO_MODEL = 4
@@ -29,7 +30,11 @@ def exit_on_error() -> Iterator[None]:
         error.message = errors.fitted(error.message, USAGE_LIMIT)  # type: ignore[misc]
         raise
     except errors.InputError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(escaped(str(error))) from error
+    except click.UsageError as error:
+        if type(error) is not click.UsageError:  # of click, about an option
+            raise
+        raise click.UsageError(escaped(error.message), error.ctx) from error
     except (
         errors.ModelNotFound,
         errors.WeightsError,
@@ -65,5 +70,5 @@ def _discard_output() -> None:
 
 def fail(message: str, code: int) -> None:
     """Print an error message and exit with this code."""
-    click.echo(f"Error: {errors.fitted(message)}", err=True)
+    click.echo(escaped(f"Error: {errors.fitted(message)}"), err=True)
     raise SystemExit(code)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from zeroshot.cli.completion import complete_models
 from zeroshot.cli.counts import counted
 from zeroshot.errors import InputError
 
 
 @click.command("lock", short_help="Write a lock file with commits and hashes of models.")
-@click.argument("names", nargs=-1, required=True, metavar="NAMES...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAMES...", shell_complete=complete_models
+)
 @click.option(
     "-o",
     "--output",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from zeroshot.cli.completion import complete_models
+from zeroshot.cli.completion import complete_files, complete_models
 from zeroshot.cli.messages import note
+from zeroshot.errors import HeadMismatch, InputError, WeightsError, shortened
 
 if TYPE_CHECKING:
     from zeroshot.model import Model
@@ -31,34 +33,74 @@ class ModelChoice:
     lock: Path | None
     offline: bool
     max_pixels: int | None = None
-    background: str | None = None
+    background: str | tuple[int, int, int] | None = None
 
     def load(self) -> Model:
         """Load the model. This imports torch."""
         import zeroshot
 
         limit: dict[str, Any] = {} if self.max_pixels is None else {"max_pixels": self.max_pixels}
-        loaded = zeroshot.load(
-            self.model,
-            device=self.device,
-            dtype=self.dtype,
-            decode=self.decode,
-            like=self.like,
-            lock=self.lock,
-            offline=self.offline,
-            background=self.background,
-            **limit,
-        )
+        try:
+            loaded = zeroshot.load(
+                self.model,
+                device=self.device,
+                dtype=self.dtype,
+                decode=self.decode,
+                like=self.like,
+                lock=self.lock,
+                offline=self.offline,
+                background=self.background,
+                **limit,
+            )
+        except WeightsError as error:
+            if not _is_head(self.model):
+                raise
+            raise HeadMismatch(
+                f"{shortened(self.model, 300)}: this is a head, not a model; use --head"
+            ) from error
         if self.model.lower() == "mini" and sys.stderr.isatty():
             note("mini is a demo model; results are only indicative")
         return loaded
+
+
+def _is_head(path: str) -> bool:
+    """Return whether a file is a head."""
+    import zeroshot
+
+    try:
+        zeroshot.Head.load(path)
+    except (HeadMismatch, OSError):
+        return False
+    return True
+
+
+def _parse_color(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | tuple[int, int, int] | None:
+    """Return a color name, or the levels of "255,255,255" or "(255, 255, 255)"."""
+    if value is None:
+        return None
+    from zeroshot.images.transparency import parse_background
+
+    levels = re.fullmatch(r"\(?\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\)?", value)
+    color = (int(levels[1]), int(levels[2]), int(levels[3])) if levels else value
+    try:
+        parse_background(color)
+    except InputError as error:
+        raise click.BadParameter(
+            f"expected a name such as white or red, #ffffff, or three levels in 0..255 such as "
+            f"255,255,255, got {shortened(repr(value))}"
+        ) from error
+    return color
 
 
 MODEL_OPTIONS = (
     click.option(
         "--background",
         metavar="COLOR",
-        help="Color behind transparent images, such as white; by default their hidden colors.",
+        callback=_parse_color,
+        help="Color behind transparent images: a name such as white, #ffffff or 255,255,255. By "
+        "default their hidden colors.",
     ),
     click.option(
         "--max-pixels",
@@ -74,6 +116,7 @@ MODEL_OPTIONS = (
     click.option(
         "--like",
         metavar="NAME",
+        shell_complete=complete_models,
         help="For a bare state dict: a catalog model with the same activation and preprocessing.",
     ),
     click.option(
@@ -115,9 +158,8 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def source_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of commands that read images: -0, --strict and --quiet."""
+    """Add the options of commands that read images: -0 and --strict."""
     for option in (
-        click.option("-q", "--quiet", is_flag=True, help="No progress bar, no list of skips."),
         click.option(
             "--strict",
             is_flag=True,
@@ -134,4 +176,6 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-images_argument = click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+images_argument = click.argument(
+    "images", nargs=-1, required=True, metavar="IMAGES...", shell_complete=complete_files
+)

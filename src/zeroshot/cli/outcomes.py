@@ -10,6 +10,7 @@ import click
 
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import SOME_FAILED
+from zeroshot.cli.messages import escaped
 from zeroshot.errors import shortened
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Outcomes:
         self.done += 1
         if isinstance(result, Failure):
             self.failed += 1
-            print_above(f"Error: {result.error}")
+            print_above(escaped(f"Error: {result.error}"))
 
 
 def print_above(text: str) -> None:
@@ -55,7 +56,7 @@ def no_images(arguments: Sequence[str], skipped: Skipped) -> click.UsageError:
 def report(outcomes: Outcomes, skipped: Skipped, *, quiet: bool, strict: bool) -> None:
     """Print how many images failed and what was skipped; exit with 3 if that is an error."""
     if skipped and not (quiet and not strict):
-        click.echo(str(skipped), err=True)
+        click.echo(escaped(str(skipped)), err=True)
     if outcomes.failed:
         total = counted(outcomes.done, "image")
         click.echo(f"{outcomes.failed} of {total} could not be read", err=True)

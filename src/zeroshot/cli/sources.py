@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from zeroshot import label_files, prompts
-from zeroshot.errors import InputError, shortened
+from zeroshot.cli.messages import note
+from zeroshot.errors import ImageError, InputError, shortened
 from zeroshot.labeling.sources import Skipped, expand, read_image, read_list, read_start, walk
 from zeroshot.progress import is_interactive
 from zeroshot.prompts import Labels
 
 if TYPE_CHECKING:
     from zeroshot.images import Sample
+    from zeroshot.predictions import Failure
 
 STDIN = "<stdin>"  # name of an image on standard input
+WRAPPED = 80  # bytes of a line of base64; programs wrap it at 64 or 76 characters
 
 
 def images(
@@ -60,14 +66,72 @@ def _images(
 def _read_stdin_images(skipped: Skipped | None, *, null: bool) -> Iterator[str | Sample]:
     """Yield the image on standard input, or the images of the paths there."""
     from zeroshot.images.formats import is_file_content
+    from zeroshot.images.inputs import is_base64_image
 
-    file = _stdin()
+    file = _stdin("image paths, one per line")
     start = b"" if null else read_start(file)
-    if is_file_content(start):
+    if not null and not start.endswith(b"\n") and not is_file_content(start):
+        start += file.readline()
+    # base64 is wrapped into short lines; a long line is one image of a list
+    line = start.partition(b"\n")[0]
+    is_base64 = len(line) <= WRAPPED and is_base64_image(line)
+    if is_base64 or is_file_content(start):
         yield read_image(file, STDIN, start)
         return
     paths = read_list(file, start=start, null=null, encoding=sys.stdin.encoding or "utf-8")
     yield from walk(paths, skipped)
+
+
+def check_images(arguments: Sequence[str]) -> None:
+    """Reject lists of image paths, such as list.txt or @list.txt, if there is nothing else."""
+    paths = [argument.removeprefix("@") for argument in arguments]
+    if all(map(_is_text_file, paths)):
+        raise click.UsageError(
+            f"expected images, got the text file {shortened(arguments[0])!r}; if it lists image "
+            f"paths, pass - and redirect the file: - < {shortened(paths[0])}"
+        )
+
+
+def _is_text_file(path: str) -> bool:
+    """Return whether a path is an existing .txt or .lst file, and not an image."""
+    from zeroshot.images.formats import HEAD, is_image_head
+
+    if not path.lower().endswith((".txt", ".lst")) or not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return not is_image_head(file.read(HEAD))
+    except OSError:
+        return False
+
+
+def missing(arguments: Sequence[str]) -> list[Failure]:
+    """Return a failure for each image if none of them exists, else [].
+
+    This needs no model, so a misspelled path is reported before a model is downloaded. URLs,
+    patterns and - are not checked.
+    """
+    if any(map(_may_exist, arguments)):
+        return []
+    from zeroshot.images import open_image
+    from zeroshot.predictions import Failure
+
+    failures = []
+    for argument in arguments:
+        try:
+            open_image(argument)
+        except ImageError as error:
+            failures.append(Failure(argument, error))
+    return failures
+
+
+def _may_exist(argument: str) -> bool:
+    """Return whether an argument is an existing file or folder, or no path."""
+    from zeroshot.images.inputs import name_of_text
+
+    if argument == "-" or "://" in argument or glob.has_magic(argument):
+        return True
+    return os.path.exists(argument) or name_of_text(argument) is not None
 
 
 def _is_pipe(argument: str) -> bool:
@@ -102,6 +166,8 @@ def labels(given: Sequence[str]) -> dict[str, list[str]]:
     """
     pairs: list[tuple[str, Sequence[str]]] = []
     for text in given:
+        if not text.strip():
+            raise click.UsageError(f"expected labels, got --labels {text!r}; try 'dog,cat'")
         pairs += prompts.named(_read_value(text)).items()
     if len(pairs) == 1 and len(given) == 1 and pairs[0][0] == given[0].strip():
         name = given[0].strip()
@@ -111,34 +177,63 @@ def labels(given: Sequence[str]) -> dict[str, list[str]]:
             f"expected several labels, got --labels {shortened(name)!r}; {hint} Separate labels by "
             "commas, or repeat the option"
         )
+    if len(pairs) == 1 and (given[0] == "-" or prompts.is_file(_path_of(given[0]))):
+        _check_single(pairs[0][0], "standard input" if given[0] == "-" else given[0])
     prompts.named([label for label, _ in pairs])  # rejects a label given twice
     return {label: list(names) for label, names in pairs}
+
+
+def _check_single(label: str, where: str) -> None:
+    """Reject a list in one line, which would be the only label of every image."""
+    if re.search(r"[,;|\t]|^[\[{]", label):
+        raise click.UsageError(
+            f"expected several labels, got only {shortened(repr(label))} in {where}; write one "
+            "label per line"
+        )
+
+
+def _path_of(text: str) -> str:
+    """Return the path that a value of --labels may be."""
+    return os.path.expanduser(text.removeprefix("@"))
 
 
 def _read_value(text: str) -> Labels:
     """Return the labels of one --labels value."""
     if text == "-":
-        listed = label_files.parse_lines(_read_stdin("labels"))
-        if not listed:
-            raise click.UsageError("no labels found on standard input; expected one per line")
-        return listed
-    marked, name = text.startswith("@"), text.removeprefix("@")
-    path = os.path.expanduser(name) if marked else name
+        return _read_stdin_labels()
+    marked, name, path = text.startswith("@"), text.removeprefix("@"), _path_of(text)
     if prompts.is_file(path):
         return prompts.labels(path)
     if label_set([text]):
         return prompts.labels(name)
-    if marked or _looks_like_a_file(name):
+    if "," not in name and (marked or _looks_like_a_file(name)):
         raise click.UsageError(_missing_message(path))
     if text.lstrip().startswith(("[", "{")):
         return _read_json(text)
     listed = _split(text)
     for part in listed if len(listed) > 1 else ():
-        if part.startswith("@") or label_files.has_suffix(part):
+        is_set = label_set([part]) is not None
+        if is_set or part.startswith("@") or label_files.has_suffix(part):
+            kind = "label set" if is_set else "file"
             raise click.UsageError(
-                f"expected labels separated by commas, got the file {shortened(part)!r} among "
+                f"expected labels separated by commas, got the {kind} {shortened(part)!r} among "
                 f"them; give it in an option of its own: --labels {shortened(part)}"
             )
+    return listed
+
+
+def _read_stdin_labels() -> list[str]:
+    """Return the labels on standard input, one per line."""
+    text = _read_stdin("labels")
+    with suppress(ValueError, RecursionError):
+        if isinstance(json.loads(text), list | Mapping):
+            raise click.UsageError(
+                "expected one label per line on standard input, got JSON; save it to a .json file, "
+                "and give that to --labels"
+            )
+    listed = label_files.parse_lines(text)
+    if not listed:
+        raise click.UsageError("no labels found on standard input; expected one per line")
     return listed
 
 
@@ -182,6 +277,8 @@ def _looks_like_a_file(name: str) -> bool:
 
 def _missing_message(path: str) -> str:
     """Describe a label file that does not exist, with similar names in its folder."""
+    if os.path.isdir(path):
+        return f"expected a label file, got the folder {shortened(path, 200)}; give a file in it"
     folder = os.path.dirname(path)
     try:
         names = os.listdir(folder or ".")
@@ -200,16 +297,19 @@ def _missing_message(path: str) -> str:
     return f"no such label file: {shortened(path, 200)}; {hint}"
 
 
-def _stdin() -> BinaryIO:
+def _stdin(what: str) -> BinaryIO:
+    """Return standard input; on a terminal, print what is read from it."""
     if sys.stdin is None:  # the process was started without one
         raise InputError("expected data on standard input for -, which is closed; pass a file")
+    if sys.stdin.isatty():
+        note(f"reading {what}, from the terminal; end with Ctrl-D")
     return sys.stdin.buffer
 
 
 def _read_stdin(what: str) -> str:
     """Read all text of standard input."""
     try:
-        return label_files.decode(_stdin().read())
+        return label_files.decode(_stdin(f"{what}, one per line").read())
     except UnicodeDecodeError as error:
         raise InputError(
             f"expected {what} on standard input, one per line, in UTF-8, got other bytes "

@@ -16,7 +16,8 @@ def too_many_pixels(
         name,
         f"{width}x{height} is {megapixels(width * height)}, the limit is "
         f"{megapixels(max_pixels)}; resize the image, or raise the limit with "
-        f"zeroshot.load(..., max_pixels={width * height}){advice}",
+        f"zeroshot.load(..., max_pixels={width * height}) (on the command line --max-pixels)"
+        f"{advice}",
     )
 
 

@@ -274,8 +274,7 @@ def _open_path(
         with path.open("rb") as file:
             return decode(file, name, at_least, max_pixels)
     except FileNotFoundError as error:
-        folder = shortened(seen_from(path), 150)
-        message = f"{shortened(name, 300)}: no such image file{folder}{_suggest_fix(name)}"
+        message = f"{shortened(name, 300)}: {_describe_missing(path, name)}"
         raise ImageNotFound(message, kind="not_found", source=name) from error
     except PermissionError as error:
         raise image_error("permission", name, "permission denied; fix its permissions") from error
@@ -287,10 +286,24 @@ def _open_path(
         raise ImageError(message, kind="not_found", source=name) from error
 
 
+def _describe_missing(path: Path, name: str) -> str:
+    """Say why there is no file at a path, and what to do."""
+    if name.startswith("file://"):
+        return "unsupported URL scheme; pass the path without file://"
+    if "://" in name:
+        return "unsupported URL scheme; use http:// or https://, or download the file first"
+    if path.is_symlink():
+        return f"broken link to {shortened(os.readlink(path), 150)}; correct or remove it"
+    return f"no such image file{shortened(seen_from(path), 150)}{_suggest_fix(name)}"
+
+
 def _suggest_fix(name: str) -> str:
     """Suggest a fix for text that is probably not meant as a path."""
-    if "://" in name:
-        return "; unsupported URL scheme, use http:// or https://"
     if name.startswith("~"):
-        return "; pass Path(...).expanduser()"
-    return "; for a pattern pass Path(...).glob(pattern)" if has_magic(name) else ""
+        return "; ~ is not expanded, write the full path or pass Path(...).expanduser()"
+    if has_magic(name):
+        return (
+            "; it is not expanded as a pattern, pass Path(...).glob(pattern), or on the command "
+            "line an argument instead of a list"
+        )
+    return ""

@@ -20,6 +20,7 @@ from zeroshot.images.jxl import read_jxl_size
 from zeroshot.images.limits import too_many_pixels
 
 EXPECTED = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, PPM, HEIC or JPEG XL"
+CAMERA_RAW = (".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw")
 EXTRAS = {  # format -> name for messages, module, extra of this package
     "HEIF": ("HEIC", "pillow_heif", "heif"),
     "JXL": ("JPEG XL", "pillow_jxl", "jxl"),
@@ -36,6 +37,10 @@ def open_codec(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     found = recognize(head)
     if found is None or found.name not in DECODED:
         raise _unsupported(head, name)
+    if name.lower().endswith(CAMERA_RAW) and found.name == "TIFF":  # holds only a preview
+        raise image_error(
+            "unsupported_format", name, "camera RAW is not supported; convert it to JPEG or TIFF"
+        )
     _register(found.name, name)
     if found.name == "JXL":  # its codec decodes all pixels on opening
         try:

@@ -69,7 +69,8 @@ def warn_of_hidden_colors(image: Image.Image, name: str) -> None:
         log.warning(
             "%s: the image is transparent, and the hidden colors of its transparent pixels are "
             "used, as in OpenAI's preprocessing; to see it on a background, use "
-            "zeroshot.load(..., background='white'). This warning is shown once.",
+            "zeroshot.load(..., background='white') (on the command line --background white). This "
+            "warning is shown once.",
             shortened(name, 200),
         )
 

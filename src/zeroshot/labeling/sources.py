@@ -183,10 +183,12 @@ def read_list(
         encoding: Encoding of the text.
 
     Raises:
-        InputError: The text contains NUL without `null`.
+        InputError: The text contains NUL without `null`, or is no list of paths with `null`.
     """
     if null:
-        for part in (start + file.read()).split(b"\0"):
+        content = start + file.read()
+        _check_separated_by_nul(content)
+        for part in content.split(b"\0"):
             if part:
                 yield part.decode(encoding, "surrogateescape")
         return
@@ -208,6 +210,17 @@ def read_list(
         path = line.decode(encoding, "surrogateescape").rstrip("\r\n")
         if path.strip():
             yield path
+
+
+def _check_separated_by_nul(content: bytes) -> None:
+    """Raise InputError for an image, and for a list with a path per line."""
+    from zeroshot.images.formats import HEAD, is_file_content
+
+    expected = "expected paths separated by NUL on standard input with -0"
+    if is_file_content(content[:HEAD]):
+        raise InputError(f"{expected}, but standard input is an image; omit -0")
+    if b"\n" in content and b"\0" not in content:
+        raise InputError(f"{expected}, but standard input contains line breaks; omit -0")
 
 
 def _read_marked(content: bytes, encoding: str) -> Iterator[str]:
