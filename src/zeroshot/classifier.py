@@ -120,13 +120,13 @@ class Classifier:
             ['cat', 'cat']
         """
         top = _check_top(top)
-        predictions = Predictions(
+        found = [
             prediction
             for batch in embed(self.encoder, images, progress=progress)
             for prediction in self._predictions(batch, top)
             if isinstance(prediction, Prediction)
-        )
-        return predictions[0] if is_single(images) else predictions
+        ]
+        return found[0] if is_single(images) else Predictions(found)
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None

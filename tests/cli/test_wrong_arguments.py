@@ -25,7 +25,11 @@ USAGE = ("Usage: ", "Try '")  # lines that click adds to a message
 def parameters(command: str) -> list[click.Parameter]:
     """Return the parameters of a command that take a value."""
     found = main.commands[command].params
-    return [each for each in found if not (isinstance(each, click.Option) and each.is_flag)]
+    return [
+        each
+        for each in found
+        if not (isinstance(each, click.Option) and (each.is_flag or each.count))
+    ]
 
 
 COMMANDS = [command for command in sorted(main.commands) if parameters(command)]
