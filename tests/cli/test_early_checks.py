@@ -251,11 +251,17 @@ def test_a_terminal_is_told_what_is_read(
     assert "Note" not in run(*words, "-q", stdin="").stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("a\x1b]0m.jpg", "-l", LABELS), ("a.jpg", "-l", "cat,a\x1b]0m.txt")],
+    ids=["image", "usage"],
+)
 def test_control_characters_are_escaped_on_a_terminal(
-    run: Any, monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...], run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("classify", "a\x1b]0m.jpg", "-l", LABELS)
-    assert "a\x1b]0m.jpg: no such" in run(*words).stderr
+    assert "a\x1b]0m." in run("classify", *words).stderr
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True)
 
-    assert "a\\x1b]0m.jpg: no such" in run(*words).stderr
+    shown = run("classify", *words).stderr
+    assert "a\\x1b]0m." in shown
+    assert "\x1b" not in shown

@@ -23,6 +23,12 @@ def test_every_command_has_help(command: str) -> None:
     assert len(main.commands[command].get_short_help_str()) > 15
 
 
+def test_no_arguments_print_the_whole_help() -> None:
+    result = CliRunner().invoke(main, [])
+    assert result.exit_code == 2
+    assert result.stderr == CliRunner().invoke(main, ["--help"]).stdout
+
+
 def test_the_list_of_commands_cuts_no_description() -> None:
     assert "..." not in CliRunner().invoke(main, ["--help"]).stdout.partition("Commands:")[2]
 

@@ -26,15 +26,13 @@ def exit_on_error() -> Iterator[None]:
     """Convert exceptions of zeroshot and click to a short message and an exit code."""
     try:
         yield
+    except click.exceptions.NoArgsIsHelpError:  # its message is the help text
+        raise
     except click.ClickException as error:
-        error.message = errors.fitted(error.message, USAGE_LIMIT)  # type: ignore[misc]
+        error.message = escaped(errors.fitted(error.message, USAGE_LIMIT))  # type: ignore[misc]
         raise
     except errors.InputError as error:
         raise click.UsageError(escaped(str(error))) from error
-    except click.UsageError as error:
-        if type(error) is not click.UsageError:  # of click, about an option
-            raise
-        raise click.UsageError(escaped(error.message), error.ctx) from error
     except (
         errors.ModelNotFound,
         errors.WeightsError,
