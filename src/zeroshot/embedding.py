@@ -30,8 +30,6 @@ Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
 Prepared = tuple[Key | Failure, "NDArray[np.float32] | None"]
-
-
 IMAGE_METHODS = ("identity", "is_busy", "prepare", "encode_pixels", "map_batches")
 
 

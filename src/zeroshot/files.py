@@ -29,7 +29,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.parent / f".{uuid.uuid4().hex}.tmp"
     try:
         try:
-            mode = _check_target(target, os.fspath(path))
+            mode = _check_target(target)
             with temporary.open("xb") as file:
                 mode = mode or os.fstat(file.fileno()).st_mode
             yield temporary
@@ -49,7 +49,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _check_target(target: Path, given: str) -> int:
+def _check_target(target: Path) -> int:
     """Return the mode of the file that will be replaced, 0 if none; others cannot be replaced."""
     try:
         mode = target.stat().st_mode

@@ -53,8 +53,6 @@ SENTENCES = 4_096  # rendered and embedded at once; 8 MB of embeddings at 512 di
 log = logging.getLogger("zeroshot")
 
 Owner = tuple[int, str]  # row of a label, and one of its names
-
-
 TEXT_METHODS = ("identity", "source", "logit_scale", "logit_bias", "scoring", "encode_text")
 
 

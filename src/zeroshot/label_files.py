@@ -22,6 +22,7 @@ from zeroshot.callers import stack_level
 from zeroshot.errors import PromptError, shortened, some
 
 COLUMNS = ("label", "labels", "name", "names", "class", "class_name", "classname")
+# used if there is no column of COLUMNS
 OTHER_COLUMNS = ("classes", "category", "categories", "class name", "label name", "label_name")
 TEMPLATE_COLUMNS = ("template", "templates", "prompt", "prompts")
 MARKS = (  # byte order marks; UTF-32 first, because its mark starts with that of UTF-16

@@ -81,7 +81,7 @@ def test_a_head_of_another_model_exits_with_4(run: Any, encoder: Any, tmp_path: 
 def test_a_missing_head_exits_with_4(run: Any) -> None:
     result = run("classify", "a.jpg", "--head", "none.safetensors")
     assert result.exit_code == 4
-    assert "none.safetensors: no such file (working folder " in result.stderr
+    assert "none.safetensors: no such head file (working folder " in result.stderr
 
 
 def test_output_that_cannot_be_written_exits_with_74(run: Any, photos: list[Path]) -> None:

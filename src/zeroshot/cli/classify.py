@@ -15,12 +15,12 @@ import click
 
 from zeroshot.cli import sources
 from zeroshot.cli.completion import complete_labels, complete_prompts
-from zeroshot.cli.failures import CANNOT_WRITE, NO_MODEL, fail
+from zeroshot.cli.failures import CANNOT_WRITE, fail
 from zeroshot.cli.messages import is_quiet
 from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
 from zeroshot.cli.outputs import check_output
-from zeroshot.errors import HeadMismatch, ModelNotFound, seen_from, shortened
+from zeroshot.errors import HeadMismatch, ModelNotFound, shortened
 from zeroshot.files import write_atomically
 from zeroshot.labeling.sources import Skipped
 
@@ -104,8 +104,6 @@ def command(
         prompts = (labels and sources.label_set(labels)) or "photo"
     if top < 1:
         raise click.UsageError(f"expected --top of at least 1, got {top}")
-    if head is not None and not os.path.exists(head):
-        fail(f"{head}: no such file{seen_from(Path(head))}; check the path", NO_MODEL)
 
     import zeroshot
     from zeroshot.progress import Bar, length, track

@@ -11,6 +11,7 @@ import click
 from zeroshot.cli.completion import complete_models
 from zeroshot.cli.failures import CANNOT_WRITE, fail
 from zeroshot.cli.outputs import check_output
+from zeroshot.files import format_bytes
 
 
 @click.command("convert")
@@ -50,5 +51,5 @@ def command(
     check_output("TARGET", target, [model.checkpoint.source])
     model.save(target, half=half, force=force)
     written = load(target)  # verify that the file can be read
-    size = target.stat().st_size / 1e6
-    click.echo(f"{target}: {size:.1f} MB, fingerprint {written.identity}", err=True)
+    size = format_bytes(target.stat().st_size)
+    click.echo(f"{target}: {size}, fingerprint {written.identity}", err=True)

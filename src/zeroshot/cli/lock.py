@@ -9,6 +9,7 @@ import click
 from zeroshot.cli.completion import complete_models
 from zeroshot.cli.counts import counted
 from zeroshot.errors import InputError
+from zeroshot.files import format_bytes
 
 
 @click.command("lock", short_help="Write a lock file with commits and hashes of models.")
@@ -53,10 +54,10 @@ def command(names: tuple[str, ...], output: Path, revision: str | None, offline:
     ]
     hub.write_lock(output, pins)
     for pinned in pins:
-        size = sum(file.size for file in pinned.files) / 1e6
+        size = format_bytes(sum(file.size for file in pinned.files))
         click.echo(
             f"{pinned.name}  {pinned.repository or 'in the package'}"
             f"{'@' + pinned.commit[:12] if pinned.commit else ''}  "
-            f"{counted(len(pinned.files), 'file')}, {size:.1f} MB"
+            f"{counted(len(pinned.files), 'file')}, {size}"
         )
     click.echo(f"wrote {output}", err=True)
