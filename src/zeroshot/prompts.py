@@ -253,12 +253,12 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
 
     Args:
         name: A shipped set such as "imagenet", or a file. Its suffix decides how it is read. `.csv`
-            and `.tsv`: the column `label`, `name` or `class`, or the only column. `.json`: a list,
-            {"labels": ...} (or `names` or `classes`), {"pet": ["cat", "dog"]}, or numbered labels
-            such as {"0": "cat"} or an `id2label`. `.jsonl`: the field `label`, `name` or `class`.
-            `.toml`: `labels`. `.yaml`: a list, or `names` or `labels`, as YOLO's data.yaml writes
-            it. Other text files: one label per line; lines that start with # are
-            comments, and \# starts a label with #.
+            and `.tsv`: the column `label`, `name`, `class` or `category`, or the only column.
+            `.json`: a list, {"labels": ...} (or `names` or `classes`), {"pet": ["cat", "dog"]}, or
+            numbered labels such as {"0": "cat"} or an `id2label`. `.jsonl`: the field `label`,
+            `name`, `class` or `category`. `.toml`: `labels`. `.yaml`: a list, or `names` or
+            `labels`, as in YOLO's data.yaml. Other text files: one label per line; lines that start
+            with # are comments, and \# starts a label with #.
 
     Returns:
         A dict from each label to its list of synonyms, which `Model.classifier` accepts as labels.
