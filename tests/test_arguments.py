@@ -107,7 +107,7 @@ def test_text_and_paths_are_file_paths(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, 0, b"cat.jpg", "a\0b", "\ud800", BytesPath(), ["a"]])
 def test_other_values_are_no_file_path(value: Any) -> None:
-    with pytest.raises(LabelError, match=r"expected the path of a file as str or os.PathLike, got"):
+    with pytest.raises(LabelError, match=r"expected a path as str or os.PathLike, got"):
         arguments.file_path(value, LabelError)
 
 

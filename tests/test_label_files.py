@@ -96,8 +96,8 @@ def test_yaml_quotes_and_words_are_text(tmp_path: Path) -> None:
         ("a.json", '[{"name": "cat"}, "dog"]', "objects only or text only"),
         ("a.jsonl", '{"label": "cat"}\n{"lable": "dog"}\n', "object 2 has no 'label'"),
         ("a.jsonl", '{"label": "cat"\n', "malformed JSONL"),
-        ("a.yaml", "cat\ndog\n", "found 0 times `names:`; supported are a list"),
-        ("a.yaml", "names: &x [cat]\n", "is no list"),
+        ("a.yaml", "cat\ndog\n", "found `names:` 0 times; expected a list"),
+        ("a.yaml", "names: &x [cat]\n", "is not a list"),
         ("a.yaml", "names:\n  cat: 0\n  dog: 1\n", "expected a number, a colon and a label"),
         ("a.yaml", "names:\n  0: cat\n  0: dog\n", "each number once"),
         ("a.yaml", "names:\n  - *x\n", r"cannot read the label '\*x'"),
@@ -182,7 +182,7 @@ def test_headers_and_separators_of_other_tools_are_read(
         ("l.jsonl", '{"label": "cat", "label": "dog"}\n', "the key 'label' occurs twice"),
         ("l.yaml", "names:\n- - cat\n- dog\n", "cannot read the label '- cat'"),
         ("l.yaml", "names: ['cat' 'dog', boat]\n", "cannot read the label"),
-        ("l.yaml", "names: [cat, 'dog]\n", "a quote ' has no end"),
+        ("l.yaml", "names: [cat, 'dog]\n", "unclosed quote '"),
     ],
 )
 def test_a_file_of_another_kind_than_its_suffix_says_is_rejected(

@@ -304,7 +304,7 @@ def test_image_size_is_any_kind_of_integer(tiny_path: Path) -> None:
         ({"revision": 1}, "expected revision to be a str, got int 1"),
         ({"like": Path("mini")}, "expected like to be a str"),
         ({"like": "ViT-B/32"}, "mini contains its own activation and preprocessing; omit it"),
-        ({"cache_dir": 5}, "expected the path of a file as str or os.PathLike, got int 5"),
+        ({"cache_dir": 5}, "expected a path as str or os.PathLike, got int 5"),
     ],
     ids=str,
 )

@@ -80,7 +80,7 @@ def test_other_type_errors_are_those_of_python() -> None:
 
 @pytest.mark.parametrize("name", ["eval", "half", "cuda", "get_image_features", "encode"])
 def test_attributes_of_other_models_are_answered(name: str, tiny: zeroshot.Model) -> None:
-    with pytest.raises(AttributeError, match=f"no attribute '{name}'; write \\w+"):
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'; (write|omit) \\w+"):
         getattr(tiny, name)
 
     assert not hasattr(tiny, name)
@@ -96,7 +96,7 @@ def test_other_missing_attributes_are_those_of_python(tiny: zeroshot.Model) -> N
 @pytest.mark.parametrize("name", migration.PACKAGE)
 def test_functions_of_other_packages_are_answered(name: str) -> None:
     zeroshot.load("mini")  # imports submodules, which become attributes
-    with pytest.raises(AttributeError, match=f"no attribute '{name}'; write \\w+"):
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'; (write|omit) \\w+"):
         getattr(zeroshot, name)
 
     assert not hasattr(zeroshot, name)

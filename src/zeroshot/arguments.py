@@ -29,7 +29,10 @@ def integer(value: object) -> int | None:
 def count(
     name: str, value: object, least: int, otherwise: str = "", *, most: int = sys.maxsize
 ) -> int:
-    """Return a number of things, given as any kind of integer, as int."""
+    """Return a number of things, given as any kind of integer, as int.
+
+    `otherwise` is the end of the message: what else is allowed, or why.
+    """
     number = integer(value)
     if number is None or not least <= number <= most:
         above = number is not None and number > most
@@ -70,7 +73,7 @@ def iterator(name: str, values: Any, kind: type[InputError] = InputError) -> Ite
         pass
     raise kind(
         f"expected {name} to be a list, got {type(values).__name__} {shortened(repr(values))}; "
-        "pass a list, also for a single value"
+        "pass a list, even for a single value"
     )
 
 
@@ -82,7 +85,7 @@ def file_path(path: Any, kind: type[InputError] = InputError) -> Path:
     except (TypeError, UnicodeEncodeError):
         pass
     raise kind(
-        f"expected the path of a file as str or os.PathLike, got {type(path).__name__} "
+        f"expected a path as str or os.PathLike, got {type(path).__name__} "
         f"{shortened(repr(path))}; check the value"
     )
 

@@ -29,8 +29,9 @@ class Predictions(list[Prediction]):
     """The predictions of several images, in order; a list with two additions.
 
     A notebook shows it as a gallery: a thumbnail of each image that is a file, its best labels and
-    bars. `to_pandas` converts it to a data frame. Slices and sums have both too. A `Failure`, as in
-    `Predictions(classifier.stream(images, on_error="yield"))`, is shown with its error.
+    bars. `to_pandas` converts it to a data frame. Slices and sums are `Predictions` too.
+    A `Failure`, as in `Predictions(classifier.stream(images, on_error="yield"))`, is shown with its
+    error.
 
     Args:
         items: The predictions.

@@ -299,8 +299,8 @@ def _read_tabs(text: str, key: str) -> dict[str, Any]:
 
 
 YAML_ADVICE = (
-    "supported are a list, and `names` or `labels` with a list or a map from numbers, as YOLO's "
-    "data.yaml writes it; save the labels as .txt, one per line, or as .json"
+    "expected a list, or `names` or `labels` with a list or a map from numbers, as in YOLO's "
+    "data.yaml; fix it, or save the labels as .txt, one per line, or as .json"
 )
 
 
@@ -312,7 +312,7 @@ def _read_yaml(text: str, key: str) -> dict[str, Any]:
         return {key: [_yaml_text(line[1:].strip()) for line in listed]}
     starts = [n for n, line in enumerate(lines) if re.match(r"(names|labels)\s*:(\s|$)", line)]
     if len(starts) != 1 or key != "labels":
-        raise PromptError(f"found {len(starts)} times `names:`; {YAML_ADVICE}")
+        raise PromptError(f"found `names:` {len(starts)} times; {YAML_ADVICE}")
     name, _, first = map(str.strip, lines[starts[0]].partition(":"))
     rest = [line for line in lines[starts[0] + 1 :] if line.strip()]
     block = []
@@ -323,7 +323,7 @@ def _read_yaml(text: str, key: str) -> dict[str, Any]:
     if first:
         flow = " ".join([first, *block])
         if flow[0] + flow[-1] not in ("[]", "{}"):
-            raise PromptError(f"`{name}: {shortened(flow, 80)}` is no list; {YAML_ADVICE}")
+            raise PromptError(f"`{name}: {shortened(flow, 80)}` is not a list; {YAML_ADVICE}")
         entries = [e for e in _split_flow(flow[1:-1]) if e]
         numbered = flow[0] == "{"
     else:
@@ -347,7 +347,7 @@ def _split_flow(text: str) -> list[str]:
     """Split at commas outside of quotes."""
     pattern = r"""(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*'|[^,"']|(?<=\w)['"])+"""
     if unread := re.sub(pattern, "", text).strip(","):
-        raise PromptError(f"a quote {unread[0]} has no end; {YAML_ADVICE}")
+        raise PromptError(f"unclosed quote {unread[0]}; {YAML_ADVICE}")
     return [part.strip() for part in re.findall(pattern, text)]
 
 

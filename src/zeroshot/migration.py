@@ -30,41 +30,41 @@ KEYWORDS = {
 
 # What to write if a function got too many positional arguments.
 POSITIONAL = {
-    "classify": "name the others: classify(images, labels, model='ViT-B/32')",
-    "encode_text": "name the others: encode_text(texts, truncate=True)",
-    "load": "name the others: zeroshot.load('ViT-B/32', device='cpu')",
+    "classify": "use keywords: classify(images, labels, model='ViT-B/32')",
+    "encode_text": "use keywords: encode_text(texts, truncate=True)",
+    "load": "use keywords: zeroshot.load('ViT-B/32', device='cpu')",
 }
 
 # What to write instead of an attribute of a model.
 MODEL = {
-    "classify": "model.classifier(labels)(images)",
-    "cpu": "model.to('cpu')",
-    "cuda": "model.to('cuda')",
-    "encode": "model.encode_image(images) or model.encode_text(texts)",
-    "eval": "nothing: a model is always in evaluation mode",
-    "float": "model.to(dtype='float32')",
-    "get_image_features": "model.encode_image(images, normalize=False)",
-    "get_text_features": "model.encode_text(texts, normalize=False)",
-    "half": "model.to(dtype='float16')",
-    "parameters": "model.network.parameters(), of the float32 copy in plain modules",
-    "predict": "model.classifier(labels).predict(images)",
-    "state_dict": "model.network.state_dict(), or model.save(path)",
-    "tokenize": "model.tokenizer(texts)",
-    "train": "model.network, a float32 copy in plain modules",
+    "classify": "write model.classifier(labels)(images)",
+    "cpu": "write model.to('cpu')",
+    "cuda": "write model.to('cuda')",
+    "encode": "write model.encode_image(images) or model.encode_text(texts)",
+    "eval": "omit it: a model is always in evaluation mode",
+    "float": "write model.to(dtype='float32')",
+    "get_image_features": "write model.encode_image(images, normalize=False)",
+    "get_text_features": "write model.encode_text(texts, normalize=False)",
+    "half": "write model.to(dtype='float16')",
+    "parameters": "write model.network.parameters(); the network is a float32 copy",
+    "predict": "write model.classifier(labels).predict(images)",
+    "state_dict": "write model.network.state_dict(), or model.save(path)",
+    "tokenize": "write model.tokenizer(texts)",
+    "train": "train model.network, a float32 copy in plain modules",
 }
 
 # What to write instead of an attribute of the package.
 PACKAGE = {
-    "CLIPModel": "zeroshot.load('openai/clip-vit-base-patch32')",
-    "CLIPProcessor": "model.encode_image(images) and model.encode_text(texts), which preprocess",
-    "create_model": "zeroshot.load('ViT-B-32:openai')",
-    "create_model_and_transforms": "model = zeroshot.load('ViT-B-32:openai')",
-    "create_model_from_pretrained": "model = zeroshot.load('ViT-B-32:openai')",
-    "from_pretrained": "zeroshot.load('openai/clip-vit-base-patch32')",
-    "get_tokenizer": "model.encode_text(texts), which tokenizes, or model.tokenizer",
-    "list_pretrained": "zeroshot.available_models()",
-    "pipeline": "zeroshot.classify(images, labels)",
-    "tokenize": "model.encode_text(texts), which tokenizes, or model.tokenizer(texts)",
+    "CLIPModel": "write zeroshot.load('openai/clip-vit-base-patch32')",
+    "CLIPProcessor": "write model.encode_image(images) or model.encode_text(texts)",
+    "create_model": "write zeroshot.load('ViT-B-32:openai')",
+    "create_model_and_transforms": "write model = zeroshot.load('ViT-B-32:openai')",
+    "create_model_from_pretrained": "write model = zeroshot.load('ViT-B-32:openai')",
+    "from_pretrained": "write zeroshot.load('openai/clip-vit-base-patch32')",
+    "get_tokenizer": "write model.encode_text(texts), which tokenizes, or model.tokenizer",
+    "list_pretrained": "write zeroshot.available_models()",
+    "pipeline": "write zeroshot.classify(images, labels)",
+    "tokenize": "write model.encode_text(texts), which tokenizes, or model.tokenizer(texts)",
 }
 
 
@@ -80,10 +80,10 @@ def argument_advice(
     kinds = [parameter.kind for parameter in parameters.values()]
     limit = sum(kind is not inspect.Parameter.KEYWORD_ONLY for kind in kinds)
     if len(args) > limit and name in POSITIONAL:
-        return f"{name}() got too many arguments without a name; {POSITIONAL[name]}"
+        return f"{name}() got too many positional arguments; {POSITIONAL[name]}"
     return None
 
 
 def attribute_advice(table: Mapping[str, str], name: str) -> str:
     """Return the end of the message for a missing attribute, or ""."""
-    return f"; write {table[name]}" if name in table else ""
+    return f"; {table[name]}" if name in table else ""

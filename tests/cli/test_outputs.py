@@ -33,7 +33,7 @@ def test_output_over_a_file_that_is_read_is_rejected_even_with_force(
     result = run("classify", photos[0], *words, *labels, "-o", path, "--force")
 
     assert result.exit_code == 2
-    assert "file.csv is the file of --output and of another argument" in result.stderr
+    assert "file.csv is --output and also another argument" in result.stderr
     assert path.read_text() == "label\na\nb\n"
 
 
@@ -57,7 +57,7 @@ def test_output_over_standard_input_is_rejected(
         _, says = child.communicate()
 
     assert child.returncode == 2
-    assert "is the file of --output and of standard input" in says
+    assert "is --output and also standard input" in says
     assert path.read_text() == f"{photos[0]}\n"
 
 

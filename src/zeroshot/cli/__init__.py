@@ -105,6 +105,8 @@ def run() -> None:
     skip_at_exit()
     for name in ("SIGTERM", "SIGHUP"):  # exit as after an error: temporary files are removed
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # not of nohup
+        if (
+            number is not None and signal.getsignal(number) == signal.SIG_DFL
+        ):  # nohup ignores SIGHUP
             signal.signal(number, _exit_on_signal)
     main(prog_name="zeroshot")

@@ -19,8 +19,8 @@ def check_output(option: str, target: Path | None, others: Iterable[str | Path |
         if target is not None and other is not None and _is_same(target, other):
             name = "standard input" if other == "-" else "another argument"
             raise click.UsageError(
-                f"{target} is the file of {option} and of {name}, and would be lost; use another "
-                f"file name for {option}"
+                f"{target} is {option} and also {name}, and would be overwritten; use another "
+                f"file for {option}"
             )
 
 

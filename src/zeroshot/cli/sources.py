@@ -42,9 +42,9 @@ def images(
     """Return image paths, URLs and images in pipes; - reads an image or paths from standard input.
 
     Files in folders that are not images are added to `skipped`. With `null`, standard input
-    contains paths separated by NUL. With `listed` a person who watches a progress bar gets a list,
-    whose length gives the time left. Standard input is never listed, because it may not end. Raises
-    ImageError for an image in a pipe that is too large.
+    contains paths separated by NUL. With `listed`, the result is a list on a terminal or in a
+    notebook: its length gives the time left. Standard input is never listed, because it may not
+    end. Raises ImageError for an image in a pipe that is too large.
     """
     found = _images(arguments, skipped, null)
     return list(found) if listed and is_interactive() and "-" not in arguments else found

@@ -1,6 +1,6 @@
 """Check an installation: versions, hardware, cache, checkpoints and results.
 
-Nothing is downloaded or changed. Of a token, only its form is checked; it is not shown.
+Nothing is downloaded or changed. Only the form of a token is checked; its value is not printed.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def check_cache() -> Iterator[Check]:
 
 
 def check_token() -> Check:
-    """Check whether the token for downloads can be sent; the Hub is not asked."""
+    """Check whether the token for downloads can be sent, without a request."""
     from zeroshot.hub.location import TOKENS, find_token
 
     try:

@@ -1,8 +1,8 @@
 """Read the size and orientation of a JPEG XL image from its header.
 
 The decoder of `pillow_jxl` decodes all pixels on opening, so the size limit has to be checked
-before it is called. It also rotates the pixels, and does not say so. This module can be deleted if
-that package opens files without decoding them and resets the orientation in the EXIF data.
+before it is called. It also rotates the pixels and leaves the orientation in the EXIF data. This
+module can be deleted if that package opens files without decoding them and resets the orientation.
 """
 
 from __future__ import annotations

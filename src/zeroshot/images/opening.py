@@ -303,7 +303,7 @@ def _suggest_fix(name: str) -> str:
         return "; ~ is not expanded, write the full path or pass Path(...).expanduser()"
     if has_magic(name):
         return (
-            "; it is not expanded as a pattern, pass Path(...).glob(pattern), or on the command "
-            "line an argument instead of a list"
+            "; patterns are not expanded here, pass Path(...).glob(pattern) (on the command line, "
+            "give the pattern as an argument)"
         )
     return ""
