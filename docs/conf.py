@@ -49,14 +49,16 @@ maximum_signature_line_length = 80
 
 # References to public names must resolve. Others cannot: the build has no network to look up torch,
 # and internal types have no page.
-nitpick_ignore_regex = [(r"py:class", r"(?!zeroshot\.((errors|prompts)\.)?\w+$).*")]
+nitpick_ignore_regex = [
+    (r"py:class", r"(?!zeroshot\.((calibration|errors|metrics|prompts)\.)?\w+$).*")
+]
 
 # Helpers that share a module with public functions.
 HELPERS = {f"zeroshot.prompts.{name}" for name in ("insert", "is_file", "named")}
 
 
 def members(module: ModuleType) -> list[str]:
-    """List the exceptions of a public module, or its own functions if it has none."""
+    """List the exceptions of a public module, or its own functions and classes if it has none."""
     names = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
     own = {
         name: vars(module)[name]
@@ -65,7 +67,8 @@ def members(module: ModuleType) -> list[str]:
         and f"{module.__name__}.{name}" not in HELPERS
     }
     exceptions = [name for name, value in own.items() if kind(value) == "exception"]
-    return exceptions or [name for name, value in own.items() if kind(value) == "function"]
+    found = ("function", "class")
+    return exceptions or [name for name, value in own.items() if kind(value) in found]
 
 
 def kind(value: object) -> str:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -22,7 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zeroshot import lookahead
+from zeroshot.classifier import Classifier
 from zeroshot.errors import ImageError
+from zeroshot.head import Head
 from zeroshot.images import open_image
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.nn.network import Network
@@ -89,6 +92,27 @@ class FakeEncoder:
 def flat(color: str, size: int = 8) -> Image.Image:
     """Return an image of one of COLORS."""
     return Image.new("RGB", (size, size), COLORS[color])
+
+
+def axes_classifier(labels: Sequence[str], scale: float = 4.0, **facts: Any) -> Classifier:
+    """Return a classifier whose labels are the axes of the embeddings: logit = scale * value."""
+    names = tuple(labels)
+    head = Head(
+        labels=names,
+        weight=torch.eye(len(names)),
+        logit_scale=scale,
+        logit_bias=None,
+        model="fake",
+        names=tuple((name,) for name in names),
+        templates=("{}",),
+        prompts="plain",
+    )
+    return Classifier(FakeEncoder(), replace(head, **facts))
+
+
+def one_hot(columns: Sequence[int], labels: int) -> NDArray[np.float32]:
+    """Return embeddings of `axes_classifier` whose answers are these columns: [n, labels]."""
+    return np.eye(labels, dtype=np.float32)[list(columns)]
 
 
 def photograph(width: int = 61, height: int = 47, seed: int = 0) -> NDArray[np.uint8]:

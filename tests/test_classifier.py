@@ -152,8 +152,8 @@ def test_score_is_the_accuracy(colors: Classifier) -> None:
     [
         (["red"], "2 images and a truth of length 1"),
         (["red", "pink"], "truth 'pink' is not among"),
-        (["red", None], "truth None is not among"),
-        ([None, 5], "is not among"),
+        (["red", None], "truth None means none of the labels"),
+        ([5, "red"], "truth 5 is not the index of a label; expected 0 to 2"),
     ],
 )
 def test_score_rejects_invalid_truth(colors: Classifier, truth: Any, says: str) -> None:

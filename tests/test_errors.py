@@ -23,7 +23,7 @@ from zeroshot.errors import ImageError, TokenLimitError, ZeroshotError
 ALL = {
     name: value
     for name, value in vars(errors).items()
-    if inspect.isclass(value) and issubclass(value, Exception)
+    if inspect.isclass(value) and issubclass(value, Exception) and not issubclass(value, Warning)
 }
 
 

@@ -268,25 +268,14 @@ def test_the_scoring_is_that_of_the_encoder() -> None:
     assert (head.scoring, head.logit_bias, head.calibration) == ("sigmoid", -12.0, None)
 
 
-def test_select_and_concatenation_drop_the_calibration(encoder: FakeEncoder) -> None:
-    red, blue = (
-        replace(Head.build(encoder, [label]), calibration={"threshold": 0.3})
-        for label in ("red", "blue")
-    )
-
-    assert red.select(["red"]).calibration is None
-    assert (red + blue).calibration is None
-    assert red.calibration == {"threshold": 0.3}
-
-
 def test_a_moved_head_keeps_everything_else(encoder: FakeEncoder) -> None:
-    head = replace(Head.build(encoder, LABELS), calibration={"a": 1}, scoring="sigmoid")
+    head = replace(Head.build(encoder, LABELS), inverse_temperature=2.0, scoring="sigmoid")
 
     moved = head.to("cpu")
 
     assert torch.equal(moved.weight, head.weight)
-    assert (moved.labels, moved.calibration, moved.scoring) == (
-        *(head.labels, head.calibration, head.scoring),
+    assert (moved.labels, moved.inverse_temperature, moved.scoring) == (
+        *(head.labels, head.inverse_temperature, head.scoring),
     )
 
 

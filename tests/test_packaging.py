@@ -41,6 +41,7 @@ print(zeroshot.prompts.get("imagenet").templates[0])
 print(zeroshot.ClipTokenizer().encode("a cat"))
 print(len(zeroshot.available_models()))
 print(zeroshot.sample_image())
+assert "senses" in [problem.kind for problem in zeroshot.lint(["crane", "wren"])]
 assert "torch" not in sys.modules
 """
 

@@ -400,3 +400,17 @@ def test_a_local_file_with_the_name_of_a_set_is_mentioned(
     assert len(read("cifar10")) in (10, 18)
     assert "'cifar10' is both a set of the package and a local file" in caplog.text
     assert list(prompts.labels("./cifar10")) == ["a", "b"]
+
+
+def test_background_words_are_distinct() -> None:
+    words = prompts.background_words()
+
+    assert len(words) == len({word.casefold() for word in words}) == 2483
+    assert {"tench", "abbey", "banded", "baklava"} <= set(words)
+
+
+def test_labels_of_a_file_can_be_read_unchecked(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text('["cat", "cat", ""]')
+
+    assert prompts.read_labels(path) == ["cat", "cat", ""]

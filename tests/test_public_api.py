@@ -30,10 +30,12 @@ def test_all_is_sorted_and_complete() -> None:
             "Predictions",
             "PromptSet",
             "ClipTokenizer",
+            "Report",
         ),
         *("ImageLike", "Labels", "Prompts", "Sample", "Tokenizer"),
         *("ZeroshotError", "__version__", "available_models", "classify", "errors", "load"),
-        *("prompts", "sample_image"),
+        *("Problem", "lint"),
+        *("calibration", "evaluate", "metrics", "prompts", "sample_image"),
     }
     assert dir(zeroshot) == zeroshot.__all__
 
@@ -101,7 +103,7 @@ from torch import Tensor
 
 import zeroshot
 from zeroshot import Classifier, Failure, Head, ImageLike, Labels, Model, Prediction, Prompts
-from zeroshot import Predictions, PromptSet, Sample, Tokenizer
+from zeroshot import Predictions, PromptSet, Report, Sample, Tokenizer
 
 one = zeroshot.classify("cat.jpg", ["cat", "dog"])
 assert_type(one, Prediction)
@@ -109,7 +111,7 @@ assert_type(zeroshot.classify(Path("cat.jpg"), {"cat": ["cat", "kitty"], "dog": 
 assert_type(zeroshot.classify(["a.jpg", b"."], ["cat"], prompts="photo", top=2), Predictions)
 assert_type(zeroshot.classify(Path(".").glob("*.jpg"), ("cat", "dog")), Predictions)
 many: list[Prediction] = zeroshot.classify(["a.jpg"], ["cat"])
-assert_type(one.label, str)
+assert_type(one.label, str | None)
 assert_type(zeroshot.classify(zeroshot.sample_image(), ["cat", "dog"]), Prediction)
 assert_type(one.probability, float)
 assert_type(one.ranking, tuple[tuple[str, float], ...])
@@ -126,6 +128,8 @@ assert_type(model.tokenizer, Tokenizer)
 assert_type(model.scoring, Literal["softmax", "sigmoid"])
 assert_type(model.logit_bias, float | None)
 assert_type(zeroshot.available_models(), list[str])
+assert_type(zeroshot.lint(["cat", "dog"], "photo", model=model), list[zeroshot.Problem])
+zeroshot.lint({"bird": {"wren": "wren", "crane": ["crane", "sandhill crane"]}, "fish": {}})
 
 head = model.head(["cat", "dog"], PromptSet(("a {}",)) + zeroshot.prompts.get("photo"))
 assert_type(head, Head)
@@ -139,13 +143,17 @@ assert_type(classifier([Path("a.jpg")], top=3), Predictions)
 assert_type(classifier(Sample("photos.tar/1.jpg", b"")), Prediction)
 assert_type(classifier.predict_proba("a.jpg"), NDArray[np.float32])
 assert_type(classifier.score(["a.jpg"], ["cat"]), float)
+report = zeroshot.evaluate(classifier, ["a.jpg", Path("b.jpg")], ["cat", 1])
+assert_type(report, Report)
+assert_type(zeroshot.evaluate(classifier, model.encode_image([]), [["cat"], []]), Report)
+report.save("report.html")
 stream = classifier.stream(Path(".").rglob("*.jpg"), on_error="yield")
 assert_type(stream, Iterator[Prediction | Failure])
 for found in stream:
     if isinstance(found, Failure):
         assert_type(found.error, Exception)
 
-def name_it(image: ImageLike, labels: Labels, prompts: Prompts = "photo") -> str:
+def name_it(image: ImageLike, labels: Labels, prompts: Prompts = "photo") -> str | None:
     return zeroshot.classify(image, labels, prompts=prompts).label
 
 

@@ -30,10 +30,13 @@ def subjects(tiny: zeroshot.Model) -> dict[str, Any]:
     return {
         "Model": tiny,
         "Head": head,
-        "Classifier": zeroshot.Classifier(tiny, head),
+        "Classifier": zeroshot.Classifier(tiny, head).calibrate(
+            [photograph()] * 20, ["cat", "dog"] * 10
+        ),
         "ClipTokenizer": tiny.tokenizer,
         "PromptSet": zeroshot.prompts.get("photo"),
         "Predictions": zeroshot.Predictions(),
+        "Report": zeroshot.evaluate(zeroshot.Classifier(tiny, head), [photograph()], ["cat"]),
         "prompts": zeroshot.prompts,
     }
 
@@ -65,6 +68,16 @@ def valid(tiny: zeroshot.Model, tiny_path: Path, subjects: dict[str, Any], tmp_p
         "dtype": torch.float32,
         "like": "ViT-B/32",
         "truth": ["cat"],
+        "Classifier.calibrate.images": [photograph()] * 20,
+        "Classifier.calibrate.truth": ["cat", "dog"] * 10,
+        "Classifier.answering.below": 0.5,
+        "Classifier.with_examples.images": [photograph()] * 2,
+        "Classifier.with_examples.truth": ["cat", "dog"],
+        "words": torch.zeros(1, 3),
+        "classifier": subjects["Classifier"],
+        "row": 0,
+        "base": subjects["Report"],
+        "Report.save.path": tmp_path / "report.html",
         "encoder": tiny,
         "head": head,
         "embeddings": embeddings,

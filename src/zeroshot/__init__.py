@@ -6,9 +6,12 @@
 Start here; `help(zeroshot.classify)` prints the details of a function:
 
     classify(images, labels)    Classify one image or many with your own labels.
+    evaluate(classifier, images, truth)
+                                Measure a classifier on images with known labels.
     load(name)                  Load a model by name, Hub repository or path.
     available_models()          List the names that `load` accepts.
     prompts.labels(name)        Return the labels of a data set, such as "imagenet", with synonyms.
+    lint(labels)                Find problems of labels and prompts.
     sample_image()              Return the path of a photograph to try the package with.
 
 `load` returns a Model. `model.classifier(labels)` makes a Classifier for many images, and
@@ -41,15 +44,21 @@ _MODULES = {
     "Model": "model",
     "Prediction": "predictions",
     "Predictions": "gallery",
+    "Problem": "linting",
     "PromptSet": "prompts",
     "Prompts": "prompts",
+    "Report": "evaluation.report",
     "Sample": "images",
     "Tokenizer": "tokenizers",
     "ZeroshotError": "errors",
     "available_models": "catalog",
+    "calibration": "",
     "classify": "api",
     "errors": "",
+    "evaluate": "evaluation.scoring",
+    "lint": "linting",
     "load": "loading",
+    "metrics": "",
     "prompts": "",
     "sample_image": "resources",
 }
@@ -64,31 +73,43 @@ __all__ = [
     "Model",
     "Prediction",
     "Predictions",
+    "Problem",
     "PromptSet",
     "Prompts",
+    "Report",
     "Sample",
     "Tokenizer",
     "ZeroshotError",
     "__version__",
     "available_models",
+    "calibration",
     "classify",
     "errors",
+    "evaluate",
+    "lint",
     "load",
+    "metrics",
     "prompts",
     "sample_image",
 ]
 
 if _typing.TYPE_CHECKING:
+    from zeroshot import calibration as calibration
     from zeroshot import errors as errors
+    from zeroshot import metrics as metrics
     from zeroshot import prompts as prompts
     from zeroshot.api import classify as classify
     from zeroshot.catalog import available_models as available_models
     from zeroshot.classifier import Classifier as Classifier
     from zeroshot.errors import ZeroshotError as ZeroshotError
+    from zeroshot.evaluation.report import Report as Report
+    from zeroshot.evaluation.scoring import evaluate as evaluate
     from zeroshot.gallery import Predictions as Predictions
     from zeroshot.head import Head as Head
     from zeroshot.images import ImageLike as ImageLike
     from zeroshot.images import Sample as Sample
+    from zeroshot.linting import Problem as Problem
+    from zeroshot.linting import lint as lint
     from zeroshot.loading import load as load
     from zeroshot.model import Model as Model
     from zeroshot.predictions import Failure as Failure

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, get_args, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zeroshot.answering import Answering, choose
 from zeroshot.arguments import count, instance, iterator, one_of, require
+from zeroshot.calibration import SetScore
 from zeroshot.callers import stack_level
 from zeroshot.cards import card
 from zeroshot.embedding import IMAGE_METHODS, Embedded, ImageEncoder, OnError, embed
@@ -21,7 +24,11 @@ from zeroshot.errors import InputError, short_errors_in, shortened, some
 from zeroshot.gallery import Predictions
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
-from zeroshot.predictions import Failure, Prediction
+from zeroshot.mixing import TEXT_WEIGHT
+from zeroshot.predictions import Failure, LabelSet, Prediction
+from zeroshot.scoring import ShiftAlarm, calibrate, choose_sets, make_sets, rank, with_examples
+from zeroshot.vocabulary import NONE
+from zeroshot.windows import WindowEncoder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,9 +42,13 @@ class Classifier:
 
     Call it with one image for a `Prediction`, or with an iterable for a list of them in order.
 
+    Methods such as `calibrate` and `answering` return a new classifier; this one does not change.
+
     Args:
         encoder: A `Model`, or any object with its image methods.
         head: The labels, as `Model.head` builds them for the same model.
+        answers: When to answer, as `answering` chooses it; None always answers, unless a background
+            word fits better than every label.
 
     Raises:
         HeadMismatch: The head was built for another model.
@@ -48,7 +59,7 @@ class Classifier:
         'cat'
     """
 
-    def __init__(self, encoder: ImageEncoder, head: Head) -> None:
+    def __init__(self, encoder: ImageEncoder, head: Head, answers: Answering | None = None) -> None:
         instance(
             "head",
             head,
@@ -58,7 +69,7 @@ class Classifier:
         )
         require("encoder", encoder, IMAGE_METHODS, "pass a model, as zeroshot.load() returns it")
         head.check(encoder.identity)
-        if len(head) == 1:
+        if len(head.classes) == 1 and head.scoring != "independent":
             warnings.warn(
                 f"the only label is {shortened(repr(head.labels[0]))}, so every image gets that "
                 "label with probability 1; add other labels, or use model.similarity()",
@@ -66,14 +77,22 @@ class Classifier:
             )
         self.encoder = encoder
         self.head = head
+        self.answers = answers
 
     @property
     def classes_(self) -> NDArray[np.str_]:
-        """The labels, in the order of the columns of `predict_proba`: str [L]."""
-        return np.asarray(self.head.labels)
+        """The classes, in the order of the columns of `predict_proba`: str [L].
+
+        With none_of_these=True the last one is "none of these".
+        """
+        return np.asarray(self.head.classes)
 
     def __repr__(self) -> str:
-        return f"<Classifier of {len(self.head)} labels on {self.encoder!r}>"
+        facts = [f"<Classifier of {len(self.head)} labels"]
+        facts += ["or none of these"] if self.head.background is not None else []
+        facts += ["calibrated"] if self.head.calibration is not None else []
+        facts += [f"{self.answers.kind}={self.answers.value}"] if self.answers is not None else []
+        return f"{', '.join(facts)} on {self.encoder!r}>"
 
     def _repr_html_(self) -> str:
         facts = {
@@ -120,18 +139,30 @@ class Classifier:
             ['cat', 'cat']
         """
         top = _check_top(top)
-        found = [
+        found = self._classify(images, top=top, progress=progress)
+        return found[0] if is_single(images) else Predictions(found)
+
+    def _classify(
+        self, images: ImageLike | Iterable[ImageLike], *, top: int, progress: bool | None
+    ) -> list[Prediction]:
+        batches = self._embed(images, progress=progress)
+        return [
             prediction
-            for batch in embed(self.encoder, images, progress=progress)
-            for prediction in self._predictions(batch, top)
+            for prediction in self._watch(batches, top)
             if isinstance(prediction, Prediction)
         ]
-        return found[0] if is_single(images) else Predictions(found)
+
+    def _embed(self, images: ImageLike | Iterable[ImageLike], **options: Any) -> Iterator[Embedded]:
+        """Embed images, or their windows for independent scores."""
+        independent = self.head.scoring == "independent"
+        return embed(
+            WindowEncoder(self.encoder) if independent else self.encoder, images, **options
+        )
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
     ) -> NDArray[np.str_]:
-        """Return the best label of each image: str [n].
+        """Return the best label of each image: str [n]; "none of these" for no answer.
 
         Args:
             images: One image, or an iterable of images; see `__call__`.
@@ -148,8 +179,11 @@ class Classifier:
             >>> classifier.predict(["cat.jpg"]).tolist()
             ['cat']
         """
-        best = self.decision_function(images, progress=progress).argmax(axis=1)
-        return np.asarray(self.classes_[best])
+        found = [
+            NONE if prediction.label is None else prediction.label
+            for prediction in self._classify(images, top=1, progress=progress)
+        ]
+        return np.asarray(found) if found else self.classes_[:0]
 
     def predict_proba(
         self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
@@ -198,11 +232,11 @@ class Classifier:
         """
         parts = [
             self.head.logits(batch.rows).cpu()
-            for batch in embed(self.encoder, images, progress=progress)
+            for batch in self._embed(images, progress=progress)
             if batch.rows is not None
         ]
         if not parts:
-            return np.zeros((0, len(self.head)), dtype=np.float32)
+            return np.zeros((0, len(self.head.classes)), dtype=np.float32)
         return np.asarray(torch.cat(parts).numpy())
 
     def score(
@@ -227,19 +261,16 @@ class Classifier:
             >>> classifier.score(["cat.jpg"], ["cat"])
             1.0
         """
-        truth, labels = list(iterator("truth", truth)), set(self.head.labels)
-        if unknown := [each for each in truth if not isinstance(each, str) or each not in labels]:
-            raise InputError(
-                f"truth {shortened(repr(unknown[0]))} is not among the classifier's "
-                f"{len(self.head)} labels; pass names from classifier.classes_"
-            )
+        truth = list(iterator("truth", truth))
+        rows = self.head.find(truth)
         predicted = self.predict(images, progress=progress)
         if len(predicted) != len(truth):
             raise InputError(
                 f"expected one truth per image, got {len(predicted)} images and a truth of length "
                 f"{len(truth)}; pass lists of equal length"
             )
-        return float(np.mean(predicted == np.asarray(truth))) if len(predicted) else 0.0
+        wanted = self.classes_[rows]  # -1 is the last class, "none of these"
+        return float(np.mean(predicted == wanted)) if len(predicted) else 0.0
 
     def stream(
         self,
@@ -287,33 +318,219 @@ class Classifier:
                 f"stream expects an iterable of images, got one image {shortened(repr(images))}; "
                 "pass a list, or call the classifier"
             )
-        batches = embed(
-            self.encoder,
+        batches = self._embed(
             images,
             batch_size=batch_size,
             workers=workers,
             on_error=on_error,
             progress=False if progress is None else progress,
         )
-        return (prediction for batch in batches for prediction in self._predictions(batch, top))
+        return self._watch(batches, top)
+
+    def calibrate(
+        self,
+        images: Iterable[ImageLike],
+        truth: Sequence[object],
+        *,
+        progress: bool | None = None,
+    ) -> Classifier:
+        """Return a classifier whose probabilities are true for images like these.
+
+        It fits one factor for the logits (temperature scaling), and keeps what the images showed,
+        so that `predict_set` and `answering` can make promises. Answers do not change.
+
+        Args:
+            images: An iterable of images that did not make the head; see `__call__`.
+            truth: The right label of each image, or None for none of the labels.
+            progress: Show a progress bar; see `__call__`.
+
+        Returns:
+            A new classifier. `print(classifier.head.calibration)` says what it is worth.
+
+        Raises:
+            InputError: There are fewer than 20 images, or some are examples of the head.
+            LabelError: A truth is not a label of the head.
+            ImageError: An image cannot be read.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> careful = classifier.calibrate(["cat.jpg"] * 50, ["cat", "dog"] * 25)
+            >>> len(careful.head.calibration.truth)
+            50
+        """
+        embeddings, rows = self._with_truth(images, truth, progress)
+        head = calibrate(self.head, embeddings, rows)
+        return Classifier(self.encoder, head)
+
+    def with_examples(
+        self,
+        images: Iterable[ImageLike],
+        truth: Sequence[object],
+        *,
+        text: float | Literal["auto"] = TEXT_WEIGHT,
+        progress: bool | None = None,
+    ) -> Classifier:
+        """Return a classifier that also knows a few example images of some labels.
+
+        Each row of the head becomes the average of its text and its examples, after the mean
+        difference between texts and images is removed. With 20 examples or more the classifier is
+        calibrated on them, each scored as if it had not been given.
+
+        Args:
+            images: Example images of at least two labels; see `__call__`.
+            truth: The right label of each image.
+            text: Number of images that the text counts as; "auto" chooses it by leaving each
+                example out, which requires at least 4 examples of every label.
+            progress: Show a progress bar; see `__call__`.
+
+        Returns:
+            A new classifier.
+
+        Raises:
+            InputError: `text` is invalid, or there are examples of fewer than two labels.
+            LabelError: A truth is not a label of the head.
+            ImageError: An image cannot be read.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> len(classifier.with_examples(["cat.jpg"] * 2, ["cat", "dog"]).head.examples)
+            2
+        """
+        embeddings, rows = self._with_truth(images, truth, progress)
+        return Classifier(self.encoder, with_examples(self.head, embeddings, rows, text))
+
+    def predict_set(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        coverage: float = 0.9,
+        confidence: float | None = None,
+        per_label: bool = False,
+        score: SetScore = "lac",
+        progress: bool | None = None,
+    ) -> list[LabelSet]:
+        """Return for each image the labels of which one is right, with a promised probability.
+
+        Args:
+            images: One image, or an iterable of images; see `__call__`.
+            coverage: Share of sets that contain the right label, 0..1.
+            confidence: None promises the coverage on average over calibrations like this one. A
+                probability, such as 0.9, promises it for this calibration with that probability;
+                sets are then larger.
+            per_label: Promise the coverage for each label, which requires many images of each.
+            score: How labels are added: "lac" gives the smallest sets; "aps" and "raps" give more
+                labels to images that are hard.
+            progress: Show a progress bar; see `__call__`.
+
+        Returns:
+            One `LabelSet` per image.
+
+        Raises:
+            InputError: The classifier is not calibrated, an argument is invalid, or the
+                calibration images are too few.
+            ImageError: An image cannot be read.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> careful = classifier.calibrate(["cat.jpg"] * 50, ["cat", "dog"] * 25)
+            >>> careful.predict_set(["cat.jpg"])[0].labels
+            ('cat', 'dog')
+        """
+        thresholds, promise = choose_sets(self.head, coverage, confidence, per_label, score)
+        found: list[LabelSet] = []
+        for batch in self._embed(images, progress=progress):
+            if batch.rows is not None:
+                sources = [each for each in batch.outcomes if not isinstance(each, Failure)]
+                found += make_sets(self.head, batch.rows, sources, thresholds, score, promise)
+        return found
+
+    def answering(
+        self,
+        *,
+        keep: float | None = None,
+        error: float | None = None,
+        below: float | None = None,
+        sure: float | None = None,
+        confidence: float = 0.9,
+    ) -> Classifier:
+        """Return a classifier that answers only when it is sure; others get label None.
+
+        Args:
+            keep: At most 1 - keep of the images that show a label are turned away. Requires
+                `calibrate`.
+            error: At most this share of the answers is wrong. Requires `calibrate`.
+            below: Images whose best label has a lower probability get no answer. No promise.
+            sure: For a tree of labels: answer with the finest name of at least this probability.
+            confidence: Probability that the promise of `error` holds.
+
+        Returns:
+            A new classifier; `print(classifier.answers)` says what it promises.
+
+        Raises:
+            InputError: Not exactly one argument is given, the classifier is not calibrated, or the
+                calibration images cannot show it.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog", "bird"])
+            >>> classifier.answering(below=0.9)("cat.jpg").label
+            'cat'
+        """
+        answers = choose(
+            {"keep": keep, "error": error, "below": below, "sure": sure},
+            confidence,
+            self.head.calibration,
+            has_words=self.head.background is not None,
+            has_tree=self.head.paths is not None,
+        )
+        return Classifier(self.encoder, self.head, answers)
+
+    def _with_truth(
+        self, images: Iterable[ImageLike], truth: Sequence[object], progress: bool | None
+    ) -> tuple[Tensor, NDArray[np.int64]]:
+        """Return the embeddings of images [n, d] on the CPU and the rows of their labels [n]."""
+        if is_single(images):
+            raise InputError(
+                f"expected an iterable of images, got one image {shortened(repr(images))}; pass "
+                "lists of images and of their labels"
+            )
+        rows = self._find(truth)
+        batches = self._embed(images, progress=progress)
+        parts = [batch.rows.cpu() for batch in batches if batch.rows is not None]
+        embeddings = torch.cat(parts) if parts else self.head.weight[:0].cpu()
+        if len(embeddings) != len(rows):
+            raise InputError(
+                f"expected one truth per image, got {len(embeddings)} images but {len(rows)} "
+                "truths; pass lists of equal length"
+            )
+        return embeddings, rows
+
+    def _find(self, truth: Sequence[object]) -> NDArray[np.int64]:
+        """Return the row of each label [n]; for independent scores 0 or 1 for each label [n, L]."""
+        if self.head.scoring != "independent":
+            return self.head.find(truth)
+        members = np.zeros((len(truth), len(self.head)), dtype=np.int64)
+        for member, labels in zip(members, truth, strict=True):
+            if isinstance(labels, str) or not isinstance(labels, Iterable):
+                raise InputError(
+                    "expected the labels of each image as a list, because scores are independent, "
+                    f"got {shortened(repr(labels))}; write [['cat', 'dog'], ['cat'], []]"
+                )
+            member[self.head.find(labels)] = 1
+        return members
+
+    def _watch(self, batches: Iterator[Embedded], top: int) -> Iterator[Prediction | Failure]:
+        """Return the predictions of batches; warn if the images look different."""
+        found = (each for batch in batches for each in self._predictions(batch, top))
+        return found if self.head.calibration is None else ShiftAlarm(self.head).watch(found)
 
     def _predictions(self, batch: Embedded, top: int) -> Iterator[Prediction | Failure]:
         """Yield a Prediction for each embedding, and a Failure for each failed image."""
-        rankings = iter(() if batch.rows is None else self._rank(batch.rows, top))
+        found = iter(() if batch.rows is None else rank(self.head, batch.rows, top, self.answers))
         for outcome in batch.outcomes:
             if isinstance(outcome, Failure):
                 yield outcome
             else:
-                ranking = next(rankings)
-                yield Prediction(*ranking[0], ranking, outcome)
-
-    def _rank(self, embeddings: Tensor, top: int) -> list[tuple[tuple[str, float], ...]]:
-        probabilities = self.head.probabilities(self.head.logits(embeddings))
-        best, which = probabilities.topk(min(top, len(self.head.labels)), dim=1)
-        return [
-            tuple((self.head.labels[column], value) for value, column in zip(*row, strict=True))
-            for row in zip(best.tolist(), which.tolist(), strict=True)
-        ]
+                yield replace(next(found), source=outcome)
 
 
 def _check_top(top: int) -> int:

@@ -330,6 +330,10 @@ class MissingPackage(ZeroshotError, ImportError):
     """An optional package is not installed."""
 
 
+class ShiftWarning(UserWarning):
+    """New images look different from the calibration images, so promises do not hold for them."""
+
+
 class NonFiniteError(ZeroshotError, ArithmeticError):
     """The network produced NaN or infinity.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 from zeroshot.arguments import instance
 from zeroshot.cards import bar
 from zeroshot.errors import MissingPackage, ZeroshotError, short_errors_in
-from zeroshot.images import open_image
+from zeroshot.images import ImageLike, open_image
 from zeroshot.predictions import Failure, Prediction
 
 if TYPE_CHECKING:
@@ -116,16 +117,21 @@ def _figure(result: Prediction | Failure) -> str:
     if isinstance(result, Failure):
         return f"<div style='{BOX}'>{name}<b>error:</b> {html.escape(str(result.error))}</div>"
     rows = "".join(bar(*pair) for pair in result.ranking[:ROWS])
-    return f"<div style='{BOX}'>{_thumbnail(result.source)}{name}<table>{rows}</table></div>"
+    return f"<div style='{BOX}'>{thumbnail(result.source)}{name}<table>{rows}</table></div>"
 
 
-def _thumbnail(source: str | None) -> str:
-    """Return an <img> with a small JPEG, or "" for an image that is not a readable file."""
+def thumbnail(source: ImageLike | None) -> str:
+    """Return an <img> with a small JPEG, or "" for an image that cannot be opened.
+
+    A path must be a file; nothing is downloaded.
+    """
     try:
-        if source is None or not Path(source).is_file():
+        if source is None:
+            return ""
+        if isinstance(source, str | os.PathLike) and not Path(source).is_file():
             return ""
         image: Any = open_image(source, at_least=THUMBNAIL)
-    except (ZeroshotError, OSError, ValueError):  # the file has changed, or is no path
+    except (ZeroshotError, OSError, TypeError, ValueError):  # the file has changed, or is no path
         return ""
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()

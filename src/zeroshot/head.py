@@ -6,6 +6,7 @@ identity of the model that built it and raises HeadMismatch with any other model
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -13,7 +14,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, get_args
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, get_args
 
 import numpy as np
 import torch
@@ -23,7 +26,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
-from zeroshot.arguments import file_path, flag, instance, is_text, iterator, require
+from zeroshot.arguments import file_path, flag, instance, is_text, iterator, one_of, require
+from zeroshot.calibration import Calibration, from_plain, to_plain
 from zeroshot.cards import card
 from zeroshot.errors import (
     HeadMismatch,
@@ -36,10 +40,13 @@ from zeroshot.errors import (
     some,
 )
 from zeroshot.files import write_atomically
+from zeroshot.independent import independent_logits
 from zeroshot.label_store import LabelStore, Names
 from zeroshot.progress import Bar
 from zeroshot.prompts import Labels, Prompts, PromptSet
 from zeroshot.spec import MAX_SCALE, Scoring, finite
+from zeroshot.vocabulary import NONE, Background
+from zeroshot.vocabulary import PROMPTS as WORD_PROMPTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +59,8 @@ SENTENCES = 4_096  # rendered and embedded at once; 8 MB of embeddings at 512 di
 
 log = logging.getLogger("zeroshot")
 
+Scores = Literal["model", "independent"]
+SCORINGS = (*get_args(Scoring), "independent")
 Owner = tuple[int, str]  # row of a label, and one of its names
 TEXT_METHODS = ("identity", "source", "logit_scale", "logit_bias", "scoring", "encode_text")
 
@@ -88,10 +97,15 @@ class Head:
         prompts: Name of the prompt set.
         scoring: How logits become probabilities: "softmax" over all labels, or "sigmoid" for each
             label independently.
-        calibration: Plain data that is stored with the head. `select` and `+` drop it, because it
+        calibration: What calibration images showed, or None. `select` and `+` drop it, because it
             is valid for one set of labels only.
         source: Name or Hub repository of the model, as `zeroshot.load` takes it, or None for a
             local file.
+        background: Words for what is none of the labels, or None.
+        inverse_temperature: Factor for logits that was fitted on calibration images; 1 without.
+        paths: For a tree of labels, the names from the top to each label; else None.
+        examples: Digests of the images that are part of the head.
+        logistic: Factor and offset of independent scores, fitted on images; else None.
 
     Raises:
         LabelError, InputError: A value is invalid.
@@ -110,9 +124,14 @@ class Head:
     names: tuple[tuple[str, ...], ...]
     templates: tuple[str, ...]
     prompts: str  # name of the prompt set
-    scoring: Scoring = "softmax"
-    calibration: Mapping[str, Any] | None = None
+    scoring: Scoring | Literal["independent"] = "softmax"
+    calibration: Calibration | None = None
     source: str | None = None
+    background: Background | None = None
+    inverse_temperature: float = 1.0
+    paths: tuple[tuple[str, ...], ...] | None = None
+    examples: tuple[str, ...] = ()
+    logistic: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         instance("labels", self.labels, tuple, "pass a tuple of text")
@@ -130,6 +149,8 @@ class Head:
         prompts: Prompts = prompt_sets.DEFAULT,
         *,
         allow_equal: bool = False,
+        none_of_these: bool = False,
+        scores: Scores = "model",
         store: LabelStore | None = None,
         progress: bool | None = None,
     ) -> Head:
@@ -145,6 +166,9 @@ class Head:
                 `PromptSet`.
             allow_equal: Accept labels whose names have the same tokens, such as "Cat" and "cat".
                 They get equal scores.
+            none_of_these: Add background words, so that an image can be none of the labels.
+            scores: "model" scores labels as the model was trained; "independent" finds several
+                labels in one image.
             store: Cache of label embeddings. Labels found in it are not embedded again, new ones
                 are added.
             progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
@@ -167,18 +191,21 @@ class Head:
         if store is not None:
             instance("store", store, LabelStore, "omit it")
         prompt_set = prompt_sets.get(prompts)
+        labels, paths = prompt_sets.flatten(labels)
         named = {label: tuple(names) for label, names in prompt_sets.named(labels).items()}
         if not flag("allow_equal", allow_equal):
             _reject_equal(getattr(encoder, "tokenizer", None), named, prompt_set.templates)
-        vectors = store.read(prompt_set.templates, set(named.values())) if store else {}
-        if new := [names for names in dict.fromkeys(named.values()) if names not in vectors]:
-            embedded = dict(
-                zip(new, _embed(encoder, new, prompt_set, progress).unbind(0), strict=True)
-            )
-            vectors |= embedded
-            if store:
-                store.write(prompt_set.templates, embedded)
-        log.info("%d labels: %d embedded, the others from the cache", len(named), len(new))
+        vectors, new = _embed_stored(encoder, named.values(), prompt_set, store, progress)
+        background = None
+        one_of("scores", scores, get_args(Scores))
+        if flag("none_of_these", none_of_these) or scores == "independent":
+            words = {word: (word,) for word in prompt_sets.background_words()}
+            own = prompt_sets.get(WORD_PROMPTS)
+            found, _ = _embed_stored(encoder, words.values(), own, store, progress)
+            # rounded as in a head file, so that a saved head gives equal scores
+            rows = torch.stack([found[names] for names in words.values()]).half().float()
+            background = Background(tuple(words), F.normalize(rows, dim=1).half().float())
+        log.info("%d labels: %d embedded, the others from the cache", len(named), new)
         return cls(
             labels=tuple(named),
             weight=torch.stack([vectors[names] for names in named.values()]),
@@ -188,8 +215,10 @@ class Head:
             names=tuple(named.values()),
             templates=prompt_set.templates,
             prompts=prompt_set.name,
-            scoring=encoder.scoring,
+            scoring=encoder.scoring if scores == "model" else "independent",
             source=encoder.source,
+            background=background,
+            paths=paths,
         )
 
     def __len__(self) -> int:
@@ -217,7 +246,8 @@ class Head:
                 or `zeroshot encode` writes them.
 
         Returns:
-            float32 [n, L], or [L] for one.
+            float32 [n, L], or [L] for one. With background words there is one more column, for none
+            of the labels.
 
         Raises:
             InputError: These are not embeddings of this head's dimension.
@@ -227,10 +257,86 @@ class Head:
             >>> model.head(["cat", "dog"]).logits(model.encode_image("cat.jpg")).argmax().item()
             0
         """
-        embeddings = to_embeddings(embeddings, self.weight.shape[1])
+        labels, words = self.similarities(embeddings)
+        if self.scoring == "independent":
+            assert self.background is not None  # `build` adds words
+            assert words is not None
+            factor = self.inverse_temperature
+            return independent_logits(
+                factor * labels, factor * words, self.weight.to(labels.device), self.background
+            )
+        return labels if words is None else torch.cat([labels, self.sum_words(words)], dim=-1)
+
+    def similarities(
+        self, embeddings: Tensor | NDArray[np.float32]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the scaled similarities with labels [n, L] and with background words [n, B].
+
+        Args:
+            embeddings: As in `logits`.
+
+        Returns:
+            float32 [n, L] and float32 [n, B], or None without background words.
+
+        Raises:
+            InputError: These are not embeddings of this head's dimension.
+
+        Example:
+            >>> model = zeroshot.load("mini")
+            >>> labels, words = model.head(["cat"]).similarities(model.encode_image("cat.jpg"))
+            >>> words is None
+            True
+        """
+        windows = isinstance(embeddings, Tensor) and embeddings.ndim == 3
+        if not (windows and self.scoring == "independent"):
+            embeddings = to_embeddings(embeddings, self.weight.shape[1])
+        assert isinstance(embeddings, Tensor)
+        words = None
         with torch.autocast(embeddings.device.type, enabled=False):  # a caller's would round
-            scores = self.logit_scale * embeddings @ self.weight.to(embeddings.device).T
-        return scores if self.logit_bias is None else scores + self.logit_bias
+            labels = self.logit_scale * embeddings @ self.weight.to(embeddings.device).T
+            if self.background is not None:
+                kept = self.background if self.scoring == "independent" else self.words
+                rows = kept.rows.to(embeddings.device)
+                words = self.logit_scale * embeddings @ rows.T
+        if self.logit_bias is not None:
+            labels = labels + self.logit_bias
+            words = None if words is None else words + self.logit_bias
+        return labels, words
+
+    def sum_words(self, words: Tensor) -> Tensor:
+        """Return the logit of "none of these", whose softmax is the sum over words.
+
+        Args:
+            words: Scaled similarities with background words: [n, B], as `similarities` returns.
+
+        Returns:
+            float32 [n, 1].
+
+        Raises:
+            InputError: `words` is not a tensor.
+
+        Example:
+            >>> import torch
+            >>> zeroshot.load("mini").head(["cat"]).sum_words(torch.zeros(1, 1)).tolist()
+            [[0.0]]
+        """
+        factor, values = self.inverse_temperature, _to_float(words)
+        if values is None or not values.ndim:
+            raise InputError(f"expected words as a tensor [n, B], got {_kind_of(words)}")
+        return torch.logsumexp(factor * values, dim=-1, keepdim=True) / factor
+
+    @cached_property
+    def words(self) -> Background:
+        """The background words that are not near a label."""
+        if self.background is None:
+            return Background((), self.weight.new_zeros(0, self.weight.shape[1]))
+        return self.background.without(self.weight, self.names)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels, and "none of these" if the head has background words."""
+        has_none = self.background is not None and self.scoring != "independent"
+        return (*self.labels, NONE) if has_none else self.labels
 
     def probabilities(self, logits: Tensor | NDArray[np.float32]) -> Tensor:
         """Convert logits to probabilities, 0..1, of the same shape.
@@ -251,8 +357,55 @@ class Head:
             >>> head.probabilities(head.logits(head.weight)).shape
             torch.Size([2, 2])
         """
-        logits = _to_logits(logits, len(self))
+        logits = _to_logits(logits, len(self.classes))
+        if self.scoring == "independent":
+            scale, offset = self.logistic or (1.0, 0.0)
+            return (scale * logits + offset).sigmoid()
+        logits = self.inverse_temperature * logits
         return logits.softmax(dim=-1) if self.scoring == "softmax" else logits.sigmoid()
+
+    def find(self, truth: Iterable[object]) -> NDArray[np.int64]:
+        """Return the row of each label: int [n]; -1 for None or "none of these".
+
+        Args:
+            truth: Labels of this head, or their indices.
+
+        Returns:
+            int64 [n].
+
+        Raises:
+            LabelError: The head has no such label, or has no background words and one is None.
+
+        Example:
+            >>> zeroshot.load("mini").head(["cat", "dog"]).find(["dog", 0]).tolist()
+            [1, 0]
+        """
+        rows = {label: row for row, label in enumerate(self.labels)}
+        given = iterator("truth", truth, LabelError)
+        return np.array([self._find(each, rows) for each in given], dtype=np.int64)
+
+    def _find(self, label: object, rows: Mapping[str, int]) -> int:
+        if label is None or (isinstance(label, str) and label == NONE and NONE not in rows):
+            if self.background is None:
+                raise LabelError(
+                    "truth None means none of the labels, which this classifier does not know; "
+                    "make it with none_of_these=True, or remove such images"
+                )
+            return -1
+        if isinstance(label, str) and label in rows:
+            return rows[label]
+        if isinstance(label, int | np.integer) and not isinstance(label, bool):
+            if 0 <= label < len(rows):
+                return int(label)
+            raise LabelError(
+                f"truth {shortened(repr(label))} is not the index of a label; expected 0 to "
+                f"{len(rows) - 1}"
+            )
+        near = get_close_matches(label, self.labels, n=1) if isinstance(label, str) else []
+        hint = f"did you mean {shortened(near[0])!r}?" if near else "use names of classes_"
+        raise LabelError(
+            f"truth {shortened(repr(label))} is not among the {len(rows)} labels; {hint}"
+        )
 
     def select(self, labels: Iterable[str]) -> Head:
         """Return a head with only these labels, in this order; nothing is embedded.
@@ -285,6 +438,8 @@ class Head:
             weight=self.weight[indices],
             names=tuple(self.names[row] for row in indices),
             calibration=None,
+            logistic=None,
+            paths=None if self.paths is None else tuple(self.paths[row] for row in indices),
         )
 
     def __add__(self, other: Head) -> Head:
@@ -320,6 +475,10 @@ class Head:
             templates=self.templates if same else self.templates + other.templates,
             prompts=self.prompts if same else f"{self.prompts}|{other.prompts}",
             calibration=None,
+            logistic=None,
+            background=self.background or other.background,
+            paths=_join_paths(self, other),
+            examples=self.examples + other.examples,
         )
 
     def check(self, identity: str, source: str = "this head") -> None:
@@ -343,6 +502,22 @@ class Head:
                 f"{shortened(repr(self.model))}; rebuild it with model.head(labels) "
                 "(on the command line --labels and --save-head)"
             )
+
+    def digest(self) -> str:
+        """Return a digest of everything that a calibration depends on: 32 hex digits.
+
+        Returns:
+            The digest of model, labels, names, templates, scale and words.
+
+        Example:
+            >>> len(zeroshot.load("mini").head(["cat", "dog"]).digest())
+            32
+        """
+        words = None if self.background is None else self.background.words
+        facts = (self.model, self.labels, self.names, self.templates, self.scoring, words)
+        made = hashlib.sha256(json.dumps([facts, self.logit_scale, self.examples]).encode())
+        made.update(self.weight.cpu().numpy().tobytes())
+        return made.hexdigest()[:32]
 
     def to(self, device: torch.device | str) -> Head:
         """Return a copy with the weight on another device.
@@ -384,9 +559,15 @@ class Head:
             >>> head = zeroshot.load("mini").head(["cat", "dog"])
             >>> head.save("pets.safetensors")
         """
+        tensors = {"weight": self.weight.cpu().contiguous()}
+        if self.background is not None:
+            tensors["background"] = self.background.rows.half()
+        if self.calibration is not None:
+            _, arrays = to_plain(self.calibration)
+            tensors |= {name: torch.from_numpy(values) for name, values in arrays.items()}
         metadata = {METADATA_KEY: _to_json(self)}
         with write_atomically(file_path(path)) as temporary:
-            temporary.write_bytes(save({"weight": self.weight.cpu().contiguous()}, metadata))
+            temporary.write_bytes(save(tensors, metadata))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Head:
@@ -420,8 +601,13 @@ class Head:
                 metadata = opened.metadata() or {}
                 key = next((key for key in OLDER_KEYS if key in metadata), METADATA_KEY)
                 facts = json.loads(metadata[key])
-                weight = opened.get_tensor("weight").clone()
-            return _from_facts(facts, weight)
+                if not isinstance(facts, dict):
+                    raise TypeError(f"expected a JSON object, got {type(facts).__name__}")
+                tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
+            head = _from_facts(facts, tensors)
+            if head.calibration is not None and head.calibration.labels != head.digest():
+                raise ValueError("the labels and prompts were changed after its calibration")
+            return head
         except FileNotFoundError as error:
             raise HeadNotFound(
                 f"{path}: no such head file{seen_from(path)}; check the path"
@@ -458,15 +644,29 @@ def _to_json(head: Head) -> str:
             "logit_bias": head.logit_bias,
             "model": head.model,
             "scoring": head.scoring,
-            "calibration": head.calibration,
+            "calibration": None if head.calibration is None else to_plain(head.calibration)[0],
             "source": head.source,
+            "inverse_temperature": head.inverse_temperature,
+            "paths": head.paths,
+            "examples": head.examples,
+            "logistic": head.logistic,
+            "words": None if head.background is None else head.background.words,
         },
         ensure_ascii=False,
     )
 
 
-def _from_facts(facts: Mapping[str, Any], weight: Tensor) -> Head:
+def _from_facts(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
     """Build the head of a file's metadata; raises KeyError, ValueError or TypeError."""
+    weight, background, calibration = tensors["weight"], None, None
+    if facts.get("words") is not None:
+        background = Background(_to_tuple(facts["words"]), tensors["background"].float())
+    if facts.get("calibration") is not None:
+        if not isinstance(facts["calibration"], dict):
+            raise TypeError("expected calibration to be a JSON object")
+        arrays = {name: values.numpy() for name, values in tensors.items()}
+        calibration = from_plain(facts["calibration"], arrays)
+    paths = facts.get("paths")
     return Head(
         labels=_to_tuple(facts["labels"]),
         weight=weight,
@@ -477,8 +677,13 @@ def _from_facts(facts: Mapping[str, Any], weight: Tensor) -> Head:
         templates=_to_tuple(facts["templates"]),
         prompts=facts["prompts"],
         scoring=facts.get("scoring", "softmax"),
-        calibration=facts.get("calibration"),
+        calibration=calibration,
         source=facts.get("source"),
+        background=background,
+        inverse_temperature=float(facts.get("inverse_temperature", 1.0)),
+        paths=None if paths is None else tuple(tuple(map(str, path)) for path in paths),
+        examples=tuple(map(str, facts.get("examples", ()))),
+        logistic=_to_pair(facts.get("logistic")),
     )
 
 
@@ -546,6 +751,42 @@ def _to_logits(given: object, columns: int) -> Tensor:
     return tensor
 
 
+def _to_pair(values: Any) -> tuple[float, float] | None:
+    """Return two numbers of a file; raise TypeError or ValueError for anything else."""
+    if values is None:
+        return None
+    scale, offset = values
+    return float(scale), float(offset)
+
+
+def _join_paths(first: Head, second: Head) -> tuple[tuple[str, ...], ...] | None:
+    """Return the paths of two heads; labels without a tree are at the top."""
+    if first.paths is None and second.paths is None:
+        return None
+    parts = (head.paths or tuple((label,) for label in head.labels) for head in (first, second))
+    return tuple(path for part in parts for path in part)
+
+
+def _embed_stored(
+    encoder: TextEncoder,
+    labels: Iterable[Names],
+    prompt_set: PromptSet,
+    store: LabelStore | None,
+    progress: bool | None,
+) -> tuple[dict[Names, Tensor], int]:
+    """Return the row of each label, read from the store or embedded, and how many are new."""
+    wanted = list(dict.fromkeys(labels))
+    vectors = store.read(prompt_set.templates, set(wanted)) if store else {}
+    new = [names for names in wanted if names not in vectors]
+    if new:
+        rows = _embed(encoder, new, prompt_set, progress)
+        embedded = dict(zip(new, rows.unbind(0), strict=True))
+        vectors |= embedded
+        if store:
+            store.write(prompt_set.templates, embedded)
+    return vectors, len(new)
+
+
 def _to_float(given: object) -> Tensor | None:
     """Return real numbers as a float32 tensor, and None for other values."""
     if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
@@ -583,16 +824,50 @@ def _problems(head: Head) -> Iterator[tuple[str, object, str]]:
     bias = head.logit_bias
     if bias is not None and not (finite(bias, above=-math.inf) and abs(bias) <= MAX_SCALE):
         yield "logit_bias", bias, f"a number of at most {MAX_SCALE} or None"
-    if not isinstance(head.scoring, str) or head.scoring not in get_args(Scoring):
-        yield "scoring", head.scoring, f"one of {', '.join(get_args(Scoring))}"
-    if not isinstance(head.calibration, dict | None):
-        yield "calibration", head.calibration, "a dict or None"
-    if not isinstance(head.source, str | None):
+    if not isinstance(head.scoring, str) or head.scoring not in SCORINGS:
+        yield "scoring", head.scoring, f"one of {', '.join(SCORINGS)}"
+    yield from _extra_problems(head)
+    if head.source is not None and not is_text(head.source):
         yield "source", head.source, "the name of a model or None"
-    try:
-        _to_json(head).encode()
-    except (TypeError, ValueError, RecursionError):
-        yield "calibration", head.calibration, "plain data that can be written as JSON"
+
+
+def _extra_problems(head: Head) -> Iterator[tuple[str, object, str]]:
+    """Yield the problems of words, paths and what was fitted to images."""
+    if not isinstance(head.calibration, Calibration | None):
+        yield "calibration", head.calibration, "a Calibration or None"
+    if not finite(head.inverse_temperature, above=0):
+        yield "inverse_temperature", head.inverse_temperature, "a positive number"
+    if head.background is not None and not _is_background(head.background, head.weight):
+        yield "background", head.background, "words with one finite row each"
+    if head.scoring == "independent" and head.background is None:
+        yield "background", None, "words, because scores are independent"
+    if head.paths is not None and not _are_paths(head.paths, head.labels):
+        yield "paths", head.paths, "a tuple of names for each label, which ends with the label"
+    if not isinstance(head.examples, tuple) or not all(map(is_text, head.examples)):
+        yield "examples", head.examples, "a tuple of text"
+    pair = head.logistic
+    if pair is not None and not (
+        isinstance(pair, tuple) and len(pair) == 2 and all(finite(x, above=-math.inf) for x in pair)
+    ):
+        yield "logistic", pair, "two numbers or None"
+
+
+def _is_background(background: object, weight: Tensor) -> bool:
+    return (
+        isinstance(background, Background)
+        and _are_texts(background.words)
+        and _is_dense(background.rows)
+        and background.rows.shape == (len(background.words), weight.shape[-1])
+        and bool(torch.isfinite(background.rows).all())
+    )
+
+
+def _are_paths(paths: object, labels: tuple[str, ...]) -> bool:
+    return (
+        isinstance(paths, tuple)
+        and all(map(_are_texts, paths))
+        and [path[-1] for path in paths] == list(labels)
+    )
 
 
 def _weight_problems(weight: object, labels: int) -> Iterator[tuple[str, object, str]]:

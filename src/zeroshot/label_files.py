@@ -224,24 +224,35 @@ def _pick_field(content: Any, key: str) -> Any:
     return _check_once([entry[name] for entry in content], name, key)
 
 
-def _read_table(text: str, key: str, delimiter: str = ",") -> dict[str, Any]:
-    """Return the column of the labels, or the only column."""
+def read_rows(text: str, delimiter: str = ",") -> list[list[str]]:
+    """Return the rows of CSV text with stripped cells, without empty rows.
+
+    Raises:
+        PromptError: Rows have different lengths.
+        csv.Error: Quotes are malformed.
+    """
     if separator := re.match(r"sep=(.)\r?\n", text):  # written by Excel
         delimiter, text = separator[1], text[separator.end() :]
     elif delimiter == "," and re.match(r"[^,\n]*;[^,\n]*(\n|$)", text.lstrip()):
         delimiter = ";"  # Excel, where the comma is the decimal separator
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows = [[cell.strip() for cell in row] for row in lines if any(map(str.strip, row))]
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]):
+            raise PromptError(
+                f"row {number} has {len(row)} columns, the first has {len(rows[0])}: "
+                f"{shortened(repr(row), 100)}; put text with a comma in double quotes"
+            )
+    return rows
+
+
+def _read_table(text: str, key: str, delimiter: str = ",") -> dict[str, Any]:
+    """Return the column of the labels, or the only column."""
+    rows = read_rows(text, delimiter)
     names = COLUMNS + OTHER_COLUMNS if key == "labels" else TEMPLATE_COLUMNS
     if not rows:
         return {key: []}
     header = rows[0]
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            raise PromptError(
-                f"row {number} has {len(row)} columns, the first has {len(header)}: "
-                f"{shortened(repr(row), 100)}; put text with a comma in double quotes"
-            )
     for other in "\t,;|" if len(header) == 1 else "":
         columns = [column.strip().lower() for column in header[0].split(other)]
         if len(columns) > 1 and any(column in names for column in columns):

@@ -24,7 +24,7 @@ from zeroshot.classifier import Classifier
 from zeroshot.embedding import Item, Pixels, Result, check_batch_size, check_workers, embed
 from zeroshot.engine import Engine, choose_device, choose_dtype
 from zeroshot.errors import InputError, short_errors_in
-from zeroshot.head import Head, to_embeddings
+from zeroshot.head import Head, Scores, to_embeddings
 from zeroshot.images import ImageLike, is_single
 from zeroshot.images.limits import MAX_PIXELS
 from zeroshot.images.preprocess import Decode, Preprocess
@@ -331,6 +331,8 @@ class Model:
         prompts: Prompts = prompt_sets.DEFAULT,
         *,
         allow_equal: bool = False,
+        none_of_these: bool = False,
+        scores: Scores = "model",
         progress: bool | None = None,
     ) -> Head:
         """Build a head: the text embeddings of labels, averaged over prompt templates.
@@ -343,6 +345,10 @@ class Model:
             prompts: Name of a prompt set, one template, a list of templates, a file or a
                 `PromptSet`.
             allow_equal: Accept labels with the same tokens, such as "Cat" and "cat".
+            none_of_these: Let an image be none of the labels. About 2,500 background words are
+                embedded once per model, and kept on disk.
+            scores: "model" lets the labels of an image compete, as the model was trained.
+                "independent" finds several labels in one image; it encodes 6 parts of each.
             progress: Show a progress bar; see `encode_image`.
 
         Returns:
@@ -360,7 +366,14 @@ class Model:
         if folder is not None:
             store = LabelStore(folder, f"{self.identity} {self.dtype}", width=self.embed_dim)
         return Head.build(
-            self, labels, prompts, allow_equal=allow_equal, store=store, progress=progress
+            self,
+            labels,
+            prompts,
+            allow_equal=allow_equal,
+            none_of_these=none_of_these,
+            scores=scores,
+            store=store,
+            progress=progress,
         )
 
     def classifier(
@@ -369,6 +382,8 @@ class Model:
         prompts: Prompts = prompt_sets.DEFAULT,
         *,
         allow_equal: bool = False,
+        none_of_these: bool = False,
+        scores: Scores = "model",
         progress: bool | None = None,
     ) -> Classifier:
         """Make a classifier for a set of labels.
@@ -379,6 +394,10 @@ class Model:
                 `PromptSet`. Ignored if `labels` is a head.
             allow_equal: Accept labels with the same tokens, such as "Cat" and "cat". Ignored if
                 `labels` is a head.
+            none_of_these: Let an image be none of the labels. About 2,500 background words are
+                embedded once per model, and kept on disk.
+            scores: "model" lets the labels of an image compete, as the model was trained.
+                "independent" finds several labels in one image; it encodes 6 parts of each.
             progress: Show a progress bar while the head is built; see `encode_image`.
 
         Returns:
@@ -395,7 +414,14 @@ class Model:
         """
         if isinstance(labels, Head):
             return Classifier(self, labels)
-        head = self.head(labels, prompts, allow_equal=allow_equal, progress=progress)
+        head = self.head(
+            labels,
+            prompts,
+            allow_equal=allow_equal,
+            none_of_these=none_of_these,
+            scores=scores,
+            progress=progress,
+        )
         return Classifier(self, head)
 
     def prepare(self, image: ImageLike) -> NDArray[np.float32]:

@@ -36,6 +36,10 @@ ENDS_IN_ARTICLE = re.compile(r"(?:^|\W)(?:an?|the)\s+$", re.IGNORECASE)
 SLOT = "{}"  # what a label replaces in a template
 DEFAULT = "photo"
 MAX_LABELS = 100_000
+BACKGROUND = (
+    *("imagenet", "sun397", "dtd", "food101", "kinetics700", "caltech101", "cifar100", "ucf101"),
+    *("resisc45", "voc2007", "stl10"),
+)
 
 Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
 
@@ -272,6 +276,18 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
         >>> list(zeroshot.prompts.labels("cifar10"))[:3]
         ['airplane', 'automobile', 'bird']
     """
+    try:
+        return named(_to_mapping(read_labels(name)))
+    except LabelError as error:
+        raise LabelError(f"{name}: {error}") from error
+
+
+def read_labels(name: str | os.PathLike[str]) -> Any:
+    """Return the labels of a shipped set or a file as they are written, without checking them.
+
+    Raises:
+        PromptError: As in `labels`.
+    """
     file = file_path(name, PromptError)
     if isinstance(name, str) and name in available():
         _note_namesake(name)
@@ -296,10 +312,20 @@ def labels(name: str | os.PathLike[str]) -> dict[str, list[str]]:
         )
     else:
         raise PromptError(_unknown_message(name))
-    try:
-        return named(_to_mapping(content["labels"]))
-    except LabelError as error:
-        raise LabelError(f"{name}: {error}") from error
+    return content["labels"]
+
+
+@cache
+def background_words() -> tuple[str, ...]:
+    """Return the names of the shipped sets that together cover what photographs show.
+
+    They stand for everything that a label is compared with: things, scenes, textures, food and
+    actions; 2,483 different labels, always in the same order.
+    """
+    found: dict[str, str] = {}
+    for label in (label for each in BACKGROUND for label in labels(each)):
+        found.setdefault(label.casefold(), label)
+    return tuple(found.values())
 
 
 @short_errors
@@ -327,6 +353,41 @@ def wnids(name: str) -> dict[str, str]:
     if "wnids" not in content:
         raise PromptError(f"label set {shortened(repr(name))} has no WordNet ids; use 'imagenet'")
     return dict(zip(content["wnids"], listed, strict=True))
+
+
+def flatten(labels: Labels) -> tuple[Labels, tuple[tuple[str, ...], ...] | None]:
+    """Return the labels of a tree, and the names from the top to each; (labels, None) for others.
+
+    A tree is a dict of which at least one value is a dict: {"bird": {"wren": "wren"}, "fish": []}.
+    Other values are the names of a label, as usual. Raises LabelError for a label given twice.
+    """
+    if not isinstance(labels, Mapping) or not any(
+        isinstance(value, Mapping) for value in labels.values()
+    ):
+        return labels, None
+    leaves: dict[str, Any] = {}
+    paths: list[tuple[str, ...]] = []
+
+    def walk(branch: Mapping[str, Any], above: tuple[str, ...]) -> None:
+        for name, value in branch.items():
+            path = (*above, name)
+            if isinstance(value, Mapping):
+                if not value:
+                    raise LabelError(
+                        f"expected labels below {shortened(repr(name))}, got an empty dict; remove "
+                        "it, or give its names as a list"
+                    )
+                walk(value, path)
+            elif name in leaves:
+                raise LabelError(
+                    f"label {shortened(repr(name))} is in the tree twice; use names that differ"
+                )
+            else:
+                leaves[name] = value
+                paths.append(path)
+
+    walk(labels, ())
+    return leaves, tuple(paths)
 
 
 def is_file(name: str | os.PathLike[str]) -> bool:
@@ -433,8 +494,13 @@ def _check_name(text: Any) -> None:
         )
     if not text.strip():
         raise LabelError(f"label {shortened(repr(text))} is empty; remove it")
-    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n" for c in text):
+    if has_control_characters(text):
         raise LabelError(f"label {shortened(repr(text))} contains control characters; remove them")
+
+
+def has_control_characters(text: str) -> bool:
+    """Return whether a text contains control characters or surrogates, which no label may."""
+    return any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n" for c in text)
 
 
 def _to_mapping(labels: Any) -> Labels:

@@ -30,7 +30,7 @@ def run(tiny_path: Path, one_model: None) -> Any:
 
     def run(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
         words = [str(a) for a in arguments]
-        if words[0] in ("classify", "encode") and "--model" not in words:
+        if words[0] in ("classify", "encode", "evaluate") and "--model" not in words:
             words += ["--model", str(tiny_path)]
         return CliRunner().invoke(main, words, input=stdin)
 

@@ -126,7 +126,7 @@ def test_the_choice_is_passed_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["classify", "encode"])
+@pytest.mark.parametrize("name", ["classify", "encode", "evaluate"])
 def test_commands_that_run_a_model_have_every_model_option(name: str) -> None:
     found = {option for parameter in main.commands[name].params for option in parameter.opts}
     expected = {"--model", "--device", "--dtype", "--like", "--decode", "--lock", "--offline"}

@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from huggingface_hub import constants
+from PIL import Image
 
 from tests.wrong_values import LONG
 from zeroshot import cli
@@ -93,6 +94,8 @@ def valid(tiny_path: Path, photo: Path) -> dict[str, list[str]]:
         "completion": ["bash"],
         "convert": [str(tiny_path), "new.safetensors"],
         "encode": [str(photo), "--output=new.npy", model],
+        "evaluate": ["truth.csv", "--labels=cat,dog", "--report=new.html", model],
+        "lint": ["cat,dog,bird"],
         "lock": ["mini", "--output=new.lock"],
         "models": ["mini"],
         "prompts": ["photo"],
@@ -106,6 +109,8 @@ def workplace(tmp_path: Path, hub_cache: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(bench, "measure", lambda *_, **__: bench.Report({}, {}, []))  # is slow
     Path("folder").mkdir()
+    Image.new("RGB", (8, 8)).save("a.png")
+    Path("truth.csv").write_text("path,label\na.png,cat\n")
     Path("empty.json").touch()
     Path("notes.txt").write_text("the first line\nthe second line\n")
     Path("notes.safetensors").write_text("not weights")

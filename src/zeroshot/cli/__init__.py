@@ -2,9 +2,9 @@
 
 torch is imported only when a model is needed, so that `--help` is fast.
 
-Exit codes: 0 success, 1 doctor found a problem, 2 invalid usage, 3 some images could not be read,
-4 model or head not found or unreadable, 74 cannot write the output, 130 interrupted, 143
-terminated.
+Exit codes: 0 success, 1 doctor found a problem or lint an error, 2 invalid usage, 3 some images
+could not be read, 4 model or head not found or unreadable, 74 cannot write the output, 130
+interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from zeroshot.cli import (
     demo,
     doctor,
     encode,
+    evaluate,
+    lint,
     lock,
     models,
     prompts,
@@ -89,6 +91,8 @@ for module in (
     demo,
     doctor,
     encode,
+    evaluate,
+    lint,
     lock,
     models,
     prompts,

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, BinaryIO
@@ -170,17 +170,32 @@ def labels(given: Sequence[str]) -> dict[str, list[str]]:
             raise click.UsageError(f"expected labels, got --labels {text!r}; try 'dog,cat'")
         pairs += prompts.named(_read_value(text)).items()
     if len(pairs) == 1 and len(given) == 1 and pairs[0][0] == given[0].strip():
-        name = given[0].strip()
-        near = get_close_matches(name, prompts.available(), n=1)
-        hint = f"did you mean the label set {near[0]!r}?" if near else "no such label set."
-        raise click.UsageError(
-            f"expected several labels, got --labels {shortened(name)!r}; {hint} Separate labels by "
-            "commas, or repeat the option"
-        )
+        raise _single_label(given[0].strip(), "--labels ", ", or repeat the option")
     if len(pairs) == 1 and (given[0] == "-" or prompts.is_file(_path_of(given[0]))):
         _check_single(pairs[0][0], "standard input" if given[0] == "-" else given[0])
     prompts.named([label for label, _ in pairs])  # rejects a label given twice
     return {label: list(names) for label, names in pairs}
+
+
+def unchecked_labels(text: str) -> Labels:
+    """Read labels as `labels` reads a value, without rejecting any label.
+
+    Raises UsageError for a single label.
+    """
+    found = _read_value(text, prompts.read_labels)
+    if found == [text.strip()]:
+        raise _single_label(text.strip())
+    return found
+
+
+def _single_label(name: str, option: str = "", more: str = "") -> click.UsageError:
+    """Return the error for one label, which is probably a misspelled label set."""
+    near = get_close_matches(name, prompts.available(), n=1)
+    hint = f"did you mean the label set {near[0]!r}?" if near else "no such label set."
+    return click.UsageError(
+        f"expected several labels, got {option}{shortened(name)!r}; {hint} Separate labels by "
+        f"commas{more}"
+    )
 
 
 def _check_single(label: str, where: str) -> None:
@@ -197,15 +212,15 @@ def _path_of(text: str) -> str:
     return os.path.expanduser(text.removeprefix("@"))
 
 
-def _read_value(text: str) -> Labels:
-    """Return the labels of one --labels value."""
+def _read_value(text: str, read: Callable[[str], Labels] = prompts.labels) -> Labels:
+    """Return the labels of one --labels value; `read` reads a file or a set."""
     if text == "-":
         return _read_stdin_labels()
     marked, name, path = text.startswith("@"), text.removeprefix("@"), _path_of(text)
     if prompts.is_file(path):
-        return prompts.labels(path)
+        return read(path)
     if label_set([text]):
-        return prompts.labels(name)
+        return read(name)
     if "," not in name and (marked or _looks_like_a_file(name)):
         raise click.UsageError(_missing_message(path))
     if text.lstrip().startswith(("[", "{")):
@@ -255,7 +270,7 @@ def _read_json(text: str) -> Labels:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise click.UsageError(
-            f"--labels {shortened(text)!r} starts like JSON and is malformed ({error}); expected "
+            f"{shortened(text)!r} starts like JSON and is malformed ({error}); expected "
             """'["cat", "dog"]' or 'cat,dog'"""
         ) from error
     if not isinstance(content, list | Mapping):

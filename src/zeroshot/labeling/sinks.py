@@ -34,7 +34,10 @@ class JsonLines:
 
 
 class Csv:
-    """Writes CSV: a header, then one row per label in a ranking or per failure."""
+    """Writes CSV: a header, then one row per label in a ranking or per failure.
+
+    An image without an answer has one more row, of rank 0 and an empty label.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._rows = csv.writer(stream, lineterminator="\n")
@@ -43,6 +46,9 @@ class Csv:
     def write(self, result: Prediction | Failure) -> None:
         """Write the rows of one result."""
         facts: dict[str, Any] = result.to_dict()
+        if isinstance(result, Prediction) and result.label is None:
+            none = "" if result.none is None else f"{result.none:.6f}"
+            self._rows.writerow([result.source, 0, "", none, ""])
         for rank, entry in enumerate(facts.get("ranking", ()), 1):
             probability = f"{entry['probability']:.6f}"
             self._rows.writerow([result.source, rank, entry["label"], probability, ""])

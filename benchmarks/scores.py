@@ -1,0 +1,285 @@
+"""Measure what scores promise, on photographs with labels: prints got and must.
+
+    python benchmarks/scores.py photos.csv       columns: path, label
+
+The photographs are not part of the repository. Each figure is the mean over random splits. The
+second column is what the project wants to reach with the embedded model.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import zeroshot
+from zeroshot import calibration, metrics
+from zeroshot.head import Head
+from zeroshot.images import open_image
+from zeroshot.mixing import mix
+from zeroshot.scoring import rank
+
+SPLITS = 200
+Ints = NDArray[np.int64]
+
+
+class Photographs:
+    """Embeddings and labels of a CSV file, and the head of all labels."""
+
+    def __init__(self, path: str) -> None:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.paths = [row["path"] for row in rows]
+        self.model = zeroshot.load("mini", dtype="float32", device="cpu")
+        self.labels = sorted({row["label"] for row in rows})
+        self.head = self.model.head(self.labels, none_of_these=True)
+        self.truth = self.head.find([row["label"] for row in rows])
+        self.rows = self.model.encode_image(self.paths)
+        self.random = np.random.default_rng(0)
+
+    def draw(self, labels: int) -> tuple[Head, Ints, Ints]:
+        """Return a head of random labels, and the truth of all images; -1 if not among them."""
+        chosen = np.sort(self.random.choice(len(self.labels), labels, replace=False))
+        head = self.head.select([self.labels[i] for i in chosen])
+        places = np.full(len(self.labels), -1)
+        places[chosen] = np.arange(labels)
+        return head, places[self.truth], chosen
+
+
+def show(what: str, got: float | str, must: str) -> None:
+    """Print one row of the table."""
+    print(f"{what:<68} {got if isinstance(got, str) else f'{got:.3f}':>22}   {must}", flush=True)
+
+
+def closed(head: Head, rows: torch.Tensor, factor: float = 1.0) -> NDArray[np.float64]:
+    """Return the probabilities among the labels alone."""
+    labels, _ = head.similarities(rows)
+    return metrics.softmax(factor * labels.double().numpy())
+
+
+def temperature(photos: Photographs) -> None:
+    """Calibrate on 50 images: ten labels pooled, and all labels."""
+    plain = replace(photos.head, background=None)
+    z = plain.logits(photos.rows).double().numpy()
+    errors, gaps = [], []
+    for _ in range(SPLITS):
+        order = photos.random.permutation(len(z))
+        fit, test = order[:50], order[50:]
+        factor = calibration.fit_inverse_temperature(z[fit], photos.truth[fit])
+        p = metrics.softmax(factor * z[test])
+        right = p.argmax(axis=1) == photos.truth[test]
+        gaps.append(abs(p.max(axis=1).mean() - right.mean()))
+        confidences, answers = [], []
+        for i in test:
+            others = photos.random.permutation(np.delete(np.arange(z.shape[1]), photos.truth[i]))[
+                :9
+            ]
+            q = metrics.softmax(factor * z[i, [photos.truth[i], *others]])
+            confidences.append(q.max())
+            answers.append(q.argmax() == 0)
+        errors.append((confidences, answers))
+    pooled = metrics.calibration_error(
+        np.concatenate([c for c, _ in errors]), np.concatenate([a for _, a in errors]), bins=15
+    )
+    show("calibrated on 50: ten labels pooled, ECE", float(pooled), "<= .03")
+    show("calibrated on 50: all labels, |confidence - accuracy|", float(np.mean(gaps)), "<= .06")
+
+
+def none_of_these(photos: Photographs, labels: int) -> None:
+    """Half of the images show none of the labels; no labeled image is used."""
+    figures = []
+    for _ in range(100):
+        head, truth, _ = photos.draw(labels)
+        known = np.flatnonzero(truth >= 0)
+        unknown = photos.random.permutation(np.flatnonzero(truth < 0))
+        unknown = unknown[: max(len(known), 20)] if labels < 40 else unknown
+        if len(known) < 2:
+            continue
+        chosen = np.concatenate([known, unknown])
+        found = rank(head, photos.rows[chosen], 1, None)
+        surety = np.array([each.probability for each in found])
+        plain = closed(head, photos.rows[chosen]).max(axis=1)
+        answered = np.array([each.label is not None for each in found])
+        right = np.array(
+            [
+                each.label == head.labels[t] if t >= 0 else False
+                for each, t in zip(found, truth[chosen], strict=True)
+            ]
+        )
+        n = len(known)
+        figures.append(
+            [
+                metrics.auroc(surety[:n], surety[n:]),
+                metrics.auroc(plain[:n], plain[n:]),
+                right.sum() / max(answered.sum(), 1),
+                (~answered[n:]).mean(),
+                answered[:n].mean(),
+                np.concatenate([right[:n], ~answered[n:]]).mean(),
+            ]
+        )
+    auroc, softmax, among, away, kept, decisions = np.nanmean(figures, axis=0)
+    if labels == 5:
+        show(
+            "none of these, 5 labels: AUROC (softmax alone)",
+            f"{auroc:.3f} ({softmax:.3f})",
+            ">= .90, softmax + .03",
+        )
+        show("none of these, 5 labels: right among answers", among, ">= .70")
+        show("none of these, 5 labels: unknown turned away", away, ">= .97")
+        show("none of these, 5 labels: known answered", kept, ">= .38")
+    else:
+        show(
+            "none of these, 46 labels: AUROC (softmax alone)",
+            f"{auroc:.3f} ({softmax:.3f})",
+            ">= .81",
+        )
+        show("none of these, 46 labels: right decisions of all", decisions, ">= .68")
+
+
+def sets(photos: Photographs, images: int) -> None:
+    """Calibrate on some images, test on the rest."""
+    z = replace(photos.head, background=None).logits(photos.rows).double().numpy()
+    for coverage, largest in ((0.8, 3.3), (0.9, 6.2), (0.95, 9.0)):
+        inside, sizes = [], []
+        for _ in range(SPLITS):
+            order = photos.random.permutation(len(z))
+            fit, test = order[:images], order[images:]
+            factor = calibration.fit_inverse_temperature(z[fit], photos.truth[fit])
+            scores = calibration.score_labels(metrics.softmax(factor * z))
+            own = scores[np.arange(len(z)), photos.truth]
+            member = scores[test] <= calibration.set_threshold(own[fit], coverage)
+            inside.append(member[np.arange(len(test)), photos.truth[test]].mean())
+            sizes.append(member.sum(axis=1).mean())
+        show(
+            f"sets of {coverage:.0%} on {images}: coverage - nominal; size",
+            f"{np.mean(inside) - coverage:+.3f}; {np.mean(sizes):.1f}",
+            "-.01 to +.03" + (f"; <= {largest}" if images == 100 else ""),
+        )
+
+
+def thresholds(photos: Photographs) -> None:
+    """Half of the labels are unknown; thresholds from 100 images, tested on the rest."""
+    away: dict[float, list[float]] = {0.95: [], 0.9: []}
+    exceeded, none = 0, 0
+    for _ in range(300):
+        head, truth, _ = photos.draw(46)
+        found = rank(head, photos.rows, 1, None)
+        surety = np.array([each.probability for each in found])
+        right = np.array(
+            [
+                t >= 0 and each.ranking[0][0] == head.labels[t]
+                for each, t in zip(found, truth, strict=True)
+            ]
+        )
+        order = photos.random.permutation(len(truth))
+        fit, test = order[:100], order[100:]
+        known = truth >= 0
+        for keep, found_away in away.items():
+            cut = calibration.keep_threshold(surety[fit][known[fit]], keep)
+            found_away.append((surety[test][known[test]] < cut).mean())
+        strict = calibration.error_threshold(surety[fit], right[fit], 0.2)
+        if strict is None:
+            none += 1
+        else:
+            answered = surety[test] >= strict
+            exceeded += bool(answered.any() and (~right[test][answered]).mean() > 0.2)
+    show("keep .95: known turned away", float(np.mean(away[0.95])), "<= .05")
+    show("keep .90: known turned away", float(np.mean(away[0.9])), "<= .10")
+    show(
+        "error .2 on 100: exceeded (no threshold found)",
+        f"{exceeded / 300:.3f} ({none / 300:.2f})",
+        "<= .10",
+    )
+
+
+def shift(photos: Photographs) -> None:
+    """False alarms between random halves."""
+    head, _, _ = photos.draw(46)
+    surety = np.array([each.probability for each in rank(head, photos.rows, 1, None)])
+    alarms = []
+    for _ in range(400):
+        order = photos.random.permutation(len(surety))
+        alarms.append(calibration.has_shifted(surety[order[:50]], surety[order[50:100]]))
+    show("shift, 50 and 50: false alarms", float(np.mean(alarms)), "<= .01")
+
+
+def collages(photos: Photographs) -> None:
+    """Several labels: two photographs side by side."""
+    pairs = [photos.random.choice(len(photos.paths), 2, replace=False) for _ in range(150)]
+    pictures = []
+    for first, second in pairs:
+        left, right = (open_image(photos.paths[i]).resize((224, 224)) for i in (first, second))
+        picture = left.resize((448, 224))
+        picture.paste(left, (0, 0))
+        picture.paste(right, (224, 0))
+        pictures.append(picture)
+    truth = np.zeros((len(pairs), len(photos.labels)), bool)
+    for row, pair in zip(truth, pairs, strict=True):
+        row[photos.truth[pair]] = True
+    independent = photos.model.classifier(photos.labels, scores="independent")
+    plain = photos.model.classifier(photos.labels)
+    found = metrics.mean_average_precision(independent.decision_function(pictures), truth)
+    whole = metrics.mean_average_precision(plain.predict_proba(pictures), truth)
+    show(
+        "collages of two: mAP with windows (whole picture)", f"{found:.3f} ({whole:.3f})", ">= .65"
+    )
+
+
+def examples(photos: Photographs) -> None:
+    """One, two or four examples of each label that has one more to test."""
+    plain = replace(photos.head, background=None)
+    before = closed(plain, photos.rows).argmax(axis=1) == photos.truth
+    worst = 0.0
+    for count, must in ((1, 0.02), (2, 0.06), (4, 0.12)):
+        gains, changes = [], []
+        for _ in range(50):
+            chosen: list[int] = []
+            for label in range(len(photos.labels)):
+                own = photos.random.permutation(np.flatnonzero(photos.truth == label))
+                if len(own) > count:
+                    chosen += own[:count].tolist()
+            test = np.setdiff1d(np.arange(len(photos.truth)), chosen)
+            rows = torch.from_numpy(photos.truth[chosen])
+            mixed = mix(plain.weight, photos.rows[chosen], rows)
+            after = (
+                closed(replace(plain, weight=mixed.rows), photos.rows).argmax(axis=1)
+                == photos.truth
+            )
+            with_some = test[np.isin(photos.truth[test], photos.truth[chosen])]
+            gains.append(after[with_some].mean() - before[with_some].mean())
+            changes.append(after[test].mean() - before[test].mean())
+        show(f"{count} examples: gain on labels with examples", float(np.mean(gains)), f">= {must}")
+        worst = min(worst, float(np.mean(changes)))
+    show("examples: worst change over all labels", worst, ">= -.015")
+
+
+def main() -> None:
+    """Print the table."""
+    photos = Photographs(sys.argv[1])
+    right = (
+        closed(replace(photos.head, background=None), photos.rows).argmax(axis=1) == photos.truth
+    )
+    print(f"{len(photos.paths)} photographs, {len(photos.labels)} labels, top-1 {right.mean():.3f}")
+    steps: list[Callable[[], None]] = [
+        lambda: temperature(photos),
+        lambda: none_of_these(photos, 5),
+        lambda: none_of_these(photos, 46),
+        lambda: sets(photos, 50),
+        lambda: sets(photos, 100),
+        lambda: thresholds(photos),
+        lambda: shift(photos),
+        lambda: collages(photos),
+        lambda: examples(photos),
+    ]
+    for step in steps:
+        step()
+
+
+if __name__ == "__main__":
+    main()

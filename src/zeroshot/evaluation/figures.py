@@ -1,0 +1,183 @@
+"""Compute the figures of an evaluation, each with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zeroshot import metrics
+from zeroshot.evaluation.answers import Answers
+from zeroshot.metrics import Floats
+
+LIKELY = 0.95  # confidence of all intervals
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number with its 95 % interval; bounds are None where there is no valid interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class LabelFigure:
+    """The images of one label: how many, how many are answered right, and their share."""
+
+    label: str
+    n: int
+    right: int
+    answers: int  # images that got this label
+    accuracy: Figure | None  # None without images
+
+
+@dataclass(frozen=True)
+class Bin:
+    """A bin of the reliability diagram: images of similar confidence."""
+
+    n: int
+    confidence: float  # mean
+    accuracy: Figure
+
+
+def proportion(right: NDArray[np.bool_]) -> Figure:
+    """Return a share of images with Wilson's interval."""
+    count, of = int(right.sum()), len(right)
+    return Figure(count / of, *metrics.wilson_interval(count, of, LIKELY))
+
+
+def single_label(
+    answers: Answers, labels: int, *, is_softmax: bool, draws: int, seed: int
+) -> dict[str, Figure]:
+    """Return the figures of images with one right label each.
+
+    The calibration error has no interval: a bootstrap interval of a calibrated model's error never
+    contains its true value 0, because resampling adds to the error. Its floor says how to read it.
+    """
+    right = answers.right
+    found = {"top1": proportion(right)}
+    if labels > 5:
+        found["top5"] = proportion(answers.rank < 5)
+    brier = answers.squares - 2 * answers.own + 1
+    loss = -np.log(np.maximum(answers.own, np.finfo(np.float64).tiny))
+
+    def all_of(weights: Floats | None) -> Floats:
+        values = (
+            metrics.mean_per_label(right, answers.truth, weights),
+            metrics.mean(brier, weights),
+            metrics.mean(loss, weights),
+            metrics.area_under_risk(answers.confidence, right, weights),
+        )
+        return np.stack(values, axis=-1)
+
+    low, high = metrics.bootstrap(all_of, len(right), draws=draws, confidence=LIKELY, seed=seed)
+    names = ("mean_per_label", "brier", "nll", "aurc")
+    values = zip(all_of(None).tolist(), low.tolist(), high.tolist(), strict=True)
+    found |= {name: _figure(*each) for name, each in zip(names, values, strict=True)}
+    if not is_softmax:  # the probabilities of an image do not sum to 1
+        del found["brier"], found["nll"]
+    return found | {"ece": Figure(float(metrics.calibration_error(answers.confidence, right)))}
+
+
+def _figure(value: float, low: float, high: float) -> Figure:
+    """Return a figure; resamples that are all equal, such as of one image, give no interval."""
+    return Figure(value, low, high) if low < high else Figure(value)
+
+
+def per_label(answers: Answers, labels: tuple[str, ...]) -> tuple[LabelFigure, ...]:
+    """Return the accuracy of each label."""
+    n = np.bincount(answers.truth, minlength=len(labels)).tolist()
+    right = np.bincount(answers.truth[answers.right], minlength=len(labels)).tolist()
+    given = np.bincount(answers.best, minlength=len(labels)).tolist()
+    return tuple(
+        LabelFigure(label, n[i], right[i], given[i], _share(right[i], n[i]))
+        for i, label in enumerate(labels)
+    )
+
+
+def _share(count: int, of: int) -> Figure | None:
+    return Figure(count / of, *metrics.wilson_interval(count, of, LIKELY)) if of else None
+
+
+def reliability(answers: Answers) -> tuple[Bin, ...]:
+    """Return bins of equal numbers of images, sorted by confidence."""
+    order = np.argsort(answers.confidence, kind="stable")
+    parts = np.array_split(order, min(len(order), metrics.calibration_bins(len(order))))
+    return tuple(
+        Bin(len(p), float(answers.confidence[p].mean()), proportion(answers.right[p]))
+        for p in parts
+    )
+
+
+def multi_label(
+    scores: Floats, truth: NDArray[np.bool_], *, draws: int, seed: int
+) -> dict[str, Figure]:
+    """Return the figures of images with several labels: scores and truth are [n, L].
+
+    At least one image must have a label.
+
+    "top1" is the share of images whose best label is one of theirs, among images with a label.
+    """
+    tables = [_Ranking(scores[:, i], truth[:, i]) for i in np.flatnonzero(truth.any(axis=0))]
+
+    def mean_of(weights: Floats) -> Floats:
+        each = np.stack([table.precision(weights) for table in tables])
+        present = ~np.isnan(each)
+        total = np.where(present, each, 0).sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(total / present.sum(axis=0))
+
+    labeled = truth.any(axis=1)
+    low, high = metrics.bootstrap(mean_of, len(scores), draws=draws, confidence=LIKELY, seed=seed)
+    value = metrics.mean_average_precision(scores, truth)
+    hits = truth[np.arange(len(scores)), scores.argmax(axis=1)][labeled]
+    return {"map": _figure(value, float(low), float(high)), "top1": proportion(hits)}
+
+
+class _Ranking:
+    """The images sorted by the score of one label, for average precisions of resamples."""
+
+    def __init__(self, scores: Floats, truth: NDArray[np.bool_]) -> None:
+        self._order = np.argsort(-scores, kind="stable")
+        sorted_scores = scores[self._order]
+        positive = truth[self._order]
+        ends = np.flatnonzero(np.append(np.diff(sorted_scores) != 0, True))
+        where = np.flatnonzero(positive)
+        self._positive = where
+        self._ends = ends[np.searchsorted(ends, where)]  # equal scores are one step
+
+    def precision(self, weights: Floats) -> Floats:
+        """Return the average precision for each row of weights [draws, n]."""
+        counts = weights[:, self._order]
+        total = counts.cumsum(axis=1)[:, self._ends]
+        own = counts[:, self._positive]
+        # positives up to the end of each group of equal scores
+        last = np.searchsorted(self._ends, self._ends, side="right") - 1
+        found = own.cumsum(axis=1)[:, last]
+        share = np.divide(found, total, out=np.zeros_like(total), where=total > 0)
+        with np.errstate(invalid="ignore"):
+            return np.asarray((own * share).sum(axis=1) / own.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class LabelPrecision:
+    """The average precision of one label, where images have several labels."""
+
+    label: str
+    n: int  # images with the label
+    precision: float | None  # None without images
+
+
+def precisions(
+    scores: Floats, truth: NDArray[np.bool_], labels: tuple[str, ...]
+) -> tuple[LabelPrecision, ...]:
+    """Return the average precision of each label."""
+    found = []
+    for i, label in enumerate(labels):
+        n = int(truth[:, i].sum())
+        value = metrics.average_precision(scores[:, i], truth[:, i]) if n else None
+        found.append(LabelPrecision(label, n, value))
+    return tuple(found)

@@ -1,0 +1,73 @@
+"""Embed parts of an image too, so that several things in one image are found.
+
+The windows are the whole image, its four quarters and its middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from zeroshot.embedding import ImageEncoder, Item, Pixels, Result
+from zeroshot.images import ImageLike, open_image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CORNERS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5), (0.25, 0.25))  # left, top of each half
+WINDOWS = 1 + len(CORNERS)
+SMALLEST = 16  # pixels of the image's shorter side, below which only the whole image is used
+
+
+class WindowEncoder:
+    """Embeds each image as the embeddings of its windows: [n, WINDOWS, d]."""
+
+    def __init__(self, encoder: ImageEncoder) -> None:
+        self._encoder = encoder
+
+    @property
+    def identity(self) -> str:
+        """Identity of the model."""
+        return self._encoder.identity
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether other programs use the cores."""
+        return self._encoder.is_busy
+
+    def prepare(self, image: ImageLike) -> NDArray[np.float32]:
+        """Convert the windows of an image to pixels: float32 [WINDOWS, 3, size, size]."""
+        preprocess = getattr(self._encoder, "preprocess", None)  # has the options of the model
+        opened = open_image(image) if preprocess is None else preprocess.open(image)
+        boxes = [(0, 0, opened.width, opened.height)]
+        width, height = opened.width // 2, opened.height // 2
+        for left, top in CORNERS:
+            x, y = int(left * opened.width), int(top * opened.height)
+            small = min(opened.size) < SMALLEST
+            boxes.append(boxes[0] if small else (x, y, x + width, y + height))
+        return np.stack([self._encoder.prepare(opened.crop(box)) for box in boxes])
+
+    def encode_pixels(
+        self,
+        pixels: NDArray[np.float32],
+        *,
+        batch_size: int | None = None,
+        normalize: bool = True,
+    ) -> Tensor:
+        """Embed the windows of n images: [n, WINDOWS, d]."""
+        flat = pixels.reshape(-1, *pixels.shape[2:])
+        rows = self._encoder.encode_pixels(flat, batch_size=batch_size, normalize=normalize)
+        return rows.view(len(pixels), WINDOWS, -1)
+
+    def map_batches(
+        self,
+        prepare: Callable[[Item], Pixels],
+        embed: Callable[[list[Pixels]], Result],
+        items: Iterable[Item],
+        **options: Any,
+    ) -> Iterator[Result]:
+        """Prepare and embed in batches, as the encoder does."""
+        return self._encoder.map_batches(prepare, embed, items, **options)

@@ -1,0 +1,153 @@
+"""Figures equal values computed by hand and by the metrics of whole arrays."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.support import axes_classifier, one_hot
+from zeroshot import metrics
+from zeroshot.evaluation import figures
+from zeroshot.evaluation.answers import Answers, answer, as_embeddings
+
+LABELS = ("a", "b", "c")
+BEST = [0, 0, 0, 1, 2, 2]
+TRUTH = [0, 0, 1, 1, 2, 0]
+HIGH = math.exp(4) / (math.exp(4) + 2)  # probability of the answer of a one-hot embedding
+
+
+def answers(best: list[int], truth: list[int], labels: int = 3) -> Answers:
+    embeddings = as_embeddings(one_hot(best, labels), labels)
+    assert embeddings is not None
+    head = axes_classifier([str(n) for n in range(labels)]).head
+    return answer(head, embeddings, np.asarray(truth))
+
+
+def single(found: Answers, labels: int = 3, *, is_softmax: bool = True) -> dict[str, object]:
+    return figures.single_label(found, labels, is_softmax=is_softmax, draws=200, seed=0)
+
+
+def test_figures_equal_hand_computed_values() -> None:
+    found = figures.single_label(answers(BEST, TRUTH), 3, is_softmax=True, draws=200, seed=0)
+
+    low = 1 / (math.exp(4) + 2)
+    right, wrong = (1 - HIGH) ** 2 + 2 * low**2, HIGH**2 + (1 - low) ** 2 + low**2
+    assert found["top1"].value == pytest.approx(4 / 6)
+    assert (found["top1"].low, found["top1"].high) == metrics.wilson_interval(4, 6)
+    assert found["mean_per_label"].value == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert found["brier"].value == pytest.approx((4 * right + 2 * wrong) / 6)
+    assert found["nll"].value == pytest.approx(-(4 * math.log(HIGH) + 2 * math.log(low)) / 6)
+    assert found["aurc"].value == pytest.approx(2 / 6, abs=0.06)  # all are about equally sure
+    # sorted by equal confidence, five bins of 6 images: the order of the images
+    assert found["ece"].value == pytest.approx(
+        float(metrics.calibration_error([HIGH] * 6, [1, 1, 0, 1, 1, 0]))
+    )
+
+
+def test_every_figure_but_the_calibration_error_has_an_interval_around_it() -> None:
+    found = figures.single_label(answers(BEST, TRUTH), 3, is_softmax=True, draws=200, seed=0)
+
+    assert found["ece"].low is None
+    for name in ("top1", "mean_per_label", "brier", "nll", "aurc"):
+        figure = found[name]
+        assert figure.low is not None
+        assert figure.high is not None
+        assert figure.low <= figure.value <= figure.high
+
+
+def test_a_bootstrap_interval_of_a_calibrated_model_misses_its_true_calibration_error() -> None:
+    """For that reason the calibration error has a floor and no interval."""
+    random = np.random.default_rng(0)
+    for seed in range(20):
+        sure = random.beta(3, 1.5, 176)
+        right = random.random(176) < sure
+
+        def error(w: np.ndarray, sure: object = sure, right: object = right) -> np.ndarray:
+            return metrics.calibration_error(sure, right, w)  # type: ignore[arg-type]
+
+        low, _ = metrics.bootstrap(error, 176, draws=100, seed=seed)
+        assert low > 0.01
+
+
+def test_the_seed_decides_the_intervals() -> None:
+    found = answers(BEST * 5, TRUTH * 5)
+
+    assert single(found) == single(found)
+    other = figures.single_label(found, 3, is_softmax=True, draws=200, seed=1)
+    assert single(found)["nll"] != other["nll"]
+
+
+def test_top_five_needs_more_than_five_labels() -> None:
+    assert "top5" not in single(answers([0], [0], 5), 5)
+    found = figures.single_label(answers([0, 0], [4, 5], 6), 6, is_softmax=True, draws=9, seed=0)
+    assert found["top5"].value == 0.5  # of equal scores the first labels are better
+
+
+@pytest.mark.parametrize(("truth", "top1"), [(0, 1.0), (1, 0.0)])
+def test_one_image_gives_figures_without_bootstrap_intervals(truth: int, top1: float) -> None:
+    found = figures.single_label(answers([0], [truth]), 3, is_softmax=True, draws=9, seed=0)
+
+    assert found["top1"].value == found["mean_per_label"].value == top1
+    assert found["mean_per_label"].low is None
+    assert found["top1"].low is not None
+
+
+def test_without_softmax_scores_that_need_sums_of_one_are_left_out() -> None:
+    found = single(answers(BEST, TRUTH), is_softmax=False)
+
+    assert not {"brier", "nll"} & set(found)
+    assert {"ece", "aurc"} < set(found)
+
+
+def test_labels_have_their_own_accuracy() -> None:
+    found = figures.per_label(answers(BEST, [0, 0, 1, 1, 0, 0]), LABELS)
+
+    assert [(e.label, e.n, e.right, e.answers) for e in found] == [
+        ("a", 4, 2, 3),
+        ("b", 2, 1, 1),
+        ("c", 0, 0, 2),
+    ]
+    assert found[0].accuracy == figures.Figure(0.5, *metrics.wilson_interval(2, 4))
+    assert found[2].accuracy is None
+
+
+def test_bins_hold_all_images_sorted_by_confidence() -> None:
+    found = figures.reliability(answers(BEST * 20, TRUTH * 20))
+
+    assert sum(each.n for each in found) == 120
+    assert len(found) == metrics.calibration_bins(120)
+    assert len(figures.reliability(answers([0], [0]))) == 1
+    assert found[0].confidence == pytest.approx(HIGH)
+
+
+def test_mean_average_precision_and_its_resamples_equal_plain_loops() -> None:
+    random = np.random.default_rng(1)
+    scores = random.integers(0, 6, (40, 5)) / 6  # many ties
+    truth = random.random((40, 5)) < 0.3
+    weights = random.integers(0, 3, (3, 40)).astype(float)
+
+    for column in range(5):
+        ranking = figures._Ranking(scores[:, column], truth[:, column])
+        for row, value in zip(weights, ranking.precision(weights), strict=True):
+            taken = np.repeat(np.arange(40), row.astype(int))
+            expected = metrics.average_precision(scores[taken, column], truth[taken, column])
+            assert value == pytest.approx(expected)
+
+
+def test_several_labels_give_precision_and_the_share_of_right_best_labels() -> None:
+    scores = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.3, 0.1]])
+    truth = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], bool)
+
+    found = figures.multi_label(scores, truth, draws=200, seed=0)
+    each = figures.precisions(scores, truth, LABELS)
+
+    # b: ranks are image 1, 2, 0; precision 1 and 2/3
+    assert found["map"].value == pytest.approx((1 + (1 + 2 / 3) / 2) / 2)
+    assert found["top1"].value == 1.0  # the image without a label does not count
+    assert [(e.label, e.n, e.precision) for e in each] == [
+        ("a", 1, 1.0),
+        ("b", 2, pytest.approx(5 / 6)),
+        ("c", 0, None),
+    ]
