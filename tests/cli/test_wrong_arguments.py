@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from huggingface_hub import constants
 from PIL import Image
 
+import zeroshot
 from tests.wrong_values import LONG
 from zeroshot import cli
 from zeroshot.cli import main
@@ -90,6 +91,7 @@ def valid(tiny_path: Path, photo: Path) -> dict[str, list[str]]:
     model = f"--model={tiny_path}"
     return {
         "bench": ["--quick", model],
+        "calibrate": ["many", "--head=head.safetensors", "--output=new.safetensors", model],
         "classify": [str(photo), "--labels=cat,dog", "--output=new.csv", model],
         "completion": ["bash"],
         "convert": [str(tiny_path), "new.safetensors"],
@@ -103,12 +105,19 @@ def valid(tiny_path: Path, photo: Path) -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(
+    tmp_path: Path, hub_cache: Path, monkeypatch: pytest.MonkeyPatch, tiny: zeroshot.Model
+) -> Path:
     """A working folder with a few files, without a network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(bench, "measure", lambda *_, **__: bench.Report({}, {}, []))  # is slow
     Path("folder").mkdir()
+    for number in range(20):
+        path = Path("many") / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+    tiny.head(["cat", "dog"]).save("head.safetensors")
     Image.new("RGB", (8, 8)).save("a.png")
     Path("truth.csv").write_text("path,label\na.png,cat\n")
     Path("empty.json").touch()

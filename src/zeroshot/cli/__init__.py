@@ -21,6 +21,7 @@ import click
 import zeroshot
 from zeroshot.cli import (
     bench,
+    calibrate,
     classify,
     completion,
     convert,
@@ -85,6 +86,7 @@ def main() -> None:
 
 for module in (
     bench,
+    calibrate,
     classify,
     completion,
     convert,

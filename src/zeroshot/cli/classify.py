@@ -16,7 +16,7 @@ import click
 from zeroshot.cli import sources
 from zeroshot.cli.completion import complete_labels, complete_prompts
 from zeroshot.cli.failures import CANNOT_WRITE, fail
-from zeroshot.cli.messages import is_quiet
+from zeroshot.cli.messages import is_quiet, note
 from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
 from zeroshot.cli.outputs import check_output
@@ -58,6 +58,30 @@ REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
     help="A prompt set, file or template. Default: the templates of the label set, or photo.",
 )
 @click.option("-t", "--top", default=5, show_default=True, help="Number of labels shown per image.")
+@click.option(
+    "--none",
+    "none_of_these",
+    is_flag=True,
+    help="With --labels: an image can be none of the labels; about 2,500 other words are compared.",
+)
+@click.option(
+    "--keep",
+    type=float,
+    metavar="SHARE",
+    help="With a calibrated --head: answer this share of the images that show a label, or more.",
+)
+@click.option(
+    "--error",
+    type=float,
+    metavar="SHARE",
+    help="With a calibrated --head: at most this share of the answers is wrong.",
+)
+@click.option(
+    "--below",
+    type=float,
+    metavar="SCORE",
+    help="Give no answer if the best label has a lower score. Promises nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row per label shown.")
 @click.option(
@@ -81,6 +105,10 @@ def command(
     head: str | None,
     prompts: str | None,
     top: int,
+    none_of_these: bool,
+    keep: float | None,
+    error: float | None,
+    below: float | None,
     as_json: bool,
     as_csv: bool,
     output: Path | None,
@@ -97,6 +125,8 @@ def command(
     """
     _check_images(images, labels, null=null)
     _check_labels(labels, head, prompts)
+    if none_of_these and head is not None:
+        raise click.UsageError("expected --none with --labels, got --head, which has it or not")
     form = _choose_form(output, as_json=as_json, as_csv=as_csv, force=force)
     check_output("--output", output, [*images, *labels, head, prompts, save_head, choice.lock])
     label_set = sources.labels(labels) if labels else None
@@ -112,16 +142,23 @@ def command(
     chosen = zeroshot.Head.load(head) if head is not None else label_set
     assert chosen is not None
     if isinstance(chosen, zeroshot.Head):
-        choice = _choose_model(chosen, head, choice)
+        choice = choose_model(chosen, head, choice)
     skipped, outcomes = Skipped(), Outcomes()
     results: Iterable[Prediction | Failure] = sources.missing(images)
     if not results:  # there is something to classify, so the model is needed
         progress = False if is_quiet() else None
         classifier = choice.load().classifier(
-            chosen, prompt_set, allow_equal=allow_equal, progress=progress
+            chosen,
+            prompt_set,
+            allow_equal=allow_equal,
+            none_of_these=none_of_these,
+            progress=progress,
         )
+        if any(value is not None for value in (keep, error, below)):
+            classifier = classifier.answering(keep=keep, error=error, below=below)
+            note(str(classifier.answers))
         if save_head is not None:
-            _save_head(classifier.head, save_head)
+            write_head(classifier.head, save_head)
         if output is None and sys.stdout.isatty():
             progress = False  # results are printed to the same terminal
         found = sources.images(images, skipped, null=null, listed=progress is None)
@@ -166,7 +203,7 @@ def _check_labels(labels: tuple[str, ...], head: str | None, prompts: str | None
         )
 
 
-def _choose_model(head: Head, path: str | None, choice: ModelChoice) -> ModelChoice:
+def choose_model(head: Head, path: str | None, choice: ModelChoice) -> ModelChoice:
     """Return the choice of the model that built a head.
 
     Raises HeadMismatch if another model of the catalog was chosen.
@@ -243,14 +280,14 @@ def _open_sink(form: str, output: Path | None) -> Iterator[Callable[[Prediction 
         yield kind(stream).write
 
 
-def _save_head(head: Head, path: Path) -> None:
+def write_head(head: Head, path: Path, option: str = "--save-head") -> None:
     """Save a head; replace an existing file only if it is a head."""
     if path.exists():
         try:
             type(head).load(path)
         except HeadMismatch as error:
             raise click.UsageError(
-                f"{path} exists and is not a head; use another file name for --save-head"
+                f"{path} exists and is not a head; use another file name for {option}"
             ) from error
     head.save(path)
 

@@ -1,0 +1,49 @@
+"""`zeroshot calibrate`: calibrate a saved head on images with known labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zeroshot.cli.classify import choose_model, write_head
+from zeroshot.cli.messages import is_quiet
+from zeroshot.cli.options import ModelChoice, model_options
+from zeroshot.cli.outputs import check_output
+
+
+@click.command("calibrate", short_help="Calibrate a head on images with known labels.")
+@click.argument("source", type=click.Path())
+@click.option(
+    "--head",
+    type=click.Path(),
+    required=True,
+    help="A head, as `zeroshot classify --save-head` writes it.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Write the calibrated head to this file. Only an existing head is replaced.",
+)
+@model_options
+def command(source: str, head: str, output: Path, choice: ModelChoice) -> None:
+    """Make the scores of a head true for images like those of SOURCE.
+
+    SOURCE is a folder with a folder per label, a table or shards, as for `zeroshot evaluate`: at
+    least 20 images that were not used for anything else. `zeroshot classify --head` then accepts
+    --keep and --error. Answers do not change.
+    """
+    check_output("--output", output, [source])
+    from zeroshot.labeling import truth
+
+    found = truth.read(source)
+    import zeroshot
+
+    chosen = zeroshot.Head.load(head)
+    classifier = choose_model(chosen, head, choice).load().classifier(chosen)
+    progress = False if is_quiet() else None
+    fitted = classifier.calibrate(found.images, found.truth, progress=progress).head
+    write_head(fitted, output, "--output")
+    click.echo(f"{output}: {fitted.calibration}", err=True)
