@@ -53,8 +53,8 @@ def rank(head: Head, rows: Tensor, top: int, answers: Answering | None) -> list[
     labels, words = head.similarities(rows)
     classes = labels if words is None else torch.cat([labels, head.sum_words(words)], dim=-1)
     probabilities = head.probabilities(classes)
-    own = probabilities[:, : len(head)]
-    best, which = own.topk(min(top, len(head)), dim=1)
+    own = probabilities[:, : len(head.labels)]
+    best, which = own.topk(min(top, len(head.labels)), dim=1)
     rankings = [
         tuple((head.labels[column], value) for value, column in zip(*pair, strict=True))
         for pair in zip(best.tolist(), which.tolist(), strict=True)
