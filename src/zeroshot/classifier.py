@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
@@ -525,12 +524,14 @@ class Classifier:
 
     def _predictions(self, batch: Embedded, top: int) -> Iterator[Prediction | Failure]:
         """Yield a Prediction for each embedding, and a Failure for each failed image."""
-        found = iter(() if batch.rows is None else rank(self.head, batch.rows, top, self.answers))
+        sources = [each for each in batch.outcomes if not isinstance(each, Failure)]
+        rows = batch.rows
+        found = iter(() if rows is None else rank(self.head, rows, top, self.answers, sources))
         for outcome in batch.outcomes:
             if isinstance(outcome, Failure):
                 yield outcome
             else:
-                yield replace(next(found), source=outcome)
+                yield next(found)
 
 
 def _check_top(top: int) -> int:

@@ -46,10 +46,17 @@ TEXT_WEIGHTS = (1.0, 2.0, 4.0, 8.0)  # that text="auto" chooses from
 # predictions
 
 
-def rank(head: Head, rows: Tensor, top: int, answers: Answering | None) -> list[Prediction]:
-    """Return the predictions of embeddings [n, d], without sources."""
+def rank(
+    head: Head,
+    rows: Tensor,
+    top: int,
+    answers: Answering | None,
+    sources: Sequence[str | None] | None = None,
+) -> list[Prediction]:
+    """Return the predictions of embeddings [n, d]; `sources` are those of the images."""
+    names = [None] * len(rows) if sources is None else sources
     if head.scoring == "independent":
-        return _rank_independent(head, rows, top)
+        return _rank_independent(head, rows, top, names)
     labels, words = head.similarities(rows)
     classes = labels if words is None else torch.cat([labels, head.sum_words(words)], dim=-1)
     probabilities = head.probabilities(classes)
@@ -60,8 +67,8 @@ def rank(head: Head, rows: Tensor, top: int, answers: Answering | None) -> list[
         for pair in zip(best.tolist(), which.tolist(), strict=True)
     ]
     found = [
-        Prediction(*ranking[0], ranking, path=head.paths[column] if head.paths else None)
-        for ranking, column in zip(rankings, which[:, 0].tolist(), strict=True)
+        Prediction(*ranking[0], ranking, source, path=head.paths[column] if head.paths else None)
+        for ranking, column, source in zip(rankings, which[:, 0].tolist(), names, strict=True)
     ]
     if words is not None:
         found = _add_words(head, found, labels, words, probabilities[:, -1], answers)
@@ -101,7 +108,9 @@ def _add_words(
     ]
 
 
-def _rank_independent(head: Head, rows: Tensor, top: int) -> list[Prediction]:
+def _rank_independent(
+    head: Head, rows: Tensor, top: int, sources: Sequence[str | None]
+) -> list[Prediction]:
     probabilities = head.probabilities(head.logits(rows))
     best, which = probabilities.topk(min(top, len(head)), dim=1)
     found = []
@@ -111,7 +120,7 @@ def _rank_independent(head: Head, rows: Tensor, top: int) -> list[Prediction]:
         if head.logistic is not None:
             order = probabilities[image].argsort(descending=True).tolist()
             above = tuple(head.labels[c] for c in order if probabilities[image, c] >= 0.5)
-        found.append(Prediction(*ranking[0], ranking, labels=above))
+        found.append(Prediction(*ranking[0], ranking, sources[image], labels=above))
     return found
 
 
