@@ -47,6 +47,8 @@ class StoredTensor:
     @property
     def dtype(self) -> torch.dtype:
         """Data type that holds the values of the file: that of all parts, or float32."""
+        if len(self.parts) == 1:  # the usual case
+            return self.parts[0].dtype
         dtypes = {part.dtype for part in self.parts}
         if len(dtypes) == 1:
             return self.parts[0].dtype
