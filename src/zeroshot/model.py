@@ -491,7 +491,8 @@ class Model:
     @property
     def is_busy(self) -> bool:
         """Whether other programs use the cores, so that a single image is faster on one."""
-        return time.monotonic() < self._engine.backend.busy_until
+        # with one thread, as in a forked child, there is nothing to wait for
+        return torch.get_num_threads() > 1 and time.monotonic() < self._engine.backend.busy_until
 
     def map_batches(
         self,

@@ -119,8 +119,10 @@ class CpuBackend(Resampler):
         torch's threads wait for each other after every operation, so one that gets no core delays
         all of them. If this happened, single tasks run on one core for a while.
         """
+        if torch.get_num_threads() == 1:  # such as in a worker or a forked child
+            return workers.run(work, tasks)
         busy = time.monotonic() < self.busy_until
-        if len(tasks) != 1 or busy or torch.get_num_threads() == 1:
+        if len(tasks) != 1 or busy:
             return workers.run(work, tasks, least=1 if busy else 2)
         before = _get_thread_usage()
         result = work(tasks[0])
