@@ -123,3 +123,10 @@ def test_a_value_of_another_class_is_rejected() -> None:
     arguments.instance("head", "text", str, "make one")
     with pytest.raises(InputError, match=r"expected head to be a str, got int 5; make one"):
         arguments.instance("head", 5, str, "make one")
+
+
+@pytest.mark.parametrize("value", [0, 1, -0.5, True, float("nan"), "0.5", None])
+def test_a_share_lies_between_0_and_1(value: object) -> None:
+    assert arguments.share("keep", 0.9) == 0.9
+    with pytest.raises(InputError, match="expected keep between 0 and 1, got"):
+        arguments.share("keep", value)

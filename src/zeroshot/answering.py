@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from zeroshot.arguments import share
 from zeroshot.calibration import (
     Calibration,
     answers_for,
@@ -13,7 +14,7 @@ from zeroshot.calibration import (
     keep_threshold,
     lowest_error,
 )
-from zeroshot.errors import InputError, shortened
+from zeroshot.errors import InputError
 
 Kind = Literal["keep", "error", "below", "sure"]
 
@@ -59,12 +60,8 @@ def choose(
             "answering(keep=0.95)"
         )
     kind, value = chosen[0]
-    for name, number in ((kind, value), ("confidence", confidence)):
-        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < 1:
-            raise InputError(
-                f"expected {name} between 0 and 1, got {shortened(repr(number))}; for example "
-                f"{name}=0.9"
-            )
+    share(kind, value)
+    share("confidence", confidence)
     if kind == "below":
         promise = (
             f"Images whose best label has less than {value:.0%} get no answer. This promises "

@@ -59,6 +59,15 @@ def one_of(name: str, value: object, options: Sequence[str]) -> str:
     return value
 
 
+def share(name: str, value: object) -> float:
+    """Return a number between 0 and 1, both excluded."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise InputError(
+            f"expected {name} between 0 and 1, got {shortened(repr(value))}; for example {name}=0.9"
+        )
+    return value
+
+
 def is_text(value: object) -> bool:
     """Return whether a value is text that can be encoded; half of a surrogate pair cannot."""
     return isinstance(value, str) and not SURROGATE.search(value)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zeroshot.answering import Answering
-from zeroshot.arguments import flag, one_of
+from zeroshot.arguments import flag, one_of, share
 from zeroshot.calibration import (
     Calibration,
     SetScore,
@@ -194,14 +194,9 @@ def choose_sets(
     head: Head, coverage: float, confidence: float | None, per_label: bool, score: SetScore
 ) -> tuple[NDArray[np.float64], str]:
     """Return the threshold of each label [L] for prediction sets, and what they promise."""
-    for name, value in (("coverage", coverage), ("confidence", confidence)):
-        if name == "confidence" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-            raise InputError(
-                f"expected {name} between 0 and 1, got {shortened(repr(value))}; for example "
-                f"{name}=0.9"
-            )
+    share("coverage", coverage)
+    if confidence is not None:
+        share("confidence", confidence)
     one_of("score", score, get_args(SetScore))
     flag("per_label", per_label)
     if head.calibration is None:
@@ -402,7 +397,7 @@ def _check_examples(head: Head, truth: NDArray[np.int64], text: object) -> None:
         only = shortened(repr(head.labels[truth[0]]))
         raise InputError(
             f"expected examples of at least two labels, got only {only}; the difference between "
-            "texts and images cannot be told from one label"
+            "texts and images cannot be measured with one label"
         )
     if isinstance(text, str) and text == "auto":
         counts = np.bincount(truth, minlength=len(head))
