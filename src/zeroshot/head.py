@@ -199,12 +199,7 @@ class Head:
         background = None
         one_of("scores", scores, get_args(Scores))
         if flag("none_of_these", none_of_these) or scores == "independent":
-            words = {word: (word,) for word in prompt_sets.background_words()}
-            own = prompt_sets.get(WORD_PROMPTS)
-            found, _ = _embed_stored(encoder, words.values(), own, store, progress)
-            # rounded as in a head file, so that a saved head gives equal scores
-            rows = torch.stack([found[names] for names in words.values()]).half().float()
-            background = Background(tuple(words), F.normalize(rows, dim=1).half().float())
+            background = _embed_background(encoder, store, progress)
         log.info("%d labels: %d embedded, the others from the cache", len(named), new)
         return cls(
             labels=tuple(named),
@@ -765,6 +760,17 @@ def _join_paths(first: Head, second: Head) -> tuple[tuple[str, ...], ...] | None
         return None
     parts = (head.paths or tuple((label,) for label in head.labels) for head in (first, second))
     return tuple(path for part in parts for path in part)
+
+
+def _embed_background(
+    encoder: TextEncoder, store: LabelStore | None, progress: bool | None
+) -> Background:
+    """Embed the background words, rounded as in a file, so that a saved head scores equally."""
+    words = prompt_sets.background_words()
+    names = [(word,) for word in words]
+    found, _ = _embed_stored(encoder, names, prompt_sets.get(WORD_PROMPTS), store, progress)
+    rows = torch.stack([found[each] for each in names]).half().float()
+    return Background(words, F.normalize(rows, dim=1).half().float())
 
 
 def _embed_stored(

@@ -14,31 +14,22 @@ import os
 import signal
 import sys
 import warnings
+from importlib import import_module
 from typing import Any
 
 import click
 
 import zeroshot
-from zeroshot.cli import (
-    bench,
-    calibrate,
-    classify,
-    completion,
-    convert,
-    demo,
-    doctor,
-    encode,
-    evaluate,
-    lint,
-    lock,
-    models,
-    prompts,
-)
 from zeroshot.cli.failures import exit_on_error
 from zeroshot.cli.messages import LEVELS, level_options, printed, show_warning
 from zeroshot.collector import skip_at_exit
 from zeroshot.errors import shortened
 from zeroshot.labeling.sources import SUFFIXES
+
+COMMANDS = (  # modules of this package
+    *("bench", "calibrate", "classify", "completion", "convert", "demo", "doctor", "encode"),
+    *("evaluate", "lint", "lock", "models", "prompts"),
+)
 
 
 class _Group(click.Group):
@@ -84,22 +75,8 @@ def main() -> None:
     """Zero-shot image classification with CLIP."""
 
 
-for module in (
-    bench,
-    calibrate,
-    classify,
-    completion,
-    convert,
-    demo,
-    doctor,
-    encode,
-    evaluate,
-    lint,
-    lock,
-    models,
-    prompts,
-):
-    main.add_command(level_options(module.command))
+for name in COMMANDS:
+    main.add_command(level_options(import_module(f"{__name__}.{name}").command))
 
 
 def _exit_on_signal(number: int, frame: object) -> None:
