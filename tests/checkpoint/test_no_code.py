@@ -30,9 +30,10 @@ CALLS = {  # module or package, attribute
     ("importlib", "import_module"),
 }
 ALLOWED = {  # the package decides what is imported or formatted, a file never does
-    "_lazy.py": "importlib.import_module",
-    "pillow_codecs.py": "importlib.import_module",
-    "messages.py": ".format on a string that is not a literal",  # logging.Formatter.format
+    "zeroshot/_lazy.py": "importlib.import_module",
+    "images/pillow_codecs.py": "importlib.import_module",
+    "cli/__init__.py": "importlib.import_module",
+    "cli/messages.py": ".format on a string that is not a literal",  # logging.Formatter.format
 }
 
 
@@ -118,7 +119,7 @@ def test_source_files_are_found() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.parent.name + "/" + path.name)
 def test_source_cannot_execute_file_content(path: Path) -> None:
     found = list(violations(path.read_text("utf-8")))
-    allowed = ALLOWED.get(path.name)
+    allowed = ALLOWED.get(f"{path.parent.name}/{path.name}")
 
     assert [what for what in found if allowed is None or not what.endswith(allowed)] == []
 
