@@ -1,0 +1,46 @@
+"""Define what a reader of a data set returns, and the row of a data set in the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Metric = Literal["top1", "mean_per_class", "map11", "roc_auc", "mean_top1_top5"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Images and the right label of each, as `zeroshot.evaluate` takes them.
+
+    Attributes:
+        images: Paths, or images that are decoded when they are indexed.
+        truth: The column of each image's label in `labels`; for several labels a list of columns.
+        labels: The labels in the order of the prompt set, or of the folder if it has no set.
+    """
+
+    images: Sequence[Any]
+    truth: Sequence[Any]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set: how to read it, how the paper measures it, and where to get it.
+
+    Attributes:
+        read: Takes the folder and a split ("train" or "test") and returns the images.
+        prompts: Name of the prompt set, with labels and templates.
+        metric: What the paper reports (its table 9).
+        layout: The files that the folder must contain, as published.
+        license: License or terms of the data.
+        url: Where to get the data.
+    """
+
+    read: Callable[[Path, str], DataSet]
+    prompts: str
+    metric: Metric
+    layout: str
+    license: str
+    url: str
