@@ -18,11 +18,14 @@ class DataSet:
         images: Paths, or images that are decoded when they are indexed.
         truth: The column of each image's label in `labels`; for several labels a list of columns.
         labels: The labels in the order of the prompt set, or of the folder if it has no set.
+        ignored: With several labels per image, for each image the columns that do not count: the
+            object is in the image, but marked as difficult.
     """
 
     images: Sequence[Any]
     truth: Sequence[Any]
     labels: tuple[str, ...]
+    ignored: Sequence[Sequence[int]] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Entry:
         layout: The files that the folder must contain, as published.
         license: License or terms of the data.
         url: Where to get the data.
+        note: How these images differ from those of the paper; empty if they do not.
     """
 
     read: Callable[[Path, str], DataSet]
@@ -44,3 +48,4 @@ class Entry:
     layout: str
     license: str
     url: str
+    note: str = ""
