@@ -34,7 +34,7 @@ TABLE: dict[str, Entry] = {
     "birdsnap": Entry(
         lists.birdsnap, "birdsnap", "top1", "download/images/ (or images/) and test_images.txt",
         "each photograph has its own", "http://thomasberg.org/",
-        "2,443 test images are listed; the paper used the 2,149 that it could download."),
+        "2,443 test images are listed; the test set of the paper has 2,149."),
     "sun397": Entry(
         lists.sun397, "sun397", "top1", "a/abbey/*.jpg ..., Testing_01.txt and ClassName.txt",
         UNSTATED, "https://vision.princeton.edu/projects/2010/SUN/"),

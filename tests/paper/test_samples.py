@@ -1,0 +1,52 @@
+"""Tests of samples of a data set."""
+
+from __future__ import annotations
+
+import pytest
+
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.files import Lazy
+from examples.paper.samples import Chosen, sample
+from zeroshot.errors import InputError
+
+
+@pytest.fixture
+def data() -> DataSet:
+    return DataSet(
+        [f"{n}.jpg" for n in range(100)], [[n % 3] for n in range(100)], ("a",), [()] * 100
+    )
+
+
+def test_sample_keeps_images_and_truth_together(data):
+    found = sample(data, 10)
+    assert len(found.images) == len(found.truth) == len(found.ignored) == 10
+    assert all([int(i[:-4]) % 3] == t for i, t in zip(found.images, found.truth, strict=True))
+
+
+def test_sample_is_in_order_and_the_same_each_time(data):
+    names = list(sample(data, 10).images)
+    assert names == sorted(names, key=lambda name: int(name[:-4])) == list(sample(data, 10).images)
+    assert names != list(data.images)[:10]
+
+
+@pytest.mark.parametrize("limit", [None, 100, 1000])
+def test_limit_that_is_not_below_the_images_changes_nothing(data, limit):
+    assert sample(data, limit) is data
+
+
+def test_limit_below_1_is_rejected(data):
+    with pytest.raises(InputError, match="expected a limit of at least 1 image, got 0"):
+        sample(data, 0)
+
+
+def test_sample_decodes_only_what_is_indexed():
+    decoded: list[int] = []
+
+    def decode(position: int) -> bytes:
+        decoded.append(position)
+        return b""
+
+    found = Chosen(Lazy(["a", "b", "c", "d"], decode), [1, 3])
+    assert [image.key for image in found[1:]] == ["d"]
+    assert found[0].key == "b"
+    assert decoded == [3, 1]
