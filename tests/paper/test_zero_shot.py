@@ -199,3 +199,13 @@ def test_each_row_names_its_prompt_set_and_the_labels_are_those_of_the_set():
         assert entry.layout
         assert entry.license
         assert entry.url.startswith("http"), name
+
+
+@pytest.mark.parametrize("name", ["cifar10", "voc2007"])
+def test_report_can_be_a_page_with_images_of_arrays_and_files(
+    name, cifar, voc, tiny_path, tmp_path
+):
+    target = tmp_path / "report.html"
+    arguments = [name, str(tmp_path), "--model", str(tiny_path), "--report", str(target)]
+    zero_shot.main(arguments)
+    assert ("data:image" in target.read_text("utf-8")) == (name == "cifar10")

@@ -49,8 +49,8 @@ def stanfordcars(folder: Path, split: str) -> DataSet:
 def flowers102(folder: Path, split: str) -> DataSet:
     """Read Oxford Flowers 102: the images of setid.mat, with class numbers from 1.
 
-    The paper trains on the 2,040 images of `trnid` and `valid`; the test set is `tstid`. The names
-    of the numbers are not in the files; the prompt set lists them in their order.
+    "train" are the 2,040 images of `trnid` and `valid`, "test" those of `tstid`. The names of the
+    numbers are not in the files; the prompt set lists them in their order.
     """
     check_split(split)
     base = root(folder, "flowers-102")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from .names import FER2013, Names, labels
 CIFAR = (3, 32, 32)  # planes R, G, B; rows
 STL10 = (3, 96, 96)  # planes R, G, B; columns
 IDX_IMAGES, IDX_LABELS = 2051, 2049  # first number of MNIST's files
+LARGEST_IDX = 16 + 60_000 * 28 * 28  # bytes of the training images, the largest of the files
 FACE = 48  # pixels of an edge in FER2013
 
 
@@ -167,20 +169,20 @@ def _idx_file(base: Path, name: str, dimensions: int) -> Path:
 def _idx(file: Path, magic: int, dimensions: int) -> NDArray[np.uint8]:
     """Return the numbers of an IDX file: uint8 with the shape in its header."""
     try:
-        content: Any = (
-            np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8)
-            if file.suffix == ".gz"
-            else np.memmap(file, np.uint8, "r")
-        )
-        found, *shape = struct.unpack_from(f">{1 + dimensions}i", content)
+        if file.suffix == ".gz":
+            with gzip.open(file) as stream:
+                content: Any = np.frombuffer(stream.read(LARGEST_IDX), np.uint8)
+        else:
+            content = np.memmap(file, np.uint8, "r")
+        found, *shape = struct.unpack_from(f">{1 + dimensions}I", content)
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
         raise InputError(
             f"{file}: not a complete IDX file ({shortened(str(error), 100)}); download it again"
         ) from error
     values = content[4 + 4 * dimensions :]
-    if found != magic or values.size != int(np.prod(shape)):
+    if found != magic or values.size != math.prod(shape):
         raise InputError(
-            f"{file}: expected an IDX file {magic} of {int(np.prod(shape))} bytes after the "
+            f"{file}: expected an IDX file {magic} of {math.prod(shape)} bytes after the "
             f"header, got {found} and {values.size}; download it again"
         )
     return np.asarray(values).reshape(shape)
@@ -243,7 +245,7 @@ def _face(text: str, file: Path) -> NDArray[np.uint8]:
 def patchcamelyon(folder: Path, split: str) -> DataSet:
     """Read PatchCamelyon's HDF5 files: `x` is uint8 [n, 96, 96, 3], `y` is [n, 1, 1, 1].
 
-    The paper trains on the 294,912 images of the published training and validation sets.
+    "train" are the 294,912 images of the published training and validation sets.
     Source: https://github.com/basveeling/pcam
     """
     check_split(split)

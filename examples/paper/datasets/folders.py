@@ -13,7 +13,7 @@ from .base import DataSet
 from .files import MissingFile, check_split, find, images_in, root
 from .names import Names
 
-TRAINING = 30  # images per class; table 9 of the paper: 102 classes, 3,060 training images
+TRAINING = 30  # images per class; the other 6,085 are the test images
 SEED = 1234
 
 
@@ -57,7 +57,7 @@ def resisc45(folder: Path, split: str) -> DataSet:
 
 
 def country211(folder: Path, split: str) -> DataSet:
-    """Read Country211; its folders `train` and `valid` are both training images in the paper."""
+    """Read Country211; its folders `train` and `valid` together are the training images."""
     check_split(split)
     base = root(folder, "country211")
     parts = ("train", "valid") if split == "train" else ("test",)

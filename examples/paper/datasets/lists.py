@@ -90,7 +90,7 @@ def _scene(line: str) -> str:
 def fgvcaircraft(folder: Path, split: str) -> DataSet:
     """Read FGVC Aircraft, variants: lines such as `1514522 707-320` in images_variant_test.txt.
 
-    The paper trains on the 6,667 images of trainval.
+    "train" are the 6,667 images of trainval.
     """
     check_split(split)
     base = root(root(folder, "fgvc-aircraft-2013b"), "data")
@@ -119,7 +119,7 @@ def fgvcaircraft(folder: Path, split: str) -> DataSet:
 def dtd(folder: Path, split: str) -> DataSet:
     """Read DTD, split 1: lines such as `banded/banded_0002.jpg` in labels/test1.txt.
 
-    The paper trains on the 3,760 images of train1.txt and val1.txt.
+    "train" are the 3,760 images of train1.txt and val1.txt.
     """
     check_split(split)
     base = root(folder, "dtd")
@@ -134,7 +134,7 @@ def oxfordpets(folder: Path, split: str) -> DataSet:
     """Read Oxford-IIIT Pets: lines such as `Abyssinian_201 1 1 1` in annotations/test.txt.
 
     Class numbers are in alphabetical order; the prompt set lists cats first. The breed is the name
-    of the image without its number. The paper trains on trainval.txt.
+    of the image without its number. "train" is trainval.txt.
     """
     check_split(split)
     part = "test" if split == "test" else "trainval"

@@ -1,6 +1,6 @@
 """List the data sets of the paper: one row each, with its reader, metric, license and address.
 
-Metrics and sizes are those of table 9 of Radford et al. 2021 (https://arxiv.org/abs/2103.00020).
+Metrics are those of table 9 of Radford et al. 2021 (https://arxiv.org/abs/2103.00020).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TABLE: dict[str, Entry] = {
     "birdsnap": Entry(
         lists.birdsnap, "birdsnap", "top1", "download/images/ (or images/) and test_images.txt",
         "each photograph has its own", "http://thomasberg.org/",
-        "2,443 test images are listed; the test set of the paper has 2,149."),
+        "Of 2,443 listed test images, those that Flickr no longer has are left out."),
     "sun397": Entry(
         lists.sun397, "sun397", "top1", "a/abbey/*.jpg ..., Testing_01.txt and ClassName.txt",
         UNSTATED, "https://vision.princeton.edu/projects/2010/SUN/"),
@@ -73,18 +73,18 @@ TABLE: dict[str, Entry] = {
         arrays.fer2013, "fer2013", "top1", "icml_face_data.csv or fer2013.csv",
         "terms of the Kaggle challenge",
         "https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge",
-        "PrivateTest has 3,589 images, the test set of the paper 3,574."),
+        "The 3,589 images of PrivateTest; the paper may have used other ones."),
     "stl10": Entry(
         arrays.stl10, "stl10", "top1", "test_X.bin, test_y.bin and class_names.txt",
         "terms of ImageNet", "https://cs.stanford.edu/~acoates/stl10/"),
     "eurosat": Entry(
         folders.eurosat, "eurosat", "top1", "2750/AnnualCrop/*.jpg ...",
         "MIT", "https://github.com/phelber/EuroSAT",
-        "All 27,000 images; the paper used 5,000 and does not publish which."),
+        "All 27,000 images; the split of the paper is not published."),
     "resisc45": Entry(
         folders.resisc45, "resisc45", "top1", "NWPU-RESISC45/airplane/*.jpg ...",
         UNSTATED, "https://gcheng-nwpu.github.io/",
-        "All 31,500 images; the paper used 25,200 and does not publish which."),
+        "All 31,500 images; the split of the paper is not published."),
     "gtsrb": Entry(
         annotation_files.gtsrb, "gtsrb", "top1", "Final_Test/Images/*.ppm and GT-final_test.csv",
         UNSTATED, "https://benchmark.ini.rub.de/gtsrb_dataset.html"),
