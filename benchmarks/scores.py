@@ -102,7 +102,7 @@ def none_of_these(photos: Photographs, labels: int) -> None:
         if len(known) < 2:
             continue
         chosen = np.concatenate([known, unknown])
-        found = rank(head, photos.rows[chosen], 1, None)
+        found = rank(head, photos.rows[chosen], top=1)
         surety = np.array([each.probability for each in found])
         plain = closed(head, photos.rows[chosen]).max(axis=1)
         answered = np.array([each.label is not None for each in found])
@@ -169,7 +169,7 @@ def thresholds(photos: Photographs) -> None:
     exceeded, none = 0, 0
     for _ in range(300):
         head, truth, _ = photos.draw(46)
-        found = rank(head, photos.rows, 1, None)
+        found = rank(head, photos.rows, top=1)
         surety = np.array([each.probability for each in found])
         right = np.array(
             [
@@ -201,7 +201,7 @@ def thresholds(photos: Photographs) -> None:
 def shift(photos: Photographs) -> None:
     """False alarms between random halves."""
     head, _, _ = photos.draw(46)
-    surety = np.array([each.probability for each in rank(head, photos.rows, 1, None)])
+    surety = np.array([each.probability for each in rank(head, photos.rows, top=1)])
     alarms = []
     for _ in range(400):
         order = photos.random.permutation(len(surety))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
@@ -144,10 +145,9 @@ class Classifier:
     def _classify(
         self, images: ImageLike | Iterable[ImageLike], *, top: int, progress: bool | None
     ) -> list[Prediction]:
-        batches = self._embed(images, progress=progress)
         return [
             prediction
-            for prediction in self._watch(batches, top)
+            for prediction in self._predictions(images, top, progress=progress)
             if isinstance(prediction, Prediction)
         ]
 
@@ -229,14 +229,13 @@ class Classifier:
             >>> classifier.decision_function(["cat.jpg"]).argmax(axis=1).tolist()
             [0]
         """
-        parts = [
-            self.head.logits(batch.rows).cpu()
-            for batch in self._embed(images, progress=progress)
-            if batch.rows is not None
-        ]
+        batches = self._embed(
+            images, score=lambda rows, _: self.head.logits(rows).cpu().numpy(), progress=progress
+        )
+        parts = [batch.scores for batch in batches if batch.rows is not None]
         if not parts:
             return np.zeros((0, len(self.head.classes)), dtype=np.float32)
-        return np.asarray(torch.cat(parts).numpy())
+        return np.concatenate(parts)
 
     def score(
         self, images: Iterable[ImageLike], truth: Sequence[str], *, progress: bool | None = None
@@ -317,14 +316,14 @@ class Classifier:
                 f"stream expects an iterable of images, got one image {shortened(repr(images))}; "
                 "pass a list, or call the classifier"
             )
-        batches = self._embed(
+        return self._predictions(
             images,
+            top,
             batch_size=batch_size,
             workers=workers,
             on_error=on_error,
             progress=False if progress is None else progress,
         )
-        return self._watch(batches, top)
 
     def calibrate(
         self,
@@ -436,12 +435,9 @@ class Classifier:
             ('cat', 'dog')
         """
         thresholds, promise = choose_sets(self.head, coverage, confidence, per_label, score)
-        found: list[LabelSet] = []
-        for batch in self._embed(images, progress=progress):
-            if batch.rows is not None:
-                sources = [each for each in batch.outcomes if not isinstance(each, Failure)]
-                found += make_sets(self.head, batch.rows, sources, thresholds, score, promise)
-        return found
+        find = partial(make_sets, self.head, thresholds=thresholds, score=score, promise=promise)
+        batches = self._embed(images, score=find, progress=progress)
+        return [found for batch in batches for found in batch.scores]
 
     def answering(
         self,
@@ -517,21 +513,24 @@ class Classifier:
             member[self.head.find(labels)] = 1
         return members
 
-    def _watch(self, batches: Iterator[Embedded], top: int) -> Iterator[Prediction | Failure]:
-        """Return the predictions of batches; warn if the images look different."""
-        found = (each for batch in batches for each in self._predictions(batch, top))
+    def _predictions(
+        self, images: ImageLike | Iterable[ImageLike], top: int, **options: Any
+    ) -> Iterator[Prediction | Failure]:
+        """Return a Prediction for each image, and a Failure for each failed one.
+
+        Warns if the images look different from those of the calibration.
+        """
+        score = partial(rank, self.head, top=top, answers=self.answers)
+        found = _in_order(self._embed(images, score=score, **options))
         return found if self.head.calibration is None else ShiftAlarm(self.head).watch(found)
 
-    def _predictions(self, batch: Embedded, top: int) -> Iterator[Prediction | Failure]:
-        """Yield a Prediction for each embedding, and a Failure for each failed image."""
-        sources = [each for each in batch.outcomes if not isinstance(each, Failure)]
-        rows = batch.rows
-        found = iter(() if rows is None else rank(self.head, rows, top, self.answers, sources))
+
+def _in_order(batches: Iterator[Embedded]) -> Iterator[Prediction | Failure]:
+    """Yield the prediction or failure of each image of the batches."""
+    for batch in batches:
+        predictions = iter(batch.scores)
         for outcome in batch.outcomes:
-            if isinstance(outcome, Failure):
-                yield outcome
-            else:
-                yield next(found)
+            yield outcome if isinstance(outcome, Failure) else next(predictions)
 
 
 def _check_top(top: int) -> int:
