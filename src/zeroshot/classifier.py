@@ -28,7 +28,7 @@ from zeroshot.mixing import TEXT_WEIGHT
 from zeroshot.predictions import Failure, LabelSet, Prediction
 from zeroshot.scoring import ShiftAlarm, calibrate, choose_sets, make_sets, rank, with_examples
 from zeroshot.vocabulary import NONE
-from zeroshot.windows import WindowEncoder
+from zeroshot.windows import encoder_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,6 +78,7 @@ class Classifier:
         self.encoder = encoder
         self.head = head
         self.answers = answers
+        self._embedder = encoder_for(encoder, head.scoring)
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -153,10 +154,7 @@ class Classifier:
 
     def _embed(self, images: ImageLike | Iterable[ImageLike], **options: Any) -> Iterator[Embedded]:
         """Embed images, or their windows for independent scores."""
-        independent = self.head.scoring == "independent"
-        return embed(
-            WindowEncoder(self.encoder) if independent else self.encoder, images, **options
-        )
+        return embed(self._embedder, images, **options)
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
@@ -310,12 +308,7 @@ class Classifier:
             Failure
         """
         top = _check_top(top)
-        one_of("on_error", on_error, get_args(OnError))
-        if is_single(images):
-            raise InputError(
-                f"stream expects an iterable of images, got one image {shortened(repr(images))}; "
-                "pass a list, or call the classifier"
-            )
+        _check_iterable(images, on_error)
         return self._predictions(
             images,
             top,
@@ -434,10 +427,72 @@ class Classifier:
             >>> careful.predict_set(["cat.jpg"])[0].labels
             ('cat', 'dog')
         """
+        return list(self._sets(images, coverage, confidence, per_label, score, progress=progress))
+
+    def stream_sets(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        coverage: float = 0.9,
+        confidence: float | None = None,
+        per_label: bool = False,
+        score: SetScore = "lac",
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_error: OnError = "raise",
+        progress: bool | None = None,
+    ) -> Iterator[LabelSet | Failure]:
+        """Return the sets of `predict_set` one by one with bounded memory, in order.
+
+        Args:
+            images: An iterable of images; see `__call__`.
+            coverage: See `predict_set`.
+            confidence: See `predict_set`.
+            per_label: See `predict_set`.
+            score: See `predict_set`.
+            batch_size: See `stream`.
+            workers: See `stream`.
+            on_error: See `stream`.
+            progress: See `stream`.
+
+        Returns:
+            An iterator of a LabelSet or Failure for each image, in order.
+
+        Raises:
+            InputError: As for `predict_set` and `stream`.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> careful = classifier.calibrate(["cat.jpg"] * 50, ["cat", "dog"] * 25)
+            >>> [found.labels for found in careful.stream_sets(["cat.jpg"])]
+            [('cat', 'dog')]
+        """
+        _check_iterable(images, on_error)
+        return self._sets(
+            images,
+            coverage,
+            confidence,
+            per_label,
+            score,
+            batch_size=batch_size,
+            workers=workers,
+            on_error=on_error,
+            progress=False if progress is None else progress,
+        )
+
+    def _sets(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        coverage: float,
+        confidence: float | None,
+        per_label: bool,
+        score: SetScore,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Return a LabelSet for each image, and a Failure for each failed one."""
         thresholds, promise = choose_sets(self.head, coverage, confidence, per_label, score)
         find = partial(make_sets, self.head, thresholds=thresholds, score=score, promise=promise)
-        batches = self._embed(images, score=find, progress=progress)
-        return [found for batch in batches for found in batch.scores]
+        return _in_order(self._embed(images, score=find, **options))
 
     def answering(
         self,
@@ -525,12 +580,21 @@ class Classifier:
         return found if self.head.calibration is None else ShiftAlarm(self.head).watch(found)
 
 
-def _in_order(batches: Iterator[Embedded]) -> Iterator[Prediction | Failure]:
-    """Yield the prediction or failure of each image of the batches."""
+def _in_order(batches: Iterator[Embedded]) -> Iterator[Any]:
+    """Yield the result or failure of each image of the batches."""
     for batch in batches:
-        predictions = iter(batch.scores)
+        results = iter(batch.scores)
         for outcome in batch.outcomes:
-            yield outcome if isinstance(outcome, Failure) else next(predictions)
+            yield outcome if isinstance(outcome, Failure) else next(results)
+
+
+def _check_iterable(images: object, on_error: OnError) -> None:
+    one_of("on_error", on_error, get_args(OnError))
+    if is_single(images):
+        raise InputError(
+            f"stream expects an iterable of images, got one image {shortened(repr(images))}; "
+            "pass a list, or call the classifier"
+        )
 
 
 def _check_top(top: int) -> int:
