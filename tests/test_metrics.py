@@ -184,6 +184,11 @@ def test_auroc_equals_scikit_learn_with_ties(positive: list[int], negative: list
     labels = [1] * len(positive) + [0] * len(negative)
     wanted = sklearn.roc_auc_score(labels, positive + negative)
     assert metrics.auroc(positive, negative) == pytest.approx(wanted, abs=EXACT)
+    weights = np.random.default_rng(0).integers(0, 3, (2, len(positive) + len(negative))) + 0.5
+    found = metrics.auroc(positive, negative, weights)
+    scores = positive + negative
+    each = [sklearn.roc_auc_score(labels, scores, sample_weight=row) for row in weights]
+    assert found == pytest.approx(each, abs=EXACT)
 
 
 # weights and intervals

@@ -45,7 +45,7 @@ def calibrated(head: Head, drawn: Simulation, rows: torch.Tensor) -> Head:
 
 
 def test_images_of_other_things_are_turned_away_with_the_word_that_fits(drawn: Simulation) -> None:
-    found = rank(drawn.head(with_words=True), drawn.images, 2, None)
+    found = rank(drawn.head(with_words=True), drawn.images, top=2)
     none = np.array([each.label is None for each in found])
     unknown = drawn.truth < 0
 
@@ -54,7 +54,7 @@ def test_images_of_other_things_are_turned_away_with_the_word_that_fits(drawn: S
     assert all((each.instead is None) == (each.label is not None) for each in found)
     assert found[none.argmax()].instead in {f"word {i}" for i in range(200)}
     open_surety = np.array([each.probability for each in found])
-    plain = np.array([each.probability for each in rank(drawn.head(), drawn.images, 1, None)])
+    plain = np.array([each.probability for each in rank(drawn.head(), drawn.images, top=1)])
     better = metrics.auroc(open_surety[~unknown], open_surety[unknown])
     assert better > metrics.auroc(plain[~unknown], plain[unknown]) + 0.01
 
@@ -66,14 +66,14 @@ def test_probabilities_of_labels_and_none_sum_to_1(drawn: Simulation) -> None:
     assert p.shape == (len(drawn.images), 21)
     assert head.classes[-1] == "none of these"
     torch.testing.assert_close(p.sum(dim=1), torch.ones(len(p)), atol=1e-5, rtol=0)
-    for each, row in zip(rank(head, drawn.images[:9], 20, None), p[:9], strict=True):
+    for each, row in zip(rank(head, drawn.images[:9], top=20), p[:9], strict=True):
         assert each.none == pytest.approx(float(row[-1]), abs=1e-6)
         assert sum(value for _, value in each.ranking) == pytest.approx(1 - each.none, abs=1e-5)
 
 
 def test_without_words_nothing_changes(known: Simulation) -> None:
     head = known.head()
-    found = rank(head, known.images[:5], 3, None)
+    found = rank(head, known.images[:5], top=3)
     wanted = (100 * known.images[:5] @ known.labels.T).softmax(dim=1)
     for each, row in zip(found, wanted, strict=True):
         assert each.probability == pytest.approx(float(row.max()), abs=1e-6)
@@ -103,8 +103,8 @@ def test_calibration_makes_probabilities_true(known: Simulation) -> None:
 def test_answers_do_not_change_by_calibration(known: Simulation) -> None:
     fit, test = halves(known)
     head = calibrated(known.head(), known, fit)
-    labels = [each.label for each in rank(head, known.images[test], 1, None)]
-    assert labels == [each.label for each in rank(known.head(), known.images[test], 1, None)]
+    labels = [each.label for each in rank(head, known.images[test], top=1)]
+    assert labels == [each.label for each in rank(known.head(), known.images[test], top=1)]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_sets_contain_the_right_label_as_often_as_promised(
     assert inside >= coverage - 0.03
     assert inside <= coverage + 0.04 or score != "lac"
     assert min(map(len, found)) >= 1
-    assert found[0].labels[0] == rank(head, known.images[test[:1]], 1, None)[0].label
+    assert found[0].labels[0] == rank(head, known.images[test[:1]], top=1)[0].label
     assert f"{coverage * 100:.0f} of 100 such sets contain the right label" in promise
     assert "With your 500 images the true figure lies between" in promise
 
@@ -202,11 +202,11 @@ def test_keep_and_error_hold_for_new_images(drawn: Simulation) -> None:
             every = {kind: given.get(kind) for kind in ("keep", "error", "below", "sure")}
             return choose(every, 0.9, head.calibration, has_words=True, has_tree=False)  # type: ignore[arg-type]
 
-        found = rank(head, drawn.images[test], 1, chosen(keep=0.9))
+        found = rank(head, drawn.images[test], top=1, answers=chosen(keep=0.9))
         away.append(
             np.mean([each.label is None for each, t in zip(found, truth, strict=True) if t >= 0])
         )
-        found = rank(head, drawn.images[test], 1, chosen(error=0.2))
+        found = rank(head, drawn.images[test], top=1, answers=chosen(error=0.2))
         wrong = [
             t < 0 or each.label != head.labels[t]
             for each, t in zip(found, truth, strict=True)
@@ -227,9 +227,9 @@ def test_the_finest_name_that_is_sure_enough_is_the_answer(known: Simulation) ->
     def sure(value: float) -> list[Prediction]:
         given: Any = {"keep": None, "error": None, "below": None, "sure": value}
         answers = choose(given, 0.9, None, has_words=False, has_tree=True)
-        return rank(head, known.images, 1, answers)
+        return rank(head, known.images, top=1, answers=answers)
 
-    plain = rank(head, known.images, 1, None)
+    plain = rank(head, known.images, top=1)
     assert plain[0].path == ("kind 0", plain[0].label)
     rates = []
     for value in (0.5, 0.8, 0.95):
@@ -260,13 +260,13 @@ def test_examples_calibrate_with_each_image_left_out(known: Simulation) -> None:
     before = np.mean(
         [
             p.label == f"label {t}"
-            for p, t in zip(rank(known.head(), known.images[rest], 1, None), truth, strict=True)
+            for p, t in zip(rank(known.head(), known.images[rest], top=1), truth, strict=True)
         ]
     )
     after = np.mean(
         [
             p.label == f"label {t}"
-            for p, t in zip(rank(head, known.images[rest], 1, None), truth, strict=True)
+            for p, t in zip(rank(head, known.images[rest], top=1), truth, strict=True)
         ]
     )
     assert after > before + 0.01
@@ -307,7 +307,7 @@ def test_the_weight_of_the_text_is_chosen_by_leaving_examples_out() -> None:
     heavy = with_examples(useless, drawn.images[rows], truth, 8)
 
     def right(head: Head) -> float:
-        found = rank(head, drawn.images, 1, None)
+        found = rank(head, drawn.images, top=1)
         return float(
             np.mean([p.label == f"label {t}" for p, t in zip(found, drawn.truth, strict=True)])
         )
@@ -354,7 +354,7 @@ def test_a_saved_head_gives_equal_sets_and_thresholds(drawn: Simulation, tmp_pat
 
     found = Head.load(path)
 
-    assert rank(found, drawn.images[test], 3, None) == rank(head, drawn.images[test], 3, None)
+    assert rank(found, drawn.images[test], top=3) == rank(head, drawn.images[test], top=3)
     for kind in ("lac", "aps", "raps"):
         first, second = (choose_sets(each, 0.9, None, False, kind)[0] for each in (head, found))  # type: ignore[arg-type]
         assert (first == second).all()

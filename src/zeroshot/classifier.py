@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
@@ -27,7 +28,7 @@ from zeroshot.mixing import TEXT_WEIGHT
 from zeroshot.predictions import Failure, LabelSet, Prediction
 from zeroshot.scoring import ShiftAlarm, calibrate, choose_sets, make_sets, rank, with_examples
 from zeroshot.vocabulary import NONE
-from zeroshot.windows import WindowEncoder
+from zeroshot.windows import encoder_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,6 +78,7 @@ class Classifier:
         self.encoder = encoder
         self.head = head
         self.answers = answers
+        self._embedder = encoder_for(encoder, head.scoring)
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -144,19 +146,15 @@ class Classifier:
     def _classify(
         self, images: ImageLike | Iterable[ImageLike], *, top: int, progress: bool | None
     ) -> list[Prediction]:
-        batches = self._embed(images, progress=progress)
         return [
             prediction
-            for prediction in self._watch(batches, top)
+            for prediction in self._predictions(images, top, progress=progress)
             if isinstance(prediction, Prediction)
         ]
 
     def _embed(self, images: ImageLike | Iterable[ImageLike], **options: Any) -> Iterator[Embedded]:
         """Embed images, or their windows for independent scores."""
-        independent = self.head.scoring == "independent"
-        return embed(
-            WindowEncoder(self.encoder) if independent else self.encoder, images, **options
-        )
+        return embed(self._embedder, images, **options)
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
@@ -229,14 +227,13 @@ class Classifier:
             >>> classifier.decision_function(["cat.jpg"]).argmax(axis=1).tolist()
             [0]
         """
-        parts = [
-            self.head.logits(batch.rows).cpu()
-            for batch in self._embed(images, progress=progress)
-            if batch.rows is not None
-        ]
+        batches = self._embed(
+            images, score=lambda rows, _: self.head.logits(rows).cpu().numpy(), progress=progress
+        )
+        parts = [batch.scores for batch in batches if batch.rows is not None]
         if not parts:
             return np.zeros((0, len(self.head.classes)), dtype=np.float32)
-        return np.asarray(torch.cat(parts).numpy())
+        return np.concatenate(parts)
 
     def score(
         self, images: Iterable[ImageLike], truth: Sequence[str], *, progress: bool | None = None
@@ -311,20 +308,15 @@ class Classifier:
             Failure
         """
         top = _check_top(top)
-        one_of("on_error", on_error, get_args(OnError))
-        if is_single(images):
-            raise InputError(
-                f"stream expects an iterable of images, got one image {shortened(repr(images))}; "
-                "pass a list, or call the classifier"
-            )
-        batches = self._embed(
+        _check_iterable(images, on_error)
+        return self._predictions(
             images,
+            top,
             batch_size=batch_size,
             workers=workers,
             on_error=on_error,
             progress=False if progress is None else progress,
         )
-        return self._watch(batches, top)
 
     def calibrate(
         self,
@@ -435,13 +427,72 @@ class Classifier:
             >>> careful.predict_set(["cat.jpg"])[0].labels
             ('cat', 'dog')
         """
+        return list(self._sets(images, coverage, confidence, per_label, score, progress=progress))
+
+    def stream_sets(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        coverage: float = 0.9,
+        confidence: float | None = None,
+        per_label: bool = False,
+        score: SetScore = "lac",
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_error: OnError = "raise",
+        progress: bool | None = None,
+    ) -> Iterator[LabelSet | Failure]:
+        """Return the sets of `predict_set` one by one with bounded memory, in order.
+
+        Args:
+            images: An iterable of images; see `__call__`.
+            coverage: See `predict_set`.
+            confidence: See `predict_set`.
+            per_label: See `predict_set`.
+            score: See `predict_set`.
+            batch_size: See `stream`.
+            workers: See `stream`.
+            on_error: See `stream`.
+            progress: See `stream`.
+
+        Returns:
+            An iterator of a LabelSet or Failure for each image, in order.
+
+        Raises:
+            InputError: As for `predict_set` and `stream`.
+
+        Example:
+            >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
+            >>> careful = classifier.calibrate(["cat.jpg"] * 50, ["cat", "dog"] * 25)
+            >>> [found.labels for found in careful.stream_sets(["cat.jpg"])]
+            [('cat', 'dog')]
+        """
+        _check_iterable(images, on_error)
+        return self._sets(
+            images,
+            coverage,
+            confidence,
+            per_label,
+            score,
+            batch_size=batch_size,
+            workers=workers,
+            on_error=on_error,
+            progress=False if progress is None else progress,
+        )
+
+    def _sets(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        coverage: float,
+        confidence: float | None,
+        per_label: bool,
+        score: SetScore,
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Return a LabelSet for each image, and a Failure for each failed one."""
         thresholds, promise = choose_sets(self.head, coverage, confidence, per_label, score)
-        found: list[LabelSet] = []
-        for batch in self._embed(images, progress=progress):
-            if batch.rows is not None:
-                sources = [each for each in batch.outcomes if not isinstance(each, Failure)]
-                found += make_sets(self.head, batch.rows, sources, thresholds, score, promise)
-        return found
+        find = partial(make_sets, self.head, thresholds=thresholds, score=score, promise=promise)
+        return _in_order(self._embed(images, score=find, **options))
 
     def answering(
         self,
@@ -517,21 +568,33 @@ class Classifier:
             member[self.head.find(labels)] = 1
         return members
 
-    def _watch(self, batches: Iterator[Embedded], top: int) -> Iterator[Prediction | Failure]:
-        """Return the predictions of batches; warn if the images look different."""
-        found = (each for batch in batches for each in self._predictions(batch, top))
+    def _predictions(
+        self, images: ImageLike | Iterable[ImageLike], top: int, **options: Any
+    ) -> Iterator[Prediction | Failure]:
+        """Return a Prediction for each image, and a Failure for each failed one.
+
+        Warns if the images look different from those of the calibration.
+        """
+        score = partial(rank, self.head, top=top, answers=self.answers)
+        found = _in_order(self._embed(images, score=score, **options))
         return found if self.head.calibration is None else ShiftAlarm(self.head).watch(found)
 
-    def _predictions(self, batch: Embedded, top: int) -> Iterator[Prediction | Failure]:
-        """Yield a Prediction for each embedding, and a Failure for each failed image."""
-        sources = [each for each in batch.outcomes if not isinstance(each, Failure)]
-        rows = batch.rows
-        found = iter(() if rows is None else rank(self.head, rows, top, self.answers, sources))
+
+def _in_order(batches: Iterator[Embedded]) -> Iterator[Any]:
+    """Yield the result or failure of each image of the batches."""
+    for batch in batches:
+        results = iter(batch.scores)
         for outcome in batch.outcomes:
-            if isinstance(outcome, Failure):
-                yield outcome
-            else:
-                yield next(found)
+            yield outcome if isinstance(outcome, Failure) else next(results)
+
+
+def _check_iterable(images: object, on_error: OnError) -> None:
+    one_of("on_error", on_error, get_args(OnError))
+    if is_single(images):
+        raise InputError(
+            f"stream expects an iterable of images, got one image {shortened(repr(images))}; "
+            "pass a list, or call the classifier"
+        )
 
 
 def _check_top(top: int) -> int:

@@ -7,9 +7,9 @@ and batches (`map_batches`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from torch import Tensor
@@ -67,10 +67,12 @@ class Embedded:
 
     `outcomes` contains the key of each image, or a Failure at its position; `rows` contains the
     embeddings of the readable images, in the same order: float32 [m, d], or None when m is 0.
+    `scores` contains what `score` returned for them.
     """
 
     outcomes: list[Key | Failure]
     rows: Tensor | None
+    scores: Sequence[Any] = ()
 
 
 def embed(
@@ -81,6 +83,7 @@ def embed(
     workers: int | None = None,
     on_error: OnError = "raise",
     normalize: bool = True,
+    score: Callable[[Tensor, list[Key]], Sequence[Any]] | None = None,
     progress: Show = None,
 ) -> Iterator[Embedded]:
     """Embed images in order with bounded memory, in batches.
@@ -88,9 +91,11 @@ def embed(
     The encoder chooses the batch size unless `batch_size` is given. `workers` is the number of
     threads that decode images; by default the encoder decides. A single image is decoded and
     embedded in the caller's thread, using all cores, unless other programs use them. With
-    on_error="yield" an image that cannot be read becomes a Failure. `progress` shows a bar; None
-    shows one on a terminal or in a notebook after two seconds. Raises InputError for invalid
-    arguments, and ImageError for the first image that cannot be read if `on_error` is "raise".
+    on_error="yield" an image that cannot be read becomes a Failure. `score` takes the embeddings
+    and the keys of a batch's readable images, in the thread that embedded them, and returns one
+    result per image. `progress` shows a bar; None shows one on a terminal or in a notebook after
+    two seconds. Raises InputError for invalid arguments, and ImageError for the first image that
+    cannot be read if `on_error` is "raise".
     """
     batch_size, workers = check_batch_size(batch_size), check_workers(workers)
     single = is_single(images)
@@ -106,13 +111,17 @@ def embed(
             return Failure(name, error), None
 
     def encode(batch: list[Prepared]) -> Embedded:
+        outcomes = [outcome for outcome, _ in batch]
         pixels = [values for _, values in batch if values is not None]
-        rows = None
-        if pixels:
-            rows = encoder.encode_pixels(
-                np.stack(pixels), batch_size=batch_size, normalize=normalize
-            )
-        return Embedded([outcome for outcome, _ in batch], rows)
+        if not pixels:
+            return Embedded(outcomes, None)
+        rows = encoder.encode_pixels(np.stack(pixels), batch_size=batch_size, normalize=normalize)
+        if score is None:
+            return Embedded(outcomes, rows)
+        # Here a worker's torch uses one core. In the consumer's thread it would use all of them,
+        # against the workers: a stream of images took 20 % more processor time.
+        keys = [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
+        return Embedded(outcomes, rows, score(rows, keys))
 
     items = enumerate([cast(ImageLike, images)] if single else iterate(images))
     if single and workers is None and not encoder.is_busy:
@@ -135,7 +144,7 @@ def _raise_failures(batches: Iterator[Embedded]) -> Iterator[Embedded]:
             continue
         first = failures[0]
         if first and batch.rows is not None:
-            yield Embedded(batch.outcomes[:first], batch.rows[:first])
+            yield Embedded(batch.outcomes[:first], batch.rows[:first], batch.scores[:first])
         failure = batch.outcomes[first]
         assert isinstance(failure, Failure)
         raise failure.error

@@ -349,25 +349,32 @@ def area_under_risk(
     return _divide((steps * risk).sum(axis=-1), answered[..., -1])
 
 
-def auroc(positive: ArrayLike, negative: ArrayLike) -> float:
+def auroc(positive: ArrayLike, negative: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Return the probability that a positive has a higher score than a negative; ties count half.
 
     Args:
         positive: Scores of the images that should score high: [n].
         negative: Scores of the others: [m].
+        weights: [..., n + m], those of the positives first, or None.
 
     Returns:
-        A number in 0..1.
+        float64 [...], 0..1; NaN without positives or negatives.
 
     Example:
-        >>> zeroshot.metrics.auroc([0.9, 0.4], [0.1, 0.4])
+        >>> float(zeroshot.metrics.auroc([0.9, 0.4], [0.1, 0.4]))
         0.875
     """
-    high, low = np.asarray(positive, np.float64), np.sort(np.asarray(negative, np.float64))
+    high, low = np.asarray(positive, np.float64), np.asarray(negative, np.float64)
+    counts = _weights(weights, len(high) + len(low))
     if not len(high) or not len(low):
-        return float("nan")
-    below = np.searchsorted(low, high, side="left") + np.searchsorted(low, high, side="right")
-    return float(below.mean() / (2 * len(low)))
+        return np.full(counts.shape[:-1], np.nan)
+    order = np.argsort(low, kind="stable")
+    below = counts[..., len(high) :][..., order].cumsum(axis=-1)
+    below = np.concatenate([np.zeros_like(below[..., :1]), below], axis=-1)
+    places = (np.searchsorted(low[order], high, side) for side in ("left", "right"))
+    wins = sum(below[..., place] for place in places)
+    own = counts[..., : len(high)]
+    return _divide((own * wins).sum(axis=-1), 2 * own.sum(axis=-1) * below[..., -1])
 
 
 # intervals

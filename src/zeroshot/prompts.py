@@ -41,7 +41,8 @@ BACKGROUND = (
     *("resisc45", "voc2007", "stl10"),
 )
 
-Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
+# A mapping of mappings is a tree of labels, for `Model.classifier` and `Model.head`.
+Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str] | Mapping[str, Any]]
 
 log = logging.getLogger("zeroshot")
 

@@ -49,9 +49,10 @@ TEXT_WEIGHTS = (1.0, 2.0, 4.0, 8.0)  # that text="auto" chooses from
 def rank(
     head: Head,
     rows: Tensor,
-    top: int,
-    answers: Answering | None,
     sources: Sequence[str | None] | None = None,
+    *,
+    top: int,
+    answers: Answering | None = None,
 ) -> list[Prediction]:
     """Return the predictions of embeddings [n, d]; `sources` are those of the images."""
     names = [None] * len(rows) if sources is None else sources

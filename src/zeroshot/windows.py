@@ -22,6 +22,11 @@ WINDOWS = 1 + len(CORNERS)
 SMALLEST = 16  # pixels of the image's shorter side, below which only the whole image is used
 
 
+def encoder_for(encoder: ImageEncoder, scoring: str) -> ImageEncoder:
+    """Return what embeds images for a head: their windows for independent scores."""
+    return WindowEncoder(encoder) if scoring == "independent" else encoder
+
+
 class WindowEncoder:
     """Embeds each image as the embeddings of its windows: [n, WINDOWS, d]."""
 

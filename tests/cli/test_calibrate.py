@@ -93,3 +93,46 @@ def test_none_lets_an_image_be_none_of_the_labels(run: Any, labeled: Path, tmp_p
     refused = run("classify", image, "--head", out, "--none")
     assert refused.exit_code == 2
     assert "expected --none with --labels" in refused.stderr
+
+
+def test_sets_contain_the_labels_that_the_library_finds(
+    run: Any, labeled: Path, head: Path, tiny: zeroshot.Model, tiny_path: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "careful.safetensors"
+    run("calibrate", labeled, "--head", head, "-o", out, "--model", tiny_path)
+    images = sorted(labeled.rglob("*.png"))[:5]
+    sets = tiny.classifier(zeroshot.Head.load(out)).predict_set(images, coverage=0.8)
+
+    found = run("classify", *images, "missing.png", "--head", out, "--set", "0.8", "--json")
+
+    assert found.exit_code == 3
+    assert "80 of 100 such sets contain the right label" in found.stderr
+    lines = json_lines(found)
+    assert [line["labels"] for line in lines[:5]] == [list(each.labels) for each in sets]
+    assert "error" in lines[5]
+    printed = run("classify", images[0], "--head", out, "--set", "0.8")
+    assert printed.stdout.strip() == str(sets[0])
+    rows = run("classify", images[0], "--head", out, "--set", "0.8", "--csv").stdout.splitlines()
+    assert rows[0] == "source,rank,label,probability,error"
+    assert len(rows) == 1 + len(sets[0])
+
+
+def test_sets_need_a_calibrated_head(run: Any, labeled: Path, head: Path) -> None:
+    image = next(labeled.rglob("*.png"))
+
+    assert "requires a calibrated" in run("classify", image, "--head", head, "--set", "0.9").stderr
+    refused = run("classify", image, "--labels", "cat,dog", "--set", "0.9")
+    assert refused.exit_code == 2
+    assert "expected a calibrated --head with --set" in refused.stderr
+
+
+def test_folders_are_labels_as_evaluate_reads_them(
+    run: Any, labeled: Path, tiny: zeroshot.Model, tiny_path: Path, tmp_path: Path
+) -> None:
+    head, out = tmp_path / "h.safetensors", tmp_path / "out.safetensors"
+    tiny.head(["Cat", "big dog"]).save(head)
+    (labeled / "dog").rename(labeled / "big_dog")
+
+    result = run("calibrate", labeled, "--head", head, "-o", out, "--model", tiny_path)
+
+    assert result.exit_code == 0, result.stderr

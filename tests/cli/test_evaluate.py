@@ -221,3 +221,67 @@ def test_a_source_that_is_no_data_set_is_invalid_usage(run: Any, folder: Path) -
 
     assert result.exit_code == 2
     assert "expected a folder per label" in result.stderr
+
+
+# heads, and images that show none of the labels
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Photographs of two labels, and of none of them."""
+    source = Path(__file__).parents[2] / "examples" / "photos"
+    for label, names in (("cat", ["cat"]), ("rocket", ["rocket"]), ("none_of_these", ["temple"])):
+        for name in names:
+            target = tmp_path / "photos" / label / f"{name}.jpg"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source / f"{name}.jpg")
+    return tmp_path / "photos"
+
+
+def test_a_folder_none_of_these_has_images_without_a_label(run: Any, photos: Path) -> None:
+    found = report_of(run, photos, "--none", "--model", "mini")
+
+    assert found["labels"] == ["cat", "rocket", "none of these"]
+    names = ("cat/cat", "none_of_these/temple", "rocket/rocket")
+    images = [photos / f"{name}.jpg" for name in names]
+    classifier = zeroshot.load("mini").classifier(["cat", "rocket"], none_of_these=True)
+    expected = zeroshot.evaluate(classifier, images, ["cat", None, "rocket"])
+    assert found["confusion"] == expected.to_dict()["confusion"]
+    assert [2, 2, 1] in found["confusion"]
+    refused = run("evaluate", photos, "--model", "mini")
+    assert refused.exit_code == 2
+    assert "make it with none_of_these=True (on the command line --none)" in refused.stderr
+
+
+def test_a_saved_head_is_measured_with_its_threshold(
+    run: Any, photos: Path, tmp_path: Path
+) -> None:
+    head = tmp_path / "head.safetensors"
+    mini = zeroshot.load("mini")
+    mini.head(["cat", "rocket", "bridge"], none_of_these=True).save(head)
+    (photos / "none_of_these").rename(photos / "bridge")
+
+    found = report_of(run, photos, "--head", head, "--below", "0.999", "--model", "mini")
+
+    assert found["figures"]["answered"]["value"] == 0.0
+    assert found["figures"]["top1"]["value"] == 0.0
+    assert "right_among_answers" not in found["figures"]
+
+
+@pytest.mark.parametrize(
+    "options", [["--labels", "cat,dog"], ["--prompts", "photo"], ["--compare", "imagenet"]]
+)
+def test_a_head_has_labels_and_prompts_of_its_own(
+    run: Any, photos: Path, options: list[str]
+) -> None:
+    result = run("evaluate", photos, "--head", "head.safetensors", *options)
+
+    assert result.exit_code == 2
+    assert f"expected no {options[0]} with --head" in result.stderr
+
+
+def test_templates_are_not_measured_with_none_of_these(run: Any, photos: Path) -> None:
+    result = run("evaluate", photos, "--none", "--templates")
+
+    assert result.exit_code == 2
+    assert "expected no --none with --templates" in result.stderr

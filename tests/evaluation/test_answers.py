@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,13 @@ from PIL import Image
 
 from tests.support import FakeEncoder, axes_classifier, one_hot
 from zeroshot import metrics
+from zeroshot.answering import Answering
 from zeroshot.errors import ImageError, InputError
 from zeroshot.evaluation import answers as module
 from zeroshot.evaluation.answers import answer, as_embeddings, embed_images, probabilities
+from zeroshot.head import Head
+from zeroshot.scoring import rank
+from zeroshot.vocabulary import Background
 
 
 def test_images_that_cannot_be_read_keep_their_place(
@@ -99,3 +104,57 @@ def test_of_equal_scores_the_first_label_is_the_answer() -> None:
     assert found.best.tolist() == [0, 0]
     assert found.rank.tolist() == [0, 1]
     assert found.right.tolist() == [True, False]
+
+
+def silent_head() -> Head:
+    """Two labels and a background word, each an axis of the embeddings."""
+    word = Background(("w",), torch.eye(3)[2:])
+    return replace(axes_classifier(["a", "b"]).head, weight=torch.eye(3)[:2], background=word)
+
+
+def test_an_image_that_a_word_fits_better_has_no_answer() -> None:
+    # best are: a, b, the word, the word, a
+    rows = np.array([[0.8, 0.6, 0], [0.6, 0.8, 0], [0.6, 0, 0.8], [0, 0.6, 0.8], [0.8, 0, 0.6]])
+    embeddings = as_embeddings(rows.astype(np.float32), 3)
+    assert embeddings is not None
+
+    found = answer(silent_head(), embeddings, np.array([0, 0, 2, 0, 2]))
+
+    assert found.best.tolist() == [0, 1, 2, 2, 0]
+    assert found.right.tolist() == [True, False, True, False, False]
+    assert found.is_best_right.tolist() == [True, False, False, False, False]
+    # the last image shows none of the labels, and of the labels only a is better than that
+    assert found.rank.tolist() == [0, 1, 0, 2, 1]
+    p = metrics.softmax(4.0 * rows)  # the word has a column of its own
+    assert found.confidence == pytest.approx(p[:, :2].max(axis=1), abs=1e-6)
+    assert found.own == pytest.approx(p[np.arange(5), [0, 0, 2, 0, 2]], abs=1e-6)
+
+
+def test_answers_are_those_of_a_user_with_a_threshold() -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(60, 3)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    embeddings = as_embeddings(rows, 3)
+    assert embeddings is not None
+    for head in (silent_head(), axes_classifier(["a", "b", "c"]).head):
+        below = Answering("below", 0.7, 0.7, "")
+
+        found = answer(head, embeddings, random.integers(0, 2, 60), below)
+
+        shown = rank(head, embeddings.rows, top=1, answers=below)
+        columns = [len(head) if e.label is None else head.labels.index(e.label) for e in shown]
+        assert found.best.tolist() == columns
+        assert 5 < sum(column == len(head) for column in columns) < 55
+
+
+def test_a_tree_is_evaluated_without_backing_off() -> None:
+    embeddings = as_embeddings(one_hot([0], 2), 2)
+    assert embeddings is not None
+
+    with pytest.raises(InputError, match=r"got one with answering\(sure=...\)"):
+        answer(
+            axes_classifier(["a", "b"]).head,
+            embeddings,
+            np.array([0]),
+            Answering("sure", 0.9, 0.9, ""),
+        )

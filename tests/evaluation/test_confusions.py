@@ -12,7 +12,13 @@ def answers(truth: list[int], best: list[int], confidence: list[float]) -> Answe
     right = np.array(truth) == np.array(best)
     zeros = np.zeros(len(truth))
     return Answers(
-        np.array(truth), np.array(best), (~right).astype(int), np.array(confidence), zeros, zeros
+        np.array(truth),
+        np.array(best),
+        (~right).astype(int),
+        np.array(confidence),
+        right,
+        zeros,
+        zeros,
     )
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from tests.support import axes_classifier, one_hot
 from zeroshot import metrics
@@ -151,3 +152,38 @@ def test_several_labels_give_precision_and_the_share_of_right_best_labels() -> N
         ("b", 2, pytest.approx(5 / 6)),
         ("c", 0, None),
     ]
+
+
+def test_figures_of_a_classifier_that_gives_no_answer_equal_hand_counts() -> None:
+    # columns: a, b, none of these; 3 of 5 known images answered, 2 of 3 unknown turned away
+    truth, best = np.array([0, 0, 1, 1, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 2, 2, 2, 0])
+    sure = np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.1, 0.2, 0.75])
+    rank = np.where(truth == best, 0, 1)
+    right, zeros = np.array([1, 0, 1, 1, 0, 0, 0, 0], bool), np.zeros(8)
+    given = Answers(truth, best, rank, sure, right, zeros, zeros)
+
+    found = figures.single_label(given, 2, is_softmax=True, silent=True, draws=500, seed=0)
+
+    def wilson(count: int, of: int) -> figures.Figure:
+        return figures.Figure(count / of, *metrics.wilson_interval(count, of))
+
+    assert found["top1"] == wilson(4, 8)
+    assert found["answered"] == wilson(4, 8)
+    assert found["right_among_answers"] == wilson(2, 4)
+    assert found["known_answered"] == wilson(3, 5)
+    assert found["unknown_turned_away"] == wilson(2, 3)
+    area = found["auroc"]
+    assert area.value == pytest.approx(roc_auc_score(truth < 2, sure))
+    assert area.low is not None
+    assert area.high is not None
+    assert area.low < area.value < area.high
+    assert found["ece"].value == pytest.approx(float(metrics.calibration_error(sure, right)))
+
+
+def test_without_unknown_images_nothing_is_said_about_them() -> None:
+    given = answers([0, 1], [0, 1], 3)
+
+    found = figures.single_label(given, 3, is_softmax=True, silent=True, draws=9, seed=0)
+
+    assert found["answered"].value == 1.0
+    assert not {"known_answered", "unknown_turned_away", "auroc"} & set(found)

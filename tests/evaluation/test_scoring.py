@@ -16,6 +16,7 @@ import zeroshot
 from tests.support import axes_classifier, one_hot
 from tests.test_answering import CALIBRATION
 from zeroshot.errors import ImageError, InputError
+from zeroshot.evaluation.scoring import named
 
 COLORS = ["red", "green", "blue"]
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "evaluate.py"
@@ -28,6 +29,11 @@ def flat(color: str) -> Image.Image:
 @pytest.fixture
 def colors() -> zeroshot.Classifier:
     return axes_classifier(["red", "green", "blue"])
+
+
+@pytest.fixture(scope="module")
+def mini() -> zeroshot.Model:
+    return zeroshot.load("mini", device="cpu", dtype="float32")
 
 
 @pytest.fixture
@@ -198,3 +204,51 @@ def test_the_benchmark_prints_its_time() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert '"seconds": ' in done.stdout
+
+
+def test_none_of_these_is_measured_as_users_see_it(mini: zeroshot.Model) -> None:
+    photos = Path(__file__).parents[2] / "examples" / "photos"
+    images = [photos / name for name in ("cat.jpg", "rocket.jpg", "temple.jpg", "bridge.jpg")]
+    classifier = mini.classifier(["cat", "rocket"], none_of_these=True)
+
+    report = zeroshot.evaluate(classifier, images, ["cat", "rocket", None, "none of these"])
+
+    assert report.labels == ("cat", "rocket", "none of these")
+    assert report.confusion().tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 2]]
+    shares = ("top1", "answered", "right_among_answers", "known_answered", "unknown_turned_away")
+    assert [report.figures[name].value for name in shares] == [0.75, 0.25, 1.0, 0.5, 1.0]
+    assert classifier.predict(images).tolist() == ["cat"] + 3 * ["none of these"]
+    text = str(report)
+    assert text.startswith("4 images, 2 labels or none of these, mini")
+    assert "Turned away among images that show none 100.0 % (" in text
+    assert "none of these" in report._repr_html_()
+    with pytest.raises(InputError, match="got lists of labels; make the classifier with scores"):
+        zeroshot.evaluate(classifier, images[:1], [["cat"]])
+
+
+def test_independent_scores_are_measured_on_windows(mini: zeroshot.Model) -> None:
+    photos = Path(__file__).parents[2] / "examples" / "photos"
+    left, right = (Image.open(photos / n).resize((224, 224)) for n in ("cat.jpg", "coffee.jpg"))
+    both = Image.new("RGB", (448, 224))
+    both.paste(left, (0, 0))
+    both.paste(right, (224, 0))
+    tags = mini.classifier(["cat", "boat", "coffee", "bridge"], scores="independent")
+
+    report = zeroshot.evaluate(tags, [both, left], [["cat", "coffee"], ["cat"]], draws=9)
+
+    scores, truth = tags.predict_proba([both, left]), np.array([[1, 0, 1, 0], [1, 0, 0, 0]])
+    used = truth.any(axis=0)
+    expected = zeroshot.metrics.mean_average_precision(scores[:, used], truth[:, used])
+    assert report.figures["map"].value == pytest.approx(expected)
+    rows = mini.encode_image([both, left])
+    alone = tags.head.probabilities(tags.head.logits(rows)).numpy()
+    assert not np.allclose(scores[0], alone[0], atol=0.01)
+
+
+def test_truth_is_named_as_calibrate_expects_it() -> None:
+    head = axes_classifier(["red car", "b"]).head
+
+    assert named(["Red_Car", 1, "b"], head) == ["red car", "b", "b"]
+    assert named([["b", 0], []], head) == [["red car", "b"], []]
+    with pytest.raises(InputError, match="None means none of the labels"):
+        named([None], head)

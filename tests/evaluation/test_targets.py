@@ -66,7 +66,7 @@ def test_a_wordnet_id_is_found_by_its_label() -> None:
         (["4"], r"column number within 0\.\.3, got 4"),
         ([True], "got True of type bool"),
         ([1.0], "got 1.0 of type float"),
-        ([None], "got None of type NoneType"),
+        ([None], r"truth\[0\]: None means none of the labels, which this classifier does not"),
     ],
 )
 def test_a_truth_that_is_no_label_is_rejected(truth: list[Any], message: str) -> None:
@@ -114,3 +114,11 @@ def test_single_labels_and_lists_cannot_be_mixed() -> None:
     with pytest.raises(InputError, match=r"got 'cat' and \['dog'\] \(truth\[1\]\)"):
         targets.is_multilabel(["cat", ["dog"]])
     assert not targets.is_multilabel([])
+
+
+def test_none_is_the_column_of_none_of_these() -> None:
+    found = targets.columns(
+        [None, "cat", "none of these", "None_of_these"], ["cat", "none of these"]
+    )
+
+    assert found.tolist() == [1, 0, 1, 1]

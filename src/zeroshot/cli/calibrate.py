@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from zeroshot.cli.classify import choose_model, write_head
+from zeroshot.cli.heads import choose_model, write_head
 from zeroshot.cli.messages import is_quiet
 from zeroshot.cli.options import ModelChoice, model_options
 from zeroshot.cli.outputs import check_output
@@ -36,14 +36,15 @@ def command(source: str, head: str, output: Path, choice: ModelChoice) -> None:
     --keep and --error. Answers do not change.
     """
     check_output("--output", output, [source])
+    import zeroshot
+    from zeroshot.evaluation.scoring import named
     from zeroshot.labeling import truth
 
     found = truth.read(source)
-    import zeroshot
-
     chosen = zeroshot.Head.load(head)
+    right = named(found.truth, chosen)  # before the model is loaded
     classifier = choose_model(chosen, head, choice).load().classifier(chosen)
     progress = False if is_quiet() else None
-    fitted = classifier.calibrate(found.images, found.truth, progress=progress).head
+    fitted = classifier.calibrate(found.images, right, progress=progress).head
     write_head(fitted, output, "--output")
     click.echo(f"{output}: {fitted.calibration}", err=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,20 +14,23 @@ import click
 from zeroshot.cli import sources
 from zeroshot.cli.completion import complete_labels, complete_prompts
 from zeroshot.cli.failures import CANNOT_WRITE, fail
+from zeroshot.cli.heads import AnswerChoice, answer_options, check_answers, choose_model, write_head
 from zeroshot.cli.messages import is_quiet, note
 from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
 from zeroshot.cli.outputs import check_output
-from zeroshot.errors import HeadMismatch, ModelNotFound, shortened
+from zeroshot.errors import shortened
 from zeroshot.files import write_atomically
 from zeroshot.labeling.sources import Skipped
 
 if TYPE_CHECKING:
-    from zeroshot.head import Head
-    from zeroshot.predictions import Failure, Prediction
+    from zeroshot.classifier import Classifier
+    from zeroshot.images import ImageLike
+    from zeroshot.predictions import Failure, LabelSet, Prediction
+
+    Result = Prediction | LabelSet | Failure
 
 FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --output -> form
-REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @click.command("classify")
@@ -58,30 +59,6 @@ REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
     help="A prompt set, file or template. Default: the templates of the label set, or photo.",
 )
 @click.option("-t", "--top", default=5, show_default=True, help="Number of labels shown per image.")
-@click.option(
-    "--none",
-    "none_of_these",
-    is_flag=True,
-    help="With --labels: an image can be none of the labels; about 2,500 other words are compared.",
-)
-@click.option(
-    "--keep",
-    type=float,
-    metavar="SHARE",
-    help="With a calibrated --head: answer this share of the images that show a label, or more.",
-)
-@click.option(
-    "--error",
-    type=float,
-    metavar="SHARE",
-    help="With a calibrated --head: at most this share of the answers is wrong.",
-)
-@click.option(
-    "--below",
-    type=float,
-    metavar="SCORE",
-    help="Give no answer if the best label has a lower score. Promises nothing.",
-)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row per label shown.")
 @click.option(
@@ -96,6 +73,15 @@ REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Save the text embeddings of the labels as a head. Only an existing head is replaced.",
 )
+@click.option(
+    "--set",
+    "coverage",
+    type=float,
+    metavar="SHARE",
+    help="With a calibrated --head: show a set of labels per image; this share of the sets "
+    "contains the right label.",
+)
+@answer_options
 @source_options
 @model_options
 def command(
@@ -105,10 +91,8 @@ def command(
     head: str | None,
     prompts: str | None,
     top: int,
-    none_of_these: bool,
-    keep: float | None,
-    error: float | None,
-    below: float | None,
+    answers: AnswerChoice,
+    coverage: float | None,
     as_json: bool,
     as_csv: bool,
     output: Path | None,
@@ -125,8 +109,9 @@ def command(
     """
     _check_images(images, labels, null=null)
     _check_labels(labels, head, prompts)
-    if none_of_these and head is not None:
-        raise click.UsageError("expected --none with --labels, got --head, which has it or not")
+    check_answers(answers, head)
+    if coverage is not None and head is None:
+        raise click.UsageError("expected a calibrated --head with --set; see `zeroshot calibrate`")
     form = _choose_form(output, as_json=as_json, as_csv=as_csv, force=force)
     check_output("--output", output, [*images, *labels, head, prompts, save_head, choice.lock])
     label_set = sources.labels(labels) if labels else None
@@ -144,26 +129,24 @@ def command(
     if isinstance(chosen, zeroshot.Head):
         choice = choose_model(chosen, head, choice)
     skipped, outcomes = Skipped(), Outcomes()
-    results: Iterable[Prediction | Failure] = sources.missing(images)
+    results: Iterable[Result] = sources.missing(images)
     if not results:  # there is something to classify, so the model is needed
         progress = False if is_quiet() else None
         classifier = choice.load().classifier(
             chosen,
             prompt_set,
             allow_equal=allow_equal,
-            none_of_these=none_of_these,
+            none_of_these=answers.none_of_these,
             progress=progress,
         )
-        if any(value is not None for value in (keep, error, below)):
-            classifier = classifier.answering(keep=keep, error=error, below=below)
-            note(str(classifier.answers))
+        classifier = answers.apply(classifier)
         if save_head is not None:
             write_head(classifier.head, save_head)
         if output is None and sys.stdout.isatty():
             progress = False  # results are printed to the same terminal
         found = sources.images(images, skipped, null=null, listed=progress is None)
         bar = Bar("images", length(found), progress)
-        results = track(classifier.stream(found, top=top, on_error="yield"), bar, lambda _: 1)
+        results = track(_results(classifier, found, top, coverage), bar, lambda _: 1)
     with _open_sink(form, output) as write:
         for result in results:
             outcomes.count(result)
@@ -171,6 +154,25 @@ def command(
         if not outcomes.done:
             raise no_images(images, skipped)
     report(outcomes, skipped, quiet=is_quiet(), strict=strict)
+
+
+def _results(
+    classifier: Classifier, images: Iterable[ImageLike], top: int, coverage: float | None
+) -> Iterator[Result]:
+    """Return predictions, or sets of labels; print once what the sets promise."""
+    if coverage is None:
+        return classifier.stream(images, top=top, on_error="yield")
+    return _note_promise(classifier.stream_sets(images, coverage=coverage, on_error="yield"))
+
+
+def _note_promise(sets: Iterator[LabelSet | Failure]) -> Iterator[LabelSet | Failure]:
+    noted = False
+    for each in sets:
+        promise = getattr(each, "promise", None)
+        if promise and not noted:
+            note(promise)
+            noted = True
+        yield each
 
 
 def _check_images(images: tuple[str, ...], labels: tuple[str, ...], *, null: bool) -> None:
@@ -203,47 +205,6 @@ def _check_labels(labels: tuple[str, ...], head: str | None, prompts: str | None
         )
 
 
-def choose_model(head: Head, path: str | None, choice: ModelChoice) -> ModelChoice:
-    """Return the choice of the model that built a head.
-
-    Raises HeadMismatch if another model of the catalog was chosen.
-    """
-    if choice.is_default:
-        return replace(choice, model=_find_model(head, path))
-    from zeroshot import catalog
-
-    if not os.path.exists(choice.model):
-        with suppress(ModelNotFound):
-            built, given = catalog.find(head.source or ""), catalog.find(choice.model)
-            if built.name != given.name:
-                raise HeadMismatch(
-                    f"{path}: this head was built by {built.name}, got --model {choice.model}; "
-                    "omit --model, or build another head with --save-head"
-                )
-    return choice
-
-
-def _find_model(head: Head, path: str | None) -> str:
-    """Return the model that built a head: a catalog model or a Hub repository, never a path."""
-    from zeroshot import catalog
-
-    source = head.source or ""
-    with suppress(ModelNotFound):
-        return catalog.PREFIX + catalog.find(source).name
-    if REPOSITORY.fullmatch(source):
-        if os.path.exists(source):
-            kind = "folder" if os.path.isdir(source) else "file"
-            raise click.UsageError(
-                f"expected --model, because {path} names the Hub repository {source}, and the "
-                f"local {kind} {source} has the same name; give the model that built the head"
-            )
-        return source
-    raise click.UsageError(
-        f"expected --model, because {path} does not name a catalog model or a Hub repository; give "
-        "the model that built the head"
-    )
-
-
 def _choose_form(output: Path | None, *, as_json: bool, as_csv: bool, force: bool) -> str:
     """Return how results are written: "table", "json" or "csv"."""
     if as_json and as_csv:
@@ -265,7 +226,7 @@ def _choose_form(output: Path | None, *, as_json: bool, as_csv: bool, force: boo
 
 
 @contextmanager
-def _open_sink(form: str, output: Path | None) -> Iterator[Callable[[Prediction | Failure], None]]:
+def _open_sink(form: str, output: Path | None) -> Iterator[Callable[[Result], None]]:
     """Yield a function that writes a result; a file appears when the block succeeds."""
     from zeroshot.labeling.sinks import Csv, JsonLines
 
@@ -280,28 +241,17 @@ def _open_sink(form: str, output: Path | None) -> Iterator[Callable[[Prediction 
         yield kind(stream).write
 
 
-def write_head(head: Head, path: Path, option: str = "--save-head") -> None:
-    """Save a head; replace an existing file only if it is a head."""
-    if path.exists():
-        try:
-            type(head).load(path)
-        except HeadMismatch as error:
-            raise click.UsageError(
-                f"{path} exists and is not a head; use another file name for {option}"
-            ) from error
-    head.save(path)
-
-
-def _table(stream: TextIO) -> Callable[[Prediction | Failure], None]:
+def _table(stream: TextIO) -> Callable[[Result], None]:
     """Return a function that prints a table per image; it skips failures."""
     from zeroshot.labeling.sinks import can_encode
-    from zeroshot.predictions import Failure, table
+    from zeroshot.predictions import Failure, Prediction, table
 
     blocks = "█" if can_encode("█", stream) else "#"
 
-    def write(result: Prediction | Failure) -> None:
+    def write(result: Result) -> None:
         if not isinstance(result, Failure):
-            click.echo(table(result, blocks if stream.isatty() else None))
+            block = blocks if stream.isatty() else None
+            click.echo(table(result, block) if isinstance(result, Prediction) else result)
             click.echo()
 
     return write

@@ -16,6 +16,7 @@ from zeroshot import prompts as prompt_sets
 from zeroshot.cli import sources
 from zeroshot.cli.completion import complete_labels, complete_prompts
 from zeroshot.cli.failures import CANNOT_WRITE, fail
+from zeroshot.cli.heads import AnswerChoice, answer_options, check_answers, choose_model
 from zeroshot.cli.messages import is_quiet
 from zeroshot.cli.options import ModelChoice, model_options
 from zeroshot.cli.outcomes import Outcomes, report
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from zeroshot.classifier import Classifier
     from zeroshot.evaluation.comparison import Difference
     from zeroshot.evaluation.report import Report
+    from zeroshot.head import Head
     from zeroshot.labeling.truth import Truth
     from zeroshot.model import Model
     from zeroshot.progress import Show
@@ -41,6 +43,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--allow-equal", is_flag=True, help="Accept labels with the same tokens, such as Cat and cat."
+)
+@click.option(
+    "--head",
+    type=click.Path(),
+    help="A saved head, instead of --labels. Without --model the model that built it is loaded.",
 )
 @click.option(
     "-p",
@@ -70,11 +77,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Exit with 3 if files in folders were skipped, such as files that are no images.",
 )
+@answer_options
 @model_options
 def command(
     source: str,
     labels: tuple[str, ...],
     allow_equal: bool,
+    head: str | None,
     prompts: str | None,
     compare: tuple[str, ...],
     templates: bool,
@@ -82,6 +91,7 @@ def command(
     force: bool,
     as_json: bool,
     strict: bool,
+    answers: AnswerChoice,
     choice: ModelChoice,
 ) -> None:
     """Measure accuracy and calibration on images with known labels.
@@ -89,7 +99,8 @@ def command(
     The images are a folder with a folder per label, or a table (.csv, .tsv, .json, .jsonl or
     .parquet) with a column of paths and a column `label`, or `labels` for several labels per image,
     or the folder of a data set in tar files, as CLIP_benchmark stores it. Labels are names, column
-    numbers, or WordNet ids of ImageNet.
+    numbers, or WordNet ids of ImageNet. With --none, or a head that has it, "none of these" is the
+    label of images that show none of the labels.
 
     Every figure has a 95 % interval. A change in --compare or --templates whose interval contains 0
     is no evidence of a difference.
@@ -97,20 +108,29 @@ def command(
     if target is not None:
         _check_target(target, force)
 
+    _check_head(head, labels, prompts, compare, templates=templates)
+    check_answers(answers, head)
+    if templates and answers.none_of_these:
+        raise click.UsageError("expected no --none with --templates; omit one")
+    import zeroshot
     from zeroshot.labeling import truth as truth_files
 
     found = truth_files.read(source)
-    label_set = sources.labels(labels) if labels else found.labels
+    saved = None if head is None else zeroshot.Head.load(head)
+    label_set: Any = saved or (sources.labels(labels) if labels else found.labels)
     if label_set is None:
         raise click.UsageError(
             f"expected --labels, because {source} names no labels; give the labels in the order of "
             "its numbers"
         )
-    found = replace(found, truth=_name(found, label_set))
+    if saved is not None:
+        choice = choose_model(saved, head, choice)
+    found = replace(found, truth=_name(found, saved.labels if saved else label_set))
     prompt_set = prompt_sets.get(prompts or _default_prompts(labels, found))
     for each in compare:
         _check_comparison(each)
-    run = _Run(found, label_set, allow_equal or not labels, False if is_quiet() else None)
+    progress = False if is_quiet() else None
+    run = _Run(found, label_set, answers, allow_equal or not labels, progress)
     model = choice.load()
     base = run.evaluate(model, prompt_set)
     result = replace(
@@ -127,24 +147,39 @@ def command(
 class _Run:
     """Evaluates models and prompts on the same images; each model embeds them once."""
 
-    def __init__(self, found: Truth, labels: Any, allow_equal: bool, progress: Show) -> None:
-        self._found, self._labels = found, labels
+    def __init__(
+        self,
+        found: Truth,
+        labels: Any,
+        answers: AnswerChoice,
+        allow_equal: bool,
+        progress: Show,
+    ) -> None:
+        self._found, self._labels, self._answers = found, labels, answers
         self._allow_equal, self._progress = allow_equal, progress
         self._embedded: tuple[str, Any] | None = None
 
     def _classifier(self, model: Model, prompts: prompt_sets.PromptSet) -> Classifier:
-        return model.classifier(
-            self._labels, prompts, allow_equal=self._allow_equal, progress=self._progress
+        return self._answers.apply(
+            model.classifier(
+                self._labels,
+                prompts,
+                allow_equal=self._allow_equal,
+                none_of_these=self._answers.none_of_these,
+                progress=self._progress,
+            )
         )
 
-    def _prepare(self, model: Model, labels: tuple[str, ...]) -> tuple[Any, Any]:
+    def _prepare(self, model: Model, head: Head) -> tuple[Any, Any]:
         """Return the columns of the right labels, and the embeddings."""
         from zeroshot.evaluation.answers import embed_images
         from zeroshot.evaluation.scoring import resolve
+        from zeroshot.windows import encoder_for
 
-        right = resolve(self._found.truth, labels)
+        right = resolve(self._found.truth, head)
         if self._embedded is None or self._embedded[0] != model.identity:
-            given = embed_images(model, self._found.images, self._progress)
+            encoder = encoder_for(model, head.scoring)
+            given = embed_images(encoder, self._found.images, self._progress)
             self._embedded = model.identity, given
         return right, self._embedded[1]
 
@@ -153,7 +188,7 @@ class _Run:
         from zeroshot.evaluation.scoring import measure
 
         classifier = self._classifier(model, prompts)
-        right, given = self._prepare(model, classifier.head.labels)
+        right, given = self._prepare(model, classifier.head)
         return measure(classifier, given, right, images=self._found.images)
 
     def compare(
@@ -177,12 +212,34 @@ class _Run:
         from zeroshot.evaluation.comparison import template_effects
 
         classifier = self._classifier(model, prompts)
-        right, given = self._prepare(model, classifier.head.labels)
+        right, given = self._prepare(model, classifier.head)
         if right.ndim == 2:
             raise click.UsageError(
                 "expected one label per image with --templates, got lists of labels; omit it"
             )
         return template_effects(classifier, given, right[given.places])
+
+
+def _check_head(
+    head: str | None,
+    labels: tuple[str, ...],
+    prompts: str | None,
+    compare: tuple[str, ...],
+    *,
+    templates: bool,
+) -> None:
+    """Reject options that need labels together with a head, whose labels and prompts are fixed."""
+    given = {
+        "--labels": labels,
+        "--prompts": prompts,
+        "--compare": compare,
+        "--templates": templates,
+    }
+    for option, value in given.items():
+        if head is not None and value:
+            raise click.UsageError(
+                f"expected no {option} with --head, whose labels and prompts are fixed; omit one"
+            )
 
 
 def _check_target(target: Path, force: bool) -> None:

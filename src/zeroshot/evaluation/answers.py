@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zeroshot.answering import Answering
 from zeroshot.embedding import ImageEncoder, embed
 from zeroshot.errors import InputError, image_error, shortened
 from zeroshot.head import Head, to_embeddings
@@ -18,6 +19,7 @@ from zeroshot.images import ImageLike, is_single
 from zeroshot.metrics import Floats
 from zeroshot.predictions import Failure
 from zeroshot.progress import Show
+from zeroshot.scoring import rank
 
 ROWS = 1024  # images scored at once; 8 MB of float64 at 1000 labels
 UNIT = 0.02  # allowed deviation of an embedding's length from 1; float16 files deviate by 0.001
@@ -40,13 +42,18 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answer for each image, where each image has one right label; arrays are [n]."""
+    """The answer for each image, where each image has one right label; arrays are [n].
+
+    Columns are those of the labels, then one for "none of these" if the classifier can give no
+    answer.
+    """
 
     truth: NDArray[np.int64]  # column of the right label
     best: NDArray[np.int64]  # column of the answer
-    rank: NDArray[np.int64]  # number of labels that are better than the right one
-    confidence: Floats  # probability of the answer
-    own: Floats  # probability of the right label
+    rank: NDArray[np.int64]  # number of columns that are better than the right one
+    confidence: Floats  # probability of the best label, even if it is not the answer
+    is_best_right: NDArray[np.bool_]  # whether that label is right
+    own: Floats  # probability of the right column
     squares: Floats  # sum of the squared probabilities
 
     @property
@@ -117,37 +124,71 @@ def as_embeddings(given: Any, width: int) -> Embeddings | None:
     return Embeddings(rows, np.arange(len(rows)), (None,) * len(rows), ())
 
 
-def answer(head: Head, embeddings: Embeddings, truth: NDArray[np.int64]) -> Answers:
-    """Score images with one right label each: the column in `truth` [m]."""
+def can_be_silent(head: Head, answers: Answering | None) -> bool:
+    """Return whether a classifier may give no answer to an image with one label."""
+    return answers is not None or head.classes != head.labels
+
+
+def answer(
+    head: Head,
+    embeddings: Embeddings,
+    truth: NDArray[np.int64],
+    answers: Answering | None = None,
+) -> Answers:
+    """Answer images with one right label each: the column in `truth` [m].
+
+    Raises InputError for a classifier that answers with names of a tree.
+    """
+    if answers is not None and answers.kind == "sure":
+        raise InputError(
+            "expected a classifier that answers with labels, got one with answering(sure=...), "
+            "which answers with names of the tree; evaluate it without"
+        )
     parts = []
     done = 0
-    for logits, chances in _scores(head, embeddings.rows):
+    for rows, logits, chances in _scores(head, embeddings.rows):
         own = truth[done : done + len(logits)]
         done += len(logits)
-        parts.append(_answer(logits, chances, own))
+        silent = None
+        if can_be_silent(head, answers):
+            found = rank(head, rows, top=1, answers=answers)
+            silent = np.array([each.label is None for each in found])
+        parts.append(_answer(logits, chances, own, len(head), silent))
     return Answers(truth, *(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def _answer(
-    logits: NDArray[np.float32], chances: Floats, truth: NDArray[np.int64]
+    logits: NDArray[np.float32],
+    chances: Floats,
+    truth: NDArray[np.int64],
+    labels: int,
+    silent: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[Any], ...]:
-    """Return best, rank, confidence, own and squares; of equal logits, the first is better."""
+    """Return the arrays of `Answers` without `truth`; of equal logits, the first is better."""
     lines = np.arange(len(logits))
     own = logits[lines, truth][:, None]
-    before = np.arange(logits.shape[1]) < truth[:, None]
-    rank = ((logits > own) | ((logits == own) & before)).sum(axis=1)
-    best = logits.argmax(axis=1)
+    before = np.arange(labels) < truth[:, None]
+    better = ((logits[:, :labels] > own) | ((logits[:, :labels] == own) & before)).sum(axis=1)
+    best = logits[:, :labels].argmax(axis=1)
+    confidence, is_best_right = chances[lines, best], best == truth
+    if silent is not None:
+        none = truth == labels  # then the answer "none of these" is right
+        better = np.where(none, np.where(silent, 0, np.maximum(better, 1)), better + silent)
+        best = np.where(silent, labels, best)
     squares = np.einsum("nl,nl->n", chances, chances)
-    return best, rank, chances[lines, best], chances[lines, truth], squares
+    return best, better, confidence, is_best_right, chances[lines, truth], squares
 
 
 def probabilities(head: Head, embeddings: Embeddings) -> Floats:
     """Return the probability of each label: float64 [m, L]."""
-    return np.concatenate([chances for _, chances in _scores(head, embeddings.rows)])
+    return np.concatenate([chances for _, _, chances in _scores(head, embeddings.rows)])
 
 
-def _scores(head: Head, rows: Tensor) -> Iterator[tuple[NDArray[np.float32], Floats]]:
-    """Yield logits and probabilities [part, L] of a part of the images at a time."""
+def _scores(head: Head, rows: Tensor) -> Iterator[tuple[Tensor, NDArray[np.float32], Floats]]:
+    """Yield embeddings, logits and probabilities of a part of the images at a time.
+
+    Logits and probabilities are [part, L], with one more column for a head with none_of_these.
+    """
     for part in rows.split(ROWS):
         logits = head.logits(part).cpu()
-        yield logits.numpy(), head.probabilities(logits.double()).numpy()
+        yield part, logits.numpy(), head.probabilities(logits.double()).numpy()

@@ -50,17 +50,26 @@ def proportion(right: NDArray[np.bool_]) -> Figure:
 
 
 def single_label(
-    answers: Answers, labels: int, *, is_softmax: bool, draws: int, seed: int
+    answers: Answers,
+    labels: int,
+    *,
+    is_softmax: bool,
+    silent: bool = False,
+    draws: int,
+    seed: int,
 ) -> dict[str, Figure]:
     """Return the figures of images with one right label each.
 
     The calibration error has no interval: a bootstrap interval of a calibrated model's error never
     contains its true value 0, because resampling adds to the error. Its floor says how to read it.
+    `silent` adds the figures of a classifier that may give no answer.
     """
     right = answers.right
     found = {"top1": proportion(right)}
     if labels > 5:
         found["top5"] = proportion(answers.rank < 5)
+    if silent:
+        found |= _answered(answers, labels, draws=draws, seed=seed)
     brier = answers.squares - 2 * answers.own + 1
     loss = -np.log(np.maximum(answers.own, np.finfo(np.float64).tiny))
 
@@ -69,7 +78,7 @@ def single_label(
             metrics.mean_per_label(right, answers.truth, weights),
             metrics.mean(brier, weights),
             metrics.mean(loss, weights),
-            metrics.area_under_risk(answers.confidence, right, weights),
+            metrics.area_under_risk(answers.confidence, answers.is_best_right, weights),
         )
         return np.stack(values, axis=-1)
 
@@ -79,7 +88,29 @@ def single_label(
     found |= {name: _figure(*each) for name, each in zip(names, values, strict=True)}
     if not is_softmax:  # the probabilities of an image do not sum to 1
         del found["brier"], found["nll"]
-    return found | {"ece": Figure(float(metrics.calibration_error(answers.confidence, right)))}
+    error = metrics.calibration_error(answers.confidence, answers.is_best_right)
+    return found | {"ece": Figure(float(error))}
+
+
+def _answered(answers: Answers, labels: int, *, draws: int, seed: int) -> dict[str, Figure]:
+    """Return how many images are answered, and how well those without a label are recognized."""
+    answered, known = answers.best < labels, answers.truth < labels
+    found = {"answered": proportion(answered)}
+    if answered.any():
+        found["right_among_answers"] = proportion(answers.right[answered])
+    if known.all() or not known.any():
+        return found
+    found["known_answered"] = proportion(answered[known])
+    found["unknown_turned_away"] = proportion(~answered[~known])
+    order = np.argsort(~known, kind="stable")  # images with a label first
+
+    def area(weights: Floats | None) -> Floats:
+        sorted_weights = None if weights is None else weights[:, order]
+        confidence = answers.confidence
+        return metrics.auroc(confidence[known], confidence[~known], sorted_weights)
+
+    low, high = metrics.bootstrap(area, len(order), draws=draws, confidence=LIKELY, seed=seed)
+    return found | {"auroc": _figure(float(area(None)), float(low), float(high))}
 
 
 def _figure(value: float, low: float, high: float) -> Figure:
@@ -107,7 +138,7 @@ def reliability(answers: Answers) -> tuple[Bin, ...]:
     order = np.argsort(answers.confidence, kind="stable")
     parts = np.array_split(order, min(len(order), metrics.calibration_bins(len(order))))
     return tuple(
-        Bin(len(p), float(answers.confidence[p].mean()), proportion(answers.right[p]))
+        Bin(len(p), float(answers.confidence[p].mean()), proportion(answers.is_best_right[p]))
         for p in parts
     )
 

@@ -42,11 +42,14 @@ class Report:
         model: Name of the model, or None if it has none.
         prompts: Name of the prompt set.
         template_count: Number of its templates.
-        labels: The labels, in the order of the columns of the head.
+        labels: The labels, in the order of the columns of the head; last "none of these" if the
+            classifier can give no answer.
         n: Number of images in the figures.
         failures: The images that cannot be read; they are not in the figures.
         figures: Name to value with a 95 % interval. One label per image: `top1`, `top5` (with more
-            than 5 labels), `mean_per_label`, `ece`, `brier`, `nll`, `aurc`. Several: `map`, `top1`.
+            than 5 labels), `mean_per_label`, `ece`, `brier`, `nll`, `aurc`; of a classifier that
+            can give no answer also `answered`, `right_among_answers` and, if some images show none
+            of the labels, `known_answered`, `unknown_turned_away`, `auroc`. Several: `map`, `top1`.
         per_label: The figures of each label.
         confusions: The most frequent confusions.
         floor: Mean and 95th percentile of the calibration error that chance alone gives, or None.
@@ -202,7 +205,7 @@ class Report:
             ([1.0], [0.0])
         """
         answers = self._answers("a risk-coverage curve")
-        coverage, risk = metrics.risk_coverage(answers.confidence, answers.right)
+        coverage, risk = metrics.risk_coverage(answers.confidence, answers.is_best_right)
         chosen = np.unique(np.linspace(0, len(coverage) - 1, POINTS).round().astype(int))
         return coverage[chosen].tolist(), risk[chosen].tolist()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from zeroshot import metrics
+from zeroshot import metrics, windows
 from zeroshot.arguments import count, iterator
 from zeroshot.catalog import EMBEDDED
 from zeroshot.classifier import Classifier
@@ -19,6 +19,7 @@ from zeroshot.evaluation.answers import (
     Embeddings,
     answer,
     as_embeddings,
+    can_be_silent,
     embed_images,
     probabilities,
 )
@@ -26,6 +27,7 @@ from zeroshot.evaluation.report import Report
 from zeroshot.head import Head
 from zeroshot.images import ImageLike
 from zeroshot.progress import Show
+from zeroshot.vocabulary import NONE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,9 +52,9 @@ def evaluate(
         classifier: A classifier, as `Model.classifier` builds it.
         images: An iterable of images, or their embeddings of unit length: float32 [n, d]. Images
             that cannot be read are listed in the report and not in its figures.
-        truth: The right label of each image: a label, the number of its column, or a WordNet id if
-            the labels are those of "imagenet". Or a list of labels for each image, or a matrix
-            [n, L] of 0 and 1, if images have several labels or none.
+        truth: The right label of each image: a label, the number of its column, a WordNet id if
+            the labels are those of "imagenet", or None for none of the labels. Or a list of labels
+            for each image, or a matrix [n, L] of 0 and 1, if images have several labels or none.
         draws: Number of resamples of the bootstrap intervals.
         seed: Seed of the resamples.
         progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
@@ -74,7 +76,7 @@ def evaluate(
     """
     _check_classifier(classifier)
     draws, seed = count("draws", draws, 1), count("seed", seed, 0)
-    right = resolve(truth, classifier.head.labels)
+    right = resolve(truth, classifier.head)
     given = as_embeddings(images, classifier.head.weight.shape[1])
     if given is None:
         given = _embed(classifier, cast("Iterable[ImageLike]", images), len(right), progress)
@@ -109,23 +111,39 @@ def _check_classifier(classifier: object) -> None:
         )
 
 
-def resolve(truth: Any, labels: tuple[str, ...]) -> NDArray[Any]:
+def resolve(truth: Any, head: Head) -> NDArray[Any]:
     """Return the column of each image's label: int64 [n], or its labels: bool [n, L].
 
-    Raises InputError for a truth that is no label.
+    The column after the labels means none of them. Raises InputError for a truth that is no label.
     """
     iterator("truth", truth)
-    targets.check_matrix(truth, len(labels))
+    targets.check_matrix(truth, len(head))
     listed = targets.listed(truth)
     if targets.is_multilabel(listed):
-        found = targets.memberships(listed, labels)
+        if head.classes != head.labels:
+            raise InputError(
+                "expected one label or None for each image of a classifier with none_of_these, got "
+                "lists of labels; make the classifier with scores='independent'"
+            )
+        found = targets.memberships(listed, head.labels)
         if not found.any():
             raise InputError(
                 f"expected a label for at least one image, got {len(found)} empty lists; pass the "
                 "labels of each image"
             )
         return found
-    return targets.columns(listed, labels)
+    return targets.columns(listed, head.classes)
+
+
+def named(truth: Any, head: Head) -> list[Any]:
+    """Return the label of each image, or None, or a list of labels, as `calibrate` expects them.
+
+    Raises InputError for a truth that is no label.
+    """
+    found = resolve(truth, head)
+    if found.ndim == 2:
+        return [[head.labels[column] for column in np.flatnonzero(row)] for row in found]
+    return [(*head.labels, None)[column] for column in found.tolist()]
 
 
 def _embed(
@@ -134,7 +152,8 @@ def _embed(
     """Embed images; a wrong number of them is found before the work if it is known."""
     if isinstance(images, Sequence):
         _check_length(len(images), truths)
-    return embed_images(classifier.encoder, images, progress)
+    encoder = windows.encoder_for(classifier.encoder, classifier.head.scoring)
+    return embed_images(encoder, images, progress)
 
 
 def _check_length(images: int, truths: int) -> None:
@@ -153,19 +172,24 @@ def _one_label(
     draws: int,
     seed: int,
 ) -> Report:
-    head = classifier.head
-    answers = answer(head, given, truth)
+    head, when = classifier.head, classifier.answers
+    silent = can_be_silent(head, when)
+    labels = (*head.labels, NONE) if silent else head.labels
+    answers = answer(head, given, truth, when)
     is_softmax = head.scoring == "softmax"
-    found = figures.single_label(answers, len(head), is_softmax=is_softmax, draws=draws, seed=seed)
+    found = figures.single_label(
+        answers, len(head), is_softmax=is_softmax, silent=silent, draws=draws, seed=seed
+    )
     return Report(
         **_facts(classifier, given),
+        labels=labels,
         figures=found,
-        per_label=figures.per_label(answers, head.labels),
-        confusions=confusions.worst(answers, head.labels),
+        per_label=figures.per_label(answers, labels),
+        confusions=confusions.worst(answers, labels),
         floor=metrics.calibration_floor(answers.confidence, seed=seed),
         bins=figures.reliability(answers),
         published=published.find(head, classifier.encoder, len(truth)),
-        notes=_notes(head, given, np.bincount(truth, minlength=len(head))),
+        notes=_notes(head, given, np.bincount(truth, minlength=len(head))[: len(head)]),
         answers=answers,
         images=images,
         places=given.places,
@@ -183,6 +207,7 @@ def _several_labels(
         )
     return Report(
         **_facts(classifier, given),
+        labels=head.labels,
         figures=figures.multi_label(scores, truth, draws=draws, seed=seed),
         per_label=figures.precisions(scores, truth, head.labels),
         confusions=(),
@@ -200,7 +225,6 @@ def _facts(classifier: Classifier, given: Embeddings) -> dict[str, Any]:
         "model": name,
         "prompts": head.prompts,
         "template_count": len(head.templates),
-        "labels": head.labels,
         "n": len(given.places),
         "failures": given.failures,
         "sources": given.sources,

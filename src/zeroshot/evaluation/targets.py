@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zeroshot import prompts
 from zeroshot.arguments import iterator
 from zeroshot.errors import InputError, shortened
+from zeroshot.vocabulary import NONE
 
 WNID = re.compile(r"n\d{8}")
 NEAR = 0.5  # least similarity of a suggested label
@@ -23,6 +24,8 @@ NEAR = 0.5  # least similarity of a suggested label
 
 class Columns:
     """Finds the column of a truth: a label, a column number, or a WordNet id of ImageNet.
+
+    None is the column of "none of these".
 
     A text that is no label counts as one if it differs in case, underscores, white space or Unicode
     form only, as names of folders do. Digits are a column number if no label consists of digits.
@@ -39,6 +42,8 @@ class Columns:
 
     def find(self, truth: object, place: str) -> int:
         """Return the column of one truth; `place` names it in errors. Raises InputError."""
+        if truth is None:
+            return self._find_none(place)
         if isinstance(truth, str):
             return self._find_text(truth, place)
         try:
@@ -51,6 +56,15 @@ class Columns:
                 f"type {type(truth).__name__}; use one of the labels"
             )
         return self._check(number, place)
+
+    def _find_none(self, place: str) -> int:
+        if NONE not in self._exact:
+            raise InputError(
+                f"{place}: None means none of the labels, which this classifier does not know; "
+                "make it with none_of_these=True (on the command line --none), or remove such "
+                "images"
+            )
+        return self._exact[NONE]
 
     def _find_text(self, text: str, place: str) -> int:
         if text in self._exact:

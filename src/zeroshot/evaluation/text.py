@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING
 
 from zeroshot.errors import shortened
 from zeroshot.evaluation.figures import Figure, LabelFigure, LabelPrecision
+from zeroshot.vocabulary import NONE
 
 if TYPE_CHECKING:
     from zeroshot.evaluation.comparison import Difference, TemplateEffect
     from zeroshot.evaluation.report import Report
 
-NAMES = {"map": "mAP", "top1": "Top-1", "top5": "Top-5", "mean_per_label": "Mean per label"}
-SCORES = {"brier": "Brier score", "nll": "NLL", "aurc": "AURC"}
+NAMES = {
+    "map": "mAP",
+    "top1": "Top-1",
+    "top5": "Top-5",
+    "mean_per_label": "Mean per label",
+    "answered": "Answered",
+    "right_among_answers": "Right among the answers",
+    "known_answered": "Answered among images that show a label",
+    "unknown_turned_away": "Turned away among images that show none",
+}
+SCORES = {"brier": "Brier score", "nll": "NLL", "aurc": "AURC", "auroc": "AUROC of known images"}
 WORST = 5  # labels listed
 FAILED = 5  # images listed
 INTERVALS = (
@@ -56,10 +66,9 @@ def title(report: Report) -> str:
     """Return the first line of a report."""
     model = report.model or "an unnamed model"
     templates = f"{report.template_count} template{'s' if report.template_count != 1 else ''}"
-    return (
-        f"{report.n} images, {len(report.labels)} labels, {model}, prompts {report.prompts!r} "
-        f"({templates})"
-    )
+    has_none = report.labels[-1] == NONE
+    labels = f"{len(report.labels) - has_none} labels{' or none of these' if has_none else ''}"
+    return f"{report.n} images, {labels}, {model}, prompts {report.prompts!r} ({templates})"
 
 
 def accuracy_lines(report: Report) -> list[str]:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zeroshot.files import write_atomically
-from zeroshot.predictions import Failure, Prediction
+from zeroshot.predictions import Failure, LabelSet, Prediction
+
+Result = Prediction | LabelSet | Failure
 
 
 class JsonLines:
@@ -24,7 +26,7 @@ class JsonLines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, result: Prediction | Failure) -> None:
+    def write(self, result: Result) -> None:
         """Write the JSON object of one result."""
         line = json.dumps(result.to_dict(), ensure_ascii=False)
         if not can_encode(line, self._stream):
@@ -34,7 +36,7 @@ class JsonLines:
 
 
 class Csv:
-    """Writes CSV: a header, then one row per label in a ranking or per failure.
+    """Writes CSV: a header, then one row per label in a ranking or set, or per failure.
 
     An image without an answer has one more row, of rank 0 and an empty label.
     """
@@ -43,9 +45,12 @@ class Csv:
         self._rows = csv.writer(stream, lineterminator="\n")
         self._rows.writerow(["source", "rank", "label", "probability", "error"])
 
-    def write(self, result: Prediction | Failure) -> None:
+    def write(self, result: Result) -> None:
         """Write the rows of one result."""
         facts: dict[str, Any] = result.to_dict()
+        if isinstance(result, LabelSet):
+            pairs = zip(result.labels, result.probabilities, strict=True)
+            facts["ranking"] = [{"label": name, "probability": p} for name, p in pairs]
         if isinstance(result, Prediction) and result.label is None:
             none = "" if result.none is None else f"{result.none:.6f}"
             self._rows.writerow([result.source, 0, "", none, ""])

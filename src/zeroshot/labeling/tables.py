@@ -141,7 +141,7 @@ def _truth_of(value: Any, columns: Columns, number: int) -> Any:
     if value is None or value == "" or isinstance(value, bool | float | dict):
         raise InputError(
             f"row {number}: expected a label in the column {columns.label!r}, got "
-            f"{shortened(repr(value))}; add it or remove the row"
+            f"{shortened(repr(value))}; add it, write 'none of these', or remove the row"
         )
     return value
 

@@ -12,6 +12,8 @@ from zeroshot import prompts
 from zeroshot.errors import InputError, seen_from, shortened, some
 from zeroshot.labeling import shards, tables
 from zeroshot.labeling.sources import Skipped, walk
+from zeroshot.vocabulary import NONE
+from zeroshot.wording import fold
 
 if TYPE_CHECKING:
     from zeroshot.images import Sample
@@ -31,7 +33,7 @@ class Truth:
     """Images and the truth of each, as `zeroshot.evaluate` takes them."""
 
     images: Sequence[str | Sample]  # paths, URLs, or images that are read when they are needed
-    truth: Sequence[Any]  # a label or a column number, or a list of them, for each image
+    truth: Sequence[Any]  # a label, a column number, None, or a list of labels, for each image
     labels: Mapping[str, Sequence[str]] | None = None  # that the files name, in order, with names
     prompts: str | tuple[str, ...] | None = None  # a set or templates that belong to the labels
     skipped: Skipped = field(default_factory=Skipped)
@@ -63,15 +65,18 @@ def read(source: str | os.PathLike[str]) -> Truth:
 
 
 def _read_folder(folder: Path) -> Truth:
-    """Read a folder that contains a folder of images for each label, as torchvision does."""
+    """Read a folder that contains a folder of images for each label, as torchvision does.
+
+    A folder "none of these" has images that show none of the labels.
+    """
     names = _label_folders(folder)
     skipped = Skipped()
     images: list[str] = []
-    truth: list[str] = []
+    truth: list[str | None] = []
     for name in names:
         found = list(walk([str(folder / name)], skipped))
         images += found
-        truth += [name] * len(found)
+        truth += [None if fold(name) == fold(NONE) else name] * len(found)
     if not images:
         raise InputError(
             f"{folder}: no images in its {len(names)} folders ({shortened(some(names, 4), 100)}); "
@@ -80,7 +85,7 @@ def _read_folder(folder: Path) -> Truth:
     for each in sorted(os.listdir(folder)):
         if not each.startswith(".") and not (folder / each).is_dir():
             skipped.add("outside of the label folders", each)
-    labels, prompt_set = _labels_of(names)
+    labels, prompt_set = _labels_of([name for name in names if fold(name) != fold(NONE)])
     return Truth(images, truth, labels, prompt_set, skipped)
 
 
