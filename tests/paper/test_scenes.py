@@ -13,7 +13,7 @@ import zeroshot
 from examples.paper.datasets.scenes import ROWS, clevr_counts, kitti
 from zeroshot.errors import InputError
 
-# real lines have these 15 fields: type, truncated, occluded, alpha, box (4), size (3), place (3), ry
+# lines have 15 fields: type, truncated, occluded, alpha, box (4), size (3), place (3), rotation
 CAR = "Car 0.00 0 -1.58 587.01 173.33 614.12 200.12 1.65 1.67 3.64 -0.65 1.71 {z} -1.59"
 WALKER = "Pedestrian 0.00 0 -0.20 712.40 143.00 810.73 307.92 1.89 0.48 1.20 1.84 1.47 {z} 0.01"
 IGNORED = "DontCare -1 -1 -10 503.89 169.71 590.61 190.13 -1 -1 -1 -1000 -1000 -1000 -10"
@@ -86,7 +86,7 @@ def test_incomplete_kitti_labels_are_rejected(tmp_path: Path) -> None:
     folder = write_kitti(tmp_path, [CAR.format(z="5.0")] * 4)
     (folder / "training/label_2/000003.txt").unlink()
 
-    with pytest.raises(InputError, match="expected 4 files in training/label_2.*got 3"):
+    with pytest.raises(InputError, match=r"expected 4 files in training/label_2.*got 3"):
         kitti(folder, "test")
 
 
@@ -136,7 +136,7 @@ def test_clevr_folder_itself_and_its_training_images_are_read(tmp_path: Path) ->
 
 
 def test_clevr_scene_with_another_number_of_objects_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="3 to 10 objects, got KeyError.'2'. in scene 1"):
+    with pytest.raises(InputError, match=r"3 to 10 objects, got KeyError.'2'. in scene 1"):
         clevr_counts(write_clevr(tmp_path, [3, 2]), "test")
 
 
@@ -145,7 +145,7 @@ def test_truncated_clevr_scenes_are_rejected(tmp_path: Path) -> None:
     path = folder / "CLEVR_v1.0/scenes/CLEVR_val_scenes.json"
     path.write_text(path.read_text()[:-5])
 
-    with pytest.raises(InputError, match="invalid JSON.*extract CLEVR_v1.0.zip again"):
+    with pytest.raises(InputError, match=r"invalid JSON.*extract CLEVR_v1.0.zip"):
         clevr_counts(folder, "test")
 
 
