@@ -18,6 +18,7 @@ from examples.paper import action_recognition
 from examples.paper.datasets.video import (
     ROWS,
     Clip,
+    _choose,
     average_frames,
     clips_of,
     kinetics700,
@@ -140,6 +141,11 @@ def damaged(folder: Path, kind: str) -> Path:
     content = path.read_bytes()
     if kind == "truncated":
         path.write_bytes(content[: len(content) * 2 // 5])
+    elif kind == "bits":
+        changed = bytearray(content)
+        for place in range(len(content) * 2 // 5, len(content) * 3 // 5, 11):
+            changed[place] ^= 0x5A
+        path.write_bytes(changed)
     elif kind == "text":
         path.write_text("<html>404</html>")
     elif kind == "empty":
@@ -158,6 +164,7 @@ def damaged(folder: Path, kind: str) -> Path:
     ("kind", "problem"),
     [
         ("truncated", r"cannot decode the video \(Invalid data found"),
+        ("bits", "cannot decode the video"),
         ("text", "cannot decode the video"),
         ("empty", "cannot decode the video"),
         ("missing", "no such video file"),
@@ -178,7 +185,7 @@ def test_damaged_clip_is_one_listed_failure(
     with pytest.raises(ImageError, match=problem):
         raise found.failures[0].error
     with pytest.raises(ImageError, match="none of 1 clips could be decoded"):
-        average_frames(tiny, [bad])
+        average_frames(tiny, [bad], 8)
 
 
 def announce(path: Path, frames: int) -> Path:
@@ -202,6 +209,21 @@ def test_clip_without_many_of_its_frames_is_damaged(tmp_path: Path) -> None:
 
     with pytest.raises(ImageError, match="20 of 100 frames could be decoded"):
         clip.frames(1)
+
+
+def test_frame_that_the_decoder_had_to_repair_is_rejected() -> None:
+    class Frame:
+        def __init__(self, is_corrupt: bool) -> None:
+            self.is_corrupt = is_corrupt
+
+        def to_ndarray(self, **options: str) -> np.ndarray:
+            return np.zeros((2, 2, 3), np.uint8)
+
+    repaired = [Frame(False), Frame(True), Frame(False)]
+
+    with pytest.raises(ValueError, match="frame 1 is damaged"):
+        _choose(repaired, 1, 3)
+    assert len(_choose(repaired[::2], 2, 2)[0]) == 2
 
 
 def test_audio_file_is_a_failure(tmp_path: Path) -> None:

@@ -108,13 +108,15 @@ def _choose(
 ) -> tuple[list[NDArray[np.uint8]], int]:
     """Return the frames at evenly spaced places, and how many frames there are.
 
-    Raises ValueError if there is no frame.
+    Raises ValueError if there is no frame, or one of those is damaged.
     """
     wanted = places(number, length)
     frames: list[NDArray[np.uint8]] = []
     total = 0
     for frame in decoded:
         if total in wanted:
+            if frame.is_corrupt:  # the decoder fills damaged parts from other frames
+                raise ValueError(f"frame {total} is damaged")
             frames.append(frame.to_ndarray(format="rgb24"))
         total += 1
         if wanted and total > wanted[-1]:
