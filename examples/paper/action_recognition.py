@@ -37,12 +37,16 @@ def evaluate_clips(
 
 
 def mean_top1_top5(report: Report) -> Figure:
-    """Return the mean of top-1 and top-5 accuracy with a bootstrap interval."""
+    """Return the mean of top-1 and top-5 accuracy with a bootstrap interval.
+
+    There is no interval if all clips have the same rank, because all resamples are then equal.
+    """
     assert report.answers is not None  # each clip has one label
     rank = report.answers.rank
     values = ((rank < 1).astype(np.float64) + (rank < 5)) / 2
     low, high = metrics.bootstrap(lambda weights: metrics.mean(values, weights), len(values))
-    return Figure(float(values.mean()), float(low), float(high))
+    mean = float(values.mean())
+    return Figure(mean, float(low), float(high)) if low < high else Figure(mean)
 
 
 def print_report(report: Report, split: str) -> None:
@@ -54,12 +58,14 @@ def print_report(report: Report, split: str) -> None:
     }
     print(f"{split}: {report.n} clips")
     for name, figure in figures.items():
-        print(f"  {name:24} {100 * figure.value:5.1f} % ", end="")
-        assert figure.low is not None
-        assert figure.high is not None
-        print(f"({100 * figure.low:.1f}-{100 * figure.high:.1f})")
+        bounds = (figure.low, figure.high)
+        known = [f"{100 * bound:.1f}" for bound in bounds if bound is not None]
+        interval = f" ({'-'.join(known)})" if known else ""
+        print(f"  {name:24} {100 * figure.value:5.1f} %{interval}")
+    for note in report.notes:
+        print(f"  Note: {note}")
     if report.failures:
-        print(f"  {len(report.failures)} clips could not be read, and are not in the figures:")
+        print(f"  Clips that could not be read, and are not in the figures: {len(report.failures)}")
         for failure in report.failures[:FAILURES]:
             print(f"    {failure.error}")
 

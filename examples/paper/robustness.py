@@ -115,9 +115,13 @@ def print_report(name: str, report: Report, before: Report | None) -> None:
             f"  the same classes of ImageNet {percent(before.figures['top1'])}, {before.n} images"
         )
         print(f"  difference {percent(difference(top1, before.figures['top1']), '+')}")
+    for note in report.notes:
+        print(f"  Note: {note}")
     for each in (report, before):
         if each is not None and each.failures:
-            print(f"  {len(each.failures)} images could not be read, and are not in the figures:")
+            print(
+                f"  Images that could not be read, and are not in the figures: {len(each.failures)}"
+            )
             for failure in each.failures[:FAILURES]:
                 print(f"    {failure.error}")
 

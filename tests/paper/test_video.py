@@ -379,7 +379,7 @@ def test_recipe_prints_top1_top5_their_mean_and_failures(
     printed = capsys.readouterr().out
     assert "test1: 1 clips" in printed
     assert "mean of top-1 and top-5" in printed
-    assert "1 clips could not be read" in printed
+    assert "Clips that could not be read, and are not in the figures: 1" in printed
     assert "v_YoYo_g01_c01.avi: cannot decode the video" in printed
     assert "mean of top-1 over 2 parts" in printed
 
