@@ -82,6 +82,24 @@ def test_kitti_without_the_development_kit_says_what_to_extract(tmp_path: Path) 
         kitti(folder, "test")
 
 
+def test_development_kit_may_be_in_its_own_folder(tmp_path: Path) -> None:
+    folder = write_kitti(tmp_path, [CAR.format(z="5.0")] * 20)
+    before = kitti(folder, "test")
+    (folder / "devkit_object").mkdir()
+    (folder / "mapping").rename(folder / "devkit_object/mapping")
+
+    assert kitti(folder, "test") == before
+
+
+@pytest.mark.parametrize("order", ["1,2,0,4", "1,2,3,5", "1,2,x,4"], ids=["zero", "line", "text"])
+def test_damaged_development_kit_is_rejected(tmp_path: Path, order: str) -> None:
+    folder = write_kitti(tmp_path, [CAR.format(z="5.0")] * 4)
+    (folder / "mapping/train_rand.txt").write_text(order)
+
+    with pytest.raises(InputError, match=r"train_rand.txt and train_mapping.txt do not match"):
+        kitti(folder, "test")
+
+
 def test_incomplete_kitti_labels_are_rejected(tmp_path: Path) -> None:
     folder = write_kitti(tmp_path, [CAR.format(z="5.0")] * 4)
     (folder / "training/label_2/000003.txt").unlink()

@@ -87,10 +87,11 @@ def _kitti_test_images(folder: Path, count: int) -> set[int]:
     """Return the numbers of the images in the test videos of TensorFlow Datasets.
 
     `train_rand.txt` has, for each image, the line of `train_mapping.txt` (from 1) whose second
-    word is the video of the image.
+    word is the video of the image. With the published files, the result has 711 images.
     """
-    order = read_text(folder / "mapping/train_rand.txt", DEVKIT)
-    lines = read_text(folder / "mapping/train_mapping.txt", DEVKIT).splitlines()
+    mapping = first_folder(folder, ("mapping", "devkit_object/mapping"), DEVKIT)
+    order = read_text(mapping / "train_rand.txt", DEVKIT)
+    lines = read_text(mapping / "train_mapping.txt", DEVKIT).splitlines()
     try:
         rows = [int(each) - 1 for each in order.split(",")]
         if min(rows) < 0:
@@ -98,7 +99,7 @@ def _kitti_test_images(folder: Path, count: int) -> set[int]:
         videos = [lines[row].split()[1] for row in rows]
     except (ValueError, IndexError) as error:
         raise InputError(
-            f"{folder / 'mapping'}: train_rand.txt and train_mapping.txt do not match ({error}); "
+            f"{mapping}: train_rand.txt and train_mapping.txt do not match ({error}); "
             f"extract {DEVKIT} again"
         ) from error
     if len(videos) != count:
