@@ -1,0 +1,411 @@
+"""Read UCF101 and Kinetics-700, and embed clips by their frames."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+import zeroshot
+from examples.paper import action_recognition
+from examples.paper.datasets.video import (
+    ROWS,
+    Clip,
+    _choose,
+    average_frames,
+    clips_of,
+    kinetics700,
+    places,
+    ucf101,
+    ucf101_classes,
+)
+from tests.support import axes_classifier
+from zeroshot.errors import ImageError, InputError, MissingPackage
+
+# classInd.txt of UCF101TrainTestSplits-RecognitionTask.zip
+CLASSES = (  # noqa: SIM905 (101 lines as a list)
+    "ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch "
+    "Basketball BasketballDunk BenchPress Biking Billiards BlowDryHair BlowingCandles "
+    "BodyWeightSquats Bowling BoxingPunchingBag BoxingSpeedBag BreastStroke BrushingTeeth "
+    "CleanAndJerk CliffDiving CricketBowling CricketShot CuttingInKitchen Diving Drumming Fencing "
+    "FieldHockeyPenalty FloorGymnastics FrisbeeCatch FrontCrawl GolfSwing Haircut Hammering "
+    "HammerThrow HandstandPushups HandstandWalking HeadMassage HighJump HorseRace HorseRiding "
+    "HulaHoop IceDancing JavelinThrow JugglingBalls JumpingJack JumpRope Kayaking Knitting "
+    "LongJump Lunges MilitaryParade Mixing MoppingFloor Nunchucks ParallelBars PizzaTossing "
+    "PlayingCello PlayingDaf PlayingDhol PlayingFlute PlayingGuitar PlayingPiano PlayingSitar "
+    "PlayingTabla PlayingViolin PoleVault PommelHorse PullUps Punch PushUps Rafting "
+    "RockClimbingIndoor RopeClimbing Rowing SalsaSpin ShavingBeard Shotput SkateBoarding Skiing "
+    "Skijet SkyDiving SoccerJuggling SoccerPenalty StillRings SumoWrestling Surfing Swing "
+    "TableTennisShot TaiChi TennisSwing ThrowDiscus TrampolineJumping Typing UnevenBars "
+    "VolleyballSpiking WalkingWithDog WallPushups WritingOnBoard YoYo"
+).split()
+
+
+def write_video(path: Path, levels: Sequence[int], codec: str | None = None) -> Path:
+    """Write a clip whose frames have these gray levels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    codec = codec or ("mpeg4" if path.suffix == ".avi" else "libx264")
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for level in levels:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), "rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def levels_of(frames: Sequence[np.ndarray]) -> list[float]:
+    return [float(frame.mean()) for frame in frames]
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mp4", "clip.mkv"])
+def test_middle_and_evenly_spaced_frames_are_decoded(tmp_path: Path, name: str) -> None:
+    clip = Clip(write_video(tmp_path / name, range(20, 220, 10)))  # 20 frames
+
+    assert levels_of(clip.frames(1)) == pytest.approx([120], abs=3)
+    assert levels_of(clip.frames(4)) == pytest.approx([40, 90, 140, 190], abs=4.9)
+    assert clip.frames(1)[0].shape == (48, 64, 3)
+
+
+def test_places_are_the_middles_of_equal_parts() -> None:
+    assert places(1, 9) == [4]
+    assert places(3, 9) == [1, 4, 7]
+    assert places(8, 3) == [0, 1, 2]
+    assert places(5, 0) == []
+
+
+def test_clip_with_fewer_frames_gives_each_once(tmp_path: Path) -> None:
+    clip = Clip(write_video(tmp_path / "short.avi", [50, 100]))
+
+    assert levels_of(clip.frames(8)) == pytest.approx([50, 100], abs=3)
+
+
+def test_clip_is_an_image_with_its_path_as_source(tmp_path: Path, tiny: zeroshot.Model) -> None:
+    clip = Clip(write_video(tmp_path / "a.avi", [10, 200, 90]))
+
+    prediction = tiny.classifier(["a", "b"])([clip])[0]
+
+    assert prediction.source == str(tmp_path / "a.avi")
+    assert torch.equal(tiny.encode_image([clip])[0], tiny.encode_image(clip.frames(1)[0]))
+
+
+def test_embedding_is_the_unit_mean_of_unit_embeddings(
+    tmp_path: Path, tiny: zeroshot.Model
+) -> None:
+    clips = [
+        Clip(write_video(tmp_path / f"{n}.avi", range(30 * n, 30 * n + 60, 3))) for n in range(5)
+    ]
+
+    found = average_frames(tiny, clips, 4)
+
+    for clip, row in zip(clips, found.rows, strict=True):
+        mean = tiny.encode_image(clip.frames(4)).mean(dim=0)
+        torch.testing.assert_close(row, mean / mean.norm(), atol=2e-6, rtol=0)
+
+
+def test_memory_is_bounded_because_clips_are_taken_as_needed(
+    tmp_path: Path, tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = Clip(write_video(tmp_path / "a.avi", [1, 2, 3]))
+    taken, embedded, most = 0, 0, 0
+    encode = type(tiny).encode_pixels
+
+    def clips():
+        nonlocal taken, most
+        for _ in range(400):
+            taken += 1
+            most = max(most, taken - embedded)
+            yield clip
+
+    def counted(self, pixels, **options):
+        nonlocal embedded
+        embedded += len(pixels)
+        return encode(self, pixels, **options)
+
+    monkeypatch.setattr(type(tiny), "encode_pixels", counted)
+
+    assert len(average_frames(tiny, clips(), 1).rows) == 400
+    assert most < 300
+
+
+def damaged(folder: Path, kind: str) -> Path:
+    path = write_video(folder / f"{kind}.avi", range(0, 200, 2))
+    content = path.read_bytes()
+    if kind == "truncated":
+        path.write_bytes(content[: len(content) * 2 // 5])
+    elif kind == "bits":
+        changed = bytearray(content)
+        for place in range(len(content) * 2 // 5, len(content) * 3 // 5, 11):
+            changed[place] ^= 0x5A
+        path.write_bytes(changed)
+    elif kind == "text":
+        path.write_text("<html>404</html>")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "missing":
+        path.unlink()
+    elif kind == "playlist":
+        path = folder / "list.mp4"
+        path.write_text(f"#EXTM3U\n#EXTINF:1,\n{folder / 'text.avi'}\n")
+    elif kind == "suffix":
+        path = path.rename(folder / "clip.gif")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("truncated", r"cannot decode the video \(Invalid data found"),
+        ("bits", "cannot decode the video"),
+        ("text", "cannot decode the video"),
+        ("empty", "cannot decode the video"),
+        ("missing", "no such video file"),
+        ("playlist", "cannot decode the video"),
+        ("suffix", "expected a video file"),
+    ],
+)
+def test_damaged_clip_is_one_listed_failure(
+    tmp_path: Path, tiny: zeroshot.Model, kind: str, problem: str
+) -> None:
+    good = Clip(write_video(tmp_path / "good.avi", [10, 20, 30]))
+    bad = Clip(damaged(tmp_path, kind))
+
+    found = average_frames(tiny, [good, bad, good], 8)
+
+    assert found.places.tolist() == [0, 2]
+    assert [failure.source for failure in found.failures] == [bad.name]
+    with pytest.raises(ImageError, match=problem):
+        raise found.failures[0].error
+    with pytest.raises(ImageError, match="none of 1 clips could be decoded"):
+        average_frames(tiny, [bad], 8)
+
+
+def announce(path: Path, frames: int) -> Path:
+    """Change the number of frames in the header of an AVI file (AVISTREAMHEADER.dwLength)."""
+    content = bytearray(path.read_bytes())
+    place = content.index(b"strh") + 8 + 32
+    assert struct.unpack_from("<I", content, place) == (20,)
+    struct.pack_into("<I", content, place, frames)
+    path.write_bytes(content)
+    return path
+
+
+def test_header_that_counts_slightly_too_many_frames_is_corrected(tmp_path: Path) -> None:
+    clip = Clip(announce(write_video(tmp_path / "a.avi", range(20, 220, 10)), 22))
+
+    assert levels_of(clip.frames(20)) == pytest.approx(range(20, 220, 10), abs=4.9)
+
+
+def test_clip_without_many_of_its_frames_is_damaged(tmp_path: Path) -> None:
+    clip = Clip(announce(write_video(tmp_path / "a.avi", range(20, 220, 10)), 100))
+
+    with pytest.raises(ImageError, match="20 of 100 frames could be decoded"):
+        clip.frames(1)
+
+
+def test_frame_that_the_decoder_had_to_repair_is_rejected() -> None:
+    class Frame:
+        def __init__(self, is_corrupt: bool) -> None:
+            self.is_corrupt = is_corrupt
+
+        def to_ndarray(self, **options: str) -> np.ndarray:
+            return np.zeros((2, 2, 3), np.uint8)
+
+    repaired = [Frame(False), Frame(True), Frame(False)]
+
+    with pytest.raises(ValueError, match="frame 1 is damaged"):
+        _choose(repaired, 1, 3)
+    assert len(_choose(repaired[::2], 2, 2)[0]) == 2
+
+
+def test_audio_file_is_a_failure(tmp_path: Path) -> None:
+    with av.open(tmp_path / "sound.mp4", "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        samples.sample_rate = 8000
+        container.mux(stream.encode(samples))
+        container.mux(stream.encode())
+
+    with pytest.raises(ImageError, match="it has no video stream"):
+        Clip(tmp_path / "sound.mp4").frames(1)
+
+
+def test_missing_pyav_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: zeroshot.Model
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+
+    for attempt in (
+        lambda: ucf101(tmp_path, "test"),
+        lambda: kinetics700(tmp_path, "test"),
+        lambda: average_frames(tiny, []),
+    ):
+        with pytest.raises(MissingPackage, match=r"pip install 'zeroshot-clip\[examples\]'"):
+            attempt()
+
+
+def test_classes_and_labels_of_ucf101_are_one_to_one() -> None:
+    columns, labels = ucf101_classes(), list(zeroshot.prompts.labels("ucf101"))
+
+    assert len(CLASSES) == 101
+    assert sorted(columns) == sorted(CLASSES)
+    assert sorted(columns.values()) == list(range(101))
+    for name, column in columns.items():
+        assert labels[column].replace(" ", "").casefold() == name.casefold()
+    assert labels[columns["HandstandPushups"]] == "Hand Stand Pushups"
+    assert labels[columns["HandstandWalking"]] == "Handstand Walking"
+
+
+UCF = {
+    "testlist01.txt": [
+        "YoYo/v_YoYo_g01_c01.avi",
+        "HandstandPushups/v_HandStandPushups_g01_c01.avi",
+    ],
+    "testlist02.txt": ["Archery/v_Archery_g08_c01.avi"],
+    "trainlist01.txt": ["Archery/v_Archery_g08_c01.avi 3"],
+}
+
+
+def write_ucf(folder: Path) -> Path:
+    lists = folder / "ucfTrainTestlist"
+    lists.mkdir()
+    lines = "".join(f"{number} {name}\r\n" for number, name in enumerate(CLASSES, 1))
+    (lists / "classInd.txt").write_text(lines)
+    for name, files in UCF.items():
+        (lists / name).write_text("\r\n".join(files) + "\r\n")
+        for file in files:
+            write_video(folder / "UCF-101" / file.split()[0], [10, 200, 90])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("split", "labels"),
+    [
+        ("test", ["Yo Yo", "Hand Stand Pushups"]),
+        ("test1", ["Yo Yo", "Hand Stand Pushups"]),
+        ("test2", ["Archery"]),
+        ("train", ["Archery"]),
+    ],
+)
+def test_parts_of_ucf101_are_read(tmp_path: Path, split: str, labels: list[str]) -> None:
+    data = ucf101(write_ucf(tmp_path), split)
+
+    assert [data.labels[column] for column in data.truth] == labels
+    assert all(clip.path.is_file() for clip in data.images)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("classInd.txt", "1 Archery\n2 Jousting\n", "these differ: .*Jousting|101 classes"),
+        ("testlist01.txt", "Jousting/v_Jousting_g01_c01.avi\n", "expected ClassName/v_ClassName"),
+        ("testlist01.txt", "Archery/../../secret.avi\n", "expected ClassName/v_ClassName"),
+    ],
+    ids=["classes", "unknown class", "other folder"],
+)
+def test_damaged_lists_of_ucf101_are_rejected(
+    tmp_path: Path, file: str, content: str, problem: str
+) -> None:
+    (write_ucf(tmp_path) / "ucfTrainTestlist" / file).write_text(content)
+
+    with pytest.raises(InputError, match=problem):
+        ucf101(tmp_path, "test")
+
+
+ROWS_OF_KINETICS = """label,youtube_id,time_start,time_end,split
+testifying,---QUuC4vJs,84,94,validate
+washing feet,--GkrdYZ9Tc,0,10,validate
+passing american football (in game),abcdefghijk,1234,1244,validate
+"""
+
+
+def write_kinetics(folder: Path, rows: str = ROWS_OF_KINETICS) -> Path:
+    (folder / "annotations").mkdir()
+    (folder / "annotations/val.csv").write_text(rows)
+    write_video(folder / "val/---QUuC4vJs_000084_000094.mp4", [10, 200, 90])
+    write_video(folder / "val/washing feet/--GkrdYZ9Tc_000000_000010.mp4", [10, 100, 90])
+    return folder
+
+
+def test_clips_of_kinetics_are_found_in_the_folder_or_in_a_folder_per_class(
+    tmp_path: Path, tiny: zeroshot.Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "zeroshot"):
+        data = kinetics700(write_kinetics(tmp_path), "test")
+
+    names = ["testifying", "washing feet", "passing American football (in game)"]
+    assert [data.labels[column] for column in data.truth] == names
+    assert [clip.path.is_file() for clip in data.images] == [True, True, False]
+    assert "1 of 3 clips are missing" in caplog.text
+    assert average_frames(tiny, clips_of(data)).places.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("label,id\nabseiling,a\n", "expected the columns label, youtube_id"),
+        (ROWS_OF_KINETICS + "jousting,abc,0,10,validate\n", "row 5: 'jousting' is not among"),
+        (
+            ROWS_OF_KINETICS + "yoga,../abc,0,10,validate\n",
+            "row 5: expected a video id and seconds",
+        ),
+        (ROWS_OF_KINETICS + "yoga,abc,a,10,validate\n", "row 5: expected a video id and seconds"),
+        ("label,youtube_id,time_start,time_end\nyoga,abc,0,10\n", "got none of 1; extract"),
+    ],
+    ids=["columns", "label", "path", "seconds", "no clip"],
+)
+def test_damaged_kinetics_is_rejected(tmp_path: Path, rows: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        kinetics700(write_kinetics(tmp_path, rows), "test")
+
+
+def test_recipe_prints_top1_top5_their_mean_and_failures(
+    tmp_path: Path, tiny_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_ucf(tmp_path)
+    (tmp_path / "UCF-101" / UCF["testlist01.txt"][0]).write_text("damaged")
+    options = ["--model", str(tiny_path), "--prompts", "{}", "--frames", "2"]
+
+    action_recognition.main(["ucf101", str(tmp_path), *options, "--split", "test1", "test2"])
+
+    printed = capsys.readouterr().out
+    assert "test1: 1 clips" in printed
+    assert "mean of top-1 and top-5" in printed
+    assert "Clips that could not be read, and are not in the figures: 1" in printed
+    assert "v_YoYo_g01_c01.avi: cannot decode the video" in printed
+    assert "mean of top-1 over 2 parts" in printed
+
+
+def test_mean_of_top1_and_top5_is_the_mean_of_both_figures() -> None:
+    embeddings = np.eye(7, dtype=np.float32)
+    report = zeroshot.evaluate(axes_classifier("abcdefg"), embeddings, [0, 1, 2, 6, 6, 6, 6])
+
+    figure = action_recognition.mean_top1_top5(report)
+
+    both = report.figures["top1"].value + report.figures["top5"].value
+    assert figure.value == pytest.approx(both / 2)
+    assert figure.low is not None
+    assert figure.low <= figure.value <= (figure.high or 0)
+    assert report.n == 7
+
+
+def test_recipe_reports_a_wrong_folder_without_a_traceback(tmp_path: Path, tiny_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"error: .*UCF-101"):
+        action_recognition.main(
+            ["ucf101", str(tmp_path), "--model", str(tiny_path), "--prompts", "{}"]
+        )
+
+
+def test_rows_of_video_name_their_metrics() -> None:
+    assert {name: entry.metric for name, entry in ROWS.items()} == {
+        "ucf101": "top1",
+        "kinetics700": "mean_top1_top5",
+    }
