@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from examples.paper.datasets.base import DataSet, Metric
 from zeroshot import Classifier, Report, metrics
 from zeroshot.errors import InputError
 from zeroshot.evaluation.answers import Embeddings, probabilities
@@ -16,8 +17,6 @@ from zeroshot.evaluation.figures import LIKELY, Figure
 from zeroshot.evaluation.scoring import measure as evaluate
 from zeroshot.evaluation.scoring import resolve
 from zeroshot.metrics import DRAWS, Floats
-
-from .datasets.base import DataSet, Metric
 
 RECALLS = 11  # levels of recall: 0, 0.1, ..., 1
 
@@ -57,7 +56,7 @@ def measure(
         draws: Number of resamples of the bootstrap intervals.
         seed: Seed of the resamples.
     """
-    right = resolve(data.truth, classifier.head.labels)
+    right = resolve(data.truth, classifier.head)
     report = evaluate(classifier, embeddings, right, images=data.images, draws=draws, seed=seed)
     figure = _figure(metric, classifier, data, embeddings, report, right[embeddings.places], draws)
     return Measured(figure, replace(report, figures=report.figures | {metric: figure}))
@@ -127,7 +126,7 @@ def roc_auc(scores: Floats, positive: NDArray[np.bool_], *, draws: int = DRAWS) 
         with np.errstate(invalid="ignore"):
             return np.asarray(pairs.sum(axis=1) / (counts[:, own].sum(axis=1) * negative[:, -1]))
 
-    value = metrics.auroc(scores[positive], scores[~positive])
+    value = float(metrics.auroc(scores[positive], scores[~positive]))
     return _with_interval(value, area, len(scores), draws)
 
 

@@ -1,39 +1,63 @@
-"""Share the arguments and the error messages of the recipes."""
+"""Share the arguments, the reading and the messages of the recipes."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from zeroshot import Classifier, Model, prompts
+from examples.paper.datasets.base import DataSet, Entry
+from examples.paper.datasets.table import TABLE, load
+from examples.paper.samples import sample
+from zeroshot import Classifier, Model, Report, prompts
 from zeroshot.errors import ZeroshotError
+from zeroshot.evaluation import text
 from zeroshot.prompts import PromptSet
 
-from .datasets.base import DataSet
-from .datasets.table import load
-from .samples import sample
+FAILURES = 5  # printed
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser of the data set, the model, the split and the limit."""
-    result = argparse.ArgumentParser(description=description)
-    result.add_argument("name", nargs="?", metavar="NAME", help="a data set of --list")
+    """Return a parser of the data set, the model and the limit, described by a docstring."""
+    result = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    result.add_argument("name", nargs="?", metavar="NAME", help="name of a data set")
     result.add_argument(
         "folder", nargs="?", type=Path, metavar="FOLDER", help="the folder with its files"
     )
     result.add_argument("--model", default="mini", help="name or path of a model (default: mini)")
-    result.add_argument("--split", default="test", help="test (default) or train")
     result.add_argument(
         "--limit", type=int, metavar="N", help="use a random sample of N images, to try a recipe"
     )
     return result
 
 
-def read(arguments: argparse.Namespace) -> DataSet:
-    """Read the data set of the arguments, or its sample."""
-    return sample(load(arguments.name, arguments.folder, arguments.split), arguments.limit)
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Add the part of the data set to a parser."""
+    parser.add_argument(
+        "--split", default="test", help="test (default), train, or another part of the data set"
+    )
+
+
+def add_prompts(parser: argparse.ArgumentParser) -> None:
+    """Add the prompts to a parser."""
+    parser.add_argument("--prompts", help="prompt set or template (default: those of the data set)")
+
+
+def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """Parse the arguments of a recipe; without NAME and FOLDER, exit with a usage error."""
+    given = parser.parse_args(arguments)
+    if given.folder is None and not getattr(given, "list", False):
+        parser.error("expected NAME and FOLDER")
+    return given
+
+
+def read(
+    given: argparse.Namespace, split: str, table: Mapping[str, Entry] = TABLE
+) -> tuple[Entry, DataSet]:
+    """Read a part of the data set of the arguments, or its sample; return also its row."""
+    data = load(given.name, given.folder, split, table)
+    return table[given.name], sample(data, given.limit)
 
 
 def classifier(
@@ -42,6 +66,18 @@ def classifier(
     """Make a classifier of a data set's labels, with all names of each label in the prompt set."""
     known = prompts.labels(name) if synonyms else {}
     return model.classifier({label: known.get(label, label) for label in data.labels}, templates)
+
+
+def remarks(given: argparse.Namespace, report: Report, note: str = "") -> list[str]:
+    """Return the last lines of an output: what the intervals are, failures and notes."""
+    lines = [text.INTERVALS]
+    if report.failures:
+        lines.append(text.failure_line(report))
+        lines += [f"  {failure.error}" for failure in report.failures[:FAILURES]]
+    notes = [note] if note else []
+    if given.limit is not None:
+        notes.append(f"a random sample of {report.n} images; published figures are of all.")
+    return [*lines, *(f"Note: {each}" for each in [*notes, *report.notes])]
 
 
 def run(main: Callable[[list[str]], None]) -> None:

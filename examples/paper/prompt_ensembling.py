@@ -8,26 +8,25 @@ measured on the same images, so the intervals of the differences are paired.
 
 from __future__ import annotations
 
+import argparse
+
 import zeroshot
+from examples.paper import options
 from zeroshot.errors import InputError
 from zeroshot.evaluation import text
 from zeroshot.evaluation.answers import embed_images
 from zeroshot.evaluation.scoring import measure, resolve
-
-from . import options
-from .datasets.table import TABLE
 
 ALONE, ONE = "{}", "a photo of a {}."
 
 
 def main(arguments: list[str]) -> None:
     """Print the accuracy with each kind of prompt, and the differences."""
-    parser = options.parser(__doc__ and __doc__.splitlines()[0])
-    given = parser.parse_args(arguments)
-    if given.name is None or given.folder is None:
-        parser.error("expected NAME and FOLDER")
-    data = options.read(given)
-    name = TABLE[given.name].prompts
+    parser = options.parser(__doc__)
+    options.add_split(parser)
+    given = options.parse(parser, arguments)
+    entry, data = options.read(given, given.split)
+    name = entry.prompts
     if any(isinstance(each, list) for each in data.truth):
         raise InputError(
             f"expected a data set with one label per image, got {given.name}; choose another one"
@@ -38,12 +37,12 @@ def main(arguments: list[str]) -> None:
     for templates in (ALONE, ONE, zeroshot.prompts.get(name)):
         # the ensemble of the set includes the synonyms of its labels
         made = options.classifier(model, name, data, templates, synonyms=len(reports) == 2)
-        right = resolve(data.truth, made.head.labels)
+        right = resolve(data.truth, made.head)
         reports.append(measure(made, embeddings, right, images=data.images))
-    print(describe(given.name, given.split, reports))
+    print(describe(given, reports))
 
 
-def describe(name: str, split: str, reports: list[zeroshot.Report]) -> str:
+def describe(given: argparse.Namespace, reports: list[zeroshot.Report]) -> str:
     """Return the accuracies and the paired differences as text."""
     alone, one, ensemble = reports
     count = ensemble.template_count
@@ -53,7 +52,8 @@ def describe(name: str, split: str, reports: list[zeroshot.Report]) -> str:
         (f"{count} template{'s' if count != 1 else ''} of the set", ensemble),
     ]
     width = max(len(kind) for kind, _ in kinds)
-    lines = [f"{name}, {split}: {alone.n} images, {len(alone.labels)} labels, {alone.model}"]
+    size = f"{alone.n} images, {len(alone.labels)} labels"
+    lines = [f"{given.name}, {given.split}: {size}, {alone.model}"]
     lines += [f"{kind:<{width}}  top-1 {text.percent(r.figures['top1'])}" for kind, r in kinds]
     lines += ["", "Differences on the same images, in percentage points"]
     for title, later, earlier in (
@@ -64,9 +64,7 @@ def describe(name: str, split: str, reports: list[zeroshot.Report]) -> str:
         difference = later.compare(earlier, name=title)
         verdict = "" if difference.is_outside else "; the interval contains 0: none shown"
         lines.append(f"{title:<{width}}  {text.points(difference.change)}{verdict}")
-    if ensemble.failures:
-        lines.append(text.failure_line(ensemble))
-    return "\n".join([*lines, text.INTERVALS, *(f"Note: {note}" for note in ensemble.notes)])
+    return "\n".join([*lines, *options.remarks(given, ensemble)])
 
 
 if __name__ == "__main__":

@@ -3,25 +3,23 @@
     python -m examples.paper.render_text dev.tsv rendered/test
 
 reads the columns `sentence` and `label` (0 or 1) of an SST-2 file in the format of GLUE, and writes
-OUT/negative/*.png and OUT/positive/*.png: black text on white, 448 x 448 pixels (paper, section
-A.1). The paper's font is not published; this is the font that Pillow contains, so the images are
-similar to those of OpenAI and not equal.
+OUT/negative/*.png and OUT/positive/*.png. How OpenAI drew its images is not published: font, size
+and color here are a choice, so the images are similar and not equal.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, features
 
-from examples.paper.datasets.layout import read_table
-from zeroshot.errors import InputError, MissingPackage, ZeroshotError, shortened
+from examples.paper.datasets.files import rows
+from examples.paper.options import run
+from zeroshot.errors import InputError, MissingPackage, shortened
 from zeroshot.files import write_atomically
 
-SIZE = 448  # pixels; paper, section A.1
+SIZE = 448  # pixels
 MARGIN = 16  # pixels
 LARGEST, SMALLEST = 32, 6  # pixels of the font
 SPACING = 6  # pixels between lines
@@ -78,8 +76,8 @@ def render_file(table: Path, out: Path) -> int:
     Files are named by the number of the row, from 1. Raises InputError for a row without label or
     text, before anything is written.
     """
-    rows = read_table(table, ("sentence", "label"), "SST-2.zip of GLUE", tabs=True)
-    for number, row in enumerate(rows, 1):
+    sentences = rows(table, ("sentence", "label"), "\t")
+    for number, row in enumerate(sentences, 1):
         if row["label"] not in LABELS or not row["sentence"].strip():
             raise InputError(
                 f"{table}, sentence {number}: expected text and a label 0 or 1, got "
@@ -87,28 +85,22 @@ def render_file(table: Path, out: Path) -> int:
             )
     for label in LABELS.values():
         (out / label).mkdir(parents=True, exist_ok=True)
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(sentences, 1):
         image = render(row["sentence"])
         with write_atomically(out / LABELS[row["label"]] / f"{number:06}.png") as temporary:
             image.save(temporary, "PNG")
-    return len(rows)
+    return len(sentences)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.paper.render_text",
-        description="Render labeled sentences as images, as the paper made Rendered SST2.",
-    )
+def main(arguments: list[str]) -> None:
+    """Render the file in the arguments, and print the number of images."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("sentences", type=Path, help="file of SST-2 in the format of GLUE (.tsv)")
     parser.add_argument("out", type=Path, help="folder that gets negative/ and positive/")
     given = parser.parse_args(arguments)
-    try:
-        count = render_file(given.sentences, given.out)
-    except ZeroshotError as error:
-        sys.exit(f"error: {error}")
+    count = render_file(given.sentences, given.out)
     print(f"{count} images written to {given.out}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

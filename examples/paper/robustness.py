@@ -11,20 +11,37 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import zeroshot
+from examples.paper import options
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.robustness import ROWS, imagenet_validation
+from examples.paper.datasets.table import ROBUSTNESS, load
+from examples.paper.samples import sample
 from zeroshot import Classifier, Head, Model, Report
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import InputError
+from zeroshot.evaluation import text
 from zeroshot.evaluation.figures import Figure
 
-FAILURES = 5  # printed
 DRAWS = 10  # resamples; only top-1 is printed, and its interval needs none
+
+
+def main(arguments: list[str]) -> None:
+    """Print the accuracy on the data set of the arguments, and that on ImageNet."""
+    parser = options.parser(__doc__)
+    parser.add_argument("--imagenet", type=Path, help="folder with ImageNet's validation images")
+    options.add_prompts(parser)
+    given = options.parse(parser, arguments)
+    data = load(given.name, given.folder, table=ROBUSTNESS)
+    base = same_classes(given.imagenet, data) if given.imagenet else None
+    model = zeroshot.load(given.model)
+    prompts = ROBUSTNESS[given.name].prompts
+    # all labels are embedded, and kept on disk for the other data sets
+    head = model.head(zeroshot.prompts.labels(prompts), given.prompts or prompts)
+    report = evaluate_among(model, head, sample(data, given.limit))
+    before = evaluate_among(model, head, sample(base, given.limit)) if base else None
+    print(describe(given, report, before))
 
 
 def evaluate_among(model: Model, head: Head, data: DataSet) -> Report:
@@ -45,12 +62,22 @@ def same_classes(folder: Path, data: DataSet) -> DataSet:
     groups = {
         column: list(truth) for truth in data.truth if isinstance(truth, list) for column in truth
     }
-    images, labels = imagenet_validation(folder, data.labels)
-    columns = {label: column for column, label in enumerate(data.labels)}
-    truth: list[Any] = [columns[label] for label in labels]
+    imagenet = load("imagenet", folder)
+    columns = {imagenet.labels.index(label): column for column, label in enumerate(data.labels)}
+    chosen = [
+        (image, columns[right])
+        for image, right in zip(imagenet.images, imagenet.truth, strict=True)
+        if right in columns
+    ]
+    if not chosen:
+        raise InputError(
+            f"{folder}: expected images of the {len(data.labels)} classes, got other ones; extract "
+            "all validation images of ImageNet there"
+        )
+    truth: list[Any] = [column for _, column in chosen]
     if groups:
         truth = [groups.get(column, [column]) for column in truth]
-    return DataSet(images, truth, data.labels)
+    return DataSet([image for image, _ in chosen], truth, data.labels)
 
 
 def difference(first: Figure, second: Figure) -> Figure:
@@ -69,62 +96,22 @@ def difference(first: Figure, second: Figure) -> Figure:
     return Figure(value, low, high)
 
 
-def percent(figure: Figure, sign: str = "") -> str:
-    """Return a share as text: "63.2 % (62.1-64.3)"; `sign` "+" shows the sign."""
-    assert figure.low is not None
-    assert figure.high is not None
-    value, low, high = (
-        format(100 * each, f"{sign}.1f") for each in (figure.value, figure.low, figure.high)
-    )
-    return f"{value} % ({low}{' to ' if sign else '-'}{high})"
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.paper.robustness",
-        description="Measure zero-shot accuracy on other images of ImageNet's classes.",
-    )
-    parser.add_argument("name", choices=sorted(ROWS))
-    parser.add_argument("folder", type=Path, help="folder with the published files")
-    parser.add_argument("--model", default="mini", help="name or path of a model")
-    parser.add_argument("--imagenet", type=Path, help="folder with ImageNet's validation images")
-    parser.add_argument("--prompts", help="prompt set or template; default: the paper's")
-    given = parser.parse_args(arguments)
-    entry = ROWS[given.name]
-    try:
-        data = entry.read(given.folder, "test")
-        base = same_classes(given.imagenet, data) if given.imagenet else None
-        model = zeroshot.load(given.model)
-        # all labels are embedded, and kept on disk for the other data sets
-        head = model.head(zeroshot.prompts.labels(entry.prompts), given.prompts or entry.prompts)
-        report = evaluate_among(model, head, data)
-        before = evaluate_among(model, head, base) if base else None
-    except ZeroshotError as error:
-        sys.exit(f"error: {error}")
-    print_report(given.name, report, before)
-
-
-def print_report(name: str, report: Report, before: Report | None) -> None:
-    """Print the accuracy, that on ImageNet before, and the difference."""
+def describe(given: argparse.Namespace, report: Report, before: Report | None) -> str:
+    """Return the accuracy, that on ImageNet before, and the difference as text."""
     top1 = report.figures["top1"]
-    print(f"{name}: {report.n} images, {len(report.labels)} labels")
-    print(f"  top-1 {percent(top1)}")
+    lines = [f"{given.name}: {text.title(report)}", f"Top-1 {text.percent(top1)}."]
     if before is not None:
-        print(
-            f"  the same classes of ImageNet {percent(before.figures['top1'])}, {before.n} images"
-        )
-        print(f"  difference {percent(difference(top1, before.figures['top1']), '+')}")
-    for note in report.notes:
-        print(f"  Note: {note}")
-    for each in (report, before):
-        if each is not None and each.failures:
-            print(
-                f"  Images that could not be read, and are not in the figures: {len(each.failures)}"
-            )
-            for failure in each.failures[:FAILURES]:
-                print(f"    {failure.error}")
+        base = before.figures["top1"]
+        change = text.points(difference(top1, base))
+        lines += [
+            f"The same classes of ImageNet, {before.n} images: {text.percent(base)}.",
+            f"Difference in percentage points: {change}.",
+        ]
+    lines += options.remarks(given, report)
+    if before is not None:
+        lines += ["Of the images of ImageNet:", *options.remarks(given, before)[1:]]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

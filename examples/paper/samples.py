@@ -1,36 +1,13 @@
-"""Take a random sample of a data set, without decoding the images that are left out."""
+"""Take a random sample of a data set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, overload
 
 import numpy as np
 
+from examples.paper.datasets.base import DataSet
 from zeroshot.errors import InputError
-
-from .datasets.base import DataSet
-
-
-class Chosen(Sequence[Any]):
-    """Some elements of a sequence, each taken when it is indexed."""
-
-    def __init__(self, whole: Sequence[Any], positions: Sequence[int]) -> None:
-        self._whole = whole
-        self._positions = positions
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> Chosen: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return Chosen(self._whole, self._positions[index])
-        return self._whole[self._positions[index]]
 
 
 def sample(data: DataSet, limit: int | None, *, seed: int = 0) -> DataSet:
@@ -46,7 +23,7 @@ def sample(data: DataSet, limit: int | None, *, seed: int = 0) -> DataSet:
     chosen = sorted(random.permutation(len(data.images))[:limit].tolist())
     return replace(
         data,
-        images=Chosen(data.images, chosen),
+        images=[data.images[n] for n in chosen],
         truth=[data.truth[n] for n in chosen],
         ignored=[data.ignored[n] for n in chosen] if len(data.ignored) else (),
     )

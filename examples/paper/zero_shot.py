@@ -13,63 +13,54 @@ import argparse
 from pathlib import Path
 
 import zeroshot
+from examples.paper import options, published
+from examples.paper.datasets.base import Entry
+from examples.paper.datasets.table import TABLE
+from examples.paper.measures import NAMES, Measured, measure
 from zeroshot.evaluation import text
 from zeroshot.evaluation.answers import embed_images
 from zeroshot.evaluation.report import check_target
 
-from . import options, published
-from .datasets.base import Entry
-from .datasets.table import TABLE
-from .measures import NAMES, Measured, measure
-
 
 def main(arguments: list[str]) -> None:
     """Print the figures of the data set in the arguments, or the list of data sets."""
-    parser = options.parser(__doc__ and __doc__.splitlines()[0])
-    parser.add_argument("--prompts", help="prompt set or template (default: those of the set)")
+    parser = options.parser(__doc__)
+    options.add_split(parser)
+    options.add_prompts(parser)
     parser.add_argument("--report", type=Path, help="write the report to this .html or .json file")
     parser.add_argument("--list", action="store_true", help="print the data sets and exit")
-    given = parser.parse_args(arguments)
+    given = options.parse(parser, arguments)
     if given.list:
         print(listing())
         return
-    if given.name is None or given.folder is None:
-        parser.error("expected NAME and FOLDER, or --list")
     if given.report is not None:
         check_target(given.report)
-    print(describe(given, run(given)))
+    print(describe(given, given.split, run(given)))
 
 
 def run(given: argparse.Namespace) -> Measured:
     """Measure the model on the images of the arguments, and save the report."""
-    data = options.read(given)
-    entry = TABLE[given.name]
+    entry, data = options.read(given, given.split)
     model = zeroshot.load(given.model)
     templates = zeroshot.prompts.get(given.prompts or entry.prompts)
     classifier = options.classifier(model, entry.prompts, data, templates)
-    embeddings = embed_images(model, data.images)
-    result = measure(entry.metric, classifier, data, embeddings)
+    result = measure(entry.metric, classifier, data, embed_images(model, data.images))
     if given.report is not None:
         result.report.save(given.report)
     return result
 
 
-def describe(given: argparse.Namespace, result: Measured) -> str:
+def describe(given: argparse.Namespace, split: str, result: Measured) -> str:
     """Return the paper's metric, the published figure and the other figures as text."""
     entry, report = TABLE[given.name], result.report
     lines = [
-        f"{given.name}, {given.split}: {text.title(report)}",
+        f"{given.name}, {split}: {text.title(report)}",
         f"The paper's metric, {NAMES[entry.metric]}: {text.percent(result.figure)}.",
         _published(given, entry),
         *text.accuracy_lines(report),
-        text.INTERVALS,
+        *options.remarks(given, report, entry.note if split == "test" else ""),
     ]
-    if report.failures:
-        lines.append(text.failure_line(report))
-    notes = [entry.note] if entry.note and given.split == "test" else []
-    if given.limit is not None:
-        notes.append(f"a random sample of {report.n} images; published figures are of all.")
-    return "\n".join([*lines, *(f"Note: {note}" for note in [*notes, *report.notes])])
+    return "\n".join(lines)
 
 
 def _published(given: argparse.Namespace, entry: Entry) -> str:

@@ -80,7 +80,7 @@ def test_tables_that_are_not_glue_are_rejected_before_anything_is_written(
 ) -> None:
     (tmp_path / "bad.tsv").write_text(content)
 
-    with pytest.raises(SystemExit, match=problem):
+    with pytest.raises(InputError, match=problem):
         main([str(tmp_path / "bad.tsv"), str(tmp_path / "out")])
 
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import zeroshot
-from examples.paper.datasets.rendered_text import ROWS, hateful_memes, sst2
+from examples.paper.datasets.rendered_text import hateful_memes, sst2
+from examples.paper.datasets.table import load
 from zeroshot.errors import InputError
 
 
@@ -39,9 +40,9 @@ def test_training_part_of_rendered_sst2_includes_the_validation_part(tmp_path: P
     assert len(sst2(folder, "valid").images) == 4
 
 
-def test_folder_without_rendered_sst2_says_what_to_extract(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"test/negative, got none; extract rendered-sst2.tgz"):
-        sst2(tmp_path, "test")
+def test_folder_without_rendered_sst2_says_where_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no test/negative\. Expected .*openai/CLIP"):
+        load("sst2", tmp_path)
 
 
 MEMES = [
@@ -100,11 +101,11 @@ def test_truncated_memes_name_the_line(tmp_path: Path) -> None:
         hateful_memes(folder, "test")
 
 
-def test_missing_memes_say_what_to_extract(tmp_path: Path) -> None:
+def test_missing_memes_are_named(tmp_path: Path) -> None:
     folder = write_memes(tmp_path)
 
-    with pytest.raises(InputError, match=r"train.jsonl: no such file; extract hateful_memes.zip"):
-        hateful_memes(folder, "train")
+    with pytest.raises(InputError, match=r"not hatefulmemes as published: no train\.jsonl"):
+        load("hatefulmemes", folder, "train")
 
 
 def test_paths_in_meme_files_do_not_leave_the_image_folder(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_area_under_the_curve_of_memes_is_that_of_scikit_learn(
     from sklearn.metrics import roc_auc_score
 
     data = hateful_memes(write_memes(tmp_path), "test")
-    classifier = tiny.classifier(list(data.labels), ROWS["hatefulmemes"].prompts)
+    classifier = tiny.classifier(list(data.labels), "hatefulmemes")
     scores, truth = classifier.predict_proba(data.images)[:, 1], np.array(data.truth)
 
     area = zeroshot.metrics.auroc(scores[truth == 1], scores[truth == 0])
@@ -131,16 +132,8 @@ def test_area_under_the_curve_of_memes_is_that_of_scikit_learn(
 def test_missing_meme_image_is_a_listed_failure(tmp_path: Path, tiny: zeroshot.Model) -> None:
     data = hateful_memes(write_memes(tmp_path), "test")
     data.images[1].unlink()
-    classifier = tiny.classifier(list(data.labels), ROWS["hatefulmemes"].prompts)
+    classifier = tiny.classifier(list(data.labels), "hatefulmemes")
 
     report = zeroshot.evaluate(classifier, data.images, data.truth, draws=10)
 
     assert [failure.source for failure in report.failures] == [str(data.images[1])]
-
-
-def test_rows_of_rendered_text_name_their_prompt_sets_and_metrics() -> None:
-    assert {name: entry.metric for name, entry in ROWS.items()} == {
-        "sst2": "top1",
-        "hatefulmemes": "roc_auc",
-    }
-    assert {entry.prompts for entry in ROWS.values()} <= set(zeroshot.prompts.available())

@@ -14,16 +14,15 @@ import zeroshot
 from examples.paper import robustness
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.robustness import (
-    ROWS,
-    Borderless,
     imagenet_a,
     imagenet_r,
     imagenet_sketch,
     imagenet_v2,
-    imagenet_validation,
     objectnet,
     objectnet_classes,
+    without_border,
 )
+from examples.paper.datasets.table import ROBUSTNESS, load
 from tests.support import axes_classifier
 from zeroshot.errors import InputError
 from zeroshot.evaluation.figures import Figure
@@ -76,9 +75,9 @@ def test_classes_of_r_and_a_are_those_of_their_folders(
     write_folders(tmp_path / name, SUBSET, {SUBSET[0]: 2, SUBSET[7]: 1}, suffix)
     (tmp_path / name / "README.txt").write_text("classes")
 
-    data = ROWS[name].read(tmp_path, "test")
+    data = ROBUSTNESS[name].read(tmp_path, "test")
 
-    assert ROWS[name].read is read
+    assert ROBUSTNESS[name].read is read
     assert len(data.labels) == 200
     assert data.labels[7] == zeroshot.prompts.wnids("imagenet")[SUBSET[7]]
     assert data.truth == [0, 0, 7]
@@ -109,9 +108,9 @@ def test_folder_that_is_no_wordnet_id_is_rejected(tmp_path: Path) -> None:
 def test_empty_folders_and_a_training_part_are_rejected(tmp_path: Path) -> None:
     write_folders(tmp_path / "imagenet-r", SUBSET, {}, ".jpg")
 
-    with pytest.raises(InputError, match="expected images in the folders"):
+    with pytest.raises(InputError, match="its folders contain no image"):
         imagenet_r(tmp_path, "test")
-    with pytest.raises(InputError, match="one of test, got 'train'"):
+    with pytest.raises(InputError, match="among test, got 'train'"):
         imagenet_r(tmp_path, "train")
 
 
@@ -165,23 +164,20 @@ def test_classes_of_objectnet_outside_of_imagenet_are_left_out(tmp_path: Path) -
     assert groups["alarm_clock"] == ("analog clock", "digital clock")
 
 
-def test_red_border_of_objectnet_is_cropped(tmp_path: Path, tiny: zeroshot.Model) -> None:
+def test_red_border_of_objectnet_is_cropped(tmp_path: Path) -> None:
     image = Image.new("RGB", (24, 18), "red")
     inner = Image.fromarray(np.random.default_rng(1).integers(0, 255, (14, 20, 3), np.uint8))
     image.paste(inner, (2, 2))
     image.save(tmp_path / "a.png")
 
-    shown = Borderless(tmp_path / "a.png")
-
-    assert shown.picture().tobytes() == inner.tobytes()
-    assert (tiny.encode_image([shown]) == tiny.encode_image([inner])).all()
+    assert without_border(tmp_path / "a.png").tobytes() == inner.tobytes()
 
 
 def test_damaged_image_of_objectnet_is_a_listed_failure(
     tmp_path: Path, tiny: zeroshot.Model
 ) -> None:
     data = objectnet(write_objectnet(tmp_path), "test")
-    path = data.images[1].path
+    path = Path(data.images[1].name)
     path.write_bytes(path.read_bytes()[:40])
     head = tiny.head(list(data.labels), "{}")
 
@@ -227,10 +223,14 @@ def write_imagenet(folder: Path) -> Path:
 
 
 def test_imagenet_is_read_for_the_given_classes_only(tmp_path: Path) -> None:
-    images, labels = imagenet_validation(write_imagenet(tmp_path), [LABELS[3], LABELS[4]])
+    wanted = DataSet([], [], (LABELS[4], LABELS[3]))
 
-    assert labels == [LABELS[3]] * 2
-    assert [path.parent.name for path in images] == [WNIDS[3]] * 2
+    found = robustness.same_classes(write_imagenet(tmp_path), wanted)
+
+    assert found.truth == [1, 1]
+    assert [path.parent.name for path in found.images] == [WNIDS[3]] * 2
+    with pytest.raises(InputError, match="expected images of the 1 classes, got other ones"):
+        robustness.same_classes(tmp_path, DataSet([], [], (LABELS[5],)))
 
 
 def test_images_of_imagenet_are_judged_by_the_groups_of_objectnet(tmp_path: Path) -> None:
@@ -289,16 +289,21 @@ def test_recipe_prints_the_accuracy_that_on_imagenet_and_the_difference(
     printed = capsys.readouterr().out
     images, labels, before = (3, 200, 2) if name == "imagenet-r" else (3, 114, 4)
     assert f"{name}: {images} images, {labels} labels" in printed
-    assert "same classes of ImageNet" in printed
-    assert f"{before} images" in printed
-    assert "difference" in printed
+    assert f"same classes of ImageNet, {before} images" in printed
+    assert "Difference in percentage points" in printed
 
 
-def test_recipe_reports_a_wrong_folder_without_a_traceback(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"error: .*expected a folder images"):
+def test_folder_of_another_data_set_says_where_to_get_objectnet(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no images\. Expected .*https://objectnet\.dev"):
         robustness.main(["objectnet", str(tmp_path)])
 
 
+@pytest.mark.parametrize("name", ["imagenet-r", "imagenet-a", "imagenet-sketch", "imagenetv2"])
+def test_folder_without_classes_says_what_is_expected(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=rf"not {name} as published: no .*Expected "):
+        load(name, tmp_path, table=ROBUSTNESS)
+
+
 def test_rows_of_robustness_have_the_labels_of_imagenet() -> None:
-    assert {entry.prompts for entry in ROWS.values()} == {"imagenet"}
-    assert all(entry.url.startswith("https://") for entry in ROWS.values())
+    assert {entry.prompts for entry in ROBUSTNESS.values()} == {"imagenet"}
+    assert all(entry.url.startswith("https://") for entry in ROBUSTNESS.values())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import Lazy
-from examples.paper.samples import Chosen, sample
+from examples.paper.datasets.files import Picture
+from examples.paper.samples import sample
 from zeroshot.errors import InputError
 
 
@@ -39,14 +42,8 @@ def test_limit_below_1_is_rejected(data):
         sample(data, 0)
 
 
-def test_sample_decodes_only_what_is_indexed():
-    decoded: list[int] = []
-
-    def decode(position: int) -> bytes:
-        decoded.append(position)
-        return b""
-
-    found = Chosen(Lazy(["a", "b", "c", "d"], decode), [1, 3])
-    assert [image.key for image in found[1:]] == ["d"]
-    assert found[0].key == "b"
-    assert decoded == [3, 1]
+def test_images_of_a_sample_are_not_made(data):
+    made: list[int] = []
+    images = [Picture(str(n), partial(made.append, n)) for n in range(100)]
+    assert len(sample(replace(data, images=images), 10).images) == 10
+    assert made == []

@@ -14,9 +14,11 @@ import pytest
 import torch
 
 import zeroshot
-from examples.paper import action_recognition
+from examples.paper import action_recognition, zero_shot
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.names import Names
+from examples.paper.datasets.table import load
 from examples.paper.datasets.video import (
-    ROWS,
     Clip,
     _choose,
     average_frames,
@@ -24,9 +26,7 @@ from examples.paper.datasets.video import (
     kinetics700,
     places,
     ucf101,
-    ucf101_classes,
 )
-from tests.support import axes_classifier
 from zeroshot.errors import ImageError, InputError, MissingPackage
 
 # classInd.txt of UCF101TrainTestSplits-RecognitionTask.zip
@@ -253,10 +253,10 @@ def test_missing_pyav_is_one_clear_error(
 
 
 def test_classes_and_labels_of_ucf101_are_one_to_one() -> None:
-    columns, labels = ucf101_classes(), list(zeroshot.prompts.labels("ucf101"))
+    names = Names("ucf101", Path("classInd.txt"))
+    columns, labels = {name: names.column(name) for name in CLASSES}, names.labels
 
     assert len(CLASSES) == 101
-    assert sorted(columns) == sorted(CLASSES)
     assert sorted(columns.values()) == list(range(101))
     for name, column in columns.items():
         assert labels[column].replace(" ", "").casefold() == name.casefold()
@@ -305,11 +305,12 @@ def test_parts_of_ucf101_are_read(tmp_path: Path, split: str, labels: list[str])
 @pytest.mark.parametrize(
     ("file", "content", "problem"),
     [
-        ("classInd.txt", "1 Archery\n2 Jousting\n", "these differ: .*Jousting|101 classes"),
-        ("testlist01.txt", "Jousting/v_Jousting_g01_c01.avi\n", "expected ClassName/v_ClassName"),
+        ("classInd.txt", "1 Archery\n2 Jousting\n", "'Jousting' is no class of ucf101"),
+        ("classInd.txt", "1 Archery\n2 Archery\n", "expected the 101 classes of UCF101, got none"),
+        ("testlist01.txt", "Jousting/v_Jousting_g01_c01.avi\n", "'Jousting' is no class of ucf101"),
         ("testlist01.txt", "Archery/../../secret.avi\n", "expected ClassName/v_ClassName"),
     ],
-    ids=["classes", "unknown class", "other folder"],
+    ids=["class", "classes", "unknown class", "other folder"],
 )
 def test_damaged_lists_of_ucf101_are_rejected(
     tmp_path: Path, file: str, content: str, problem: str
@@ -352,7 +353,10 @@ def test_clips_of_kinetics_are_found_in_the_folder_or_in_a_folder_per_class(
     ("rows", "problem"),
     [
         ("label,id\nabseiling,a\n", "expected the columns label, youtube_id"),
-        (ROWS_OF_KINETICS + "jousting,abc,0,10,validate\n", "row 5: 'jousting' is not among"),
+        (
+            ROWS_OF_KINETICS + "jousting,abc,0,10,validate\n",
+            "'jousting' is no class of kinetics700",
+        ),
         (
             ROWS_OF_KINETICS + "yoga,../abc,0,10,validate\n",
             "row 5: expected a video id and seconds",
@@ -367,7 +371,7 @@ def test_damaged_kinetics_is_rejected(tmp_path: Path, rows: str, problem: str) -
         kinetics700(write_kinetics(tmp_path, rows), "test")
 
 
-def test_recipe_prints_top1_top5_their_mean_and_failures(
+def test_recipe_prints_the_figures_of_each_part_and_failures(
     tmp_path: Path, tiny_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_ucf(tmp_path)
@@ -377,35 +381,42 @@ def test_recipe_prints_top1_top5_their_mean_and_failures(
     action_recognition.main(["ucf101", str(tmp_path), *options, "--split", "test1", "test2"])
 
     printed = capsys.readouterr().out
-    assert "test1: 1 clips" in printed
-    assert "mean of top-1 and top-5" in printed
-    assert "Clips that could not be read, and are not in the figures: 1" in printed
+    assert "ucf101, test1: 1 images, 101 labels" in printed
+    assert "1 of 2 images could not be read" in printed
     assert "v_YoYo_g01_c01.avi: cannot decode the video" in printed
-    assert "mean of top-1 over 2 parts" in printed
+    assert "Mean over 2 parts, top-1: " in printed
 
 
-def test_mean_of_top1_and_top5_is_the_mean_of_both_figures() -> None:
-    embeddings = np.eye(7, dtype=np.float32)
-    report = zeroshot.evaluate(axes_classifier("abcdefg"), embeddings, [0, 1, 2, 6, 6, 6, 6])
+def test_recipe_prints_the_metric_of_kinetics(
+    tmp_path: Path, tiny_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", str(tiny_path), "--prompts", "{}"]
 
-    figure = action_recognition.mean_top1_top5(report)
+    action_recognition.main(["kinetics700", str(write_kinetics(tmp_path)), *options])
 
-    both = report.figures["top1"].value + report.figures["top5"].value
-    assert figure.value == pytest.approx(both / 2)
-    assert figure.low is not None
-    assert figure.low <= figure.value <= (figure.high or 0)
-    assert report.n == 7
+    assert "The paper's metric, mean of top-1 and top-5: " in capsys.readouterr().out
 
 
-def test_recipe_reports_a_wrong_folder_without_a_traceback(tmp_path: Path, tiny_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"error: .*UCF-101"):
-        action_recognition.main(
-            ["ucf101", str(tmp_path), "--model", str(tiny_path), "--prompts", "{}"]
-        )
+def test_zero_shot_recipe_measures_the_middle_frames(
+    tmp_path: Path, tiny_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["ucf101", str(write_ucf(tmp_path)), "--model", str(tiny_path)]
+    (tmp_path / "UCF-101" / UCF["testlist01.txt"][0]).write_text("damaged")
+
+    zero_shot.main([*arguments, "--prompts", "{}"])
+
+    printed = capsys.readouterr().out
+    assert "ucf101, test: 1 images" in printed
+    assert "v_YoYo_g01_c01.avi: cannot decode the video" in printed
+    assert "Note: Split 1 of 3; the paper averages the three" in printed
 
 
-def test_rows_of_video_name_their_metrics() -> None:
-    assert {name: entry.metric for name, entry in ROWS.items()} == {
-        "ucf101": "top1",
-        "kinetics700": "mean_top1_top5",
-    }
+def test_images_of_another_data_set_are_no_clips() -> None:
+    with pytest.raises(InputError, match="choose ucf101 or kinetics700"):
+        clips_of(DataSet(["a.jpg"], [0], ("a",)))
+
+
+@pytest.mark.parametrize("name", ["ucf101", "kinetics700"])
+def test_folder_without_clips_says_where_to_get_them(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=rf"not {name} as published: no .*Expected .*https://"):
+        load(name, tmp_path)

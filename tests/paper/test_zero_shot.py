@@ -18,6 +18,11 @@ from tests.paper.published import picture, write
 from zeroshot import prompts
 from zeroshot.errors import InputError
 
+PAPER = (  # noqa: SIM905 - table 9, without the spaces
+    "food101 cifar10 cifar100 birdsnap sun397 stanfordcars fgvcaircraft voc2007 dtd oxfordpets "
+    "caltech101 flowers102 mnist fer2013 stl10 eurosat resisc45 gtsrb kitti country211 "
+    "patchcamelyon ucf101 kinetics700 clevrcounts hatefulmemes sst2 imagenet"
+).split()
 ROOT = Path(__file__).parents[2]
 README = ROOT / "examples" / "paper" / "README.md"
 
@@ -75,6 +80,15 @@ def test_recipe_measures_images_with_several_labels(voc, tiny_path, capsys):
     output = capsys.readouterr().out
     assert re.search(r"metric, 11-point mAP: [\d.]+ %", output)
     assert "mAP" in output
+
+
+def test_recipe_measures_memes_by_the_area_under_the_curve(tmp_path, tiny_path, capsys):
+    memes = [{"img": f"img/{n}.png", "label": n % 2} for n in range(6)]
+    write(tmp_path / "dev_seen.jsonl", "\n".join(json.dumps(meme) for meme in memes))
+    for n in range(6):
+        picture(tmp_path / f"img/{n}.png", 40 * n)
+    zero_shot.main(["hatefulmemes", str(tmp_path), "--model", str(tiny_path)])
+    assert re.search(r"The paper's metric, ROC AUC: [\d.]+ %", capsys.readouterr().out)
 
 
 def test_limit_takes_a_random_sample_of_all_classes(cifar, tiny_path, capsys):
@@ -193,12 +207,18 @@ def test_published_figures_are_of_known_sets_and_equal_the_catalog_s():
         assert catalog.find(model).accuracy == percent
 
 
-def test_each_row_names_its_prompt_set_and_the_labels_are_those_of_the_set():
+def test_table_has_the_27_data_sets_of_the_paper_with_their_prompts():
+    assert sorted(TABLE) == sorted(PAPER)
     for name, entry in TABLE.items():
-        assert entry.prompts in prompts.available()
+        assert entry.prompts == name
+        assert name in prompts.available()
         assert entry.layout
         assert entry.license
         assert entry.url.startswith("http"), name
+    assert {name for name, entry in TABLE.items() if entry.metric != "top1"} == {
+        *("fgvcaircraft", "oxfordpets", "caltech101", "flowers102"),  # mean per class
+        *("voc2007", "kinetics700", "hatefulmemes"),
+    }
 
 
 @pytest.mark.parametrize("name", ["cifar10", "voc2007"])

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.files import check_split, find, lines, mat, number, root, rows
+from examples.paper.datasets.folders import by_class, folders_in
+from examples.paper.datasets.names import Names, labels
 from zeroshot.errors import InputError, shortened
-
-from .base import DataSet
-from .files import check_split, find, images_in, lines, mat, number, root, rows
-from .names import Names, labels
 
 SIGNS = 43  # classes of GTSRB
 
@@ -77,14 +77,9 @@ def gtsrb(folder: Path, split: str) -> DataSet:
     base = root(folder, "GTSRB")
     known = labels("gtsrb")
     if split == "train":
-        images: list[Path] = []
-        truth: list[int] = []
-        for path in sorted(find(base, "Final_Training/Images").iterdir()):
-            if path.is_dir():
-                listed = images_in(path, ".ppm")
-                images += listed
-                truth += [number(path.name, path, SIGNS)] * len(listed)
-        return DataSet(images, truth, known)
+        training = find(base, "Final_Training/Images")
+        classes = ((path, number(path.name, path, SIGNS)) for path in folders_in(training))
+        return by_class(classes, known, training)
     name = "GT-final_test.csv"
     file = find(base, name, f"Final_Test/Images/{name}", f"Final_Test/{name}", f"../{name}")
     places = find(base, "Final_Test/Images")
@@ -103,7 +98,7 @@ def voc2007(folder: Path, split: str) -> DataSet:
     that class. "train" is VOC's trainval. Source: VOC2007 development kit, section 4.
     """
     check_split(split)
-    base = root(root(folder, "VOCdevkit"), "VOC2007")
+    base = root(folder, "VOCdevkit", "VOC2007")
     part = "test" if split == "test" else "trainval"
     known = labels("voc2007")
     files = [find(base, f"ImageSets/Main/{name}_{part}.txt") for name in known]

@@ -1,4 +1,4 @@
-"""Read data sets that store all images in one file as numbers; each is decoded when it is used.
+"""Read data sets that store all images in one file as numbers; each is made when it is read.
 
 The Python versions of CIFAR are pickles, which can run code. Only the binary versions are read.
 """
@@ -10,18 +10,26 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zeroshot.errors import InputError, MissingPackage, shortened
-
-from .base import DataSet
-from .files import EXTRA, Lazy, check_split, find, lines, number, root
-from .names import FER2013, Names, labels
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.files import (
+    Picture,
+    check_split,
+    find,
+    lines,
+    number,
+    package,
+    root,
+)
+from examples.paper.datasets.names import FER2013, Names, labels
+from zeroshot.errors import InputError, shortened
 
 CIFAR = (3, 32, 32)  # planes R, G, B; rows
 STL10 = (3, 96, 96)  # planes R, G, B; columns
@@ -86,7 +94,7 @@ def _cifar(files: Sequence[Path], names: tuple[str, ...], leading: int) -> DataS
         return _interleave(record[leading:].reshape(CIFAR))
 
     keys = [f"{f.name}/{n}" for f, part in zip(files, parts, strict=True) for n in range(len(part))]
-    return DataSet(Lazy(keys, decode), truth, names)
+    return DataSet(_pictures(keys, decode), truth, names)
 
 
 def _records(file: Path, size: int) -> NDArray[np.uint8]:
@@ -127,7 +135,12 @@ def stl10(folder: Path, split: str) -> DataSet:
         columns = records[position].reshape(STL10)  # [3, width, height]
         return _interleave(columns.transpose(0, 2, 1))
 
-    return DataSet(Lazy(_keys(file, len(records)), decode), truth, names.labels)
+    return DataSet(_pictures(_keys(file, len(records)), decode), truth, names.labels)
+
+
+def _pictures(keys: Iterable[str], decode: Callable[[int], NDArray[np.uint8]]) -> list[Picture]:
+    """Return an image for each name; `decode` returns the one at a position."""
+    return [Picture(key, partial(decode, n)) for n, key in enumerate(keys)]
 
 
 def _keys(file: Path, count: int) -> list[str]:
@@ -148,16 +161,14 @@ def mnist(folder: Path, split: str) -> DataSet:
     Source: http://yann.lecun.com/exdb/mnist/
     """
     check_split(split)
-    base = folder
-    for name in ("MNIST", "raw"):
-        base = root(base, name)
+    base = root(folder, "MNIST", "raw")
     start = "t10k" if split == "test" else "train"
     images, answers = _idx_file(base, f"{start}-images", 3), _idx_file(base, f"{start}-labels", 1)
     pixels, values = _idx(images, IDX_IMAGES, 3), _idx(answers, IDX_LABELS, 1).tolist()
     _check_count(images, len(pixels), answers, len(values))
     truth = [_in_range(value, answers, 10) for value in values]
     return DataSet(
-        Lazy(_keys(images, len(pixels)), lambda n: np.array(pixels[n])), truth, labels("mnist")
+        _pictures(_keys(images, len(pixels)), lambda n: pixels[n]), truth, labels("mnist")
     )
 
 
@@ -220,7 +231,7 @@ def fer2013(folder: Path, split: str) -> DataSet:
             return _face(_row(stream.readline(), file)[pixels], file)
 
     keys = [f"{file.name}/{place}" for place in places]
-    return DataSet(Lazy(keys, decode), truth, names.labels)
+    return DataSet(_pictures(keys, decode), truth, names.labels)
 
 
 def _row(line: bytes, file: Path) -> list[str]:
@@ -267,15 +278,12 @@ def patchcamelyon(folder: Path, split: str) -> DataSet:
         return np.asarray(stores[store][row])
 
     keys = [f"{pairs[store][0].name}/{row}" for store, row in places]
-    return DataSet(Lazy(keys, decode), truth, known)
+    return DataSet(_pictures(keys, decode), truth, known)
 
 
 def _hdf5(file: Path, name: str) -> Any:
     """Return a data set of an HDF5 file, which is read when it is indexed."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingPackage(f"{file.name} requires h5py; run: {EXTRA}") from error
+    h5py = package("h5py", "h5py", file.name)
     try:
         return h5py.File(file, "r")[name]
     except (OSError, KeyError) as error:

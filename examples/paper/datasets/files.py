@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+import importlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
-from zeroshot import Sample
-from zeroshot.errors import InputError, MissingPackage, shortened, some
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from zeroshot.errors import (
+    ImageError,
+    InputError,
+    MissingPackage,
+    image_error,
+    shortened,
+    some,
+)
 
 SPLITS = ("train", "test")
+IMAGES = (".jpeg", ".jpg", ".png", ".ppm")
 EXTRA = "pip install 'zeroshot-clip[examples]'"
 
 
@@ -37,9 +52,12 @@ def find(folder: Path, *names: str) -> Path:
     raise MissingFile(f"no {missing} in {folder}; check the folder", missing=missing)
 
 
-def root(folder: Path, name: str) -> Path:
-    """Return the folder with a name: the folder itself, or the one in it."""
-    return folder if folder.name == name or not (folder / name).is_dir() else folder / name
+def root(folder: Path, *names: str) -> Path:
+    """Return the innermost folder of these nested folders of an archive, as far as they exist."""
+    for name in names:
+        if (folder / name).is_dir():
+            folder = folder / name
+    return folder
 
 
 def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
@@ -51,26 +69,78 @@ def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
         )
 
 
-def lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file that are not blank, without outer white space."""
+def read_text(path: Path) -> str:
+    """Return the content of a UTF-8 text file. Raises MissingFile, or InputError for another."""
     try:
-        text = path.read_text("utf-8-sig")
+        return path.read_text("utf-8-sig")
+    except FileNotFoundError as error:
+        raise MissingFile(
+            f"no {path.name} in {path.parent}; check the folder", missing=path.name
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path}: cannot be read as text ({shortened(str(error), 100)}); download it again"
         ) from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 text file that are not blank, without outer white space."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file. Raises InputError for invalid JSON."""
+    return _json(read_text(path), str(path))
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON Lines file. Raises InputError that names the line."""
+    for position, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        place = f"{path}, line {position}"
+        row = _json(line, place)
+        if not isinstance(row, dict):
+            raise InputError(
+                f"{place}: expected an object, got {shortened(repr(row))}; download it again"
+            )
+        yield row
+
+
+def _json(content: str, place: str) -> Any:
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place}: invalid JSON ({error}); download it again") from error
 
 
 def rows(path: Path, fields: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
-    """Return the rows of a table with a header. Raises InputError if it lacks a field."""
-    listed = list(csv.DictReader(lines(path), delimiter=delimiter))
-    header = list(listed[0]) if listed else []
+    """Return the rows of a table with a header, none without the fields that are named.
+
+    Quotes in tab-separated files are text, as in the files of GLUE. Raises InputError.
+    """
+    reader = csv.DictReader(
+        io.StringIO(read_text(path), newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    try:
+        listed = list(reader)
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}; download it again") from error
+    header = reader.fieldnames or ()
     if absent := [field for field in fields if field not in header]:
         raise InputError(
-            f"{path}: expected a table with the columns {', '.join(fields)}, got no "
-            f"{', '.join(absent)}; download it again"
+            f"{path}: expected the columns {', '.join(fields)}, got no {', '.join(absent)}; "
+            "download it again"
         )
+    for position, row in enumerate(listed, 2):
+        if any(row[field] is None for field in fields):
+            raise InputError(
+                f"{path}, row {position}: expected {len(header)} fields, got fewer; download it "
+                "again"
+            )
     return listed
 
 
@@ -88,13 +158,21 @@ def number(text: str, path: Path, limit: int, *, start: int = 0) -> int:
     return column
 
 
-def images_in(folder: Path, *suffixes: str) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """Return the images of a folder, sorted by name, without hidden files."""
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+        if path.suffix.lower() in IMAGES and not path.name.startswith(".")
     )
+
+
+def package(module: str, title: str, what: str) -> Any:
+    """Import a module of the extra `examples`. Raises MissingPackage; `what` requires it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingPackage(f"{what} requires {title}; run: {EXTRA}") from error
 
 
 def mat(path: Path, *names: str) -> list[Any]:
@@ -102,12 +180,9 @@ def mat(path: Path, *names: str) -> list[Any]:
 
     Raises MissingPackage without SciPy, and InputError for another file.
     """
+    scipy = package("scipy.io", "SciPy", path.name)
     try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise MissingPackage(f"{path.name} requires SciPy; run: {EXTRA}") from error
-    try:
-        content = loadmat(path, squeeze_me=True, variable_names=names)
+        content = scipy.loadmat(path, squeeze_me=True, variable_names=names)
     except (OSError, ValueError, TypeError, NotImplementedError, EOFError) as error:
         raise InputError(
             f"{path}: expected a MATLAB file of version 5 ({shortened(str(error), 100)}); "
@@ -121,27 +196,30 @@ def mat(path: Path, *names: str) -> list[Any]:
     return [content[name] for name in names]
 
 
-class Lazy(Sequence[Sample]):
-    """Images in one file, each decoded when it is indexed.
+@dataclass(frozen=True)
+class Picture:
+    """An image that is made when it is read: numbers in a file, or a part of another image.
+
+    zeroshot reads it like an open file, on the threads that decode images, and lists it as a
+    failure under `name` if it cannot be made.
 
     Args:
-        keys: The name of each image.
-        decode: Returns the image at a position: uint8 [h, w, 3] or [h, w].
+        name: What results and errors show.
+        make: Returns the image: a Pillow image, or uint8 [h, w, 3] or [h, w].
     """
 
-    def __init__(self, keys: Sequence[str], decode: Callable[[int], Any]) -> None:
-        self._keys = keys
-        self._decode = decode
+    name: str
+    make: Callable[[], Image.Image | NDArray[np.uint8]]
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[n] for n in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        return Sample(self._keys[position], self._decode(position))
+    def read(self) -> bytes:
+        """Return the image as an uncompressed image file. Raises ImageError."""
+        try:
+            made = self.make()
+        except ImageError:
+            raise
+        except InputError as error:
+            raise image_error("decode_failed", self.name, str(error)) from error
+        buffer = io.BytesIO()
+        image = made if isinstance(made, Image.Image) else Image.fromarray(made)
+        image.save(buffer, "PPM")
+        return buffer.getvalue()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.files import MissingFile, check_split, find, images_in, root
+from examples.paper.datasets.names import Names, labels
 from zeroshot.errors import InputError
-
-from .base import DataSet
-from .files import MissingFile, check_split, find, images_in, root
-from .names import Names
 
 TRAINING = 30  # images per class; the other 6,085 are the test images
 SEED = 1234
@@ -28,9 +27,9 @@ def caltech101(folder: Path, split: str) -> DataSet:
     names = Names("caltech101", base)
     images: list[Path] = []
     truth: list[int] = []
-    for path in _folders(base):
+    for path in folders_in(base):
         column = names.column(path.name)
-        listed = images_in(path, ".jpg")
+        listed = images_in(path)
         order = np.random.default_rng(SEED).permutation(len(listed))
         chosen = order[:TRAINING] if split == "train" else order[TRAINING:]
         images += [listed[n] for n in sorted(chosen.tolist())]
@@ -41,11 +40,9 @@ def caltech101(folder: Path, split: str) -> DataSet:
 def eurosat(folder: Path, split: str) -> DataSet:
     """Read the RGB images of EuroSAT: all 27,000, as no split is published."""
     check_split(split, ("test",))
-    base = folder
-    for name in ("EuroSAT", "EuroSAT_RGB", "2750"):
-        base = root(base, name)
+    base = root(folder, "EuroSAT", "EuroSAT_RGB", "2750")
     find(base, "AnnualCrop", "SeaLake")
-    return _by_folder("eurosat", base, ".jpg")
+    return by_class(_named("eurosat", base), labels("eurosat"), base)
 
 
 def resisc45(folder: Path, split: str) -> DataSet:
@@ -53,7 +50,7 @@ def resisc45(folder: Path, split: str) -> DataSet:
     check_split(split, ("test",))
     base = root(folder, "NWPU-RESISC45")
     find(base, "airplane", "wetland")
-    return _by_folder("resisc45", base, ".jpg")
+    return by_class(_named("resisc45", base), labels("resisc45"), base)
 
 
 def country211(folder: Path, split: str) -> DataSet:
@@ -61,31 +58,39 @@ def country211(folder: Path, split: str) -> DataSet:
     check_split(split)
     base = root(folder, "country211")
     parts = ("train", "valid") if split == "train" else ("test",)
-    found = [_by_folder("country211", find(base, part), ".jpg", ".jpeg") for part in parts]
-    images = [image for each in found for image in each.images]
-    return DataSet(images, [n for each in found for n in each.truth], found[0].labels)
+    classes = [each for part in parts for each in _named("country211", find(base, part))]
+    return by_class(classes, labels("country211"), base)
 
 
-def _by_folder(name: str, base: Path, *suffixes: str) -> DataSet:
+def _named(name: str, base: Path) -> list[tuple[Path, int]]:
     names = Names(name, base)
-    images: list[Path] = []
-    truth: list[int] = []
-    for path in _folders(base):
-        listed = images_in(path, *suffixes)
-        images += listed
-        truth += [names.column(path.name)] * len(listed)
-    return _checked(images, truth, names.labels, base)
+    return [(path, names.column(path.name)) for path in folders_in(base)]
 
 
-def _folders(base: Path) -> list[Path]:
+def folders_in(base: Path) -> list[Path]:
+    """Return the folders in a folder, sorted by name, without hidden ones."""
     if not base.is_dir():
         raise MissingFile(f"no folder {base}; check the path", missing=f"the folder {base.name}")
     return sorted(p for p in base.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
+def by_class(classes: Iterable[tuple[Path, int]], known: tuple[str, ...], base: Path) -> DataSet:
+    """Return the images of folders; each comes with the column of its label in `known`.
+
+    Raises InputError if they contain no image; `base` contains the folders.
+    """
+    images: list[Path] = []
+    truth: list[int] = []
+    for path, column in classes:
+        listed = images_in(path)
+        images += listed
+        truth += [column] * len(listed)
+    return _checked(images, truth, known, base)
+
+
 def _checked(
-    images: Sequence[Path], truth: Sequence[int], labels: tuple[str, ...], base: Path
+    images: Sequence[Path], truth: Sequence[int], known: tuple[str, ...], base: Path
 ) -> DataSet:
     if not images:
         raise InputError(f"{base}: its folders contain no image; extract the archive again")
-    return DataSet(images, truth, labels)
+    return DataSet(images, truth, known)

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.files import check_split, find, images_in, lines, mat, number
+from examples.paper.datasets.folders import by_class, folders_in
+from examples.paper.datasets.names import labels
 from zeroshot import prompts
 from zeroshot.errors import InputError
-
-from .base import DataSet
-from .files import check_split, find, images_in, lines, mat, number
-from .names import labels
 
 WNID = re.compile(r"n\d{8}")
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG", re.IGNORECASE)
@@ -33,9 +33,9 @@ def imagenet(folder: Path, split: str) -> DataSet:
     """
     check_split(split)
     base = find(folder, "train") if split == "train" else _validation(folder)
-    sorted_folders = [p for p in sorted(base.iterdir()) if p.is_dir() and WNID.fullmatch(p.name)]
-    if sorted_folders:
-        return _by_wnid(sorted_folders, base)
+    if classes := wnid_folders(base):
+        columns = _columns()
+        return by_class([(path, columns[path.name]) for path in classes], labels("imagenet"), base)
     if split == "train":
         find(base, "n01440764")  # raises: there are no such folders
     return _flat(folder, base)
@@ -49,25 +49,22 @@ def _columns() -> dict[str, int]:
     return {wnid: n for n, wnid in enumerate(prompts.wnids("imagenet"))}
 
 
-def _by_wnid(folders: list[Path], base: Path) -> DataSet:
-    columns = _columns()
-    images: list[Path] = []
-    truth: list[int] = []
-    for path in folders:
-        if path.name not in columns:
+def wnid_folders(base: Path) -> list[Path]:
+    """Return the folders named by WordNet ids, in the order of ImageNet's classes.
+
+    Raises InputError for an id that is none of them. Other folders are left out.
+    """
+    found = [path for path in folders_in(base) if WNID.fullmatch(path.name)]
+    for path in found:
+        if path.name not in prompts.wnids("imagenet"):
             raise InputError(
                 f"{path}: {path.name} is none of the {CLASSES} classes of ILSVRC2012; remove it"
             )
-        listed = images_in(path, ".jpeg", ".jpg", ".png")
-        images += listed
-        truth += [columns[path.name]] * len(listed)
-    if not images:
-        raise InputError(f"{base}: its folders contain no image; extract the archive again")
-    return DataSet(images, truth, labels("imagenet"))
+    return found
 
 
 def _flat(folder: Path, base: Path) -> DataSet:
-    images = [path for path in images_in(base, ".jpeg") if NUMBERED.fullmatch(path.name)]
+    images = [path for path in images_in(base) if NUMBERED.fullmatch(path.name)]
     if not images:
         find(base, "n01440764", "ILSVRC2012_val_00000001.JPEG")
     right = lines(find(folder, f"{DEVKIT}/{TRUTH}", f"data/{TRUTH}", TRUTH))

@@ -6,11 +6,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.files import check_split, find, lines, root, rows
+from examples.paper.datasets.names import Names, labels
 from zeroshot.errors import InputError, shortened
-
-from .base import DataSet
-from .files import check_split, find, lines, root, rows
-from .names import Names, labels
 
 log = logging.getLogger("zeroshot")
 
@@ -93,7 +92,7 @@ def fgvcaircraft(folder: Path, split: str) -> DataSet:
     "train" are the 6,667 images of trainval.
     """
     check_split(split)
-    base = root(root(folder, "fgvc-aircraft-2013b"), "data")
+    base = root(folder, "fgvc-aircraft-2013b", "data")
     part = "test" if split == "test" else "trainval"
     file = find(base, f"images_variant_{part}.txt")
     variants = lines(find(base, "variants.txt"))

@@ -9,20 +9,25 @@ of the classes is among these only (Taori et al. 2020, arXiv 2007.00644, which t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
-from examples.paper.datasets.base import DataSet, Entry
-from examples.paper.datasets.layout import (
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.files import (
+    MissingFile,
     Picture,
     check_split,
-    first_folder,
-    image_files,
+    find,
+    images_in,
     read_json,
     read_text,
+    root,
 )
+from examples.paper.datasets.folders import by_class, folders_in
+from examples.paper.datasets.imagenet import wnid_folders
+from examples.paper.datasets.names import labels
 from zeroshot import prompts
 from zeroshot.errors import InputError, some
 from zeroshot.images import open_image
@@ -34,25 +39,22 @@ SUBSET = 200  # classes of ImageNet-R and of ImageNet-A
 # (src/eval_settings/objectnet.py).
 BORDER = 2
 OBJECTNET_CLASSES = 113  # that overlap with ImageNet
-OBJECTNET_ZIP = "objectnet-1.0.zip"
 
 
 def imagenet_v2(folder: Path, split: str) -> DataSet:
-    """Read ImageNet-V2, "matched frequency" as in the paper: 10 images of each class.
+    """Read ImageNet-V2, "matched frequency" as in the paper.
 
     Its folders are numbers, 0 to 999, in the order of ImageNet's classes.
     """
     check_split(split, ("test",))
-    archive = "imagenetv2-matched-frequency.tar.gz"
-    root = first_folder(folder, ("imagenetv2-matched-frequency-format-val", "."), archive)
-    labels = tuple(prompts.labels("imagenet"))
-    names = [str(number) for number in range(len(labels))]
-    _check_folders(root, names, archive)
-    return _collect(((root / name, column) for column, name in enumerate(names)), labels)
+    base = root(folder, "imagenetv2-matched-frequency-format-val")
+    classes = [(base / str(n), n) for n in range(IMAGENET_CLASSES)]
+    _check_folders(base, [path.name for path, _ in classes])
+    return by_class(classes, labels("imagenet"), base)
 
 
 def imagenet_r(folder: Path, split: str) -> DataSet:
-    """Read ImageNet-R: 30,000 renditions, such as paintings and toys, of 200 classes."""
+    """Read ImageNet-R: renditions, such as paintings and toys, of 200 classes."""
     return _wnid_folders(folder, split, "imagenet-r", SUBSET)
 
 
@@ -62,74 +64,49 @@ def imagenet_a(folder: Path, split: str) -> DataSet:
 
 
 def imagenet_sketch(folder: Path, split: str) -> DataSet:
-    """Read ImageNet-Sketch: about 50 black and white sketches of each class."""
+    """Read ImageNet-Sketch: black and white sketches of each class."""
     return _wnid_folders(folder, split, "sketch", IMAGENET_CLASSES)
 
 
 def _wnid_folders(folder: Path, split: str, name: str, count: int) -> DataSet:
     """Read folders that have WordNet ids as names, in the order of ImageNet's classes."""
     check_split(split, ("test",))
-    root = first_folder(folder, (name, "."), f"the archive with the folder {name}/")
-    known = prompts.wnids("imagenet")
-    found = sorted(path.name for path in root.iterdir() if path.is_dir())
-    if unknown := [each for each in found if each not in known]:
+    base = root(folder, name)
+    found = wnid_folders(base)
+    if not found:
+        find(base, f"{name}/n*")  # raises: there are no such folders
+    if other := [path.name for path in folders_in(base) if path not in found]:
         raise InputError(
-            f"{root}: expected folders named by the WordNet ids of ImageNet, got {some(unknown)}; "
+            f"{base}: expected folders named by the WordNet ids of ImageNet, got {some(other)}; "
             "give the folder that contains them alone"
         )
     if len(found) != count:
         raise InputError(
-            f"{root}: expected {count} folders, one per class, got {len(found)}; extract the "
+            f"{base}: expected {count} folders, one per class, got {len(found)}; extract the "
             "archive again, because the accuracy depends on the number of classes"
         )
-    labels = tuple(known[wnid] for wnid in found)
-    return _collect(((root / wnid, column) for column, wnid in enumerate(found)), labels)
-
-
-def imagenet_validation(folder: Path, labels: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Return the images of these classes of ImageNet's validation part, and the label of each.
-
-    `folder` contains val/ with a folder per WordNet id, or these folders themselves.
-    """
-    wanted = set(labels)
-    wnids = [wnid for wnid, label in prompts.wnids("imagenet").items() if label in wanted]
-    archive = "ILSVRC2012_img_val.tar, sorted into a folder per WordNet id,"
-    root = first_folder(folder, ("val", "."), archive)
-    _check_folders(root, wnids, archive)
     known = prompts.wnids("imagenet")
-    images = [(path, known[wnid]) for wnid in wnids for path in image_files(root / wnid)]
-    if not images:
-        raise InputError(f"{root}: expected images, got none; extract {archive} there")
-    return [path for path, _ in images], [label for _, label in images]
+    classes = [(path, column) for column, path in enumerate(found)]
+    return by_class(classes, tuple(known[path.name] for path in found), base)
 
 
-def _check_folders(root: Path, names: Iterable[str], archive: str) -> None:
-    if missing := [name for name in names if not (root / name).is_dir()]:
-        raise InputError(
-            f"{root}: expected a folder for each class, got none for {some(missing, 5)}; extract "
-            f"{archive} there"
+def _check_folders(base: Path, names: Iterable[str]) -> None:
+    if missing := [name for name in names if not (base / name).is_dir()]:
+        raise MissingFile(
+            f"{base}: expected a folder for each class, got none for {some(missing, 5)}; extract "
+            "the archive again",
+            missing=f"folder {some(missing, 5)}",
         )
-
-
-def _collect(folders: Iterable[tuple[Path, int]], labels: tuple[str, ...]) -> DataSet:
-    pairs = [(path, column) for folder, column in folders for path in image_files(folder)]
-    if not pairs:
-        raise InputError("expected images in the folders of the classes, got none; extract them")
-    return DataSet([path for path, _ in pairs], [column for _, column in pairs], labels)
 
 
 # ObjectNet
 
 
-@dataclass(frozen=True)
-class Borderless(Picture):
-    """An image of ObjectNet without its red border."""
-
-    def picture(self) -> Image.Image:
-        """Return the image without the border of 2 pixels."""
-        image = open_image(self.path)
-        width, height = image.size
-        return image.crop((BORDER, BORDER, width - BORDER, height - BORDER))
+def without_border(path: Path) -> Image.Image:
+    """Return an image of ObjectNet without its red border of 2 pixels."""
+    image = open_image(path)
+    width, height = image.size
+    return image.crop((BORDER, BORDER, width - BORDER, height - BORDER))
 
 
 def objectnet(folder: Path, split: str) -> DataSet:
@@ -140,25 +117,22 @@ def objectnet(folder: Path, split: str) -> DataSet:
     mappings come from the data set's own folder mappings/.
     """
     check_split(split, ("test",))
-    root = first_folder(folder, ("objectnet-1.0", "."), OBJECTNET_ZIP)
-    images = first_folder(root, ("images",), OBJECTNET_ZIP)
-    groups = objectnet_classes(root / "mappings")
-    labels = tuple(
-        label
-        for label in prompts.labels("imagenet")
-        if any(label in group for group in groups.values())
-    )
-    columns = {label: column for column, label in enumerate(labels)}
-    _check_folders(images, groups, OBJECTNET_ZIP)
+    base = root(folder, "objectnet-1.0")
+    images = find(base, "images")
+    groups = objectnet_classes(find(base, "mappings"))
+    known = {label for group in groups.values() for label in group}
+    used = tuple(label for label in labels("imagenet") if label in known)
+    columns = {label: column for column, label in enumerate(used)}
+    _check_folders(images, groups)
     pictures, truth = [], []
     for name, group in sorted(groups.items()):
         right = sorted(columns[label] for label in group)
-        for path in image_files(images / name):
-            pictures.append(Borderless(path))
+        for path in images_in(images / name):
+            pictures.append(Picture(str(path), partial(without_border, path)))
             truth.append(right)
     if not pictures:
-        raise InputError(f"{images}: expected images, got none; extract {OBJECTNET_ZIP} there")
-    return DataSet(pictures, truth, labels)
+        raise InputError(f"{images}: its folders contain no image; extract the archive again")
+    return DataSet(pictures, truth, used)
 
 
 def objectnet_classes(mappings: Path) -> dict[str, tuple[str, ...]]:
@@ -169,13 +143,13 @@ def objectnet_classes(mappings: Path) -> dict[str, tuple[str, ...]]:
     `imagenet_to_label_2012_v2` has a synset in each line, and `pytorch_to_imagenet_2012_id.json`
     maps each class of ImageNet, in the usual order, to a line, from 0.
     """
-    folders = read_json(mappings / "folder_to_objectnet_label.json", OBJECTNET_ZIP)
-    overlap = read_json(mappings / "objectnet_to_imagenet_1k.json", OBJECTNET_ZIP)
-    order = read_json(mappings / "pytorch_to_imagenet_2012_id.json", OBJECTNET_ZIP)
-    lines = read_text(mappings / "imagenet_to_label_2012_v2", OBJECTNET_ZIP).splitlines()
-    labels = list(prompts.labels("imagenet"))
+    folders = read_json(mappings / "folder_to_objectnet_label.json")
+    overlap = read_json(mappings / "objectnet_to_imagenet_1k.json")
+    order = read_json(mappings / "pytorch_to_imagenet_2012_id.json")
+    lines = read_text(mappings / "imagenet_to_label_2012_v2").splitlines()
+    known = labels("imagenet")
     try:
-        label_of_line = {line: labels[int(column)] for column, line in order.items()}
+        label_of_line = {line: known[int(column)] for column, line in order.items()}
         label_of_synset: dict[str, str] = {}
         repeated = set()  # "crane" is a bird and a machine
         for number, synset in enumerate(each.strip() for each in lines):
@@ -192,55 +166,11 @@ def objectnet_classes(mappings: Path) -> dict[str, tuple[str, ...]]:
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(
             f"{mappings}: expected ObjectNet's mappings to ImageNet, got files that do not match "
-            f"({error!r}); extract {OBJECTNET_ZIP} again"
+            f"({error!r}); extract the archive again"
         ) from error
     if len(result) != OBJECTNET_CLASSES:
         raise InputError(
             f"{mappings}: expected {OBJECTNET_CLASSES} classes that overlap with ImageNet, got "
-            f"{len(result)}; extract {OBJECTNET_ZIP} again"
+            f"{len(result)}; extract the archive again"
         )
     return result
-
-
-ROWS: dict[str, Entry] = {
-    "imagenetv2": Entry(
-        read=imagenet_v2,
-        prompts="imagenet",
-        metric="top1",
-        layout="imagenetv2-matched-frequency-format-val/{0..999}/*.jpeg",
-        license="images from Flickr with their own licenses; may be used like ImageNet",
-        url="https://huggingface.co/datasets/vaishaal/ImageNetV2",
-    ),
-    "imagenet-r": Entry(
-        read=imagenet_r,
-        prompts="imagenet",
-        metric="top1",
-        layout="imagenet-r/n*/*.jpg",
-        license="no license stated for the images",
-        url="https://github.com/hendrycks/imagenet-r",
-    ),
-    "imagenet-a": Entry(
-        read=imagenet_a,
-        prompts="imagenet",
-        metric="top1",
-        layout="imagenet-a/n*/*.jpg",
-        license="no license stated for the images; repository MIT",
-        url="https://github.com/hendrycks/natural-adv-examples",
-    ),
-    "imagenet-sketch": Entry(
-        read=imagenet_sketch,
-        prompts="imagenet",
-        metric="top1",
-        layout="sketch/n*/*.JPEG",
-        license="no license stated for the images; repository MIT",
-        url="https://github.com/HaohanWang/ImageNet-Sketch",
-    ),
-    "objectnet": Entry(
-        read=objectnet,
-        prompts="imagenet",
-        metric="top1",
-        layout="objectnet-1.0/images/*/*.png, objectnet-1.0/mappings/",
-        license="CC BY 4.0 with two clauses: never train on it, post images only with the border",
-        url="https://objectnet.dev",
-    ),
-}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.paper.datasets.base import DataSet, Entry
-from examples.paper.datasets.layout import check_split, first_folder, read_json, read_text
-from zeroshot import prompts
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.files import check_split, find, read_json, read_text, root
+from examples.paper.datasets.names import labels
 from zeroshot.errors import InputError, shortened
 
 # Upper bounds of the first three classes in meters. Source: `_closest_vehicle_distance_pp` in
@@ -23,9 +23,6 @@ FIELDS = 15  # of a line of label_2; readme.txt of the KITTI object development 
 TYPE, Z = 0, 13  # the type of an object, and its distance along the camera axis in meters
 SPLIT_SEED = 123  # tensorflow_datasets/object_detection/kitti.py, version 3.1.0
 SPLIT_PERCENT = 10  # of the videos each for test and validation; the same source
-IMAGE_ZIP = "data_object_image_2.zip and data_object_label_2.zip"
-DEVKIT = "mapping/ of devkit_object.zip"
-CLEVR_ZIP = "CLEVR_v1.0.zip"
 
 
 def kitti(folder: Path, split: str) -> DataSet:
@@ -33,22 +30,19 @@ def kitti(folder: Path, split: str) -> DataSet:
 
     The classes are up to 8 m, up to 20 m, farther, and no vehicle, in the order of the prompt set.
     The images published as "testing" have no labels. Like TensorFlow Datasets, from which VTAB
-    takes KITTI, the reader divides the 7,481 labeled images by video: "test" has 711 images and
-    "train" the other 6,770 (table 9 of the paper). "all" is all of them, without the files of the
-    development kit.
+    takes KITTI, the reader divides the labeled images by video into "test", as far as known 711
+    images, and "train", all others. "all" is all of them, without the files of the development kit.
     """
     check_split(split, ("train", "test", "all"))
-    labels = first_folder(folder, ("training/label_2",), IMAGE_ZIP)
-    images = first_folder(folder, ("training/image_2",), IMAGE_ZIP)
-    files = sorted(labels.glob("*.txt"))
+    answers, images = find(folder, "training/label_2"), find(folder, "training/image_2")
+    files = sorted(answers.glob("*.txt"))
     if not files:
-        raise InputError(f"{labels}: expected label files, got none; extract {IMAGE_ZIP} there")
+        raise InputError(f"{answers}: expected label files, got none; extract the archive again")
     if split != "all":
         test = _kitti_test_images(folder, len(files))
         files = [path for path in files if (_number(path) in test) == (split == "test")]
     paths = [images / f"{path.stem}.png" for path in files]
-    truth = [_distance_class(path) for path in files]
-    return DataSet(paths, truth, tuple(prompts.labels("kitti")))
+    return DataSet(paths, [_distance_class(path) for path in files], labels("kitti"))
 
 
 def _number(path: Path) -> int:
@@ -66,7 +60,7 @@ def _distance_class(path: Path) -> int:
 
 
 def _vehicle_distances(path: Path) -> Iterable[float]:
-    for number, line in enumerate(read_text(path, IMAGE_ZIP).splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         fields = line.split()
         if not fields:
             continue
@@ -77,7 +71,7 @@ def _vehicle_distances(path: Path) -> Iterable[float]:
         except ValueError as error:
             raise InputError(
                 f"{path}, line {number}: expected {FIELDS} fields with the distance at position "
-                f"{Z + 1}, got {shortened(line)!r} ({error}); extract {IMAGE_ZIP} again"
+                f"{Z + 1}, got {shortened(line)!r} ({error}); extract the archive again"
             ) from error
         if fields[TYPE] in VEHICLES:
             yield distance
@@ -87,11 +81,11 @@ def _kitti_test_images(folder: Path, count: int) -> set[int]:
     """Return the numbers of the images in the test videos of TensorFlow Datasets.
 
     `train_rand.txt` has, for each image, the line of `train_mapping.txt` (from 1) whose second
-    word is the video of the image. With the published files, the result has 711 images.
+    word is the video of the image.
     """
-    mapping = first_folder(folder, ("mapping", "devkit_object/mapping"), DEVKIT)
-    order = read_text(mapping / "train_rand.txt", DEVKIT)
-    lines = read_text(mapping / "train_mapping.txt", DEVKIT).splitlines()
+    mapping = find(folder, "mapping", "devkit_object/mapping")
+    order = read_text(mapping / "train_rand.txt")
+    lines = read_text(mapping / "train_mapping.txt").splitlines()
     try:
         rows = [int(each) - 1 for each in order.split(",")]
         if min(rows) < 0:
@@ -100,12 +94,12 @@ def _kitti_test_images(folder: Path, count: int) -> set[int]:
     except (ValueError, IndexError) as error:
         raise InputError(
             f"{mapping}: train_rand.txt and train_mapping.txt do not match ({error}); "
-            f"extract {DEVKIT} again"
+            "extract devkit_object.zip again"
         ) from error
     if len(videos) != count:
         raise InputError(
             f"{folder}: expected {len(videos)} files in training/label_2, one per number in "
-            f"mapping/train_rand.txt, got {count}; extract {IMAGE_ZIP} again"
+            f"mapping/train_rand.txt, got {count}; extract the archive again"
         )
     names = sorted(set(videos))
     chosen = np.random.RandomState(SPLIT_SEED).choice(
@@ -118,44 +112,23 @@ def _kitti_test_images(folder: Path, count: int) -> set[int]:
 def clevr_counts(folder: Path, split: str) -> DataSet:
     """Read CLEVR: the class is the number of objects, 3 to 10.
 
-    "test" is the published validation split, because the published test split has no scenes. It has
-    15,000 images; the paper's subset of 2,000 for training and 500 for testing (table 9) is not
-    published, so figures on all images differ by the sample.
+    "test" is the published validation split, because the published test split has no scenes.
     """
-    part = {"train": "train", "test": "val"}[check_split(split, ("train", "test"))]
-    root = first_folder(folder, ("CLEVR_v1.0", "."), CLEVR_ZIP)
-    path = root / "scenes" / f"CLEVR_{part}_scenes.json"
-    labels = tuple(prompts.labels("clevrcounts"))
-    columns = {label: column for column, label in enumerate(labels)}
-    content = read_json(path, CLEVR_ZIP)
+    check_split(split)
+    part = "train" if split == "train" else "val"
+    base = root(folder, "CLEVR_v1.0")
+    path, places = find(base, f"scenes/CLEVR_{part}_scenes.json"), find(base, f"images/{part}")
+    known = labels("clevrcounts")
+    columns = {label: column for column, label in enumerate(known)}
+    content = read_json(path)
     images, truth = [], []
     try:
         for scene in content["scenes"]:
-            images.append(root / "images" / part / Path(scene["image_filename"]).name)
+            images.append(places / Path(scene["image_filename"]).name)
             truth.append(columns[str(len(scene["objects"]))])
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{path}: expected scenes with image_filename and 3 to 10 objects, got {error!r} in "
-            f"scene {len(truth)}; extract {CLEVR_ZIP} again"
+            f"scene {len(truth)}; extract the archive again"
         ) from error
-    return DataSet(images, truth, labels)
-
-
-ROWS: dict[str, Entry] = {
-    "kitti": Entry(
-        read=kitti,
-        prompts="kitti",
-        metric="top1",
-        layout="training/image_2/*.png, training/label_2/*.txt, mapping/*.txt (of devkit_object)",
-        license="CC BY-NC-SA 3.0",
-        url="https://www.cvlibs.net/datasets/kitti/eval_object.php",
-    ),
-    "clevrcounts": Entry(
-        read=clevr_counts,
-        prompts="clevrcounts",
-        metric="top1",
-        layout="images/{train,val}/*.png, scenes/CLEVR_{train,val}_scenes.json",
-        license="CC BY 4.0",
-        url="https://cs.stanford.edu/people/jcjohns/clevr/",
-    ),
-}
+    return DataSet(images, truth, known)

@@ -1,17 +1,30 @@
 """List the data sets of the paper: one row each, with its reader, metric, license and address.
 
+`TABLE` has the 27 data sets of its zero-shot and linear-probe experiments, `ROBUSTNESS` the other
+images of ImageNet's classes.
+
 Metrics are those of table 9 of Radford et al. 2021 (https://arxiv.org/abs/2103.00020).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from examples.paper.datasets import (
+    annotation_files,
+    arrays,
+    folders,
+    imagenet,
+    lists,
+    rendered_text,
+    robustness,
+    scenes,
+    video,
+)
+from examples.paper.datasets.base import DataSet, Entry
+from examples.paper.datasets.files import MissingFile
 from zeroshot.errors import InputError, shortened
-
-from . import annotation_files, arrays, folders, imagenet, lists
-from .base import DataSet, Entry
-from .files import MissingFile
 
 UNSTATED = "not stated; cite the authors"
 RESEARCH = "non-commercial research"
@@ -88,6 +101,10 @@ TABLE: dict[str, Entry] = {
     "gtsrb": Entry(
         annotation_files.gtsrb, "gtsrb", "top1", "Final_Test/Images/*.ppm and GT-final_test.csv",
         UNSTATED, "https://benchmark.ini.rub.de/gtsrb_dataset.html"),
+    "kitti": Entry(
+        scenes.kitti, "kitti", "top1",
+        "training/image_2/*.png, training/label_2/*.txt and mapping/*.txt (of devkit_object.zip)",
+        "CC BY-NC-SA 3.0", "https://www.cvlibs.net/datasets/kitti/eval_object.php"),
     "country211": Entry(
         folders.country211, "country211", "top1", "test/AD/*.jpg ...",
         "each photograph has its own Creative Commons license",
@@ -96,28 +113,78 @@ TABLE: dict[str, Entry] = {
         arrays.patchcamelyon, "patchcamelyon", "top1",
         "camelyonpatch_level_2_split_test_x.h5 and camelyonpatch_level_2_split_test_y.h5, unpacked",
         "CC0", "https://github.com/basveeling/pcam"),
+    "ucf101": Entry(
+        video.ucf101, "ucf101", "top1",
+        "UCF-101/ApplyEyeMakeup/v_*.avi ..., ucfTrainTestlist/classInd.txt and testlist01.txt",
+        UNSTATED, "https://www.crcv.ucf.edu/data/UCF101.php",
+        "Split 1 of 3; the paper averages the three: `--split test1`, `test2` and `test3`."),
+    "kinetics700": Entry(
+        video.kinetics700, "kinetics700", "mean_top1_top5",
+        "annotations/val.csv and val/**/ID_000000_000010.mp4",
+        "annotations CC BY 4.0; the videos belong to their uploaders",
+        "https://github.com/cvdfoundation/kinetics-dataset",
+        "The validation clips that are in the folder; YouTube no longer has some of them, and the "
+        "paper may have used other ones."),
+    "clevrcounts": Entry(
+        scenes.clevr_counts, "clevrcounts", "top1",
+        "images/val/*.png and scenes/CLEVR_val_scenes.json",
+        "CC BY 4.0", "https://cs.stanford.edu/people/jcjohns/clevr/",
+        "All 15,000 validation images; the 500 images of the paper are not published."),
+    "hatefulmemes": Entry(
+        rendered_text.hateful_memes, "hatefulmemes", "roc_auc",
+        "img/*.png and dev_seen.jsonl (or dev.jsonl)",
+        "research, on Meta's terms", "https://ai.meta.com/tools/hatefulmemes/",
+        "The seen development set, dev_seen.jsonl; `--split test_seen` and others read the test "
+        "sets."),
+    "sst2": Entry(
+        rendered_text.sst2, "sst2", "top1", "test/negative/*.png and test/positive/*.png",
+        UNSTATED, "https://github.com/openai/CLIP/blob/main/data/rendered-sst2.md"),
+}
+
+ROBUSTNESS: dict[str, Entry] = {
+    "imagenetv2": Entry(
+        robustness.imagenet_v2, "imagenet", "top1",
+        "imagenetv2-matched-frequency-format-val/0/*.jpeg ...",
+        "each photograph has its own", "https://huggingface.co/datasets/vaishaal/ImageNetV2"),
+    "imagenet-r": Entry(
+        robustness.imagenet_r, "imagenet", "top1", "imagenet-r/n*/*.jpg",
+        UNSTATED, "https://github.com/hendrycks/imagenet-r"),
+    "imagenet-a": Entry(
+        robustness.imagenet_a, "imagenet", "top1", "imagenet-a/n*/*.jpg",
+        UNSTATED, "https://github.com/hendrycks/natural-adv-examples"),
+    "imagenet-sketch": Entry(
+        robustness.imagenet_sketch, "imagenet", "top1", "sketch/n*/*.JPEG",
+        UNSTATED, "https://github.com/HaohanWang/ImageNet-Sketch"),
+    "objectnet": Entry(
+        robustness.objectnet, "imagenet", "top1",
+        "objectnet-1.0/images/*/*.png and objectnet-1.0/mappings/",
+        "CC BY 4.0 with two clauses: never train on it, post images only with the border",
+        "https://objectnet.dev"),
 }
 # fmt: on
 
 
-def load(name: str, folder: Path | str, split: str = "test") -> DataSet:
+def load(
+    name: str, folder: Path | str, split: str = "test", table: Mapping[str, Entry] = TABLE
+) -> DataSet:
     """Read a data set from the folder with its published files.
 
     Args:
-        name: A key of `TABLE`.
-        folder: The folder that contains the files of `TABLE[name].layout`, or the folder of their
-            archive in it.
-        split: "test" or "train".
+        name: A key of the table.
+        folder: The folder that contains the files of the layout in the table, or the folder of
+            their archive in it.
+        split: "test", "train", or another part that the reader names.
+        table: `TABLE` or `ROBUSTNESS`.
 
     Raises:
         InputError: There is no such data set or split, or the folder has another layout.
         MissingPackage: The files require a package of the extra `examples`.
     """
-    if name not in TABLE:
+    if name not in table:
         raise InputError(
-            f"no data set named {shortened(repr(name))}; expected one of {', '.join(TABLE)}"
+            f"no data set named {shortened(repr(name))}; expected one of {', '.join(table)}"
         )
-    entry, place = TABLE[name], Path(folder)
+    entry, place = table[name], Path(folder)
     try:
         if not place.is_dir():
             raise MissingFile(f"no folder {place}", missing="such folder")

@@ -1,7 +1,7 @@
 """Read the video data sets UCF101 and Kinetics-700; a clip is embedded by some of its frames.
 
-The paper uses the middle frame of each clip as image (section A.1). `average_frames` also averages
-the embeddings of several frames. Reading video requires PyAV, of the extra `examples`.
+As an image, a clip is its middle frame, as in the paper (section A.1). `average_frames` also
+averages the embeddings of several frames. Reading video requires PyAV, of the extra `examples`.
 """
 
 from __future__ import annotations
@@ -16,40 +16,45 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from examples.paper.datasets.base import DataSet, Entry
-from examples.paper.datasets.layout import (
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.files import (
     Picture,
     check_split,
-    first_folder,
-    read_table,
-    read_text,
+    find,
+    lines,
+    package,
+    rows,
 )
-from zeroshot import Failure, Model, prompts
+from examples.paper.datasets.names import Names
+from zeroshot import Failure, Model
 from zeroshot.arguments import count
-from zeroshot.errors import ImageError, InputError, MissingPackage, image_error, shortened, some
+from zeroshot.errors import ImageError, InputError, image_error, shortened, some
 from zeroshot.evaluation.answers import Embeddings
 
 DEMUXERS = {".avi": "avi", ".mkv": "matroska", ".mp4": "mp4", ".webm": "matroska"}
 LOST = 0.1  # share of the announced frames that may be missing; containers count inexactly
 PIXELS_AT_ONCE = 64  # frames embedded at once, of all clips of a batch
-UCF_VIDEOS = "UCF101.rar"
-UCF_LISTS = "UCF101TrainTestSplits-RecognitionTask.zip"
 UCF_SPLITS = (*("train", "test"), *(f"{part}{n}" for part in ("train", "test") for n in (1, 2, 3)))
-KINETICS = "the archives of s3.amazonaws.com/kinetics/700_2020"
 
 log = logging.getLogger("zeroshot")
 
 
 @dataclass(frozen=True)
-class Clip(Picture):
-    """A video file; as an image it is its middle frame."""
+class Clip:
+    """A video file; as an image it is its middle frame, which is decoded when it is read."""
 
-    def picture(self) -> Image.Image:
-        """Return the middle frame."""
-        return Image.fromarray(self.frames(1)[0])
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The path of the file, which results and errors show."""
+        return str(self.path)
+
+    def read(self) -> bytes:
+        """Return the middle frame as an uncompressed image file. Raises ImageError."""
+        return Picture(self.name, lambda: self.frames(1)[0]).read()
 
     def frames(self, number: int) -> list[NDArray[np.uint8]]:
         """Decode evenly spaced frames, in order: at most `number` of uint8 [h, w, 3].
@@ -133,14 +138,7 @@ def places(number: int, length: int) -> list[int]:
 
 def require_av() -> Any:
     """Return the package PyAV. Raises MissingPackage."""
-    try:
-        import av
-    except ImportError as error:
-        raise MissingPackage(
-            "reading video requires PyAV, which is not installed; run: pip install "
-            "'zeroshot-clip[examples]'"
-        ) from error
-    return av
+    return package("av", "PyAV", "reading video")
 
 
 def average_frames(model: Model, clips: Iterable[Clip], frames: int = 1) -> Embeddings:
@@ -199,58 +197,41 @@ def _collect(results: Iterator[tuple[Clip, Tensor | ImageError]]) -> Embeddings:
 # UCF101
 
 
-def ucf101_classes() -> dict[str, int]:
-    """Return the column of each class name of UCF101, such as "ApplyEyeMakeup".
-
-    The names are the labels of the prompt set without spaces, except for one, whose spelling
-    differs in a capital letter.
-    """
-    columns = {
-        label.replace(" ", ""): column for column, label in enumerate(prompts.labels("ucf101"))
-    }
-    columns["HandstandPushups"] = columns.pop("HandStandPushups")
-    return columns
-
-
 def ucf101(folder: Path, split: str) -> DataSet:
     """Read UCF101: clips of 101 actions.
 
     There are three divisions into training and test clips. "train" and "test" are the first;
-    "test2" is the test part of the second. The paper reports the mean over the three (section A.1).
-    The class of a clip is the folder in its path.
+    "test2" is the test part of the second. The class of a clip is the folder in its path.
     """
     check_split(split, UCF_SPLITS)
     require_av()
     part, number = split.rstrip("123"), split[-1] if split[-1].isdecimal() else "1"
-    videos = first_folder(folder, ("UCF-101",), UCF_VIDEOS)
-    lists = first_folder(folder, ("ucfTrainTestlist",), UCF_LISTS)
-    columns = ucf101_classes()
-    _check_classes(lists / "classInd.txt", columns)
-    path = lists / f"{part}list0{number}.txt"
+    videos, lists = find(folder, "UCF-101"), find(folder, "ucfTrainTestlist")
+    path = find(lists, f"{part}list0{number}.txt")
+    _check_classes(find(lists, "classInd.txt"))
+    names = Names("ucf101", path)
     clips, truth = [], []
-    for line in read_text(path, UCF_LISTS).split("\n"):
-        if not line.strip():
-            continue
+    for line in lines(path):
         # test lists have the path only, training lists also the number of the class
         name, _, file = line.split()[0].partition("/")
-        if name not in columns or not file or Path(file).name != file:
+        if not file or Path(file).name != file:
             raise InputError(
                 f"{path}: expected ClassName/v_ClassName_g01_c01.avi, got {shortened(repr(line))}; "
-                f"extract {UCF_LISTS} again"
+                "download it again"
             )
+        truth.append(names.column(name))
         clips.append(Clip(videos / name / file))
-        truth.append(columns[name])
-    return DataSet(clips, truth, tuple(prompts.labels("ucf101")))
+    return DataSet(clips, truth, names.labels)
 
 
-def _check_classes(path: Path, columns: dict[str, int]) -> None:
+def _check_classes(path: Path) -> None:
     """Raise InputError unless the class names of the data set are those of the prompt set."""
-    listed = [line.split()[-1] for line in read_text(path, UCF_LISTS).splitlines() if line.strip()]
-    if sorted(listed) != sorted(columns):
-        different = sorted(set(listed) ^ set(columns)) or ["a repeated name"]
+    names = Names("ucf101", path)
+    found = {names.column(line.split()[-1]) for line in lines(path)}
+    if missing := [label for n, label in enumerate(names.labels) if n not in found]:
         raise InputError(
-            f"{path}: expected the {len(columns)} classes of UCF101, got {len(listed)}; these "
-            f"differ: {some(different)}; extract {UCF_LISTS} again"
+            f"{path}: expected the {len(names.labels)} classes of UCF101, got none for "
+            f"{some(missing)}; download it again"
         )
 
 
@@ -260,39 +241,31 @@ def _check_classes(path: Path, columns: dict[str, int]) -> None:
 def kinetics700(folder: Path, split: str) -> DataSet:
     """Read Kinetics-700: clips of 700 actions; the metric is the mean of top-1 and top-5.
 
-    "test" is the validation part, because the labels of the test part were held out; the paper has
-    31,669 test clips (table 9). Clips of the annotations that are not in the folder, such as
+    "test" is the validation part. Clips of the annotations that are not in the folder, such as
     videos that were removed, are logged, and listed as failures of an evaluation. Clips may also be
     in a folder per class.
     """
-    part = {"train": "train", "test": "val"}[check_split(split, ("train", "test"))]
+    check_split(split)
     require_av()
-    table = folder / "annotations" / f"{part}.csv"
-    videos = first_folder(folder, (part,), KINETICS)
-    rows = read_table(table, ("label", "youtube_id", "time_start", "time_end"), KINETICS)
+    part = "train" if split == "train" else "val"
+    table, videos = find(folder, f"annotations/{part}.csv"), find(folder, part)
+    names = Names("kinetics700", table)
     present = _files_below(videos)
-    labels = tuple(prompts.labels("kinetics700"))
-    columns = {label.casefold(): column for column, label in enumerate(labels)}
     clips, truth, missing = [], [], 0
-    for number, row in enumerate(rows, 2):
+    listed = rows(table, ("label", "youtube_id", "time_start", "time_end"))
+    for number, row in enumerate(listed, 2):
         name = _clip_name(row, f"{table}, row {number}")
-        column = columns.get(row["label"].casefold())
-        if column is None:
-            raise InputError(
-                f"{table}, row {number}: {row['label']!r} is not among the labels of Kinetics-700; "
-                "use the annotations of Kinetics-700"
-            )
+        truth.append(names.column(row["label"]))
         missing += name not in present
         clips.append(Clip(present.get(name, videos / name)))
-        truth.append(column)
     if missing == len(clips):
         raise InputError(
             f"{videos}: expected clips such as {clips[0].path.name if clips else 'ID.mp4'}, got "
-            f"none of {len(clips)}; extract {KINETICS} there"
+            f"none of {len(clips)}; extract the archives of the clips there"
         )
     if missing:
         log.warning("%s: %d of %d clips are missing", videos, missing, len(clips))
-    return DataSet(clips, truth, labels)
+    return DataSet(clips, truth, names.labels)
 
 
 def _clip_name(row: dict[str, str], place: str) -> str:
@@ -301,7 +274,7 @@ def _clip_name(row: dict[str, str], place: str) -> str:
     if not (start.isdecimal() and end.isdecimal()) or Path(identifier).name != identifier:
         raise InputError(
             f"{place}: expected a video id and seconds, got "
-            f"{shortened(repr((identifier, start, end)))}; extract {KINETICS} again"
+            f"{shortened(repr((identifier, start, end)))}; download it again"
         )
     return f"{identifier}_{int(start):06}_{int(end):06}.mp4"
 
@@ -319,23 +292,3 @@ def clips_of(data: DataSet) -> Sequence[Clip]:
     if len(clips) != len(data.images):
         raise InputError("expected a data set of clips, got images; choose ucf101 or kinetics700")
     return clips
-
-
-ROWS: dict[str, Entry] = {
-    "ucf101": Entry(
-        read=ucf101,
-        prompts="ucf101",
-        metric="top1",
-        layout="UCF-101/ClassName/v_*.avi, ucfTrainTestlist/{classInd,trainlist0*,testlist0*}.txt",
-        license="no license stated; for research",
-        url="https://www.crcv.ucf.edu/data/UCF101.php",
-    ),
-    "kinetics700": Entry(
-        read=kinetics700,
-        prompts="kinetics700",
-        metric="mean_top1_top5",
-        layout="annotations/{train,val}.csv, {train,val}/**/ID_000000_000010.mp4",
-        license="annotations CC BY 4.0; the videos belong to their uploaders on YouTube",
-        url="https://github.com/cvdfoundation/kinetics-dataset",
-    ),
-}
