@@ -76,7 +76,7 @@ def remarks(given: argparse.Namespace, report: Report, note: str = "") -> list[s
         lines += [f"  {failure.error}" for failure in report.failures[:FAILURES]]
     notes = [note] if note else []
     if given.limit is not None:
-        notes.append(f"a random sample of {report.n} images; published figures are of all.")
+        notes.append(f"a random sample of {report.n} images, and not all of them.")
     return [*lines, *(f"Note: {each}" for each in [*notes, *report.notes])]
 
 

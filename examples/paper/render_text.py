@@ -1,10 +1,10 @@
-"""Render labeled sentences as images, as the paper made Rendered SST2.
+"""Render labeled sentences as images, similar to those of Rendered SST2.
 
     python -m examples.paper.render_text dev.tsv rendered/test
 
 reads the columns `sentence` and `label` (0 or 1) of an SST-2 file in the format of GLUE, and writes
-OUT/negative/*.png and OUT/positive/*.png. How OpenAI drew its images is not published: font, size
-and color here are a choice, so the images are similar and not equal.
+OUT/negative/*.png and OUT/positive/*.png. The font and layout of OpenAI's images are not known
+here, so figures on these images can differ from those on Rendered SST2.
 """
 
 from __future__ import annotations

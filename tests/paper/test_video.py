@@ -14,7 +14,6 @@ import pytest
 import torch
 
 import zeroshot
-from examples.paper import action_recognition, zero_shot
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.names import Names
 from examples.paper.datasets.table import load
@@ -27,39 +26,14 @@ from examples.paper.datasets.video import (
     places,
     ucf101,
 )
+from tests.paper.published import (
+    KINETICS,
+    UCF_CLASSES,
+    write_kinetics,
+    write_ucf,
+    write_video,
+)
 from zeroshot.errors import ImageError, InputError, MissingPackage
-
-# classInd.txt of UCF101TrainTestSplits-RecognitionTask.zip
-CLASSES = (  # noqa: SIM905 (101 lines as a list)
-    "ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch "
-    "Basketball BasketballDunk BenchPress Biking Billiards BlowDryHair BlowingCandles "
-    "BodyWeightSquats Bowling BoxingPunchingBag BoxingSpeedBag BreastStroke BrushingTeeth "
-    "CleanAndJerk CliffDiving CricketBowling CricketShot CuttingInKitchen Diving Drumming Fencing "
-    "FieldHockeyPenalty FloorGymnastics FrisbeeCatch FrontCrawl GolfSwing Haircut Hammering "
-    "HammerThrow HandstandPushups HandstandWalking HeadMassage HighJump HorseRace HorseRiding "
-    "HulaHoop IceDancing JavelinThrow JugglingBalls JumpingJack JumpRope Kayaking Knitting "
-    "LongJump Lunges MilitaryParade Mixing MoppingFloor Nunchucks ParallelBars PizzaTossing "
-    "PlayingCello PlayingDaf PlayingDhol PlayingFlute PlayingGuitar PlayingPiano PlayingSitar "
-    "PlayingTabla PlayingViolin PoleVault PommelHorse PullUps Punch PushUps Rafting "
-    "RockClimbingIndoor RopeClimbing Rowing SalsaSpin ShavingBeard Shotput SkateBoarding Skiing "
-    "Skijet SkyDiving SoccerJuggling SoccerPenalty StillRings SumoWrestling Surfing Swing "
-    "TableTennisShot TaiChi TennisSwing ThrowDiscus TrampolineJumping Typing UnevenBars "
-    "VolleyballSpiking WalkingWithDog WallPushups WritingOnBoard YoYo"
-).split()
-
-
-def write_video(path: Path, levels: Sequence[int], codec: str | None = None) -> Path:
-    """Write a clip whose frames have these gray levels."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    codec = codec or ("mpeg4" if path.suffix == ".avi" else "libx264")
-    with av.open(path, "w") as container:
-        stream = container.add_stream(codec, rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for level in levels:
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), "rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 def levels_of(frames: Sequence[np.ndarray]) -> list[float]:
@@ -254,36 +228,14 @@ def test_missing_pyav_is_one_clear_error(
 
 def test_classes_and_labels_of_ucf101_are_one_to_one() -> None:
     names = Names("ucf101", Path("classInd.txt"))
-    columns, labels = {name: names.column(name) for name in CLASSES}, names.labels
+    columns, labels = {name: names.column(name) for name in UCF_CLASSES}, names.labels
 
-    assert len(CLASSES) == 101
+    assert len(UCF_CLASSES) == 101
     assert sorted(columns.values()) == list(range(101))
     for name, column in columns.items():
         assert labels[column].replace(" ", "").casefold() == name.casefold()
     assert labels[columns["HandstandPushups"]] == "Hand Stand Pushups"
     assert labels[columns["HandstandWalking"]] == "Handstand Walking"
-
-
-UCF = {
-    "testlist01.txt": [
-        "YoYo/v_YoYo_g01_c01.avi",
-        "HandstandPushups/v_HandStandPushups_g01_c01.avi",
-    ],
-    "testlist02.txt": ["Archery/v_Archery_g08_c01.avi"],
-    "trainlist01.txt": ["Archery/v_Archery_g08_c01.avi 3"],
-}
-
-
-def write_ucf(folder: Path) -> Path:
-    lists = folder / "ucfTrainTestlist"
-    lists.mkdir()
-    lines = "".join(f"{number} {name}\r\n" for number, name in enumerate(CLASSES, 1))
-    (lists / "classInd.txt").write_text(lines)
-    for name, files in UCF.items():
-        (lists / name).write_text("\r\n".join(files) + "\r\n")
-        for file in files:
-            write_video(folder / "UCF-101" / file.split()[0], [10, 200, 90])
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -321,21 +273,6 @@ def test_damaged_lists_of_ucf101_are_rejected(
         ucf101(tmp_path, "test")
 
 
-ROWS_OF_KINETICS = """label,youtube_id,time_start,time_end,split
-testifying,---QUuC4vJs,84,94,validate
-washing feet,--GkrdYZ9Tc,0,10,validate
-passing american football (in game),abcdefghijk,1234,1244,validate
-"""
-
-
-def write_kinetics(folder: Path, rows: str = ROWS_OF_KINETICS) -> Path:
-    (folder / "annotations").mkdir()
-    (folder / "annotations/val.csv").write_text(rows)
-    write_video(folder / "val/---QUuC4vJs_000084_000094.mp4", [10, 200, 90])
-    write_video(folder / "val/washing feet/--GkrdYZ9Tc_000000_000010.mp4", [10, 100, 90])
-    return folder
-
-
 def test_clips_of_kinetics_are_found_in_the_folder_or_in_a_folder_per_class(
     tmp_path: Path, tiny: zeroshot.Model, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -354,14 +291,14 @@ def test_clips_of_kinetics_are_found_in_the_folder_or_in_a_folder_per_class(
     [
         ("label,id\nabseiling,a\n", "expected the columns label, youtube_id"),
         (
-            ROWS_OF_KINETICS + "jousting,abc,0,10,validate\n",
+            KINETICS + "jousting,abc,0,10,validate\n",
             "'jousting' is no class of kinetics700",
         ),
         (
-            ROWS_OF_KINETICS + "yoga,../abc,0,10,validate\n",
+            KINETICS + "yoga,../abc,0,10,validate\n",
             "row 5: expected a video id and seconds",
         ),
-        (ROWS_OF_KINETICS + "yoga,abc,a,10,validate\n", "row 5: expected a video id and seconds"),
+        (KINETICS + "yoga,abc,a,10,validate\n", "row 5: expected a video id and seconds"),
         ("label,youtube_id,time_start,time_end\nyoga,abc,0,10\n", "got none of 1; extract"),
     ],
     ids=["columns", "label", "path", "seconds", "no clip"],
@@ -369,46 +306,6 @@ def test_clips_of_kinetics_are_found_in_the_folder_or_in_a_folder_per_class(
 def test_damaged_kinetics_is_rejected(tmp_path: Path, rows: str, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         kinetics700(write_kinetics(tmp_path, rows), "test")
-
-
-def test_recipe_prints_the_figures_of_each_part_and_failures(
-    tmp_path: Path, tiny_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_ucf(tmp_path)
-    (tmp_path / "UCF-101" / UCF["testlist01.txt"][0]).write_text("damaged")
-    options = ["--model", str(tiny_path), "--prompts", "{}", "--frames", "2"]
-
-    action_recognition.main(["ucf101", str(tmp_path), *options, "--split", "test1", "test2"])
-
-    printed = capsys.readouterr().out
-    assert "ucf101, test1: 1 images, 101 labels" in printed
-    assert "1 of 2 images could not be read" in printed
-    assert "v_YoYo_g01_c01.avi: cannot decode the video" in printed
-    assert "Mean over 2 parts, top-1: " in printed
-
-
-def test_recipe_prints_the_metric_of_kinetics(
-    tmp_path: Path, tiny_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = ["--model", str(tiny_path), "--prompts", "{}"]
-
-    action_recognition.main(["kinetics700", str(write_kinetics(tmp_path)), *options])
-
-    assert "The paper's metric, mean of top-1 and top-5: " in capsys.readouterr().out
-
-
-def test_zero_shot_recipe_measures_the_middle_frames(
-    tmp_path: Path, tiny_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["ucf101", str(write_ucf(tmp_path)), "--model", str(tiny_path)]
-    (tmp_path / "UCF-101" / UCF["testlist01.txt"][0]).write_text("damaged")
-
-    zero_shot.main([*arguments, "--prompts", "{}"])
-
-    printed = capsys.readouterr().out
-    assert "ucf101, test: 1 images" in printed
-    assert "v_YoYo_g01_c01.avi: cannot decode the video" in printed
-    assert "Note: Split 1 of 3; the paper averages the three" in printed
 
 
 def test_images_of_another_data_set_are_no_clips() -> None:

@@ -3,7 +3,7 @@
 ImageNet-V2 and ImageNet-Sketch have all 1,000 classes, ImageNet-R and ImageNet-A 200 of them, and
 113 classes of ObjectNet stand for one or more classes of ImageNet. `labels` of the results are the
 ImageNet labels that take part, so select them from a head before scoring: the accuracy on a part
-of the classes is among these only (Taori et al. 2020, arXiv 2007.00644, which the paper follows).
+of the classes is among these only (Taori et al. 2020, arXiv 2007.00644).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OBJECTNET_CLASSES = 113  # that overlap with ImageNet
 
 
 def imagenet_v2(folder: Path, split: str) -> DataSet:
-    """Read ImageNet-V2, "matched frequency" as in the paper.
+    """Read ImageNet-V2, the images named "matched frequency".
 
     Its folders are numbers, 0 to 999, in the order of ImageNet's classes.
     """
@@ -59,7 +59,7 @@ def imagenet_r(folder: Path, split: str) -> DataSet:
 
 
 def imagenet_a(folder: Path, split: str) -> DataSet:
-    """Read ImageNet-A: photographs of 200 classes that ResNet-50 classifies wrongly."""
+    """Read ImageNet-A: photographs of 200 classes that are difficult to classify."""
     return _wnid_folders(folder, split, "imagenet-a", SUBSET)
 
 
