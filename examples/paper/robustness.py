@@ -108,8 +108,8 @@ def describe(given: argparse.Namespace, report: Report, before: Report | None) -
             f"Difference in percentage points: {change}.",
         ]
     lines += options.remarks(given, report)
-    if before is not None:
-        lines += ["Of the images of ImageNet:", *options.remarks(given, before)[1:]]
+    if before is not None and (others := options.remarks(given, before)[1:]):
+        lines += ["ImageNet:", *others]
     return "\n".join(lines)
 
 

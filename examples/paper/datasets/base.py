@@ -15,7 +15,7 @@ class DataSet:
     """Images and the right label of each, as `zeroshot.evaluate` takes them.
 
     Attributes:
-        images: Paths, or images that are decoded when they are indexed.
+        images: Paths, or images that are made when they are read.
         truth: The column of each image's label in `labels`; for several labels a list of columns.
         labels: The labels in the order of the prompt set, or of the folder if it has no set.
         ignored: With several labels per image, for each image the columns that do not count: the
@@ -33,7 +33,8 @@ class Entry:
     """A data set: how to read it, how the paper measures it, and where to get it.
 
     Attributes:
-        read: Takes the folder and a split ("train" or "test") and returns the images.
+        read: Takes the folder and a split ("train", "test" or a name that only this data set has)
+            and returns the images.
         prompts: Name of the prompt set, with labels and templates.
         metric: What the paper reports (its table 9).
         layout: The files that the folder must contain, as published.

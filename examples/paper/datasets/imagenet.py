@@ -54,9 +54,10 @@ def wnid_folders(base: Path) -> list[Path]:
 
     Raises InputError for an id that is none of them. Other folders are left out.
     """
+    known = prompts.wnids("imagenet")
     found = [path for path in folders_in(base) if WNID.fullmatch(path.name)]
     for path in found:
-        if path.name not in prompts.wnids("imagenet"):
+        if path.name not in known:
             raise InputError(
                 f"{path}: {path.name} is none of the {CLASSES} classes of ILSVRC2012; remove it"
             )

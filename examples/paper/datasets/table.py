@@ -134,8 +134,8 @@ TABLE: dict[str, Entry] = {
         rendered_text.hateful_memes, "hatefulmemes", "roc_auc",
         "img/*.png and dev_seen.jsonl (or dev.jsonl)",
         "research, on Meta's terms", "https://ai.meta.com/tools/hatefulmemes/",
-        "The test part here is the seen development set; `--split test_seen` and `test_unseen` read "
-        "the later test sets."),
+        "The test part here is the seen development set; `--split test_seen` and `test_unseen` "
+        "read the later test sets."),
     "sst2": Entry(
         rendered_text.sst2, "sst2", "top1", "test/negative/*.png and test/positive/*.png",
         UNSTATED, "https://github.com/openai/CLIP/blob/main/data/rendered-sst2.md"),
