@@ -77,13 +77,16 @@ class Retrieval:
 def measure(model: Model, found: Pairs, *, ks: Iterable[int] = KS) -> Retrieval:
     """Measure recall@k of a model on pairs. Raises InputError if no image can be read."""
     rows = model.tokenizer.rows(found.captions, truncate=True)
-    numbers = {row: n for n, row in enumerate(dict.fromkeys(map(tuple, rows)))}
+    spelled: dict[tuple[int, ...], str] = {}  # each distinct caption in its first spelling
+    for row, caption in zip(rows, found.captions, strict=True):
+        spelled.setdefault(tuple(row), caption)
+    numbers = {row: n for n, row in enumerate(spelled)}
     truth = np.array([numbers[tuple(row)] for row in rows])  # equal for equal tokens
     images, readable = _embed_images(model, found)
     truth = truth[readable]
     present, truth = np.unique(truth, return_inverse=True)  # captions with a readable image
-    first = {numbers[tuple(row)]: text for row, text in zip(rows, found.captions, strict=True)}
-    texts = model.encode_text([first[n] for n in present], truncate=True).cpu().numpy()
+    distinct = list(spelled.values())
+    texts = model.encode_text([distinct[n] for n in present], truncate=True).cpu().numpy()
     share = np.bincount(truth)  # images of each caption
     forward, backward = [], []
     for k in ks:
