@@ -15,9 +15,9 @@ rises linearly, then falls to 0 as a cosine. A random square crop is the only au
 PAIRS is a folder, a table or a tar file, as `examples.paper.pairs` describes. `zeroshot.load` reads
 the result like any other checkpoint. Images that cannot be read are skipped, counted and reported.
 
-With --epochs the schedule follows the number of steps, and the same seed gives the same weights on
-the same machine. With --minutes it follows the time. After each epoch the state is written to
-OUT.training.safetensors; --resume continues from it after an interruption.
+With --epochs the schedule follows the number of steps, and the same seed gives the same weights
+with the same machine and number of threads. With --minutes it follows the time. After each epoch
+the state is written to OUT.training.safetensors, which --resume continues after an interruption.
 """
 
 from __future__ import annotations
@@ -54,6 +54,18 @@ from zeroshot.tokenizers import ClipTokenizer
 EPOCHS = 30  # if neither --epochs nor --minutes is given
 MARGIN = 16  # images are resized to 1 + 1/16 of the input size before the crop
 LONGEST = 3  # aspect ratio of resized images; the ends of longer ones are cut off
+HELP = {
+    "batch_size": "Pairs per step; the others of a batch are the negatives of each.",
+    "rate": "Peak learning rate.",
+    "warmup": "Share of the training in which the rate rises.",
+    "seed": "Seed of the initial weights, the order and the crops.",
+    "image_size": "Side of the input of the image tower in pixels.",
+    "patch_size": "Side of a patch in pixels.",
+    "width": "Width of both towers; a head of attention per 64.",
+    "layers": "Blocks of the image tower.",
+    "text_layers": "Blocks of the text tower.",
+    "embed_dim": "Dimensions of the embeddings.",
+}
 MEMORY = 1 << 30  # bytes of resized images that are kept instead of being decoded again
 
 
@@ -61,19 +73,19 @@ MEMORY = 1 << 30  # bytes of resized images that are kept instead of being decod
 class Settings:
     """The size of the network and how it is trained; the defaults suit two CPU cores.
 
-    Exactly one of `epochs` and `minutes` is set.
+    Exactly one of `epochs` and `minutes` is set. HELP describes the others.
     """
 
     epochs: int | None = EPOCHS
     minutes: float | None = None
-    batch_size: int = 128  # pairs; the others of a batch are the negatives of each
-    rate: float = 1e-3  # peak learning rate
-    warmup: float = 0.05  # share of the training
+    batch_size: int = 128
+    rate: float = 1e-3
+    warmup: float = 0.05
     seed: int = 0
-    image_size: int = 64  # pixels
-    patch_size: int = 16  # pixels
-    width: int = 128  # of both towers
-    layers: int = 4  # of the image tower
+    image_size: int = 64
+    patch_size: int = 16
+    width: int = 128
+    layers: int = 4
     text_layers: int = 2
     embed_dim: int = 128
 
@@ -292,7 +304,9 @@ def pretrain(
     while run.done(run.progress.epoch, 0) < 1:
         epoch, begin = run.progress.epoch, run.seconds
         loss, steps, count = run.train_epoch(epoch)
-        if not steps and run.done(epoch, 0) < 1:
+        if not steps and run.done(epoch, 0) >= 1:  # the time is over
+            break
+        if not steps:
             raise InputError(f"{source}: no batch has two readable images; {run.crops.skipped}")
         steps += run.progress.steps
         seconds = run.seconds
@@ -355,7 +369,10 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     for setting in reversed(fields(Settings)):
         if setting.name not in ("epochs", "minutes"):
             name = f"--{setting.name.replace('_', '-')}"
-            command = click.option(name, default=setting.default, show_default=True)(command)
+            option = click.option(
+                name, default=setting.default, show_default=True, help=HELP[setting.name]
+            )
+            command = option(command)
     return command
 
 
