@@ -1,12 +1,12 @@
 """Read pairs of an image and its caption from a folder, a table or WebDataset tar files.
 
-A folder may contain, also in subfolders where no table is named:
+A folder may contain one or more of these:
 
-- images, each with a .txt file of the same name;
-- one table at the top: captions.csv, .tsv or .jsonl with the columns `path` and `caption`, or
+- images, also in subfolders, each with a .txt file of the same name;
+- one table: captions.csv, .tsv or .jsonl with the columns `path` and `caption`, or
   metadata.csv or .jsonl with `file_name` and `text`, as `datasets` names them
   (https://huggingface.co/docs/datasets/image_dataset); paths are relative to the folder;
-- .tar files in which an image and a .txt file have the same name
+- .tar files, also in subfolders, in which an image and a .txt file have the same name
   (https://github.com/webdataset/webdataset).
 
 Captions are read at once, images when they are indexed. What is not used is counted in `skipped`.
@@ -221,7 +221,7 @@ def _read_tar(path: Path, skipped: Skipped) -> Iterator[tuple[Member, str]]:
     except tarfile.TarError as error:
         raise InputError(
             f"{path}: not a readable tar file ({shortened(str(error), 100)}); compressed files "
-            "must be unpacked with gzip -d; others downloaded again"
+            "must be unpacked first, others downloaded again"
         ) from error
     for files in samples.values():
         image = next((files[each] for each in IMAGES if each in files), None)
