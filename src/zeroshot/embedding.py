@@ -47,6 +47,7 @@ class ImageEncoder(Protocol):
         *,
         batch_size: int | None = None,
         normalize: bool = True,
+        project: bool = True,  # into the space shared with texts
     ) -> Tensor: ...
 
     # Prepare items one by one and embed them in batches, in order; see `lookahead.embed_batches`.
@@ -81,6 +82,7 @@ def embed(
     workers: int | None = None,
     on_error: OnError = "raise",
     normalize: bool = True,
+    project: bool = True,
     progress: Show = None,
 ) -> Iterator[Embedded]:
     """Embed images in order with bounded memory, in batches.
@@ -88,9 +90,10 @@ def embed(
     The encoder chooses the batch size unless `batch_size` is given. `workers` is the number of
     threads that decode images; by default the encoder decides. A single image is decoded and
     embedded in the caller's thread, using all cores, unless other programs use them. With
-    on_error="yield" an image that cannot be read becomes a Failure. `progress` shows a bar; None
-    shows one on a terminal or in a notebook after two seconds. Raises InputError for invalid
-    arguments, and ImageError for the first image that cannot be read if `on_error` is "raise".
+    on_error="yield" an image that cannot be read becomes a Failure. `normalize` and `project` are
+    those of `ImageEncoder.encode_pixels`. `progress` shows a bar; None shows one on a terminal or
+    in a notebook after two seconds. Raises InputError for invalid arguments, and ImageError for the
+    first image that cannot be read if `on_error` is "raise".
     """
     batch_size, workers = check_batch_size(batch_size), check_workers(workers)
     single = is_single(images)
@@ -110,7 +113,7 @@ def embed(
         rows = None
         if pixels:
             rows = encoder.encode_pixels(
-                np.stack(pixels), batch_size=batch_size, normalize=normalize
+                np.stack(pixels), batch_size=batch_size, normalize=normalize, project=project
             )
         return Embedded([outcome for outcome, _ in batch], rows)
 
