@@ -137,12 +137,12 @@ def test_validation_has_a_fifth_of_each_label(count: int, held: int) -> None:
 
 
 def test_chosen_c_is_better_than_the_ends_of_the_range_on_new_points() -> None:
-    features, truth = clouds(6, 1_200, width=60)
-    train, test = slice(0, 200), slice(200, None)
-    c, validation = choose(features[train], truth[train], 6)
+    features, truth = clouds(3, 1_000, width=20)
+    train, test = slice(0, 300), slice(300, None)
+    c, validation = choose(features[train], truth[train], 3)
 
     def accuracy(c: float) -> float:
-        probe = fit(features[train], truth[train], 6, c)
+        probe = fit(features[train], truth[train], 3, c)
         return float(probe.is_right(features[test], truth[test]).mean())
 
     assert accuracy(c) >= max(accuracy(1e-6), accuracy(1e6)) - 0.01
