@@ -175,6 +175,8 @@ def test_probe_of_a_model_learns_what_it_was_shown(tiny: zeroshot.Model) -> None
     text = describe(outcome)
     low, high = zeroshot.metrics.wilson_interval(int(outcome.right.sum()), 30)
     assert f"95% interval {low:.1%} to {high:.1%}, 30 images" in text
+    mean = np.mean([outcome.right[outcome.truth == label].mean() for label in (0, 1)])
+    assert f"mean per class {mean:.1%} (95% interval " in text
     assert f"C = {outcome.probe.c:.4g}" in text
 
 

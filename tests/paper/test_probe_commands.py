@@ -46,10 +46,11 @@ def test_linear_probe_prints_accuracy_interval_and_c(
 ) -> None:
     linear_probe.main(arguments(folder, tiny_path))
 
-    first, accuracy, chosen = capsys.readouterr().out.splitlines()[:3]
+    first, accuracy, mean, chosen = capsys.readouterr().out.splitlines()[:4]
     assert first.startswith("cifar10, ")
     assert first.endswith(": 50 training images")
     assert accuracy.startswith("test accuracy 100.0% (95% interval 72.2% to 100.0%, 10 images)")
+    assert mean.startswith("mean per class 100.0% (95% interval ")
     assert chosen.startswith("C = ")
 
 
