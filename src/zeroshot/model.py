@@ -24,7 +24,7 @@ from zeroshot.classifier import Classifier
 from zeroshot.embedding import Item, Pixels, Result, check_batch_size, check_workers, embed
 from zeroshot.engine import Engine, choose_device, choose_dtype
 from zeroshot.errors import InputError, short_errors_in
-from zeroshot.head import Head, Scores, to_embeddings
+from zeroshot.head import Head, Scores
 from zeroshot.images import ImageLike, is_single
 from zeroshot.images.limits import MAX_PIXELS
 from zeroshot.images.preprocess import Decode, Preprocess
@@ -33,6 +33,7 @@ from zeroshot.label_store import LabelStore, default_folder
 from zeroshot.nn.network import Network
 from zeroshot.prompts import Labels, Prompts
 from zeroshot.spec import Scoring, Spec
+from zeroshot.tensor_arguments import to_embeddings
 from zeroshot.tokenizers import ClipTokenizer, Tokenizer
 
 if TYPE_CHECKING:
@@ -645,6 +646,8 @@ class Model:
 
 def _to_flags(project: object, normalize: object) -> tuple[bool, bool]:
     """Return `project` and `normalize` as bools; features are not normalized by default."""
+    if project is True and normalize is True:  # as a classifier asks for each image
+        return True, True
     projected = flag("project", project)
     if normalize is None:
         return projected, projected
