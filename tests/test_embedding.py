@@ -147,7 +147,7 @@ def test_a_value_that_is_not_iterable_is_rejected(encoder: FakeEncoder) -> None:
         embed(encoder, 5)  # type: ignore[arg-type]
 
 
-def test_batch_size_and_normalize_are_passed_to_the_encoder() -> None:
+def test_options_are_passed_to_the_encoder() -> None:
     received: list[dict[str, Any]] = []
 
     class Recording(FakeEncoder):
@@ -155,9 +155,9 @@ def test_batch_size_and_normalize_are_passed_to_the_encoder() -> None:
             received.append(options)
             return super().encode_pixels(pixels)
 
-    list(embed(Recording(), [color(1)] * 5, batch_size=2, normalize=False))
+    list(embed(Recording(), [color(1)] * 5, batch_size=2, normalize=False, project=False))
 
-    assert received == [{"batch_size": 2, "normalize": False}] * 3
+    assert received == [{"batch_size": 2, "normalize": False, "project": False}] * 3
 
 
 def test_a_single_image_is_embedded_in_the_calling_thread(no_decoding_threads: Alive) -> None:

@@ -13,8 +13,7 @@ import torch
 import zeroshot
 from tests.support import FakeEncoder
 from zeroshot import Classifier, Head, PromptSet, prompts
-from zeroshot import head as module
-from zeroshot.errors import HeadMismatch, InputError, LabelError, PromptError, TokenLimitError
+from zeroshot.errors import HeadMismatch, LabelError, PromptError, TokenLimitError
 
 TEMPLATES = PromptSet(("{}", "a photo of a {}.", "the {}, on green grass"), "mine")
 LABELS = {"red": ["red", "crimson roof"], "blue": "blue", "gray": ["gray", "grey", "ash"]}
@@ -74,38 +73,6 @@ def test_a_head_records_labels_templates_and_model(encoder: FakeEncoder) -> None
     assert (head.model, head.logit_scale, head.logit_bias) == ("fake", 10.0, None)
     assert len(head) == 3
     assert repr(head) == "<Head of 3 labels, prompts 'mine', 3-d>"
-
-
-@pytest.mark.parametrize("sentences", [1, 2, 4, 7, 1_000])
-def test_building_in_chunks_gives_the_same_head(
-    encoder: FakeEncoder, sentences: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    labels = {f"label {n} {'r' * n}": ["x" * n or "y", f"name g{n}"] for n in range(10)}
-    whole = Head.build(encoder, labels, TEMPLATES)
-    asked: list[int] = []
-
-    class Counting(FakeEncoder):
-        def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-            asked.append(len(texts))
-            return super().encode_text(texts)
-
-    monkeypatch.setattr(module, "SENTENCES", sentences)
-    parts = Head.build(Counting(), labels, TEMPLATES)
-    torch.testing.assert_close(parts.weight, whole.weight, atol=1e-6, rtol=0)
-    assert sum(asked) == 10 * 2 * 3
-    assert max(asked) <= max(sentences, 3) * 2  # two names a label
-
-
-def test_sentences_are_embedded_in_one_call(encoder: FakeEncoder) -> None:
-    asked: list[int] = []
-
-    class Counting(FakeEncoder):
-        def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-            asked.append(len(texts))
-            return super().encode_text(texts)
-
-    Head.build(Counting(), [f"label {n}" for n in range(100)], TEMPLATES)
-    assert asked == [300]
 
 
 def test_a_label_over_the_token_limit_is_named_with_its_count(tiny: zeroshot.Model) -> None:
@@ -289,91 +256,3 @@ def test_a_callers_autocast_does_not_round_logits(encoder: FakeEncoder) -> None:
 
     assert found.dtype == torch.float32
     assert torch.equal(found, expected)
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("Cat", "cat"),
-        ("cat", "ｃａｔ"),
-        ("cat", "&#99;at"),
-        ("black & white", "black &amp; white"),
-        ("ﬁre", "fire"),
-        ("café", "cafÃ©"),
-        ("it's", "it\u2019s"),
-    ],
-)
-def test_labels_with_the_same_tokens_are_rejected(
-    first: str, second: str, tiny: zeroshot.Model
-) -> None:
-    with pytest.raises(LabelError, match="cannot distinguish the labels") as caught:
-        tiny.classifier([first, "dog", second])
-
-    assert repr(first) in str(caught.value)
-    assert repr(second) in str(caught.value)
-    head = tiny.head([first, "dog", second], allow_equal=True)
-    assert head.labels == (first, "dog", second)
-    torch.testing.assert_close(head.weight[0], head.weight[2])
-
-
-def test_names_not_labels_are_compared(tiny: zeroshot.Model) -> None:
-    assert len(tiny.head({"cat": "tabby", "Cat": "siamese"})) == 2
-    assert len(tiny.head({"a": ["cat"], "b": ["cat", "kitten"]})) == 2
-    with pytest.raises(LabelError, match="the labels 'a' and 'b'"):
-        tiny.head({"a": ["cat", "kitten"], "b": ["Kitten", "cat"]})
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [(["cat", "cat"], ["cat"]), (["cat", "cat", "dog", "dog"], ["dog", "cat"])],
-)
-def test_a_repeated_name_does_not_distinguish_labels(
-    first: list[str], second: list[str], tiny: zeroshot.Model
-) -> None:
-    with pytest.raises(LabelError, match="the labels 'a' and 'b'"):
-        tiny.head({"a": first, "b": second})
-    assert len(tiny.head({"a": ["cat", "cat", "dog"], "b": ["cat", "dog"]})) == 2
-
-
-def test_labels_that_differ_in_an_article_need_a_template_that_keeps_it(
-    tiny: zeroshot.Model,
-) -> None:
-    with pytest.raises(LabelError, match="ignores the label's article"):
-        tiny.head(["cat", "a cat"], ["a photo of a {}.", "the {}."])
-    assert len(tiny.head(["cat", "a cat"], ["a photo of a {}.", "{}"])) == 2
-
-
-def test_a_label_without_tokens_is_rejected(tiny: zeroshot.Model) -> None:
-    with pytest.raises(LabelError, match=r"label '\\ufeff': the tokenizer reads no text"):
-        tiny.head(["cat", "\ufeff"])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"labels": ["red", "blue", "gray"]},
-        {"labels": ("red", "red", "gray")},
-        {"weight": torch.zeros(3, 3)},
-        {"weight": torch.eye(3).double()},
-        {"weight": torch.eye(2)},
-        {"weight": np.eye(3, dtype=np.float32)},
-        {"logit_scale": "10"},
-        {"logit_scale": 0.0},
-        {"logit_bias": float("nan")},
-        {"model": None},
-        {"names": (("red",),)},
-        {"names": (("red",), ("blue",), ())},
-        {"templates": "{}"},
-        {"prompts": "\udc80"},  # could not be saved
-        {"scoring": "argmax"},
-        {"calibration": 5},
-        {"source": 5},
-    ],
-    ids=str,
-)
-def test_an_invalid_value_of_a_head_is_named(encoder: FakeEncoder, change: Any) -> None:
-    head = Head.build(encoder, LABELS, TEMPLATES)
-    (field,) = change
-
-    with pytest.raises(InputError, match=rf"{field}.*(must|to) be|duplicate label"):
-        replace(head, **change)

@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tests.support import FakeEncoder
-from zeroshot import Head, PromptSet
-from zeroshot import head as module
+from zeroshot import Head, PromptSet, files
+from zeroshot import head_files as module
 from zeroshot.errors import HeadMismatch, HeadNotFound, SaveError
 
 TEMPLATES = PromptSet(("{}", "a photo of a {}.", "the {}, on green grass"), "mine")
@@ -73,7 +73,7 @@ def test_a_failed_save_keeps_the_old_file(
         assert source.exists()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         Head.build(encoder, ["new"]).save(path)
     assert Head.load(path).labels == ("red", "blue", "gray")

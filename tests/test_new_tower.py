@@ -66,10 +66,16 @@ class PatchMeanTower(nn.Module):
         self.proj = nn.Parameter(torch.empty(config.width, embed_dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return self.project(self.trunk(pixels))
+
+    def trunk(self, pixels: Tensor) -> Tensor:
         means = F.avg_pool2d(pixels, self.patch).flatten(2).transpose(1, 2)  # [b, p, 3]
         x = self.embed(means) * torch.sigmoid(self.positional_embedding[1:])  # [b, p, w]
-        x = (x.mean(dim=1) + self.positional_embedding[0]) @ self.proj  # [b, d]
+        x = x.mean(dim=1) + self.positional_embedding[0]  # [b, w]
         return x
+
+    def project(self, features: Tensor) -> Tensor:
+        return features @ self.proj  # [b, d]
 
 
 made: list[torch.dtype] = []  # precisions that the CPU version was made in
@@ -90,9 +96,15 @@ class FastPatchMeanTower:
         values.release()
 
     def __call__(self, pixels: Tensor) -> Tensor:
+        return self.project(self.trunk(pixels))
+
+    def trunk(self, pixels: Tensor) -> Tensor:
         means = F.avg_pool2d(pixels, self.patch).flatten(2).transpose(1, 2)
         x = F.linear(means, self.weight, self.bias) * self.gates
-        return (x.mean(dim=1) + self.first) @ self.proj
+        return x.mean(dim=1) + self.first
+
+    def project(self, features: Tensor) -> Tensor:
+        return features @ self.proj
 
 
 # ---- its rows, and a checkpoint with an entry in the catalog

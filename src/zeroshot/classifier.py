@@ -187,7 +187,9 @@ class Classifier:
     ) -> NDArray[np.float32]:
         """Return the probability of each label: float32 [n, L].
 
-        With softmax scoring each row sums to 1; with sigmoid scoring labels are independent.
+        With softmax scoring each row sums to 1; with sigmoid scoring labels are independent. Before
+        `calibrate` a probability is the label's share among the labels offered, and it changes with
+        them.
 
         Args:
             images: One image, or an iterable of images; see `__call__`.
@@ -325,7 +327,7 @@ class Classifier:
         *,
         progress: bool | None = None,
     ) -> Classifier:
-        """Return a classifier whose probabilities are true for images like these.
+        """Return a classifier whose probabilities are true on average for images like these.
 
         It fits one factor for the logits (temperature scaling), and keeps what the images showed,
         so that `predict_set` and `answering` can make promises. Answers do not change.

@@ -47,6 +47,7 @@ class ImageEncoder(Protocol):
         *,
         batch_size: int | None = None,
         normalize: bool = True,
+        project: bool = True,  # into the space shared with texts
     ) -> Tensor: ...
 
     # Prepare items one by one and embed them in batches, in order; see `lookahead.embed_batches`.
@@ -83,6 +84,7 @@ def embed(
     workers: int | None = None,
     on_error: OnError = "raise",
     normalize: bool = True,
+    project: bool = True,
     score: Callable[[Tensor, list[Key]], Sequence[Any]] | None = None,
     progress: Show = None,
 ) -> Iterator[Embedded]:
@@ -91,11 +93,12 @@ def embed(
     The encoder chooses the batch size unless `batch_size` is given. `workers` is the number of
     threads that decode images; by default the encoder decides. A single image is decoded and
     embedded in the caller's thread, using all cores, unless other programs use them. With
-    on_error="yield" an image that cannot be read becomes a Failure. `score` takes the embeddings
-    and the keys of a batch's readable images, in the thread that embedded them, and returns one
-    result per image. `progress` shows a bar; None shows one on a terminal or in a notebook after
-    two seconds. Raises InputError for invalid arguments, and ImageError for the first image that
-    cannot be read if `on_error` is "raise".
+    on_error="yield" an image that cannot be read becomes a Failure. `normalize` and `project` are
+    those of `ImageEncoder.encode_pixels`. `score` takes the embeddings and the keys of a batch's
+    readable images, in the thread that embedded them, and returns one result per image. `progress`
+    shows a bar; None shows one on a terminal or in a notebook after two seconds. Raises
+    InputError for invalid arguments, and ImageError for the first image that cannot be read if
+    `on_error` is "raise".
     """
     batch_size, workers = check_batch_size(batch_size), check_workers(workers)
     single = is_single(images)
@@ -115,7 +118,9 @@ def embed(
         pixels = [values for _, values in batch if values is not None]
         if not pixels:
             return Embedded(outcomes, None)
-        rows = encoder.encode_pixels(np.stack(pixels), batch_size=batch_size, normalize=normalize)
+        rows = encoder.encode_pixels(
+            np.stack(pixels), batch_size=batch_size, normalize=normalize, project=project
+        )
         if score is None:
             return Embedded(outcomes, rows)
         # Here a worker's torch uses one core. In the consumer's thread it would use all of them,

@@ -9,76 +9,51 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
-from torch.nn import functional as F
 
+from zeroshot import head_files
 from zeroshot import prompts as prompt_sets
-from zeroshot.arguments import file_path, flag, instance, is_text, iterator, one_of, require
-from zeroshot.calibration import Calibration, from_plain, to_plain
+from zeroshot.arguments import file_path, flag, instance, iterator, one_of, require
+from zeroshot.calibration import Calibration
 from zeroshot.cards import card
 from zeroshot.errors import (
     HeadMismatch,
-    HeadNotFound,
     InputError,
     LabelError,
-    seen_from,
     short_errors_in,
     shortened,
     some,
 )
-from zeroshot.files import write_atomically
+from zeroshot.head_checks import problems
 from zeroshot.independent import independent_logits
-from zeroshot.label_store import LabelStore, Names
-from zeroshot.progress import Bar
-from zeroshot.prompts import Labels, Prompts, PromptSet
-from zeroshot.spec import MAX_SCALE, Scoring, finite
+from zeroshot.label_embedding import (
+    TEXT_METHODS,
+    TextEncoder,
+    embed_background,
+    embed_stored,
+    reject_equal,
+)
+from zeroshot.label_store import LabelStore
+from zeroshot.prompts import Labels, Prompts
+from zeroshot.spec import Scoring
+from zeroshot.tensor_arguments import kind_of, to_embeddings, to_float, to_logits
 from zeroshot.vocabulary import NONE, Background
-from zeroshot.vocabulary import PROMPTS as WORD_PROMPTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-METADATA_KEY = "zeroshot.head/2"
-OLDER_KEYS = ("zeroshot.head/1",)  # files without scoring and calibration
-MAX_HEADER = 16 * 2**20  # bytes; limit of the JSON header of a head file
-UNIT = 1e-3  # allowed deviation of a row's length from 1
-SENTENCES = 4_096  # rendered and embedded at once; 8 MB of embeddings at 512 dimensions
-
 log = logging.getLogger("zeroshot")
 
 Scores = Literal["model", "independent"]
-SCORINGS = (*get_args(Scoring), "independent")
-Owner = tuple[int, str]  # row of a label, and one of its names
-TEXT_METHODS = ("identity", "source", "logit_scale", "logit_bias", "scoring", "encode_text")
-
-
-class TextEncoder(Protocol):
-    """The part of a model that building a head requires."""
-
-    @property
-    def identity(self) -> str: ...
-    @property
-    def source(self) -> str | None: ...
-    @property
-    def logit_scale(self) -> float: ...
-    @property
-    def logit_bias(self) -> float | None: ...
-    @property
-    def scoring(self) -> Scoring: ...
-    def encode_text(self, texts: Sequence[str]) -> Tensor: ...
 
 
 @short_errors_in
@@ -136,7 +111,7 @@ class Head:
     def __post_init__(self) -> None:
         instance("labels", self.labels, tuple, "pass a tuple of text")
         prompt_sets.named(self.labels)
-        for field, value, expected in _problems(self):
+        for field, value, expected in problems(self):
             raise InputError(
                 f"the {field} of a head must be {expected}, got {shortened(repr(value))}"
             )
@@ -194,12 +169,12 @@ class Head:
         labels, paths = prompt_sets.flatten(labels)
         named = {label: tuple(names) for label, names in prompt_sets.named(labels).items()}
         if not flag("allow_equal", allow_equal):
-            _reject_equal(getattr(encoder, "tokenizer", None), named, prompt_set.templates)
-        vectors, new = _embed_stored(encoder, named.values(), prompt_set, store, progress)
+            reject_equal(getattr(encoder, "tokenizer", None), named, prompt_set.templates)
+        vectors, new = embed_stored(encoder, named.values(), prompt_set, store, progress)
         background = None
         one_of("scores", scores, get_args(Scores))
         if flag("none_of_these", none_of_these) or scores == "independent":
-            background = _embed_background(encoder, store, progress)
+            background = embed_background(encoder, store, progress)
         log.info("%d labels: %d embedded, the others from the cache", len(named), new)
         return cls(
             labels=tuple(named),
@@ -315,9 +290,9 @@ class Head:
             >>> zeroshot.load("mini").head(["cat"]).sum_words(torch.zeros(1, 1)).tolist()
             [[0.0]]
         """
-        factor, values = self.inverse_temperature, _to_float(words)
+        factor, values = self.inverse_temperature, to_float(words)
         if values is None or not values.ndim:
-            raise InputError(f"expected words as a tensor [n, B], got {_kind_of(words)}")
+            raise InputError(f"expected words as a tensor [n, B], got {kind_of(words)}")
         return torch.logsumexp(factor * values, dim=-1, keepdim=True) / factor
 
     @cached_property
@@ -352,7 +327,7 @@ class Head:
             >>> head.probabilities(head.logits(head.weight)).shape
             torch.Size([2, 2])
         """
-        logits = _to_logits(logits, len(self.classes))
+        logits = to_logits(logits, len(self.classes))
         if self.scoring == "independent":
             scale, offset = self.logistic or (1.0, 0.0)
             return (scale * logits + offset).sigmoid()
@@ -554,15 +529,7 @@ class Head:
             >>> head = zeroshot.load("mini").head(["cat", "dog"])
             >>> head.save("pets.safetensors")
         """
-        tensors = {"weight": self.weight.cpu().contiguous()}
-        if self.background is not None:
-            tensors["background"] = self.background.rows.half()
-        if self.calibration is not None:
-            _, arrays = to_plain(self.calibration)
-            tensors |= {name: torch.from_numpy(values) for name, values in arrays.items()}
-        metadata = {METADATA_KEY: _to_json(self)}
-        with write_atomically(file_path(path)) as temporary:
-            temporary.write_bytes(save(tensors, metadata))
+        head_files.write(file_path(path), self)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Head:
@@ -585,173 +552,11 @@ class Head:
             ('cat', 'dog')
         """
         path = file_path(path)
-        try:
-            with path.open("rb") as file:
-                length, start = int.from_bytes(file.read(8), "little"), file.read(1)
-            if start != b"{":
-                raise KeyError("safetensors header")
-            if length > MAX_HEADER:
-                raise ValueError(f"header of {length} bytes, the limit is {MAX_HEADER}")
-            with safe_open(path, framework="pt") as opened:
-                metadata = opened.metadata() or {}
-                key = next((key for key in OLDER_KEYS if key in metadata), METADATA_KEY)
-                facts = json.loads(metadata[key])
-                if not isinstance(facts, dict):
-                    raise TypeError(f"expected a JSON object, got {type(facts).__name__}")
-                tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
-            head = _from_facts(facts, tensors)
+        with head_files.errors_of(path):
+            head = cls(**head_files.read(path))
             if head.calibration is not None and head.calibration.labels != head.digest():
                 raise ValueError("the labels and prompts were changed after its calibration")
             return head
-        except FileNotFoundError as error:
-            raise HeadNotFound(
-                f"{path}: no such head file{seen_from(path)}; check the path"
-            ) from error
-        except KeyError as error:
-            raise HeadMismatch(
-                f"{path}: not a head file ({error} is missing); make one with "
-                "model.head(labels).save(path) (on the command line --save-head)"
-            ) from error
-        except (
-            SafetensorError,
-            OSError,
-            ValueError,
-            TypeError,
-            RecursionError,
-            OverflowError,
-        ) as error:
-            raise HeadMismatch(
-                f"{path}: not a head file, corrupted, or from a newer version "
-                f"({shortened(str(error), 200)}); rebuild it with model.head(labels).save(path) "
-                "(on the command line --save-head)"
-            ) from error
-
-
-def _to_json(head: Head) -> str:
-    """Return the facts of a head other than its weight."""
-    return json.dumps(
-        {
-            "labels": head.labels,
-            "names": head.names,
-            "templates": head.templates,
-            "prompts": head.prompts,
-            "logit_scale": head.logit_scale,
-            "logit_bias": head.logit_bias,
-            "model": head.model,
-            "scoring": head.scoring,
-            "calibration": None if head.calibration is None else to_plain(head.calibration)[0],
-            "source": head.source,
-            "inverse_temperature": head.inverse_temperature,
-            "paths": head.paths,
-            "examples": head.examples,
-            "logistic": head.logistic,
-            "words": None if head.background is None else head.background.words,
-        },
-        ensure_ascii=False,
-    )
-
-
-def _from_facts(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Head:
-    """Build the head of a file's metadata; raises KeyError, ValueError or TypeError."""
-    weight, background, calibration = tensors["weight"], None, None
-    if facts.get("words") is not None:
-        background = Background(_to_tuple(facts["words"]), tensors["background"].float())
-    if facts.get("calibration") is not None:
-        if not isinstance(facts["calibration"], dict):
-            raise TypeError("expected calibration to be a JSON object")
-        arrays = {name: values.numpy() for name, values in tensors.items()}
-        calibration = from_plain(facts["calibration"], arrays)
-    paths = facts.get("paths")
-    return Head(
-        labels=_to_tuple(facts["labels"]),
-        weight=weight,
-        logit_scale=float(facts["logit_scale"]),
-        logit_bias=None if facts["logit_bias"] is None else float(facts["logit_bias"]),
-        model=facts["model"],
-        names=tuple(map(_to_tuple, _to_tuple(facts["names"]))),
-        templates=_to_tuple(facts["templates"]),
-        prompts=facts["prompts"],
-        scoring=facts.get("scoring", "softmax"),
-        calibration=calibration,
-        source=facts.get("source"),
-        background=background,
-        inverse_temperature=float(facts.get("inverse_temperature", 1.0)),
-        paths=None if paths is None else tuple(tuple(map(str, path)) for path in paths),
-        examples=tuple(map(str, facts.get("examples", ()))),
-        logistic=_to_pair(facts.get("logistic")),
-    )
-
-
-def _to_tuple(values: object) -> tuple[Any, ...]:
-    """Return a JSON list as tuple; raise TypeError for other values."""
-    if not isinstance(values, list):
-        raise TypeError(f"expected a list, got {type(values).__name__}")
-    return tuple(values)
-
-
-def _reject_equal(tokenizer: Any, named: Mapping[str, Names], templates: tuple[str, ...]) -> None:
-    """Raise LabelError for labels whose names have the same tokens, or none.
-
-    CLIP's tokenizer lowers the case, unescapes HTML and repairs Unicode, so such labels would get
-    equal scores. So would "cat" and "a cat" if every template ends in an article before the label.
-    """
-    if tokenizer is None:
-        return
-    texts = list(dict.fromkeys(name for names in named.values() for name in names))
-    drops = all(prompt_sets.drops_article(template) for template in templates)
-    read = {text: prompt_sets.insert("a {}", text)[2:] if drops else text for text in texts}
-    tokens = {text: tuple(tokenizer.encode(read[text])) for text in texts}
-    seen: dict[frozenset[tuple[tuple[int, ...], float]], str] = {}
-    for label, names in named.items():
-        if empty := [name for name in names if not tokens[name]]:
-            raise LabelError(
-                f"label {shortened(repr(label))}: the tokenizer reads no text in "
-                f"{shortened(repr(empty[0]))}; use a name with letters, digits or signs"
-            )
-        counts = Counter(tokens[name] for name in names)
-        key = frozenset((each, number / len(names)) for each, number in counts.items())
-        if key in seen:
-            ignored = "the label's article, case," if drops else "case,"
-            raise LabelError(
-                f"the tokenizer cannot distinguish the labels {shortened(repr(seen[key]))} and "
-                f"{shortened(repr(label))}: it ignores {ignored} width and HTML escapes, so they "
-                "would get equal scores; remove one, give it other names, or pass allow_equal=True "
-                "(on the command line --allow-equal)"
-            )
-        seen[key] = label
-
-
-def to_embeddings(given: object, width: int, what: str = "embeddings") -> Tensor:
-    """Return embeddings of any real type as a float32 tensor [n, d] or [d].
-
-    Raises InputError for other types and dimensions.
-    """
-    tensor = _to_float(given)
-    if tensor is None or tensor.ndim > 2 or tensor.shape[-1:] != (width,):
-        raise InputError(
-            f"expected {what} as a tensor or an array [n, {width}], got {_kind_of(given)}; "
-            "use encode_image and encode_text to compute them"
-        )
-    return tensor
-
-
-def _to_logits(given: object, columns: int) -> Tensor:
-    """Return logits of any real type as a float32 tensor [n, L] or [L]; raise InputError."""
-    tensor = _to_float(given)
-    if tensor is None or tensor.shape[-1:] != (columns,):
-        raise InputError(
-            f"expected logits as a tensor or an array [n, {columns}], got {_kind_of(given)}; "
-            "use head.logits(embeddings) to compute them"
-        )
-    return tensor
-
-
-def _to_pair(values: Any) -> tuple[float, float] | None:
-    """Return two numbers of a file; raise TypeError or ValueError for anything else."""
-    if values is None:
-        return None
-    scale, offset = values
-    return float(scale), float(offset)
 
 
 def _join_paths(first: Head, second: Head) -> tuple[tuple[str, ...], ...] | None:
@@ -760,167 +565,3 @@ def _join_paths(first: Head, second: Head) -> tuple[tuple[str, ...], ...] | None
         return None
     parts = (head.paths or tuple((label,) for label in head.labels) for head in (first, second))
     return tuple(path for part in parts for path in part)
-
-
-def _embed_background(
-    encoder: TextEncoder, store: LabelStore | None, progress: bool | None
-) -> Background:
-    """Embed the background words, rounded as in a file, so that a saved head scores equally."""
-    words = prompt_sets.background_words()
-    names = [(word,) for word in words]
-    found, _ = _embed_stored(encoder, names, prompt_sets.get(WORD_PROMPTS), store, progress)
-    rows = torch.stack([found[each] for each in names]).half().float()
-    return Background(words, F.normalize(rows, dim=1).half().float())
-
-
-def _embed_stored(
-    encoder: TextEncoder,
-    labels: Iterable[Names],
-    prompt_set: PromptSet,
-    store: LabelStore | None,
-    progress: bool | None,
-) -> tuple[dict[Names, Tensor], int]:
-    """Return the row of each label, read from the store or embedded, and how many are new."""
-    wanted = list(dict.fromkeys(labels))
-    vectors = store.read(prompt_set.templates, set(wanted)) if store else {}
-    new = [names for names in wanted if names not in vectors]
-    if new:
-        rows = _embed(encoder, new, prompt_set, progress)
-        embedded = dict(zip(new, rows.unbind(0), strict=True))
-        vectors |= embedded
-        if store:
-            store.write(prompt_set.templates, embedded)
-    return vectors, len(new)
-
-
-def _to_float(given: object) -> Tensor | None:
-    """Return real numbers as a float32 tensor, and None for other values."""
-    if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
-        return torch.from_numpy(given.astype(np.float32))
-    return given.float() if _is_dense(given) and not given.is_complex() else None
-
-
-def _is_dense(value: object) -> TypeGuard[Tensor]:
-    """Return whether this is a tensor with a value in each place."""
-    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
-
-
-def _kind_of(given: object) -> str:
-    """Describe an argument in a message: its type, and its shape if it has one."""
-    shape = getattr(given, "shape", None)
-    kind = str(getattr(given, "dtype", type(given).__name__)).removeprefix("torch.")
-    return f"{kind} {tuple(shape)}" if isinstance(shape, tuple) else kind
-
-
-def _problems(head: Head) -> Iterator[tuple[str, object, str]]:
-    """Yield the fields of a head with unusable values, the values, and what is expected."""
-    if not is_text(head.model):
-        yield "model", head.model, "text"
-    if not is_text(head.prompts):
-        yield "prompts", head.prompts, "text"
-    if not _are_texts(head.templates):
-        yield "templates", head.templates, "a tuple of text"
-    if not isinstance(head.names, tuple) or not all(map(_are_texts, head.names)):
-        yield "names", head.names, "a tuple of text for each label"
-    elif len(head.names) != len(head.labels):
-        yield "names", f"{len(head.names)} tuples", f"one for each of {len(head.labels)} labels"
-    yield from _weight_problems(head.weight, len(head.labels))
-    if not finite(head.logit_scale, above=0) or head.logit_scale > MAX_SCALE:
-        yield "logit_scale", head.logit_scale, f"a number within 0..{MAX_SCALE}"
-    bias = head.logit_bias
-    if bias is not None and not (finite(bias, above=-math.inf) and abs(bias) <= MAX_SCALE):
-        yield "logit_bias", bias, f"a number of at most {MAX_SCALE} or None"
-    if not isinstance(head.scoring, str) or head.scoring not in SCORINGS:
-        yield "scoring", head.scoring, f"one of {', '.join(SCORINGS)}"
-    yield from _extra_problems(head)
-    if head.source is not None and not is_text(head.source):
-        yield "source", head.source, "the name of a model or None"
-
-
-def _extra_problems(head: Head) -> Iterator[tuple[str, object, str]]:
-    """Yield the problems of words, paths and what was fitted to images."""
-    if not isinstance(head.calibration, Calibration | None):
-        yield "calibration", head.calibration, "a Calibration or None"
-    if not finite(head.inverse_temperature, above=0):
-        yield "inverse_temperature", head.inverse_temperature, "a positive number"
-    if head.background is not None and not _is_background(head.background, head.weight):
-        yield "background", head.background, "words with one finite row each"
-    if head.scoring == "independent" and head.background is None:
-        yield "background", None, "words, because scores are independent"
-    if head.paths is not None and not _are_paths(head.paths, head.labels):
-        yield "paths", head.paths, "a tuple of names for each label, which ends with the label"
-    if not isinstance(head.examples, tuple) or not all(map(is_text, head.examples)):
-        yield "examples", head.examples, "a tuple of text"
-    pair = head.logistic
-    if pair is not None and not (
-        isinstance(pair, tuple) and len(pair) == 2 and all(finite(x, above=-math.inf) for x in pair)
-    ):
-        yield "logistic", pair, "two numbers or None"
-
-
-def _is_background(background: object, weight: Tensor) -> bool:
-    return (
-        isinstance(background, Background)
-        and _are_texts(background.words)
-        and _is_dense(background.rows)
-        and background.rows.shape == (len(background.words), weight.shape[-1])
-        and bool(torch.isfinite(background.rows).all())
-    )
-
-
-def _are_paths(paths: object, labels: tuple[str, ...]) -> bool:
-    return (
-        isinstance(paths, tuple)
-        and all(map(_are_texts, paths))
-        and [path[-1] for path in paths] == list(labels)
-    )
-
-
-def _weight_problems(weight: object, labels: int) -> Iterator[tuple[str, object, str]]:
-    if not _is_dense(weight) or weight.ndim != 2 or len(weight) != labels:
-        yield "weight", _kind_of(weight), f"a tensor [{labels}, d], one row for each label"
-    elif weight.dtype != torch.float32 or not torch.isfinite(weight).all():
-        yield "weight", _kind_of(weight), "finite and float32"
-    elif ((lengths := weight.norm(dim=1)) - 1).abs().max() > UNIT:
-        yield "weight", f"lengths {lengths.min():.3g} to {lengths.max():.3g}", "rows of length 1"
-
-
-def _are_texts(values: object) -> bool:
-    return isinstance(values, tuple) and len(values) > 0 and all(map(is_text, values))
-
-
-def _embed(
-    encoder: TextEncoder, labels: Sequence[Names], prompt_set: PromptSet, progress: bool | None
-) -> Tensor:
-    """Embed labels, each as the unit mean over names and templates: [labels, d].
-
-    The loop takes all labels in a few templates, not a few labels in all templates: the text
-    encoder shares the computation of common prefixes, so more sentences per template are faster.
-    """
-    owners = [(row, name) for row, names in enumerate(labels) for name in names]
-    sums: Tensor | None = None
-    with Bar("prompts", len(owners) * len(prompt_set), progress) as bar:
-        for part, templates in _split(owners, prompt_set.templates):
-            sentences = [
-                prompt_sets.insert(template, name) for template in templates for _, name in part
-            ]
-            embeddings = encoder.encode_text(sentences)  # [templates * names, d], unit rows
-            if sums is None:
-                sums = embeddings.new_zeros(len(labels), embeddings.shape[1])
-            totals = embeddings.unflatten(0, (len(templates), len(part))).sum(0)
-            rows = torch.tensor([row for row, _ in part], device=sums.device)
-            sums.index_add_(0, rows, totals)
-            bar.add(len(sentences))
-    assert sums is not None  # every label has a name, so the loop ran
-    return F.normalize(sums, dim=1).cpu()
-
-
-def _split(
-    owners: Sequence[Owner], templates: tuple[str, ...]
-) -> Iterator[tuple[Sequence[Owner], tuple[str, ...]]]:
-    """Yield pairs of names and templates with at most SENTENCES combinations."""
-    for start in range(0, len(owners), SENTENCES):
-        part = owners[start : start + SENTENCES]
-        count = max(1, SENTENCES // len(part))
-        for first in range(0, len(templates), count):
-            yield part, templates[first : first + count]

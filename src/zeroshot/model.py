@@ -24,7 +24,7 @@ from zeroshot.classifier import Classifier
 from zeroshot.embedding import Item, Pixels, Result, check_batch_size, check_workers, embed
 from zeroshot.engine import Engine, choose_device, choose_dtype
 from zeroshot.errors import InputError, short_errors_in
-from zeroshot.head import Head, Scores, to_embeddings
+from zeroshot.head import Head, Scores
 from zeroshot.images import ImageLike, is_single
 from zeroshot.images.limits import MAX_PIXELS
 from zeroshot.images.preprocess import Decode, Preprocess
@@ -33,6 +33,7 @@ from zeroshot.label_store import LabelStore, default_folder
 from zeroshot.nn.network import Network
 from zeroshot.prompts import Labels, Prompts
 from zeroshot.spec import Scoring, Spec
+from zeroshot.tensor_arguments import to_embeddings
 from zeroshot.tokenizers import ClipTokenizer, Tokenizer
 
 if TYPE_CHECKING:
@@ -206,21 +207,34 @@ class Model:
         images: ImageLike | Iterable[ImageLike],
         *,
         batch_size: int | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
+        project: bool = True,
         progress: bool | None = None,
     ) -> Tensor:
-        """Embed images in the shared space.
+        """Embed images in the shared space, or return the features before the projection to it.
+
+        Train classifiers on the features: they contain more of the image than the embedding. Heads
+        and `similarity` require embeddings. They reject features of another width, but in a few
+        models the features have as many dimensions as the embedding.
 
         Args:
             images: One image, or an iterable of images. An image is a path, an http(s) URL, bytes,
                 a binary file, a PIL image, a numpy array, a torch tensor or a `Sample`.
             batch_size: Number of images to run at once. None selects a size for the device.
-            normalize: Scale each embedding to unit length.
+            normalize: Scale each row to unit length. None scales embeddings and leaves features as
+                they are.
+            project: Return embeddings. False returns the features before the last linear map. ViT:
+                the class token after `ln_post`, before `proj`, on which Radford et al. 2021 train
+                linear probes (appendix A.3). ResNet: the output of attention pooling before
+                `c_proj`, which is the ResNet's projection (github.com/openai/CLIP/issues/51); the
+                paper states the layer for ViTs only. "mini": the averaged feature map of its image
+                classifier, before the class scores.
             progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
                 takes longer than two seconds.
 
         Returns:
-            float32 on `self.device`: [d] for one image, [n, d] for an iterable.
+            float32 on `self.device`: [d] for one image, [n, d] for an iterable. d is `embed_dim`,
+            or the width of the image tower for features.
 
         Raises:
             ImageError: An image cannot be read.
@@ -230,17 +244,21 @@ class Model:
             >>> model = zeroshot.load("mini")
             >>> model.encode_image(["cat.jpg"]).shape
             torch.Size([1, 384])
+            >>> model.encode_image(["cat.jpg"], project=False).shape
+            torch.Size([1, 1280])
         """
-        normalize = flag("normalize", normalize)
-        parts = [
-            batch.rows
-            for batch in embed(
-                self, images, batch_size=batch_size, normalize=normalize, progress=progress
-            )
-            if batch.rows is not None
-        ]
+        project, normalize = _to_flags(project, normalize)
+        batches = embed(
+            self,
+            images,
+            batch_size=batch_size,
+            normalize=normalize,
+            project=project,
+            progress=progress,
+        )
+        parts = [batch.rows for batch in batches if batch.rows is not None]
         if not parts:
-            return self._empty()
+            return self._no_images(project)
         embeddings = torch.cat(parts)
         return embeddings[0] if is_single(images) else embeddings
 
@@ -289,6 +307,12 @@ class Model:
             rows, batch_size=batch_size, normalize=normalize, progress=progress
         )
         return embeddings[0] if isinstance(texts, str) else embeddings
+
+    def _no_images(self, project: bool) -> Tensor:
+        if project:
+            return self._empty()
+        size = self._preprocess.size  # the tower determines the width of its features
+        return self._engine.encode_pixels(torch.zeros(0, 3, size, size), project=False)
 
     def _empty(self) -> Tensor:
         return torch.zeros(0, self.embed_dim, dtype=torch.float32, device=self.device)
@@ -452,7 +476,8 @@ class Model:
         pixels: NDArray[np.float32] | Tensor,
         *,
         batch_size: int | None = None,
-        normalize: bool = True,
+        normalize: bool | None = None,
+        project: bool = True,
     ) -> Tensor:
         """Embed normalized pixels as float32 [n, d].
 
@@ -460,7 +485,9 @@ class Model:
             pixels: Floating-point array or tensor [n, 3, size, size], as `prepare` makes for each
                 image.
             batch_size: Number of images to run at once. None selects a size for the device.
-            normalize: Scale each embedding to unit length.
+            normalize: Scale each row to unit length; see `encode_image`.
+            project: Return embeddings, or with False the features before the projection; see
+                `encode_image`.
 
         Returns:
             float32 [n, d] on `self.device`.
@@ -474,7 +501,7 @@ class Model:
             >>> model.encode_pixels(model.prepare("cat.jpg")[None]).shape
             torch.Size([1, 384])
         """
-        normalize = flag("normalize", normalize)
+        project, normalize = _to_flags(project, normalize)
         if batch_size is not None:
             batch_size = check_batch_size(batch_size)
         tensor = _to_tensor(pixels)
@@ -485,8 +512,10 @@ class Model:
                 "model.prepare(image) to make the pixels of one image, and np.stack for several"
             )
         if not len(tensor):
-            return self._empty()
-        return self._engine.encode_pixels(tensor, batch_size=batch_size, normalize=normalize)
+            return self._no_images(project)
+        return self._engine.encode_pixels(
+            tensor, batch_size=batch_size, normalize=normalize, project=project
+        )
 
     @property
     def is_busy(self) -> bool:
@@ -613,6 +642,16 @@ class Model:
         weights.check()
         tensors = weights.as_stored()
         native.save(target, self.name, self.spec, native.halve(tensors) if half else tensors)
+
+
+def _to_flags(project: object, normalize: object) -> tuple[bool, bool]:
+    """Return `project` and `normalize` as bools; features are not normalized by default."""
+    if project is True and normalize is True:  # as a classifier asks for each image
+        return True, True
+    projected = flag("project", project)
+    if normalize is None:
+        return projected, projected
+    return projected, flag("normalize", normalize, ", or None for the default")
 
 
 def _is_text_array(texts: object) -> bool:

@@ -17,7 +17,9 @@ class Prediction:
 
     Args:
         label: The label with the highest probability, or None if the classifier gives no answer.
-        probability: Probability of the best label, 0..1, over all labels of the classifier.
+        probability: Score of the best label, 0..1: its share among the labels offered. After
+            `Classifier.calibrate`, about this share of the images with such a score is right, if
+            they are like those of the calibration.
         ranking: Pairs of label and probability, best first.
         source: Path, URL or key of the image, or None.
         none: Probability that the image shows none of the labels, of a classifier with

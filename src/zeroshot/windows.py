@@ -61,10 +61,13 @@ class WindowEncoder:
         *,
         batch_size: int | None = None,
         normalize: bool = True,
+        project: bool = True,
     ) -> Tensor:
         """Embed the windows of n images: [n, WINDOWS, d]."""
         flat = pixels.reshape(-1, *pixels.shape[2:])
-        rows = self._encoder.encode_pixels(flat, batch_size=batch_size, normalize=normalize)
+        rows = self._encoder.encode_pixels(
+            flat, batch_size=batch_size, normalize=normalize, project=project
+        )
         return rows.view(len(pixels), WINDOWS, -1)
 
     def map_batches(

@@ -75,7 +75,9 @@ def test_backend_gives_float32_rows_in_order(kind: type[Backend]) -> None:
 
 def test_new_device_is_one_row_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     class Constant(PlainBackend):
-        def embed_pixels(self, pixels: torch.Tensor, batch_size: int | None = None) -> torch.Tensor:
+        def embed_pixels(
+            self, pixels: torch.Tensor, batch_size: int | None = None, project: bool = True
+        ) -> torch.Tensor:
             return torch.ones(len(pixels), 4)
 
     monkeypatch.setitem(runner.BACKENDS, "meta", Constant)

@@ -42,7 +42,7 @@ def test_output_is_one_row_of_scores_per_image(size: int, count: int) -> None:
     assert found.shape == (count, 7)
 
 
-def test_features_and_score_are_the_two_halves() -> None:
+def test_trunk_averages_the_features_and_the_classifier_scores_them() -> None:
     network = filled(EfficientNetLite(0, 7))
     image = torch.randn(2, 3, 64, 64)
 
@@ -51,7 +51,8 @@ def test_features_and_score_are_the_two_halves() -> None:
     assert features.shape == (2, 1280, 2, 2)
     assert float(features.min()) >= 0
     assert float(features.max()) <= 6
-    assert torch.equal(network.score(features), network(image))
+    assert torch.equal(network.trunk(image), features.mean(dim=(2, 3)))
+    assert torch.equal(network.classifier(network.trunk(image)), network(image))
 
 
 @pytest.mark.parametrize(

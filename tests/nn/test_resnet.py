@@ -113,4 +113,4 @@ def test_attention_pool_equals_torchs_attention_with_the_mean_as_query() -> None
         need_weights=False,
     )
 
-    assert torch.allclose(pool(x), expected[0], atol=1e-5)
+    assert torch.allclose(pool.c_proj(pool(x)), expected[0], atol=1e-5)

@@ -164,6 +164,10 @@ class Case:
         yield self._row(
             "image embeddings from the same pixels", far(towers, unit(image)), EMBEDDING
         )
+        features = model.encode_pixels(seen, project=False)
+        yield self._row(
+            "features before the projection", far(features, unprojected(peer, seen)), EMBEDDING
+        )
         pictured = model.encode_image(photographs, normalize=False)
         yield self._row("image embeddings from images", far(pictured, image), EMBEDDING)
         different = (model.tokenizer(sentences, truncate=True) != ids.numpy()).any(axis=1).sum()
@@ -197,6 +201,29 @@ class Case:
 def far(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the largest distance of a row from its target, relative to the target's norm."""
     return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max())
+
+
+def unprojected(peer: Peer, pixels: torch.Tensor) -> torch.Tensor:
+    """Run a peer's image tower without its projection to the shared space: [n, w]."""
+    visual = getattr(peer.model, "visual", None)
+    if visual is None:  # transformers
+        found: torch.Tensor = peer.model.vision_model(pixel_values=pixels).pooler_output
+        return found
+    # attention pooling reads the weights of c_proj, so a hook would see nothing
+    owner, name = (visual.attnpool, "c_proj") if hasattr(visual, "attnpool") else (visual, "proj")
+    projection = getattr(owner, name)
+    setattr(owner, name, identity(projection.in_features) if name == "c_proj" else None)
+    try:
+        found = visual(pixels)
+    finally:
+        setattr(owner, name, projection)
+    return found
+
+
+def identity(width: int) -> torch.nn.Linear:
+    layer = torch.nn.Linear(width, width)
+    layer.weight.data, layer.bias.data = torch.eye(width), torch.zeros(width)
+    return layer
 
 
 def unit(embeddings: torch.Tensor) -> torch.Tensor:

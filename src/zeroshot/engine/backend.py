@@ -61,8 +61,11 @@ class Backend(Protocol):
     def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
         """Convert an image to normalized pixels: float32 [3, size, size]."""
 
-    def embed_pixels(self, pixels: Tensor, batch_size: int | None) -> Tensor:
-        """Embed pixels [n, 3, s, s] as float32 [n, d]; at most `batch_size` at once."""
+    def embed_pixels(self, pixels: Tensor, batch_size: int | None, project: bool = True) -> Tensor:
+        """Embed pixels [n, 3, s, s] as float32 [n, d]; at most `batch_size` at once.
+
+        Without `project`, return the features before the tower's projection to the shared space.
+        """
 
     def embed_ids(self, rows: list[Row], batch_size: int | None) -> Tensor:
         """Embed distinct texts as float32 [n, d]; at most `batch_size` at once."""

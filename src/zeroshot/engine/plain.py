@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,13 +46,16 @@ class PlainBackend(Resampler):
     def _text(self) -> nn.Module:
         return self._weights.materialize("text", device=self.device, dtype=self.dtype)
 
-    def embed_pixels(self, pixels: Tensor, batch_size: int | None = None) -> Tensor:
-        """Embed pixels [n, 3, s, s] as float32 [n, d]."""
+    def embed_pixels(
+        self, pixels: Tensor, batch_size: int | None = None, project: bool = True
+    ) -> Tensor:
+        """Embed pixels [n, 3, s, s] as float32 [n, d], or as features without `project`."""
         with self._lock:
-            tower = self._visual
+            tower: Any = self._visual
+        run = tower if project else tower.trunk
         with inference(self.device, self.dtype):
             parts = [
-                tower(part.to(self.device, self.dtype)).float()
+                run(part.to(self.device, self.dtype)).float()
                 for part in pixels.split(batch_size or BATCH)
             ]
         return torch.cat(parts)

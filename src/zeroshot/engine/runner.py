@@ -57,14 +57,19 @@ class Engine:
     # inference tensor could not be used to train a layer on top.
     @torch.no_grad()
     def encode_pixels(
-        self, pixels: Tensor, *, batch_size: int | None = None, normalize: bool = True
+        self,
+        pixels: Tensor,
+        *,
+        batch_size: int | None = None,
+        normalize: bool = True,
+        project: bool = True,
     ) -> Tensor:
         """Embed normalized pixels [n, 3, s, s] as float32 [n, d].
 
-        `batch_size` limits how many run at once; the default depends on the device. Raises
-        NonFiniteError.
+        `batch_size` limits how many run at once; the default depends on the device. Without
+        `project`, the rows are the features before the projection. Raises NonFiniteError.
         """
-        return _finish(self.backend.embed_pixels(pixels, batch_size), normalize)
+        return _finish(self.backend.embed_pixels(pixels, batch_size, project), normalize)
 
     @torch.no_grad()
     def encode_ids(

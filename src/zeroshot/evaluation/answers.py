@@ -14,12 +14,13 @@ from torch import Tensor
 from zeroshot.answering import Answering
 from zeroshot.embedding import ImageEncoder, embed
 from zeroshot.errors import InputError, image_error, shortened
-from zeroshot.head import Head, to_embeddings
+from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.metrics import Floats
 from zeroshot.predictions import Failure
 from zeroshot.progress import Show
 from zeroshot.scoring import rank
+from zeroshot.tensor_arguments import to_embeddings
 
 ROWS = 1024  # images scored at once; 8 MB of float64 at 1000 labels
 UNIT = 0.02  # allowed deviation of an embedding's length from 1; float16 files deviate by 0.001

@@ -29,7 +29,15 @@ class ConSETower(nn.Module):
         self.concepts = nn.Parameter(torch.empty(config.concepts, embed_dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.combine(self.classifier(pixels))
+        return self.project(self.trunk(pixels))
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Return the features that the classifier scores: [b, 3, s, s] to [b, 1280]."""
+        return self.classifier.trunk(pixels)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Score the classes, then average their embeddings: [b, 1280] to [b, d]."""
+        return self.combine(self.classifier.classifier(features))
 
     def combine(self, scores: Tensor) -> Tensor:
         """Average the embeddings of the best classes: [b, concepts] to [b, d]."""

@@ -50,17 +50,16 @@ class EfficientNetLite(nn.Module):
         self.classifier = nn.Linear(HEAD, classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.score(self.features(pixels))
+        return self.classifier(self.trunk(pixels))  # [b, classes]
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Average the features over positions: [b, 3, s, s] to [b, 1280]."""
+        return self.features(pixels).mean(dim=(2, 3))
 
     def features(self, pixels: Tensor) -> Tensor:
         """Run the convolutions: [b, 3, s, s] to [b, 1280, s/32, s/32]."""
         x = F.relu6(self.stem(pixels))  # [b, 32, s/2, s/2]
         x = F.relu6(self.head(self.blocks(x)))  # [b, 1280, s/32, s/32]
-        return x
-
-    def score(self, features: Tensor) -> Tensor:
-        """Average over positions, then score the classes."""
-        x = self.classifier(features.mean(dim=(2, 3)))  # [b, classes]
         return x
 
 

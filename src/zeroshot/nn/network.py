@@ -15,7 +15,8 @@ from zeroshot.nn.vision_transformer import VisionTransformer
 from zeroshot.spec import ConSEConfig, NetworkConfig, ResNetConfig, TextConfig, ViTConfig
 
 # Type of a tower's configuration -> its module, which takes the configuration and the width of the
-# shared space. To add a tower, write a module and add it here.
+# shared space. To add a tower, write a module and add it here. An image tower consists of `trunk`
+# (pixels to features) and `project` (features to the shared space); `forward` applies both.
 TOWERS: dict[type[Any], Callable[[Any, int], nn.Module]] = {
     ViTConfig: VisionTransformer,
     ResNetConfig: ModifiedResNet,
@@ -27,9 +28,10 @@ TOWERS: dict[type[Any], Callable[[Any, int], nn.Module]] = {
 class Network(nn.Module):
     """The image tower `visual`, the text tower `text` and `logit_scale`.
 
-    `visual` embeds pixels [b, 3, s, s] as [b, d], `text` embeds ids [b, t] as [b, d]. Parameters
-    have the names of OpenAI's checkpoints, with `text.` before those of the text tower. The towers
-    do not normalize their outputs.
+    `visual` embeds pixels [b, 3, s, s] as [b, d], and `visual.trunk` returns the features before
+    the projection. `text` embeds ids [b, t] as [b, d]. Parameters have the names of OpenAI's
+    checkpoints, with `text.` before those of the text tower. The towers do not normalize their
+    outputs.
     """
 
     def __init__(self, config: NetworkConfig) -> None:

@@ -43,7 +43,10 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """Pool a feature map by attention; the only query is the mean of all positions."""
+    """Pool a feature map by attention; the only query is the mean of all positions.
+
+    `forward` leaves out `c_proj`, which is the tower's projection to the shared space.
+    """
 
     def __init__(self, side: int, width: int, heads: int, embed_dim: int) -> None:
         super().__init__()
@@ -60,7 +63,6 @@ class AttentionPool(nn.Module):
         q = self._split(self.q_proj(x[:, :1]))  # [b, h, 1, w/h]
         k, v = self._split(self.k_proj(x)), self._split(self.v_proj(x))
         x = F.scaled_dot_product_attention(q, k, v).flatten(1)  # [b, w]
-        x = self.c_proj(x)  # [b, d]
         return x
 
     def _split(self, x: Tensor) -> Tensor:
@@ -91,11 +93,19 @@ class ModifiedResNet(nn.Module):
         self.attnpool = AttentionPool(config.image_size // 32, channels, config.heads, embed_dim)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return self.project(self.trunk(pixels))
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Return the pooled feature map: [b, 3, s, s] to [b, 32c]."""
         x = F.relu(self.bn1(self.conv1(pixels)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = F.relu(self.bn3(self.conv3(x)))
         x = F.avg_pool2d(x, 2)  # [b, c, s/4, s/4]
         for n in range(self.stages):
             x = self.get_submodule(f"layer{n + 1}")(x)  # finally [b, 32c, s/32, s/32]
-        x = self.attnpool(x)  # [b, d]
+        x = self.attnpool(x)  # [b, 32c]
         return x
+
+    def project(self, features: Tensor) -> Tensor:
+        """Map features to the shared space: [b, 32c] to [b, d]."""
+        return self.attnpool.c_proj(features)

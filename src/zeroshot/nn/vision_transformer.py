@@ -30,9 +30,17 @@ class VisionTransformer(nn.Module):
         self.proj = nn.Parameter(torch.empty(width, embed_dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return self.project(self.trunk(pixels))
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Return the class token after its norm: [b, 3, s, s] to [b, w]."""
         x = self.conv1(pixels).flatten(2).transpose(1, 2)  # [b, p, w]
         class_token = self.class_embedding.expand(x.shape[0], 1, -1)
         x = torch.cat([class_token, x], dim=1) + self.positional_embedding  # [b, 1 + p, w]
         x = self.transformer(self.ln_pre(x))
-        x = self.ln_post(x[:, 0]) @ self.proj  # [b, d]
+        x = self.ln_post(x[:, 0])  # [b, w]
         return x
+
+    def project(self, features: Tensor) -> Tensor:
+        """Map features to the shared space: [b, w] to [b, d]."""
+        return features @ self.proj

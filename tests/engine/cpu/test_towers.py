@@ -36,6 +36,19 @@ def test_cpu_image_tower_matches_the_plain_tower(
     assert worst(found, plain) < EXACT
 
 
+def test_cpu_features_before_the_projection_match_the_plain_tower(
+    network: Network, config: NetworkConfig, operators: None
+) -> None:
+    batch = pixels(config, 9)
+    plain = engine_of(network, config, CPU, torch.float32, plain=True)
+    expected = plain.encode_pixels(batch, project=False)
+
+    found = engine_of(network, config, CPU, torch.float32).encode_pixels(batch, project=False)
+
+    assert worst(expected, expected.roll(1, 0)) > 0.1
+    assert worst(found, expected) < EXACT
+
+
 @pytest.mark.parametrize(
     "lengths",
     [[3], [77], [2, 77, 3], [5] * 257, list(range(2, 78))],

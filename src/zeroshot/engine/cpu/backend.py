@@ -70,18 +70,21 @@ class CpuBackend(Resampler):
                     )
         return self._towers[module]
 
-    def embed_pixels(self, pixels: Tensor, batch_size: int | None = None) -> Tensor:
-        """Embed pixels [n, 3, s, s] as float32 [n, d].
+    def embed_pixels(
+        self, pixels: Tensor, batch_size: int | None = None, project: bool = True
+    ) -> Tensor:
+        """Embed pixels [n, 3, s, s] as float32 [n, d], or as features without `project`.
 
         Even a few images are distributed over all workers.
         """
         tower = self._tower("visual", self._config.vision)
         if tower is None:
-            return self._plain.embed_pixels(pixels, batch_size)
+            return self._plain.embed_pixels(pixels, batch_size, project)
+        run = tower if project else tower.trunk
 
         @_in_inference
         def embed(batch: Tensor) -> Tensor:
-            embeddings: Tensor = tower(batch.to(self.device, self.dtype)).float()
+            embeddings: Tensor = run(batch.to(self.device, self.dtype)).float()
             return embeddings
 
         share = 1 if len(pixels) == 1 else -(-len(pixels) // workers.count())

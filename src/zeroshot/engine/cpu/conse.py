@@ -36,6 +36,13 @@ class FastConSETower:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embed a batch."""
+        return self.project(self.trunk(pixels))
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Return the features that the classifier scores, averaged in float32: [b, 1280]."""
         x = pixels.to(self.dtype, memory_format=torch.channels_last)
-        scores = self.tower.classifier.score(self.convolutions.features(x).float())
-        return self.tower.combine(scores)
+        return self.convolutions.features(x).float().mean(dim=(2, 3))
+
+    def project(self, features: Tensor) -> Tensor:
+        """Score the classes, then average their embeddings: [b, 1280] to [b, d]."""
+        return self.tower.project(features)

@@ -45,11 +45,17 @@ class FastResNet:
             for stage, count in enumerate(config.layers, 1)
             for n in range(count)
         ]
-        self.pool = FastAttentionPool(values.of("attnpool"), config.heads, dtype)
+        attention = values.of("attnpool")
+        self.pool = FastAttentionPool(attention, config.heads, dtype)
+        self.proj = Linear(attention["c_proj.weight"], attention["c_proj.bias"], dtype)
         values.release()
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embed a batch."""
+        return self.project(self.trunk(pixels))
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Return the pooled feature map: [b, 32c]."""
         x = pixels.to(self.dtype, memory_format=torch.channels_last)
         for convolve in self.stem:
             x = convolve(x)
@@ -57,6 +63,10 @@ class FastResNet:
         for block in self.blocks:
             x = block(x)
         return self.pool(x)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Map features to the shared space: [b, 32c] to [b, d]."""
+        return self.proj(features)
 
 
 class FastBottleneck:
@@ -97,14 +107,13 @@ class FastAttentionPool:
         weight = torch.cat([values["k_proj.weight"], values["v_proj.weight"]])
         bias = torch.cat([values["k_proj.bias"], values["v_proj.bias"]])
         self.keys = Linear(weight, bias, dtype)
-        self.out = Linear(values["c_proj.weight"], values["c_proj.bias"], dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Pool a feature map [b, w, s, s] to [b, d]."""
+        """Pool a feature map [b, w, s, s] to [b, w]."""
         x = x.flatten(2).transpose(1, 2)  # [b, p, w]
         x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positions
         b, p, w = x.shape
         shape = (self.heads, w // self.heads)
         q = self.query(x[:, :1]).view(b, 1, *shape).transpose(1, 2)  # [b, h, 1, w/h]
         k, v = self.keys(x).view(b, p, 2, *shape).permute(2, 0, 3, 1, 4).unbind(0)
-        return self.out(attend(q, k, v)[:, 0])
+        return attend(q, k, v)[:, 0]

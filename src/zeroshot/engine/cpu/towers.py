@@ -1,8 +1,9 @@
 """List the towers that have a version for CPUs.
 
 The table contains the CPU version for the type of a tower's configuration. It takes the
-configuration, the tower's values and the precision. A tower that is not in the table runs as the
-plain module of `zeroshot.nn`.
+configuration, the tower's values and the precision. An image tower has the methods `trunk` and
+`project` of the plain module. A tower that is not in the table runs as the plain module of
+`zeroshot.nn`.
 """
 
 from __future__ import annotations

@@ -35,10 +35,18 @@ class FastVisionTransformer:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embed a batch."""
+        return self.project(self.trunk(pixels))
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """Return the class token after its norm: [b, w]."""
         x = self.ln_pre(self.embed(pixels))
         for block in self.blocks:
             x = block(x)
-        return self.proj(self.ln_post(self.last.first(x)))
+        return self.ln_post(self.last.first(x))
+
+    def project(self, features: Tensor) -> Tensor:
+        """Map features to the shared space: [b, w] to [b, d]."""
+        return self.proj(features)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Split into patches and apply a linear layer: [b, 3, s, s] to [b, 1 + p, w].

@@ -1,0 +1,409 @@
+"""Pre-train a small CLIP from scratch on pairs of an image and its caption.
+
+Pre-training
+------------
+The core of the paper (sections 2.3 to 2.5) at small scale: a ViT and a text transformer of this
+package are trained to tell which caption of a batch belongs to which image. The loss is the
+symmetric cross-entropy of Figure 3. The temperature is learned: it starts at 0.07, and the logits
+are never scaled by more than 100. AdamW decays all weights that are not gains or biases; the rate
+rises linearly, then falls to 0 as a cosine. A random square crop is the only augmentation.
+
+    python -m examples.paper.shapes shapes --count 4000
+    python -m examples.paper.pretrain shapes/train small.safetensors --minutes 10
+    python -m examples.paper.retrieval small.safetensors shapes/test
+
+Measured on two cores of an AMD EPYC that other programs used too, with --minutes 9.5 and seed 0:
+74 epochs, 9.6 minutes, 462 seconds of CPU time. Recall@1 of the caption of an image is 99.2 %
+[98.4, 99.6] over 1000 new images and 300 captions (chance 0.3 %). It is 98.2 % [97.2, 98.9] over
+1000 images of `shapes/unseen`, whose 74 captions are new combinations of words (chance 1.4 %).
+
+PAIRS is a folder, a table or a tar file, as `examples.paper.pairs` describes. `zeroshot.load` reads
+the result like any other checkpoint. Images that cannot be read are skipped, counted and reported.
+
+With --epochs the schedule follows the number of steps, and the same seed gives the same weights
+with the same machine and number of threads. With --minutes it follows the time. After each epoch
+the state is written to OUT.training.safetensors, which --resume continues after an interruption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from examples.paper import contrastive, pairs, training_state
+from examples.paper.contrastive import Vocabulary
+from examples.paper.pairs import Pairs
+from examples.paper.training_state import Progress
+from zeroshot import Sample, ZeroshotError
+from zeroshot.checkpoint.layouts import native
+from zeroshot.errors import ImageError, InputError
+from zeroshot.images import describe
+from zeroshot.images.preprocess import RESAMPLING, Preprocess
+from zeroshot.lookahead import run_ahead
+from zeroshot.machine import cores
+from zeroshot.nn.network import Network
+from zeroshot.spec import Spec
+from zeroshot.tokenizers import ClipTokenizer
+
+EPOCHS = 30  # if neither --epochs nor --minutes is given
+MARGIN = 16  # images are resized to 1 + 1/16 of the input size before the crop
+LONGEST = 3  # aspect ratio of resized images; the ends of longer ones are cut off
+HELP = {
+    "batch_size": "Pairs per step; the others of a batch are the negatives of each.",
+    "rate": "Peak learning rate.",
+    "warmup": "Share of the training in which the rate rises.",
+    "seed": "Seed of the initial weights, the order and the crops.",
+    "image_size": "Side of the input of the image tower in pixels.",
+    "patch_size": "Side of a patch in pixels.",
+    "width": "Width of both towers; a head of attention per 64.",
+    "layers": "Blocks of the image tower.",
+    "text_layers": "Blocks of the text tower.",
+    "embed_dim": "Dimensions of the embeddings.",
+}
+MEMORY = 1 << 30  # bytes of resized images that are kept instead of being decoded again
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The size of the network and how it is trained; the defaults suit two CPU cores.
+
+    Exactly one of `epochs` and `minutes` is set. HELP describes the others.
+    """
+
+    epochs: int | None = EPOCHS
+    minutes: float | None = None
+    batch_size: int = 128
+    rate: float = 1e-3
+    warmup: float = 0.05
+    seed: int = 0
+    image_size: int = 64
+    patch_size: int = 16
+    width: int = 128
+    layers: int = 4
+    text_layers: int = 2
+    embed_dim: int = 128
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.minutes is None):
+            raise InputError("expected --epochs or --minutes, got both or none; give one of them")
+        length = self.epochs if self.minutes is None else self.minutes
+        if not length or not 0 < length < math.inf:
+            raise InputError(f"expected a length of training above 0, got {length!r}")
+        if self.batch_size < 2 or not 0 < self.rate < 1 or not 0 < self.warmup < 1:
+            raise InputError(
+                "expected a batch of 2 pairs or more, a rate and a warm-up between 0 and 1, got "
+                f"{self.batch_size}, {self.rate} and {self.warmup}"
+            )
+        if problem := next(self.spec.problems(), None):
+            name, value, expected = problem
+            raise InputError(f"expected {name} to be {expected}, got {value!r}")
+
+    @property
+    def spec(self) -> Spec:
+        """The network and its preprocessing."""
+        return contrastive.spec(
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            width=self.width,
+            layers=self.layers,
+            text_layers=self.text_layers,
+            embed_dim=self.embed_dim,
+        )
+
+
+class Crops:
+    """The images of pairs as random square crops, decoded when they are needed.
+
+    Source: section 2.3, "A random square crop from resized images is the only data augmentation".
+    """
+
+    def __init__(self, found: Pairs, preprocess: Preprocess) -> None:
+        self.images, self.skipped = found.images, found.skipped
+        self.preprocess = preprocess
+        larger = preprocess.size + max(1, preprocess.size // MARGIN)
+        self._resize = Preprocess(larger, interpolation=preprocess.interpolation)
+        self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._bytes = 0
+
+    def batch(self, chosen: NDArray[np.int64], seed: tuple[int, ...]) -> tuple[Tensor, list[int]]:
+        """Return pixels [b, 3, s, s] and the pair of each row; unreadable images have no row."""
+        random, size = np.random.default_rng(seed), self.preprocess.size
+        rows, kept = [], []
+        for index, draws in zip(chosen.tolist(), random.random((len(chosen), 2)), strict=True):
+            image = self._resized(index)
+            if image is None:
+                continue
+            top, left = (
+                int(draw * (side - size + 1))
+                for draw, side in zip(draws, image.shape[:2], strict=True)
+            )
+            rows.append(self.preprocess.normalize(image[top : top + size, left : left + size]))
+            kept.append(index)
+        empty = np.zeros((0, 3, size, size), dtype=np.float32)
+        return torch.from_numpy(np.stack(rows) if rows else empty), kept
+
+    def _resized(self, index: int) -> NDArray[np.uint8] | None:
+        """Return an image [h, w, 3] whose short side has a margin, or None if it is unreadable."""
+        if (found := self._kept.get(index)) is not None:
+            return found
+        image: str | Sample = self.images[index]
+        try:
+            opened = self._resize.open(image)
+        except ImageError as error:
+            self.skipped[describe(image) or str(index)] = f"unreadable: {error.kind}"
+            return None
+        longest = LONGEST * min(opened.size)
+        width, height = (min(side, longest) for side in opened.size)
+        left, top = (opened.width - width) // 2, (opened.height - height) // 2
+        opened = opened.crop((left, top, left + width, top + height))
+        width, height, _, _ = self._resize.geometry(width, height)
+        resized = opened.resize((width, height), RESAMPLING[self._resize.interpolation])
+        levels = np.asarray(resized, dtype=np.uint8)
+        if self._bytes + levels.nbytes <= MEMORY:
+            self._kept[index] = levels
+            self._bytes += levels.nbytes
+        return levels
+
+
+class Captions:
+    """The token ids of captions, in the numbers of the vocabulary that they use."""
+
+    def __init__(self, captions: tuple[str, ...], tokenizer: ClipTokenizer) -> None:
+        self._rows = tokenizer.rows(captions, truncate=True)
+        longest = tokenizer.context_length
+        self.truncated = sum(
+            len(row) == longest and len(tokenizer.encode(caption)) + 2 > longest
+            for row, caption in zip(self._rows, captions, strict=True)
+        )
+        self.vocabulary = Vocabulary(i for row in self._rows for i in row)
+
+    def batch(self, chosen: list[int]) -> tuple[Tensor, Tensor]:
+        """Return distinct rows of ids [u, t], and the row of each caption [b].
+
+        Equal captions have equal embeddings, so each is computed once.
+        """
+        rows = [self._rows[index] for index in chosen]
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + row[-1:] * (longest - len(row)) for row in rows])
+        distinct, which = torch.unique(self.vocabulary.reduce(ids), dim=0, return_inverse=True)
+        return distinct, which
+
+
+@dataclass
+class Run:
+    """A network in training, with its data."""
+
+    settings: Settings
+    crops: Crops
+    captions: Captions
+    network: Network  # its token table contains the vocabulary of the captions only
+    optimizer: torch.optim.AdamW
+    progress: Progress
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of whole batches; the pairs left over differ from epoch to epoch."""
+        return max(1, len(self.crops.images) // self.settings.batch_size)
+
+    @property
+    def seconds(self) -> float:
+        """Time of training, before an interruption too."""
+        return self.progress.seconds + time.monotonic() - self.started
+
+    def done(self, epoch: int, step: int) -> float:
+        """Return the share of the training before a step of an epoch."""
+        if self.settings.minutes is not None:
+            return self.seconds / (60 * self.settings.minutes)
+        assert self.settings.epochs is not None
+        return (epoch + step / self.steps_per_epoch) / self.settings.epochs
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, list[int]]]:
+        """Yield the batches of an epoch in random order, decoded ahead on threads."""
+        order = np.random.default_rng((self.settings.seed, epoch)).permutation(
+            len(self.crops.images)
+        )
+        size = self.settings.batch_size
+        numbered = range(self.steps_per_epoch)
+        yield from run_ahead(
+            lambda n: self.crops.batch(
+                order[n * size : (n + 1) * size], (self.settings.seed, epoch, n)
+            ),
+            numbered,
+            workers=cores(),
+            limit=2 * cores(),
+        )
+
+    def train_epoch(self, epoch: int) -> tuple[float, int, int]:
+        """Train for one epoch, or until the time is over.
+
+        Returns the mean loss, the number of steps and the number of pairs.
+        """
+        losses, count = [], 0
+        for step, (pixels, chosen) in enumerate(self.batches(epoch)):
+            done = self.done(epoch, step)
+            if done >= 1:
+                break
+            if len(chosen) < 2:  # all other images of the batch are damaged
+                continue
+            rate = self.settings.rate * contrastive.rate_at(done, self.settings.warmup)
+            losses.append(self._update(pixels, chosen, rate))
+            count += len(chosen)
+        return (float(np.mean(losses)) if losses else math.nan), len(losses), count
+
+    def _update(self, pixels: Tensor, chosen: list[int], rate: float) -> float:
+        """Make one step of AdamW, and return the loss before it."""
+        ids, which = self.captions.batch(chosen)
+        loss = contrastive.contrastive_loss(
+            self.network.visual(pixels), self.network.text(ids)[which], self.network.logit_scale
+        )
+        if not math.isfinite(value := loss.item()):
+            raise InputError(f"the loss is {value}; lower --rate, now {self.settings.rate}")
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        contrastive.clip_scale(self.network)
+        return value
+
+    def checkpoint(self) -> dict[str, Tensor]:
+        """Return the tensors of the checkpoint, with the complete token table."""
+        tensors = {name: values.detach() for name, values in self.network.named_parameters()}
+        name, size = "text.token_embedding.weight", self.settings.spec.network.text.vocab_size
+        vocabulary = self.captions.vocabulary
+        return tensors | {name: vocabulary.restore(tensors[name], size, self.settings.seed)}
+
+
+def pretrain(
+    source: Path,
+    out: Path,
+    settings: Settings,
+    *,
+    resume: bool = False,
+    report: Callable[[str], None] = print,
+) -> Run:
+    """Train on the pairs of `source`, and write the checkpoint `out`.
+
+    Raises InputError for unusable pairs or settings, and if a file would be replaced that an
+    interrupted run with these settings did not write.
+    """
+    state = training_state.path_of(out)
+    _check_targets(out, state, resume)
+    run = _start(source, settings)
+    if resume:
+        run.progress = training_state.restore(state, run.network, run.optimizer, run.progress.run)
+        report(f"resumed after epoch {run.progress.epoch}")
+    _report_start(run, report)
+    while run.done(run.progress.epoch, 0) < 1:
+        epoch, begin = run.progress.epoch, run.seconds
+        loss, steps, count = run.train_epoch(epoch)
+        if not steps and run.done(epoch, 0) >= 1:  # the time is over
+            break
+        if not steps:
+            raise InputError(f"{source}: no batch has two readable images; {run.crops.skipped}")
+        steps += run.progress.steps
+        seconds = run.seconds
+        run.progress = Progress(run.progress.run, epoch + 1, steps, seconds)
+        run.started = time.monotonic()
+        training_state.write(state, run.network, run.optimizer, run.progress)
+        report(
+            f"epoch {epoch + 1}: loss {loss:.3f}, scale {run.network.logit_scale.exp():.1f}, "
+            f"{count / (seconds - begin):.0f} pairs/s, {seconds / 60:.1f} min"
+        )
+    native.save(out, out.stem, settings.spec, run.checkpoint())
+    state.unlink()
+    report(f"{out}: {run.progress.steps} steps in {run.seconds / 60:.1f} min; {run.crops.skipped}")
+    return run
+
+
+def _check_targets(out: Path, state: Path, resume: bool) -> None:
+    """Raise InputError if a file would be replaced that is not of this run."""
+    if out.suffix != ".safetensors" or not out.parent.is_dir():
+        raise InputError(
+            f"expected a file that ends in .safetensors, in a folder that exists, got {str(out)!r}"
+        )
+    if not resume and state.exists():
+        what = "an interrupted run" if training_state.is_state(state) else "another program"
+        raise InputError(
+            f"{state} exists, written by {what}; pass --resume to continue a run, or remove it"
+        )
+    if out.exists() and not (resume and state.exists() and native.is_native(out)):
+        raise InputError(f"{out} exists; use another name, or remove it")
+
+
+def _start(source: Path, settings: Settings) -> Run:
+    """Read the pairs and create an initialized network."""
+    found = pairs.read(source)
+    if len(found) < 2:
+        raise InputError(f"{source}: expected 2 pairs or more, got {len(found)}")
+    spec = settings.spec
+    captions = Captions(found.captions, ClipTokenizer(merges=spec.merges))
+    config = captions.vocabulary.config(spec.network)
+    network = Network(config)
+    contrastive.initialize(network, config, settings.seed)
+    optimizer = contrastive.optimizer(network, settings.rate)
+    digest = hashlib.sha256("\n".join(found.captions).encode()).hexdigest()
+    facts: dict[str, Any] = {**asdict(settings), "captions": digest}
+    crops = Crops(found, Preprocess(**vars(spec.preprocess)))
+    return Run(settings, crops, captions, network, optimizer, Progress(facts))
+
+
+def _report_start(run: Run, report: Callable[[str], None]) -> None:
+    parameters = sum(values.numel() for values in run.network.parameters())
+    report(
+        f"{len(run.crops.images)} pairs, {len(run.captions.vocabulary)} different tokens, "
+        f"{parameters / 1e6:.2f} M parameters, {run.steps_per_epoch} steps per epoch; "
+        f"{run.captions.truncated} captions truncated; {run.crops.skipped}"
+    )
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each setting, with its default."""
+    for setting in reversed(fields(Settings)):
+        if setting.name not in ("epochs", "minutes"):
+            name = f"--{setting.name.replace('_', '-')}"
+            option = click.option(
+                name, default=setting.default, show_default=True, help=HELP[setting.name]
+            )
+            command = option(command)
+    return command
+
+
+@click.command(help=__doc__.partition("\n")[0])
+@click.argument("source", metavar="PAIRS", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--minutes", type=float, help="Length of the training in minutes.")
+@click.option("--epochs", type=int, help=f"Length of the training in epochs.  [default: {EPOCHS}]")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run with the same settings.")
+@_options
+def main(
+    source: Path,
+    out: Path,
+    minutes: float | None,
+    epochs: int | None,
+    resume: bool,
+    **options: Any,
+) -> None:
+    if minutes is None and epochs is None:
+        epochs = EPOCHS
+    try:
+        settings = Settings(epochs=epochs, minutes=minutes, **options)
+        pretrain(source, out, settings, resume=resume)
+    except ZeroshotError as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()
