@@ -153,10 +153,14 @@ def test_list_is_the_table_of_the_readme(capsys):
     )
 
 
-def test_commands_of_the_readme_exist():
-    commands = re.findall(r"python -m examples\.paper\.(\w+)", README.read_text("utf-8"))
-    assert set(commands) >= {"zero_shot", "prompt_ensembling"}
-    assert all((README.parent / f"{name}.py").exists() for name in commands)
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "paper.md"], ids=lambda page: page.name)
+def test_every_command_of_a_page_exists(page: Path) -> None:
+    commands = re.findall(r"python -m examples\.paper\.(\w+)(?: (\w+) [A-Z~])?", page.read_text("utf-8"))
+
+    assert len(commands) > 8
+    assert all((README.parent / f"{name}.py").exists() for name, _ in commands)
+    known = {*TABLE, *ROBUSTNESS, "NAME", ""}
+    assert {data for _, data in commands} <= known
 
 
 def test_ensembling_prints_paired_differences(cifar, tiny_path, capsys):
