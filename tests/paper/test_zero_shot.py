@@ -13,7 +13,7 @@ import pytest
 
 from examples.paper import options, prompt_ensembling, published, zero_shot
 from examples.paper.datasets.names import labels
-from examples.paper.datasets.table import TABLE
+from examples.paper.datasets.table import ROBUSTNESS, TABLE
 from tests.paper.published import picture, write
 from zeroshot import prompts
 from zeroshot.errors import InputError
@@ -155,11 +155,12 @@ def test_list_is_the_table_of_the_readme(capsys):
 
 @pytest.mark.parametrize("page", [README, ROOT / "docs" / "paper.md"], ids=lambda page: page.name)
 def test_every_command_of_a_page_exists(page: Path) -> None:
-    commands = re.findall(r"python -m examples\.paper\.(\w+)(?: (\w+) [A-Z~])?", page.read_text("utf-8"))
+    pattern = r"python -m examples\.paper\.(\w+)(?: ([\w-]+) [A-Z~])?"
+    commands = re.findall(pattern, page.read_text("utf-8"))
 
     assert len(commands) > 8
     assert all((README.parent / f"{name}.py").exists() for name, _ in commands)
-    known = {*TABLE, *ROBUSTNESS, "NAME", ""}
+    known = {*TABLE, *ROBUSTNESS, "NAME", "MODEL", ""}
     assert {data for _, data in commands} <= known
 
 
