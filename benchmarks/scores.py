@@ -26,10 +26,12 @@ from numpy.typing import NDArray
 import zeroshot
 from zeroshot import calibration, metrics
 from zeroshot.answering import choose
+from zeroshot.fitting import with_examples
 from zeroshot.head import Head
 from zeroshot.images import open_image
 from zeroshot.mixing import mix
-from zeroshot.scoring import choose_sets, make_sets, rank, with_examples
+from zeroshot.prediction_sets import choose_sets, make_sets
+from zeroshot.scoring import rank
 
 SPLITS = 200
 Ints = NDArray[np.int64]
@@ -267,9 +269,9 @@ def coverage_with_examples(photos: Photographs, count: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # fewer than 50 images
             made = with_examples(head, photos.rows[chosen], truth[chosen], 4)
-        cut, promise = choose_sets(made, 0.9, None, False, "lac")
+        rule = choose_sets(made, 0.9, None, False, "lac")
         sources = [None] * len(test)
-        members = make_sets(made, photos.rows[test], sources, cut, "lac", promise)
+        members = make_sets(made, photos.rows[test], sources, rule)
         inside.append(np.mean([kinds[t] in m for t, m in zip(truth[test], members, strict=True)]))
     show(f"{count} examples of each kind: coverage at .9", float(np.mean(inside)), ">= .87")
 

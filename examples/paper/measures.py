@@ -14,8 +14,8 @@ from zeroshot import Classifier, Report, metrics
 from zeroshot.errors import InputError
 from zeroshot.evaluation.answers import Embeddings, probabilities
 from zeroshot.evaluation.figures import LIKELY, Figure
-from zeroshot.evaluation.scoring import measure as evaluate
-from zeroshot.evaluation.scoring import resolve
+from zeroshot.evaluation.measuring import measure as evaluate
+from zeroshot.evaluation.targets import resolve
 from zeroshot.metrics import DRAWS, Floats
 
 RECALLS = 11  # levels of recall: 0, 0.1, ..., 1

@@ -21,12 +21,14 @@ from zeroshot.callers import stack_level
 from zeroshot.cards import card
 from zeroshot.embedding import IMAGE_METHODS, Embedded, ImageEncoder, OnError, embed
 from zeroshot.errors import InputError, short_errors_in, shortened, some
+from zeroshot.fitting import calibrate, with_examples
 from zeroshot.gallery import Predictions
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.mixing import TEXT_WEIGHT
+from zeroshot.prediction_sets import choose_sets, make_sets
 from zeroshot.predictions import Failure, LabelSet, Prediction
-from zeroshot.scoring import ShiftAlarm, calibrate, choose_sets, make_sets, rank, with_examples
+from zeroshot.scoring import ShiftAlarm, rank
 from zeroshot.vocabulary import NONE
 from zeroshot.windows import encoder_for
 
@@ -492,8 +494,8 @@ class Classifier:
         **options: Any,
     ) -> Iterator[Any]:
         """Return a LabelSet for each image, and a Failure for each failed one."""
-        thresholds, promise = choose_sets(self.head, coverage, confidence, per_label, score)
-        find = partial(make_sets, self.head, thresholds=thresholds, score=score, promise=promise)
+        rule = choose_sets(self.head, coverage, confidence, per_label, score)
+        find = partial(make_sets, self.head, rule=rule)
         return _in_order(self._embed(images, score=find, **options))
 
     def answering(

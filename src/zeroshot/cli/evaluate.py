@@ -172,7 +172,7 @@ class _Run:
     def _prepare(self, model: Model, head: Head) -> tuple[Any, Any]:
         """Return the columns of the right labels, and the embeddings."""
         from zeroshot.evaluation.answers import embed_images
-        from zeroshot.evaluation.scoring import resolve
+        from zeroshot.evaluation.targets import resolve
         from zeroshot.windows import encoder_for
 
         right = resolve(self._found.truth, head)
@@ -184,7 +184,7 @@ class _Run:
 
     def evaluate(self, model: Model, prompts: prompt_sets.PromptSet) -> Report:
         """Return the report of a model with these prompts."""
-        from zeroshot.evaluation.scoring import measure
+        from zeroshot.evaluation.measuring import measure
 
         classifier = self._classifier(model, prompts)
         right, given = self._prepare(model, classifier.head)

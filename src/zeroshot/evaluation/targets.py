@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zeroshot import prompts
 from zeroshot.arguments import iterator
 from zeroshot.errors import InputError, shortened
+from zeroshot.head import Head
 from zeroshot.vocabulary import NONE
 
 WNID = re.compile(r"n\d{8}")
@@ -159,3 +160,47 @@ def memberships(truth: Sequence[Any], labels: Sequence[str]) -> NDArray[np.bool_
         for entry in iterator(f"truth[{n}]", each):
             result[n, found.find(entry, f"truth[{n}]")] = True
     return result
+
+
+def resolve(truth: Any, head: Head) -> NDArray[Any]:
+    """Return the column of each image's label: int64 [n], or its labels: bool [n, L].
+
+    The column after the labels means none of them. Raises InputError for a truth that is no label.
+    """
+    iterator("truth", truth)
+    check_matrix(truth, len(head))
+    entries = listed(truth)
+    if is_multilabel(entries):
+        if head.classes != head.labels:
+            raise InputError(
+                "expected one label or None for each image of a classifier with none_of_these, got "
+                "lists of labels; make the classifier with scores='independent'"
+            )
+        found = memberships(entries, head.labels)
+        if not found.any():
+            raise InputError(
+                f"expected a label for at least one image, got {len(found)} empty lists; pass the "
+                "labels of each image"
+            )
+        return found
+    return columns(entries, head.classes)
+
+
+def named(truth: Any, head: Head) -> list[Any]:
+    """Return the label of each image, or None, or a list of labels, as `calibrate` expects them.
+
+    Raises InputError for a truth that is no label.
+    """
+    found = resolve(truth, head)
+    if found.ndim == 2:
+        return [[head.labels[column] for column in np.flatnonzero(row)] for row in found]
+    return [(*head.labels, None)[column] for column in found.tolist()]
+
+
+def check_length(images: int, truths: int) -> None:
+    """Raise InputError if there is not one truth per image."""
+    if images != truths:
+        raise InputError(
+            f"expected one truth per image, got {images} images but {truths} truths; pass lists "
+            "of equal length"
+        )

@@ -16,8 +16,7 @@ from zeroshot.evaluation import figures
 from zeroshot.evaluation.answers import Answers, Embeddings, answer, as_embeddings, embed_images
 from zeroshot.evaluation.comparison import TemplateEffect, excludes_zero, template_effects
 from zeroshot.evaluation.figures import LIKELY, Figure, LabelFigure
-from zeroshot.evaluation.scoring import check_length
-from zeroshot.evaluation.targets import Columns, is_multilabel, listed
+from zeroshot.evaluation.targets import Columns, check_length, is_multilabel, listed
 from zeroshot.linting.entries import LabelSet
 from zeroshot.linting.problems import Problem, quoted
 from zeroshot.model import Model

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zeroshot import metrics, windows
-from zeroshot.arguments import count, iterator
+from zeroshot.arguments import count
 from zeroshot.catalog import EMBEDDED
 from zeroshot.classifier import Classifier
 from zeroshot.errors import InputError, short_errors, shortened
@@ -76,7 +76,7 @@ def evaluate(
     """
     _check_classifier(classifier)
     draws, seed = count("draws", draws, 1), count("seed", seed, 0)
-    right = resolve(truth, classifier.head)
+    right = targets.resolve(truth, classifier.head)
     given = as_embeddings(images, classifier.head.weight.shape[1])
     if given is None:
         given = _embed(classifier, cast("Iterable[ImageLike]", images), len(right), progress)
@@ -93,11 +93,11 @@ def measure(
     draws: int = metrics.DRAWS,
     seed: int = 0,
 ) -> Report:
-    """Measure a classifier on embeddings; `right` is the result of `resolve`.
+    """Measure a classifier on embeddings; `right` is the result of `targets.resolve`.
 
     `images` are kept for thumbnails. Raises InputError if there is not one truth per image.
     """
-    check_length(given.images, len(right))
+    targets.check_length(given.images, len(right))
     if right.ndim == 2:
         return _several_labels(classifier, given, right[given.places], draws, seed)
     return _one_label(classifier, given, right[given.places], images, draws, seed)
@@ -111,58 +111,14 @@ def _check_classifier(classifier: object) -> None:
         )
 
 
-def resolve(truth: Any, head: Head) -> NDArray[Any]:
-    """Return the column of each image's label: int64 [n], or its labels: bool [n, L].
-
-    The column after the labels means none of them. Raises InputError for a truth that is no label.
-    """
-    iterator("truth", truth)
-    targets.check_matrix(truth, len(head))
-    listed = targets.listed(truth)
-    if targets.is_multilabel(listed):
-        if head.classes != head.labels:
-            raise InputError(
-                "expected one label or None for each image of a classifier with none_of_these, got "
-                "lists of labels; make the classifier with scores='independent'"
-            )
-        found = targets.memberships(listed, head.labels)
-        if not found.any():
-            raise InputError(
-                f"expected a label for at least one image, got {len(found)} empty lists; pass the "
-                "labels of each image"
-            )
-        return found
-    return targets.columns(listed, head.classes)
-
-
-def named(truth: Any, head: Head) -> list[Any]:
-    """Return the label of each image, or None, or a list of labels, as `calibrate` expects them.
-
-    Raises InputError for a truth that is no label.
-    """
-    found = resolve(truth, head)
-    if found.ndim == 2:
-        return [[head.labels[column] for column in np.flatnonzero(row)] for row in found]
-    return [(*head.labels, None)[column] for column in found.tolist()]
-
-
 def _embed(
     classifier: Classifier, images: Iterable[ImageLike], truths: int, progress: Show
 ) -> Embeddings:
     """Embed images; a wrong number of them is found before the work if it is known."""
     if isinstance(images, Sequence):
-        check_length(len(images), truths)
+        targets.check_length(len(images), truths)
     encoder = windows.encoder_for(classifier.encoder, classifier.head.scoring)
     return embed_images(encoder, images, progress)
-
-
-def check_length(images: int, truths: int) -> None:
-    """Raise InputError if there is not one truth per image."""
-    if images != truths:
-        raise InputError(
-            f"expected one truth per image, got {images} images but {truths} truths; pass lists "
-            "of equal length"
-        )
 
 
 def _one_label(
