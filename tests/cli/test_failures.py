@@ -26,7 +26,7 @@ PHOTO = str(zeroshot.sample_image())
     ("arguments", "says"),
     [
         (["classify", "a.jpg"], "either --labels or --head"),
-        (["classify", "a.jpg", "-l", "a,b", "--head", __file__], "--head, got both; omit one"),
+        (["classify", "a.jpg", "-l", "a,b", "--head", __file__], "expected no --labels with --head"),
         (["classify", "a.jpg", "-p", "photo", "--head", __file__], "prompts are part of the head"),
         (["classify", "-l", "a,b"], "Missing argument"),
         (["classify", "a.jpg", "-l", ""], "expected labels, got --labels ''; try 'dog,cat'"),
