@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zeroshot.answering import Answering
-from zeroshot.embedding import ImageEncoder, embed
+from zeroshot.embedding import ImageEncoder, check_many, embed
 from zeroshot.errors import InputError, image_error, shortened
 from zeroshot.head import Head
-from zeroshot.images import ImageLike, is_single
+from zeroshot.images import ImageLike
 from zeroshot.metrics import Floats
 from zeroshot.predictions import Failure
 from zeroshot.progress import Show
@@ -107,11 +107,7 @@ def as_embeddings(given: Any, width: int) -> Embeddings | None:
     if isinstance(given, Embeddings):
         return given
     if getattr(given, "ndim", 0) != 2 or not isinstance(given, np.ndarray | Tensor):
-        if is_single(given):
-            raise InputError(
-                f"expected a list of images or embeddings [n, {width}], got one image "
-                f"{shortened(repr(given))}; pass [image]"
-            )
+        check_many(given)
         return None
     rows = to_embeddings(given, width).detach().cpu()
     if not len(rows):

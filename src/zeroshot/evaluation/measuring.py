@@ -13,6 +13,7 @@ from zeroshot import metrics, windows
 from zeroshot.arguments import count
 from zeroshot.catalog import EMBEDDED
 from zeroshot.classifier import Classifier
+from zeroshot.embedding import check_length
 from zeroshot.errors import InputError, short_errors, shortened
 from zeroshot.evaluation import confusions, figures, published, targets
 from zeroshot.evaluation.answers import (
@@ -97,7 +98,7 @@ def measure(
 
     `images` are kept for thumbnails. Raises InputError if there is not one truth per image.
     """
-    targets.check_length(given.images, len(right))
+    check_length(given.images, len(right))
     if right.ndim == 2:
         return _several_labels(classifier, given, right[given.places], draws, seed)
     return _one_label(classifier, given, right[given.places], images, draws, seed)
@@ -116,7 +117,7 @@ def _embed(
 ) -> Embeddings:
     """Embed images; a wrong number of them is found before the work if it is known."""
     if isinstance(images, Sequence):
-        targets.check_length(len(images), truths)
+        check_length(len(images), truths)
     encoder = windows.encoder_for(classifier.encoder, classifier.head.scoring)
     return embed_images(encoder, images, progress)
 

@@ -195,12 +195,3 @@ def named(truth: Any, head: Head) -> list[Any]:
     if found.ndim == 2:
         return [[head.labels[column] for column in np.flatnonzero(row)] for row in found]
     return [(*head.labels, None)[column] for column in found.tolist()]
-
-
-def check_length(images: int, truths: int) -> None:
-    """Raise InputError if there is not one truth per image."""
-    if images != truths:
-        raise InputError(
-            f"expected one truth per image, got {images} images but {truths} truths; pass lists "
-            "of equal length"
-        )

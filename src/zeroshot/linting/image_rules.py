@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from zeroshot.calibration import binomial_cdf, fit_inverse_temperature
 from zeroshot.classifier import Classifier
+from zeroshot.embedding import check_length
 from zeroshot.errors import InputError, shortened, some
 from zeroshot.evaluation import figures
 from zeroshot.evaluation.answers import Answers, Embeddings, answer, as_embeddings, embed_images
 from zeroshot.evaluation.comparison import TemplateEffect, excludes_zero, template_effects
 from zeroshot.evaluation.figures import LIKELY, Figure, LabelFigure
-from zeroshot.evaluation.targets import Columns, check_length, is_multilabel, listed
+from zeroshot.evaluation.targets import Columns, is_multilabel, listed
 from zeroshot.linting.entries import LabelSet
 from zeroshot.linting.problems import Problem, quoted
 from zeroshot.model import Model
