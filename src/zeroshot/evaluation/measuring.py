@@ -20,7 +20,7 @@ from zeroshot.evaluation.answers import (
     Embeddings,
     answer,
     as_embeddings,
-    can_be_silent,
+    can_abstain,
     embed_images,
     probabilities,
 )
@@ -130,13 +130,13 @@ def _one_label(
     draws: int,
     seed: int,
 ) -> Report:
-    head, when = classifier.head, classifier.answers
-    silent = can_be_silent(head, when)
-    labels = (*head.labels, NONE) if silent else head.labels
-    answers = answer(head, given, truth, when)
+    head, answering = classifier.head, classifier.answers
+    abstains = can_abstain(head, answering)
+    labels = (*head.labels, NONE) if abstains else head.labels
+    answers = answer(head, given, truth, answering)
     is_softmax = head.scoring == "softmax"
     found = figures.single_label(
-        answers, len(head), is_softmax=is_softmax, silent=silent, draws=draws, seed=seed
+        answers, len(head), is_softmax=is_softmax, abstains=abstains, draws=draws, seed=seed
     )
     return Report(
         **_facts(classifier, given),

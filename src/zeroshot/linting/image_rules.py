@@ -16,7 +16,7 @@ from zeroshot.errors import InputError, shortened, some
 from zeroshot.evaluation import figures
 from zeroshot.evaluation.answers import Answers, Embeddings, answer, as_embeddings, embed_images
 from zeroshot.evaluation.comparison import TemplateEffect, excludes_zero, template_effects
-from zeroshot.evaluation.figures import LIKELY, Figure, LabelFigure
+from zeroshot.evaluation.figures import CONFIDENCE, Figure, LabelFigure
 from zeroshot.evaluation.targets import Columns, is_multilabel, listed
 from zeroshot.linting.entries import LabelSet
 from zeroshot.linting.problems import Problem, quoted
@@ -154,7 +154,7 @@ def find_frequent(found: Checked) -> Iterator[Problem]:
 def _is_chance(label: LabelFigure, labels: int) -> bool:
     """Return whether a sign test accepts that a label gains and loses images equally often."""
     gained, lost = label.answers - label.right, label.n - label.right
-    return binomial_cdf(lost, gained + lost, 0.5) > (1 - LIKELY) / labels
+    return binomial_cdf(lost, gained + lost, 0.5) > (1 - CONFIDENCE) / labels
 
 
 def find_template_effects(found: Checked) -> Iterator[Problem]:
@@ -172,7 +172,7 @@ def find_template_effects(found: Checked) -> Iterator[Problem]:
     outside.sort(key=lambda pair: -abs(pair[1].value))
     lines = [_effect_line(*pair) for pair in outside[:SHOWN]]
     more = [f"(the first {SHOWN})"] if len(outside) > SHOWN else []
-    chance = (1 - LIKELY) * len(effects)
+    chance = (1 - CONFIDENCE) * len(effects)
     yield Problem(
         *("note", "template effect", ()),
         "\n".join(
