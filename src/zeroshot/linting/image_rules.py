@@ -19,7 +19,7 @@ from zeroshot.evaluation.comparison import TemplateEffect, excludes_zero, templa
 from zeroshot.evaluation.figures import CONFIDENCE, Figure, LabelFigure
 from zeroshot.evaluation.targets import Columns, is_multilabel, listed
 from zeroshot.linting.entries import LabelSet
-from zeroshot.linting.problems import Problem, quoted
+from zeroshot.linting.problems import Problem, quoted, unused_images
 from zeroshot.model import Model
 from zeroshot.progress import Show
 
@@ -119,8 +119,7 @@ def _find_unused(given: Embeddings, right: NDArray[np.int64]) -> Iterator[Proble
     if none := int((right < 0).sum()):
         parts.append(f"{none} show none of the labels")
     if parts:
-        yield Problem(
-            *("note", "unused images", ()),
+        yield unused_images(
             f"of {given.images} images, {' and '.join(parts)}; no rule looks at them",
             "replace files that cannot be read; zeroshot.evaluate measures images of none of the "
             "labels",
@@ -143,11 +142,18 @@ def find_frequent(found: Checked) -> Iterator[Problem]:
             truths, counts = np.unique(wrong, return_counts=True)
             most = [labels[n] for n in truths[np.argsort(-counts, kind="stable")].tolist()]
             yield Problem(
-                *("warning", "frequent", (each.label,)),
-                f"{quoted([each.label])} is the answer for {each.answers} of {len(found.truth)} "
-                f"images, but only {each.n} show it; most wrong answers are for {quoted(most, 3)}",
-                "describe it more exactly, or give the other labels names that fit their images "
-                "better",
+                level="warning",
+                kind="frequent",
+                labels=(each.label,),
+                message=(
+                    f"{quoted([each.label])} is the answer for {each.answers} of "
+                    f"{len(found.truth)} images, but only {each.n} show it; most wrong answers are "
+                    f"for {quoted(most, 3)}"
+                ),
+                suggestion=(
+                    "describe it more exactly, or give the other labels names that fit their "
+                    "images better"
+                ),
             )
 
 
@@ -174,8 +180,10 @@ def find_template_effects(found: Checked) -> Iterator[Problem]:
     more = [f"(the first {SHOWN})"] if len(outside) > SHOWN else []
     chance = (1 - CONFIDENCE) * len(effects)
     yield Problem(
-        *("note", "template effect", ()),
-        "\n".join(
+        level="note",
+        kind="template effect",
+        labels=(),
+        message="\n".join(
             [
                 f"leaving out one template changes top-1 beyond its 95 % interval for "
                 f"{len(outside)} of {len(effects)} templates; chance alone gives up to "
@@ -184,8 +192,10 @@ def find_template_effects(found: Checked) -> Iterator[Problem]:
                 *more,
             ]
         ),
-        "measure on other images before you change the prompts; templates chosen on these images "
-        "may be worse on others",
+        suggestion=(
+            "measure on other images before you change the prompts; templates chosen on these "
+            "images may be worse on others"
+        ),
     )
 
 
@@ -207,9 +217,15 @@ def find_disagreement(found: Checked) -> Iterator[Problem]:
     for row in wrong[np.argsort(-answers.confidence[wrong], kind="stable")].tolist():
         own, best = labels[answers.truth[row]], labels[answers.best[row]]
         yield Problem(
-            *("note", "disagreement", (own, best)),
-            f"{shortened(names[row], 200)}: the label is {quoted([own])}, the answer "
-            f"{quoted([best])} with probability {answers.confidence[row]:.2f}",
-            "look at the image: it may be mislabeled, show both, or be a mistake of the model",
+            level="note",
+            kind="disagreement",
+            labels=(own, best),
+            message=(
+                f"{shortened(names[row], 200)}: the label is {quoted([own])}, the answer "
+                f"{quoted([best])} with probability {answers.confidence[row]:.2f}"
+            ),
+            suggestion=(
+                "look at the image: it may be mislabeled, show both, or be a mistake of the model"
+            ),
             image=names[row],
         )
