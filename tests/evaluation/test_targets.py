@@ -132,3 +132,8 @@ def test_truth_is_named_as_calibrate_expects_it() -> None:
     assert targets.named([["b", 0], []], head) == [["red car", "b"], []]
     with pytest.raises(InputError, match="None means none of the labels"):
         targets.named([None], head)
+
+
+def test_images_of_none_of_the_labels_have_the_column_that_is_given() -> None:
+    assert targets.columns(["dog", None, 0], LABELS, none=-1).tolist() == [1, -1, 0]
+    assert targets.columns([None], ("a", "none of these"), none=-1).tolist() == [-1]

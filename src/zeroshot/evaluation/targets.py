@@ -146,10 +146,19 @@ def is_multilabel(truth: Sequence[Any]) -> bool:
     return bool(lists) and lists[0]
 
 
-def columns(truth: Sequence[Any], labels: Sequence[str]) -> NDArray[np.int64]:
-    """Return the column of the right label of each image: int64 [n]. Raises InputError."""
+def columns(
+    truth: Sequence[Any], labels: Sequence[str], *, none: int | None = None
+) -> NDArray[np.int64]:
+    """Return the column of the right label of each image: int64 [n].
+
+    Where the truth is None, it is `none` if that is given. Raises InputError.
+    """
     found = Columns(labels)
-    return np.asarray([found.find(t, f"truth[{n}]") for n, t in enumerate(truth)], np.int64)
+    each = [
+        none if t is None and none is not None else found.find(t, f"truth[{n}]")
+        for n, t in enumerate(truth)
+    ]
+    return np.asarray(each, np.int64)
 
 
 def memberships(truth: Sequence[Any], labels: Sequence[str]) -> NDArray[np.bool_]:
