@@ -1,11 +1,11 @@
-"""Measure what scores promise, on photographs with labels: prints got and must.
+"""Measure calibration, sets and thresholds on labeled photographs; print each beside its target.
 
     python benchmarks/scores.py photos.csv [drawings/]
 
 The table has the columns path and label, and may have kind and group, which make a tree of the
 labels. The folder contains images that look different from the photographs. Neither is part of the
-repository. Each figure is the mean over random splits. The second column is what the project wants
-to reach with the embedded model.
+repository. Each figure is the mean over random splits. The second column is the target of the
+project for the embedded model.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from numpy.typing import NDArray
 
 import zeroshot
 from zeroshot import calibration, metrics
-from zeroshot.answering import choose
+from zeroshot.answering import Kind, choose
+from zeroshot.errors import InputError
+from zeroshot.fitting import calibrate, with_examples
 from zeroshot.head import Head
 from zeroshot.images import open_image
 from zeroshot.mixing import mix
-from zeroshot.scoring import choose_sets, make_sets, rank, with_examples
+from zeroshot.prediction_sets import choose_sets, make_sets
+from zeroshot.scoring import rank
 
 SPLITS = 200
 Ints = NDArray[np.int64]
@@ -38,7 +41,7 @@ Ints = NDArray[np.int64]
 class Photographs:
     """Embeddings and labels of a CSV file, and the head of all labels."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, drawings: str | None) -> None:
         with Path(path).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         self.paths = [row["path"] for row in rows]
@@ -48,6 +51,7 @@ class Photographs:
         self.head = self.model.head(self.labels, none_of_these=True)
         self.truth = self.head.find([row["label"] for row in rows])
         self.rows = self.model.encode_image(self.paths)
+        self.drawings = sorted(Path(drawings).iterdir()) if drawings else []
         self.random = np.random.default_rng(0)
 
     def draw(self, labels: int) -> tuple[Head, Ints, Ints]:
@@ -59,9 +63,9 @@ class Photographs:
         return head, places[self.truth], chosen
 
 
-def show(what: str, got: float | str, must: str) -> None:
+def show(what: str, got: float | str, target: str) -> None:
     """Print one row of the table."""
-    print(f"{what:<68} {got if isinstance(got, str) else f'{got:.3f}':>22}   {must}", flush=True)
+    print(f"{what:<68} {got if isinstance(got, str) else f'{got:.3f}':>22}   {target}", flush=True)
 
 
 def closed(head: Head, rows: torch.Tensor, factor: float = 1.0) -> NDArray[np.float64]:
@@ -149,20 +153,27 @@ def none_of_these(photos: Photographs, labels: int) -> None:
         show("none of these, 46 labels: right decisions of all", decisions, ">= .68")
 
 
+def fitted(head: Head, photos: Photographs, truth: Ints, chosen: Ints) -> Head:
+    """Return a head calibrated on the chosen photographs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # labels without calibration image
+        return calibrate(head, photos.rows[chosen], truth[chosen])
+
+
 def sets(photos: Photographs, images: int) -> None:
     """Calibrate on some images, test on the rest."""
-    z = replace(photos.head, background=None).logits(photos.rows).double().numpy()
+    plain = replace(photos.head, background=None)
     for coverage, largest in ((0.8, 3.3), (0.9, 6.2), (0.95, 9.0)):
         inside, sizes = [], []
         for _ in range(SPLITS):
-            order = photos.random.permutation(len(z))
+            order = photos.random.permutation(len(photos.truth))
             fit, test = order[:images], order[images:]
-            factor = calibration.fit_inverse_temperature(z[fit], photos.truth[fit])
-            scores = calibration.score_labels(metrics.softmax(factor * z))
-            own = scores[np.arange(len(z)), photos.truth]
-            member = scores[test] <= calibration.set_threshold(own[fit], coverage)
-            inside.append(member[np.arange(len(test)), photos.truth[test]].mean())
-            sizes.append(member.sum(axis=1).mean())
+            head = fitted(plain, photos, photos.truth, fit)
+            rule = choose_sets(head, coverage, None, False, "lac")
+            found = make_sets(head, photos.rows[test], [None] * len(test), rule)
+            truth = [photos.labels[t] for t in photos.truth[test]]
+            inside.append(np.mean([t in each for t, each in zip(truth, found, strict=True)]))
+            sizes.append(np.mean([len(each) for each in found]))
         show(
             f"sets of {coverage:.0%} on {images}: coverage - nominal; size",
             f"{np.mean(inside) - coverage:+.3f}; {np.mean(sizes):.1f}",
@@ -176,26 +187,28 @@ def thresholds(photos: Photographs) -> None:
     exceeded, none = 0, 0
     for _ in range(300):
         head, truth, _ = photos.draw(46)
-        found = rank(head, photos.rows, top=1)
-        surety = np.array([each.probability for each in found])
-        right = np.array(
-            [
-                t >= 0 and each.ranking[0][0] == head.labels[t]
-                for each, t in zip(found, truth, strict=True)
-            ]
-        )
         order = photos.random.permutation(len(truth))
         fit, test = order[:100], order[100:]
-        known = truth >= 0
+        head = fitted(head, photos, truth, fit)
+        known = truth[test] >= 0
         for keep, found_away in away.items():
-            cut = calibration.keep_threshold(surety[fit][known[fit]], keep)
-            found_away.append((surety[test][known[test]] < cut).mean())
-        strict = calibration.error_threshold(surety[fit], right[fit], 0.2)
-        if strict is None:
+            found = answer(head, photos.rows[test], "keep", keep)
+            found_away.append(
+                np.mean(
+                    [each is None for each, is_known in zip(found, known, strict=True) if is_known]
+                )
+            )
+        try:
+            found = answer(head, photos.rows[test], "error", 0.2)
+        except InputError:  # these images cannot show it
             none += 1
-        else:
-            answered = surety[test] >= strict
-            exceeded += bool(answered.any() and (~right[test][answered]).mean() > 0.2)
+            continue
+        wrong = [
+            t < 0 or each != head.labels[t]
+            for each, t in zip(found, truth[test], strict=True)
+            if each is not None
+        ]
+        exceeded += bool(wrong) and np.mean(wrong) > 0.2
     show("keep .95: known turned away", float(np.mean(away[0.95])), "<= .05")
     show("keep .90: known turned away", float(np.mean(away[0.9])), "<= .10")
     show(
@@ -205,13 +218,18 @@ def thresholds(photos: Photographs) -> None:
     )
 
 
-def shift(photos: Photographs, drawings: Path | None) -> None:
+def answer(head: Head, rows: torch.Tensor, kind: Kind, value: float) -> list[str | None]:
+    """Return the answer for each embedding, None for no answer."""
+    when = choose({kind: value}, 0.9, head.calibration, has_words=True, has_tree=False)
+    return [each.label for each in rank(head, rows, top=1, answers=when)]
+
+
+def shift(photos: Photographs) -> None:
     """Alarms between 50 photographs and 50 others, or 50 drawings."""
     head, _, _ = photos.draw(46)
     surety = _surety(head, photos.rows)
-    others = (
-        _surety(head, photos.model.encode_image(sorted(drawings.iterdir()))) if drawings else surety
-    )
+    drawings = photos.drawings
+    others = _surety(head, photos.model.encode_image(drawings)) if drawings else surety
     false, found = [], []
     for _ in range(400):
         order = photos.random.permutation(len(surety))
@@ -267,9 +285,9 @@ def coverage_with_examples(photos: Photographs, count: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # fewer than 50 images
             made = with_examples(head, photos.rows[chosen], truth[chosen], 4)
-        cut, promise = choose_sets(made, 0.9, None, False, "lac")
+        rule = choose_sets(made, 0.9, None, False, "lac")
         sources = [None] * len(test)
-        members = make_sets(made, photos.rows[test], sources, cut, "lac", promise)
+        members = make_sets(made, photos.rows[test], sources, rule)
         inside.append(np.mean([kinds[t] in m for t, m in zip(truth[test], members, strict=True)]))
     show(f"{count} examples of each kind: coverage at .9", float(np.mean(inside)), ">= .87")
 
@@ -317,7 +335,7 @@ def examples(photos: Photographs) -> None:
     plain = replace(photos.head, background=None)
     before = closed(plain, photos.rows).argmax(axis=1) == photos.truth
     worst = 0.0
-    for count, must in ((1, 0.02), (2, 0.06), (4, 0.12)):
+    for count, target in ((1, 0.02), (2, 0.06), (4, 0.12)):
         gains, changes = [], []
         for _ in range(50):
             chosen: list[int] = []
@@ -335,36 +353,40 @@ def examples(photos: Photographs) -> None:
             with_some = test[np.isin(photos.truth[test], photos.truth[chosen])]
             gains.append(after[with_some].mean() - before[with_some].mean())
             changes.append(after[test].mean() - before[test].mean())
-        show(f"{count} examples: gain on labels with examples", float(np.mean(gains)), f">= {must}")
+        show(
+            f"{count} examples: gain on labels with examples", float(np.mean(gains)), f">= {target}"
+        )
         worst = min(worst, float(np.mean(changes)))
     show("examples: worst change over all labels", worst, ">= -.015")
 
 
+STEPS: tuple[Callable[[Photographs], None], ...] = (
+    temperature,
+    partial(none_of_these, labels=5),
+    partial(none_of_these, labels=46),
+    partial(sets, images=50),
+    partial(sets, images=100),
+    thresholds,
+    shift,
+    collages,
+    examples,
+    throughput,
+)
+TREE_STEPS: tuple[Callable[[Photographs], None], ...] = (
+    tree,
+    partial(coverage_with_examples, count=2),
+    partial(coverage_with_examples, count=4),
+)
+
+
 def main() -> None:
     """Print the table."""
-    photos = Photographs(sys.argv[1])
-    drawings = Path(sys.argv[2]) if len(sys.argv) > 2 else None
-    right = (
-        closed(replace(photos.head, background=None), photos.rows).argmax(axis=1) == photos.truth
-    )
+    photos = Photographs(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)
+    plain = replace(photos.head, background=None)
+    right = closed(plain, photos.rows).argmax(axis=1) == photos.truth
     print(f"{len(photos.paths)} photographs, {len(photos.labels)} labels, top-1 {right.mean():.3f}")
-    steps: list[Callable[[], None]] = [
-        lambda: temperature(photos),
-        lambda: none_of_these(photos, 5),
-        lambda: none_of_these(photos, 46),
-        lambda: sets(photos, 50),
-        lambda: sets(photos, 100),
-        lambda: thresholds(photos),
-        lambda: shift(photos, drawings),
-        lambda: collages(photos),
-        lambda: examples(photos),
-        lambda: throughput(photos),
-    ]
-    if photos.nodes:
-        steps.append(lambda: tree(photos))
-        steps += [partial(coverage_with_examples, photos, count) for count in (2, 4)]
-    for step in steps:
-        step()
+    for step in (*STEPS, *(TREE_STEPS if photos.nodes else ())):
+        step(photos)
 
 
 if __name__ == "__main__":

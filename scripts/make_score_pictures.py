@@ -24,8 +24,8 @@ import zeroshot
 from zeroshot import calibration, metrics
 from zeroshot.evaluation import charts, figures
 from zeroshot.evaluation.answers import answer, as_embeddings
+from zeroshot.fitting import calibrate
 from zeroshot.head import Head
-from zeroshot.scoring import calibrate
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

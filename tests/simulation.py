@@ -6,6 +6,7 @@ image-wrong text .18, with a logit scale of 100.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zeroshot.fitting import calibrate
 from zeroshot.head import Head
 from zeroshot.vocabulary import Background
 
@@ -82,3 +84,16 @@ def simulate(
 
 def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True))
+
+
+def halves(drawn: Simulation, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Return rows to fit to, a quarter, and the others, in random order."""
+    order = torch.randperm(len(drawn.truth), generator=torch.Generator().manual_seed(seed))
+    return order[: len(order) // 4], order[len(order) // 4 :]
+
+
+def calibrated(head: Head, drawn: Simulation, rows: Tensor) -> Head:
+    """Return a head calibrated on these rows, without its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return calibrate(head, drawn.images[rows], drawn.truth[rows.numpy()])

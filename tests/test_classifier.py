@@ -150,7 +150,7 @@ def test_score_is_the_accuracy(colors: Classifier) -> None:
 @pytest.mark.parametrize(
     ("truth", "says"),
     [
-        (["red"], "2 images and a truth of length 1"),
+        (["red"], "2 images but 1 truths"),
         (["red", "pink"], "truth 'pink' is not among"),
         (["red", None], "truth None means none of the labels"),
         ([5, "red"], "truth 5 is not the index of a label; expected 0 to 2"),

@@ -92,7 +92,7 @@ def test_invalid_options_of_stream_raise_before_iteration(
 
 @pytest.mark.parametrize("images", ["cat.jpg", b"...", flat("red")], ids=["str", "bytes", "PIL"])
 def test_stream_rejects_a_single_image(colors: Classifier, images: Any) -> None:
-    with pytest.raises(InputError, match="stream expects an iterable of images"):
+    with pytest.raises(InputError, match="expected an iterable of images, got one image"):
         colors.stream(images)
 
 

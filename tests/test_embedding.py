@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support import FakeEncoder, photograph
 from zeroshot import Sample, lookahead
-from zeroshot.embedding import Embedded, check_batch_size, embed
+from zeroshot.embedding import Embedded, check_batch_size, check_length, check_many, embed
 from zeroshot.errors import ImageError, ImageNotFound, InputError
 from zeroshot.predictions import Failure
 
@@ -139,7 +139,20 @@ def test_an_invalid_batch_size_is_rejected(encoder: FakeEncoder, size: Any) -> N
 
 @pytest.mark.parametrize("size", [None, 1, 10_000])
 def test_a_valid_batch_size_is_accepted(size: int | None) -> None:
-    check_batch_size(size)
+    assert check_batch_size(size) == size
+
+
+@pytest.mark.parametrize("image", ["cat.jpg", color(1)], ids=["path", "array"])
+def test_one_image_is_not_many(image: Any) -> None:
+    check_many([image])
+    with pytest.raises(InputError, match="expected an iterable of images, got one image"):
+        check_many(image)
+
+
+def test_there_is_one_truth_per_image() -> None:
+    check_length(2, 2)
+    with pytest.raises(InputError, match="got 2 images but 1 truths"):
+        check_length(2, 1)
 
 
 def test_a_value_that_is_not_iterable_is_rejected(encoder: FakeEncoder) -> None:

@@ -30,9 +30,9 @@ from examples.paper.linear_probe import Integers, choose, fit, interval, one_lab
 from zeroshot import Classifier, Model, metrics
 from zeroshot.arguments import count
 from zeroshot.errors import InputError
+from zeroshot.fitting import with_examples
 from zeroshot.metrics import Floats
 from zeroshot.mixing import TEXT_WEIGHT
-from zeroshot.scoring import with_examples
 
 SHOTS = (1, 2, 4, 8, 16)  # images for each label; figure 6
 DRAWS = 3  # random choices of the images, whose accuracies are averaged

@@ -13,9 +13,9 @@ from examples.paper.datasets.base import DataSet, Metric
 from zeroshot import Classifier, Report, metrics
 from zeroshot.errors import InputError
 from zeroshot.evaluation.answers import Embeddings, probabilities
-from zeroshot.evaluation.figures import LIKELY, Figure
-from zeroshot.evaluation.scoring import measure as evaluate
-from zeroshot.evaluation.scoring import resolve
+from zeroshot.evaluation.figures import CONFIDENCE, Figure
+from zeroshot.evaluation.measuring import measure as evaluate
+from zeroshot.evaluation.targets import resolve
 from zeroshot.metrics import DRAWS, Floats
 
 RECALLS = 11  # levels of recall: 0, 0.1, ..., 1
@@ -101,7 +101,7 @@ def _mean(values: Floats, draws: int) -> Figure:
 
 def _with_interval(value: float, statistic: metrics.Statistic, images: int, draws: int) -> Figure:
     """Return a figure with its bootstrap interval; equal resamples give no interval."""
-    low, high = metrics.bootstrap(statistic, images, draws=draws, confidence=LIKELY)
+    low, high = metrics.bootstrap(statistic, images, draws=draws, confidence=CONFIDENCE)
     return Figure(value, float(low), float(high)) if low < high else Figure(value)
 
 

@@ -15,7 +15,8 @@ from examples.paper import options
 from zeroshot.errors import InputError
 from zeroshot.evaluation import text
 from zeroshot.evaluation.answers import embed_images
-from zeroshot.evaluation.scoring import measure, resolve
+from zeroshot.evaluation.measuring import measure
+from zeroshot.evaluation.targets import resolve
 
 ALONE, ONE = "{}", "a photo of a {}."
 

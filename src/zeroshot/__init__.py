@@ -55,7 +55,7 @@ _MODULES = {
     "calibration": "",
     "classify": "api",
     "errors": "",
-    "evaluate": "evaluation.scoring",
+    "evaluate": "evaluation.measuring",
     "lint": "linting",
     "load": "loading",
     "metrics": "",
@@ -102,8 +102,8 @@ if _typing.TYPE_CHECKING:
     from zeroshot.catalog import available_models as available_models
     from zeroshot.classifier import Classifier as Classifier
     from zeroshot.errors import ZeroshotError as ZeroshotError
+    from zeroshot.evaluation.measuring import evaluate as evaluate
     from zeroshot.evaluation.report import Report as Report
-    from zeroshot.evaluation.scoring import evaluate as evaluate
     from zeroshot.gallery import Predictions as Predictions
     from zeroshot.head import Head as Head
     from zeroshot.images import ImageLike as ImageLike

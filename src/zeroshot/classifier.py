@@ -19,14 +19,24 @@ from zeroshot.arguments import count, instance, iterator, one_of, require
 from zeroshot.calibration import SetScore
 from zeroshot.callers import stack_level
 from zeroshot.cards import card
-from zeroshot.embedding import IMAGE_METHODS, Embedded, ImageEncoder, OnError, embed
+from zeroshot.embedding import (
+    IMAGE_METHODS,
+    Embedded,
+    ImageEncoder,
+    OnError,
+    check_length,
+    check_many,
+    embed,
+)
 from zeroshot.errors import InputError, short_errors_in, shortened, some
+from zeroshot.fitting import calibrate, with_examples
 from zeroshot.gallery import Predictions
 from zeroshot.head import Head
 from zeroshot.images import ImageLike, is_single
 from zeroshot.mixing import TEXT_WEIGHT
+from zeroshot.prediction_sets import choose_sets, make_sets
 from zeroshot.predictions import Failure, LabelSet, Prediction
-from zeroshot.scoring import ShiftAlarm, calibrate, choose_sets, make_sets, rank, with_examples
+from zeroshot.scoring import ShiftAlarm, rank
 from zeroshot.vocabulary import NONE
 from zeroshot.windows import encoder_for
 
@@ -262,11 +272,7 @@ class Classifier:
         truth = list(iterator("truth", truth))
         rows = self.head.find(truth)
         predicted = self.predict(images, progress=progress)
-        if len(predicted) != len(truth):
-            raise InputError(
-                f"expected one truth per image, got {len(predicted)} images and a truth of length "
-                f"{len(truth)}; pass lists of equal length"
-            )
+        check_length(len(predicted), len(truth))
         wanted = self.classes_[rows]  # -1 is the last class, "none of these"
         return float(np.mean(predicted == wanted)) if len(predicted) else 0.0
 
@@ -310,7 +316,8 @@ class Classifier:
             Failure
         """
         top = _check_top(top)
-        _check_iterable(images, on_error)
+        one_of("on_error", on_error, get_args(OnError))
+        check_many(images)
         return self._predictions(
             images,
             top,
@@ -469,7 +476,8 @@ class Classifier:
             >>> [found.labels for found in careful.stream_sets(["cat.jpg"])]
             [('cat', 'dog')]
         """
-        _check_iterable(images, on_error)
+        one_of("on_error", on_error, get_args(OnError))
+        check_many(images)
         return self._sets(
             images,
             coverage,
@@ -492,8 +500,8 @@ class Classifier:
         **options: Any,
     ) -> Iterator[Any]:
         """Return a LabelSet for each image, and a Failure for each failed one."""
-        thresholds, promise = choose_sets(self.head, coverage, confidence, per_label, score)
-        find = partial(make_sets, self.head, thresholds=thresholds, score=score, promise=promise)
+        rule = choose_sets(self.head, coverage, confidence, per_label, score)
+        find = partial(make_sets, self.head, rule=rule)
         return _in_order(self._embed(images, score=find, **options))
 
     def answering(
@@ -540,20 +548,12 @@ class Classifier:
         self, images: Iterable[ImageLike], truth: Sequence[object], progress: bool | None
     ) -> tuple[Tensor, NDArray[np.int64]]:
         """Return the embeddings of images [n, d] on the CPU and the rows of their labels [n]."""
-        if is_single(images):
-            raise InputError(
-                f"expected an iterable of images, got one image {shortened(repr(images))}; pass "
-                "lists of images and of their labels"
-            )
+        check_many(images)
         rows = self._find(truth)
         batches = self._embed(images, progress=progress)
         parts = [batch.rows.cpu() for batch in batches if batch.rows is not None]
         embeddings = torch.cat(parts) if parts else self.head.weight[:0].cpu()
-        if len(embeddings) != len(rows):
-            raise InputError(
-                f"expected one truth per image, got {len(embeddings)} images but {len(rows)} "
-                "truths; pass lists of equal length"
-            )
+        check_length(len(embeddings), len(rows))
         return embeddings, rows
 
     def _find(self, truth: Sequence[object]) -> NDArray[np.int64]:
@@ -588,15 +588,6 @@ def _in_order(batches: Iterator[Embedded]) -> Iterator[Any]:
         results = iter(batch.scores)
         for outcome in batch.outcomes:
             yield outcome if isinstance(outcome, Failure) else next(results)
-
-
-def _check_iterable(images: object, on_error: OnError) -> None:
-    one_of("on_error", on_error, get_args(OnError))
-    if is_single(images):
-        raise InputError(
-            f"stream expects an iterable of images, got one image {shortened(repr(images))}; "
-            "pass a list, or call the classifier"
-        )
 
 
 def _check_top(top: int) -> int:

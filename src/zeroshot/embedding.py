@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from zeroshot.arguments import count
-from zeroshot.errors import ImageError
+from zeroshot.errors import ImageError, InputError, shortened
 from zeroshot.images import ImageLike, describe, is_single, iterate
 from zeroshot.predictions import Failure
 from zeroshot.progress import Bar, Show, length, track
@@ -167,3 +167,20 @@ def check_workers(workers: int | None) -> int | None:
     if workers is None:
         return None
     return count("workers", workers, 0, ", or None for the default")
+
+
+def check_many(images: object) -> None:
+    """Raise InputError for a single image in place of an iterable of images."""
+    if is_single(images):
+        raise InputError(
+            f"expected an iterable of images, got one image {shortened(repr(images))}; pass [image]"
+        )
+
+
+def check_length(images: int, truths: int) -> None:
+    """Raise InputError if there is not one truth per image."""
+    if images != truths:
+        raise InputError(
+            f"expected one truth per image, got {images} images but {truths} truths; pass lists "
+            "of equal length"
+        )

@@ -1,37 +1,21 @@
-"""Options decide when a classifier answers, and a saved head names its model."""
+"""Only a head is replaced, and a head excludes options for labels."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 
 import zeroshot
-from tests.support import axes_classifier
-from zeroshot.cli.heads import AnswerChoice, check_answers, write_head
+from zeroshot.cli.heads import reject_with_head, write_head
 
 
-def test_without_options_the_classifier_stays_as_it_is() -> None:
-    classifier = axes_classifier(["a", "b"])
-
-    assert AnswerChoice(False, None, None, None).apply(classifier) is classifier
-
-
-def test_a_threshold_is_applied_and_what_it_promises_is_printed(capsys: Any) -> None:
-    found = AnswerChoice(False, None, None, 0.5).apply(axes_classifier(["a", "b"]))
-
-    assert found.answers is not None
-    assert found.answers.kind == "below"
-    assert "Images whose best label has less than 50% get no answer." in capsys.readouterr().err
-
-
-def test_a_head_is_built_with_none_of_these_or_without() -> None:
-    check_answers(AnswerChoice(True, None, None, None), None)
-    check_answers(AnswerChoice(False, None, None, None), "head.safetensors")
-    with pytest.raises(click.UsageError, match="expected --none with --labels, got --head"):
-        check_answers(AnswerChoice(True, None, None, None), "head.safetensors")
+def test_options_for_labels_are_rejected_with_a_head() -> None:
+    reject_with_head(None, {"--prompts": "photo"})
+    reject_with_head("head.safetensors", {"--labels": (), "--prompts": None})
+    with pytest.raises(click.UsageError, match="expected no --prompts with --head"):
+        reject_with_head("head.safetensors", {"--labels": (), "--prompts": "photo"})
 
 
 def test_only_a_head_is_replaced(tiny: zeroshot.Model, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_of_equal_scores_the_first_label_is_the_answer() -> None:
     assert found.right.tolist() == [True, False]
 
 
-def silent_head() -> Head:
+def abstaining_head() -> Head:
     """Two labels and a background word, each an axis of the embeddings."""
     word = Background(("w",), torch.eye(3)[2:])
     return replace(axes_classifier(["a", "b"]).head, weight=torch.eye(3)[:2], background=word)
@@ -118,7 +118,7 @@ def test_an_image_that_a_word_fits_better_has_no_answer() -> None:
     embeddings = as_embeddings(rows.astype(np.float32), 3)
     assert embeddings is not None
 
-    found = answer(silent_head(), embeddings, np.array([0, 0, 2, 0, 2]))
+    found = answer(abstaining_head(), embeddings, np.array([0, 0, 2, 0, 2]))
 
     assert found.best.tolist() == [0, 1, 2, 2, 0]
     assert found.right.tolist() == [True, False, True, False, False]
@@ -136,7 +136,7 @@ def test_answers_are_those_of_a_user_with_a_threshold() -> None:
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     embeddings = as_embeddings(rows, 3)
     assert embeddings is not None
-    for head in (silent_head(), axes_classifier(["a", "b", "c"]).head):
+    for head in (abstaining_head(), axes_classifier(["a", "b", "c"]).head):
         below = Answering("below", 0.7, 0.7, "")
 
         found = answer(head, embeddings, random.integers(0, 2, 60), below)

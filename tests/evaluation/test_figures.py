@@ -162,7 +162,7 @@ def test_figures_of_a_classifier_that_gives_no_answer_equal_hand_counts() -> Non
     right, zeros = np.array([1, 0, 1, 1, 0, 0, 0, 0], bool), np.zeros(8)
     given = Answers(truth, best, rank, sure, right, zeros, zeros)
 
-    found = figures.single_label(given, 2, is_softmax=True, silent=True, draws=500, seed=0)
+    found = figures.single_label(given, 2, is_softmax=True, abstains=True, draws=500, seed=0)
 
     def wilson(count: int, of: int) -> figures.Figure:
         return figures.Figure(count / of, *metrics.wilson_interval(count, of))
@@ -183,7 +183,34 @@ def test_figures_of_a_classifier_that_gives_no_answer_equal_hand_counts() -> Non
 def test_without_unknown_images_nothing_is_said_about_them() -> None:
     given = answers([0, 1], [0, 1], 3)
 
-    found = figures.single_label(given, 3, is_softmax=True, silent=True, draws=9, seed=0)
+    found = figures.single_label(given, 3, is_softmax=True, abstains=True, draws=9, seed=0)
 
     assert found["answered"].value == 1.0
     assert not {"known_answered", "unknown_turned_away", "auroc"} & set(found)
+
+
+def test_a_bootstrapped_figure_has_the_interval_of_metrics() -> None:
+    values = np.random.default_rng(0).random(50)
+
+    def mean(weights: metrics.Floats) -> metrics.Floats:
+        return metrics.mean(values, weights)
+
+    found = figures.bootstrapped(mean, 50, draws=100, seed=3)
+
+    low, high = metrics.bootstrap(mean, 50, draws=100, seed=3)
+    assert found.value == pytest.approx(values.mean())
+    assert (found.low, found.high) == (float(low), float(high))
+    assert figures.bootstrapped(lambda weights: weights[:, 0], 1, draws=9).low is None
+
+
+def test_auroc_is_that_of_scikit_learn_in_any_order_of_images() -> None:
+    random = np.random.default_rng(0)
+    positive = random.random(60) < 0.4
+    scores = (random.random(60) + positive * 0.4).round(1)  # with ties
+
+    found = figures.auroc(scores, positive, draws=50)
+
+    assert found.value == pytest.approx(roc_auc_score(positive, scores))
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support import axes_classifier
 from zeroshot.errors import InputError
 from zeroshot.evaluation import targets
 
@@ -122,3 +123,17 @@ def test_none_is_the_column_of_none_of_these() -> None:
     )
 
     assert found.tolist() == [1, 0, 1, 1]
+
+
+def test_truth_is_named_as_calibrate_expects_it() -> None:
+    head = axes_classifier(["red car", "b"]).head
+
+    assert targets.named(["Red_Car", 1, "b"], head) == ["red car", "b", "b"]
+    assert targets.named([["b", 0], []], head) == [["red car", "b"], []]
+    with pytest.raises(InputError, match="None means none of the labels"):
+        targets.named([None], head)
+
+
+def test_images_of_none_of_the_labels_have_the_column_that_is_given() -> None:
+    assert targets.columns(["dog", None, 0], LABELS, none=-1).tolist() == [1, -1, 0]
+    assert targets.columns([None], ("a", "none of these"), none=-1).tolist() == [-1]

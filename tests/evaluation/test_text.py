@@ -42,9 +42,7 @@ def test_the_calibration_error_is_read_against_chance(report: zeroshot.Report) -
     quiet = text.calibration_line(replace(report, figures=ece, floor=(0.05, 0.08)))
     loud = text.calibration_line(replace(report, figures=ece, floor=(0.03, 0.05)))
 
-    assert quiet.startswith(
-        "ECE .06; chance alone gives .05 with 176 pictures. This is no evidence"
-    )
+    assert quiet.startswith("ECE .06; chance alone gives .05 with 176 images. This is no evidence")
     assert loud.endswith("Chance alone exceeds .05 in 1 of 20 cases.")
 
 

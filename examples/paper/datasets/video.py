@@ -146,7 +146,7 @@ def average_frames(model: Model, clips: Iterable[Clip], frames: int = 1) -> Embe
 
     Clips are decoded and embedded a batch at a time, so memory is bounded. `rows` of the result is
     float32 [n, d] for the n clips that could be decoded, and `failures` lists the others.
-    `zeroshot.evaluation.scoring.measure` accepts the result. Raises ImageError if there is none.
+    `zeroshot.evaluation.measuring.measure` accepts the result. Raises ImageError if there is none.
     """
     frames = count("frames", frames, 1)
     require_av()

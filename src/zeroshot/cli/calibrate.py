@@ -37,7 +37,7 @@ def command(source: str, head: str, output: Path, choice: ModelChoice) -> None:
     """
     check_output("--output", output, [source])
     import zeroshot
-    from zeroshot.evaluation.scoring import named
+    from zeroshot.evaluation.targets import named
     from zeroshot.labeling import truth
 
     found = truth.read(source)

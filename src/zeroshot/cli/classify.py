@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from zeroshot.cli import sources
-from zeroshot.cli.completion import complete_labels, complete_prompts
+from zeroshot.cli.answers import (
+    AnswerChoice,
+    answer_options,
+    check_answers,
+    note_promise,
+    set_option,
+)
 from zeroshot.cli.failures import CANNOT_WRITE, fail
-from zeroshot.cli.heads import AnswerChoice, answer_options, check_answers, choose_model, write_head
-from zeroshot.cli.messages import is_quiet, note
+from zeroshot.cli.heads import choose_model, head_options, reject_with_head, write_head
+from zeroshot.cli.messages import is_quiet
 from zeroshot.cli.options import ModelChoice, images_argument, model_options, source_options
 from zeroshot.cli.outcomes import Outcomes, no_images, report
 from zeroshot.cli.outputs import check_output
@@ -35,28 +41,11 @@ FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --outp
 
 @click.command("classify")
 @images_argument
-@click.option(
-    "-l",
-    "--labels",
-    multiple=True,
-    shell_complete=complete_labels,
-    help="Labels such as 'dog,cat', a label set such as imagenet, a file, or - for standard input. "
+@head_options(
+    "Labels such as 'dog,cat', a label set such as imagenet, a file, or - for standard input. "
     "Can be repeated. Put a label with a comma in double quotes. Text files have one label per "
     "line, # starts a comment and \\# a label; .csv, .json and .yaml files are read as such.",
-)
-@click.option(
-    "--allow-equal", is_flag=True, help="Accept labels with the same tokens, such as Cat and cat."
-)
-@click.option(
-    "--head",
-    type=click.Path(),
-    help="A saved head, instead of --labels. Without --model the model that built it is loaded.",
-)
-@click.option(
-    "-p",
-    "--prompts",
-    shell_complete=complete_prompts,
-    help="A prompt set, file or template. Default: the templates of the label set, or photo.",
+    "the templates of the label set, or photo.",
 )
 @click.option("-t", "--top", default=5, show_default=True, help="Number of labels shown per image.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
@@ -73,14 +62,7 @@ FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --outp
     type=click.Path(dir_okay=False, path_type=Path),
     help="Save the text embeddings of the labels as a head. Only an existing head is replaced.",
 )
-@click.option(
-    "--set",
-    "coverage",
-    type=float,
-    metavar="SHARE",
-    help="With a calibrated --head: show a set of labels per image; this share of the sets "
-    "contains the right label.",
-)
+@set_option
 @answer_options
 @source_options
 @model_options
@@ -109,41 +91,23 @@ def command(
     """
     _check_images(images, labels, null=null)
     _check_labels(labels, head, prompts)
-    check_answers(answers, head)
-    if coverage is not None and head is None:
-        raise click.UsageError("expected a calibrated --head with --set; see `zeroshot calibrate`")
+    check_answers(answers, head, coverage=coverage)
     form = _choose_form(output, as_json=as_json, as_csv=as_csv, force=force)
     check_output("--output", output, [*images, *labels, head, prompts, save_head, choice.lock])
-    label_set = sources.labels(labels) if labels else None
-    if prompts is None:
-        prompts = (labels and sources.label_set(labels)) or "photo"
     if top < 1:
         raise click.UsageError(f"expected --top of at least 1, got {top}")
+    build = _prepare(labels, head, prompts, answers, choice, allow_equal=allow_equal)
 
-    import zeroshot
     from zeroshot.progress import Bar, length, track
 
-    prompt_set = zeroshot.prompts.get(prompts)
-    chosen = zeroshot.Head.load(head) if head is not None else label_set
-    assert chosen is not None
-    if isinstance(chosen, zeroshot.Head):
-        choice = choose_model(chosen, head, choice)
     skipped, outcomes = Skipped(), Outcomes()
     results: Iterable[Result] = sources.missing(images)
     if not results:  # there is something to classify, so the model is needed
-        progress = False if is_quiet() else None
-        classifier = choice.load().classifier(
-            chosen,
-            prompt_set,
-            allow_equal=allow_equal,
-            none_of_these=answers.none_of_these,
-            progress=progress,
-        )
-        classifier = answers.apply(classifier)
+        classifier = build()
         if save_head is not None:
             write_head(classifier.head, save_head)
-        if output is None and sys.stdout.isatty():
-            progress = False  # results are printed to the same terminal
+        shares_terminal = output is None and sys.stdout.isatty()
+        progress = False if is_quiet() or shares_terminal else None
         found = sources.images(images, skipped, null=null, listed=progress is None)
         bar = Bar("images", length(found), progress)
         results = track(_results(classifier, found, top, coverage), bar, lambda _: 1)
@@ -156,23 +120,48 @@ def command(
     report(outcomes, skipped, quiet=is_quiet(), strict=strict)
 
 
+def _prepare(
+    labels: tuple[str, ...],
+    head: str | None,
+    prompts: str | None,
+    answers: AnswerChoice,
+    choice: ModelChoice,
+    *,
+    allow_equal: bool,
+) -> Callable[[], Classifier]:
+    """Read the labels and prompts, or the head; return a function that loads the model."""
+    label_set = sources.labels(labels) if labels else None
+    if prompts is None:
+        prompts = (labels and sources.label_set(labels)) or "photo"
+
+    import zeroshot
+
+    prompt_set = zeroshot.prompts.get(prompts)
+    chosen = zeroshot.Head.load(head) if head is not None else label_set
+    assert chosen is not None
+    if isinstance(chosen, zeroshot.Head):
+        choice = choose_model(chosen, head, choice)
+
+    def build() -> Classifier:
+        classifier = choice.load().classifier(
+            chosen,
+            prompt_set,
+            allow_equal=allow_equal,
+            none_of_these=answers.none_of_these,
+            progress=False if is_quiet() else None,
+        )
+        return answers.apply(classifier)
+
+    return build
+
+
 def _results(
     classifier: Classifier, images: Iterable[ImageLike], top: int, coverage: float | None
 ) -> Iterator[Result]:
     """Return predictions, or sets of labels; print once what the sets promise."""
     if coverage is None:
         return classifier.stream(images, top=top, on_error="yield")
-    return _note_promise(classifier.stream_sets(images, coverage=coverage, on_error="yield"))
-
-
-def _note_promise(sets: Iterator[LabelSet | Failure]) -> Iterator[LabelSet | Failure]:
-    noted = False
-    for each in sets:
-        promise = getattr(each, "promise", None)
-        if promise and not noted:
-            note(promise)
-            noted = True
-        yield each
+    return note_promise(classifier.stream_sets(images, coverage=coverage, on_error="yield"))
 
 
 def _check_images(images: tuple[str, ...], labels: tuple[str, ...], *, null: bool) -> None:
@@ -196,13 +185,7 @@ def _check_labels(labels: tuple[str, ...], head: str | None, prompts: str | None
     """Reject labels or prompts together with a head, which contains both."""
     if not labels and head is None:
         raise click.UsageError("expected either --labels or --head; try --labels 'dog,cat'")
-    if labels and head is not None:
-        raise click.UsageError("expected either --labels or --head, got both; omit one")
-    if prompts is not None and head is not None:
-        raise click.UsageError(
-            "expected no --prompts with --head, because prompts are part of the head; omit "
-            "--prompts, or build another head with --save-head"
-        )
+    reject_with_head(head, {"--labels": labels, "--prompts": prompts})
 
 
 def _choose_form(output: Path | None, *, as_json: bool, as_csv: bool, force: bool) -> str:

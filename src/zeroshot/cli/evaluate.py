@@ -13,9 +13,9 @@ import click
 from zeroshot import catalog, label_files
 from zeroshot import prompts as prompt_sets
 from zeroshot.cli import sources
-from zeroshot.cli.completion import complete_labels, complete_prompts
+from zeroshot.cli.answers import AnswerChoice, answer_options, check_answers
 from zeroshot.cli.failures import CANNOT_WRITE, fail
-from zeroshot.cli.heads import AnswerChoice, answer_options, check_answers, choose_model
+from zeroshot.cli.heads import choose_model, head_options, reject_with_head
 from zeroshot.cli.messages import is_quiet
 from zeroshot.cli.options import ModelChoice, model_options
 from zeroshot.cli.outcomes import Outcomes, report
@@ -32,27 +32,10 @@ if TYPE_CHECKING:
 
 @click.command("evaluate")
 @click.argument("source", metavar="FOLDER|TABLE")
-@click.option(
-    "-l",
-    "--labels",
-    multiple=True,
-    shell_complete=complete_labels,
-    help="Labels, as for `zeroshot classify`. Default: the names of the folders, or those that the "
-    "data set contains.",
-)
-@click.option(
-    "--allow-equal", is_flag=True, help="Accept labels with the same tokens, such as Cat and cat."
-)
-@click.option(
-    "--head",
-    type=click.Path(),
-    help="A saved head, instead of --labels. Without --model the model that built it is loaded.",
-)
-@click.option(
-    "-p",
-    "--prompts",
-    shell_complete=complete_prompts,
-    help="A prompt set, file or template. Default: the templates of the data set, or photo.",
+@head_options(
+    "Labels, as for `zeroshot classify`. Default: the names of the folders, or those that the data "
+    "set contains.",
+    "the templates of the data set, or photo.",
 )
 @click.option(
     "--compare",
@@ -101,13 +84,13 @@ def command(
     numbers, or WordNet ids of ImageNet. With --none, or a head that has it, "none of these" is the
     label of images that show none of the labels.
 
-    Every figure has a 95 % interval. A change in --compare or --templates whose interval contains 0
-    is no evidence of a difference.
+    Figures have 95 % intervals, except ECE. A change in --compare or --templates whose interval
+    contains 0 is no evidence of a difference.
     """
     if target is not None:
         _check_target(target, force)
-
-    _check_head(head, labels, prompts, compare, templates=templates)
+    with_labels = {"--labels": labels, "--prompts": prompts}
+    reject_with_head(head, with_labels | {"--compare": compare, "--templates": templates})
     check_answers(answers, head)
     if templates and answers.none_of_these:
         raise click.UsageError("expected no --none with --templates; omit one")
@@ -172,7 +155,7 @@ class _Run:
     def _prepare(self, model: Model, head: Head) -> tuple[Any, Any]:
         """Return the columns of the right labels, and the embeddings."""
         from zeroshot.evaluation.answers import embed_images
-        from zeroshot.evaluation.scoring import resolve
+        from zeroshot.evaluation.targets import resolve
         from zeroshot.windows import encoder_for
 
         right = resolve(self._found.truth, head)
@@ -184,7 +167,7 @@ class _Run:
 
     def evaluate(self, model: Model, prompts: prompt_sets.PromptSet) -> Report:
         """Return the report of a model with these prompts."""
-        from zeroshot.evaluation.scoring import measure
+        from zeroshot.evaluation.measuring import measure
 
         classifier = self._classifier(model, prompts)
         right, given = self._prepare(model, classifier.head)
@@ -217,28 +200,6 @@ class _Run:
                 "expected one label per image with --templates, got lists of labels; omit it"
             )
         return template_effects(classifier, given, right[given.places])
-
-
-def _check_head(
-    head: str | None,
-    labels: tuple[str, ...],
-    prompts: str | None,
-    compare: tuple[str, ...],
-    *,
-    templates: bool,
-) -> None:
-    """Reject options that need labels together with a head, whose labels and prompts are fixed."""
-    given = {
-        "--labels": labels,
-        "--prompts": prompts,
-        "--compare": compare,
-        "--templates": templates,
-    }
-    for option, value in given.items():
-        if head is not None and value:
-            raise click.UsageError(
-                f"expected no {option} with --head, whose labels and prompts are fixed; omit one"
-            )
 
 
 def _check_target(target: Path, force: bool) -> None:

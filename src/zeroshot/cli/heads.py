@@ -1,92 +1,70 @@
-"""Choose when a classifier answers; find the model of a saved head; write heads."""
+"""Options that name labels or a saved head; find the model of a head; write heads."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import wraps
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from zeroshot.cli.messages import note
+from zeroshot.cli.completion import complete_labels, complete_prompts
 from zeroshot.cli.options import ModelChoice
 from zeroshot.errors import HeadMismatch, ModelNotFound
 
 if TYPE_CHECKING:
-    from zeroshot.classifier import Classifier
     from zeroshot.head import Head
 
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-ANSWER_OPTIONS = (
-    click.option(
-        "--below",
-        type=float,
-        metavar="SCORE",
-        help="Give no answer if the best label has a lower score. Promises nothing.",
-    ),
-    click.option(
-        "--error",
-        type=float,
-        metavar="SHARE",
-        help="With a calibrated --head: at most this share of the answers is wrong.",
-    ),
-    click.option(
-        "--keep",
-        type=float,
-        metavar="SHARE",
-        help="With a calibrated --head: answer this share of the images that show a label, or "
-        "more.",
-    ),
-    click.option(
-        "--none",
-        "none_of_these",
-        is_flag=True,
-        help="With --labels: an image can be none of the labels; about 2,500 other words are "
-        "compared.",
-    ),
-)
 
 
-@dataclass(frozen=True)
-class AnswerChoice:
-    """The options that decide when a classifier answers."""
+def head_options(
+    labels: str, default_prompts: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds --labels, --allow-equal, --head and --prompts.
 
-    none_of_these: bool
-    keep: float | None
-    error: float | None
-    below: float | None
+    `labels` is the help of --labels, `default_prompts` is what applies without --prompts.
+    """
+    options = (
+        click.option(
+            "-p",
+            "--prompts",
+            shell_complete=complete_prompts,
+            help=f"A prompt set, file or template. Default: {default_prompts}",
+        ),
+        click.option(
+            "--head",
+            type=click.Path(),
+            help="A saved head, instead of --labels. Without --model the model that built it is "
+            "loaded.",
+        ),
+        click.option(
+            "--allow-equal",
+            is_flag=True,
+            help="Accept labels with the same tokens, such as Cat and cat.",
+        ),
+        click.option("-l", "--labels", multiple=True, shell_complete=complete_labels, help=labels),
+    )
 
-    def apply(self, classifier: Classifier) -> Classifier:
-        """Return a classifier that answers as chosen; print what that promises."""
-        if self.keep is None and self.error is None and self.below is None:
-            return classifier
-        chosen = classifier.answering(keep=self.keep, error=self.error, below=self.below)
-        note(str(chosen.answers))
-        return chosen
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in options:
+            command = option(command)
+        return command
+
+    return add
 
 
-def answer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that decide when there is an answer, received as `answers`."""
-
-    @wraps(command)
-    def with_choice(**given: Any) -> None:
-        names = ("none_of_these", "keep", "error", "below")
-        command(answers=AnswerChoice(*map(given.pop, names)), **given)
-
-    for option in ANSWER_OPTIONS:
-        with_choice = option(with_choice)
-    return with_choice
-
-
-def check_answers(answers: AnswerChoice, head: str | None) -> None:
-    """Reject --none with a head, which was built with it or without."""
-    if answers.none_of_these and head is not None:
-        raise click.UsageError("expected --none with --labels, got --head, which has it or not")
+def reject_with_head(head: str | None, given: Mapping[str, object]) -> None:
+    """Reject options, by name, together with a head, whose labels and prompts are fixed."""
+    for option, value in given.items():
+        if head is not None and value:
+            raise click.UsageError(
+                f"expected no {option} with --head, whose labels and prompts are fixed; omit one"
+            )
 
 
 def choose_model(head: Head, path: str | None, choice: ModelChoice) -> ModelChoice:

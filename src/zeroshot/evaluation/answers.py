@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zeroshot.answering import Answering
-from zeroshot.embedding import ImageEncoder, embed
+from zeroshot.embedding import ImageEncoder, check_many, embed
 from zeroshot.errors import InputError, image_error, shortened
 from zeroshot.head import Head
-from zeroshot.images import ImageLike, is_single
+from zeroshot.images import ImageLike
 from zeroshot.metrics import Floats
 from zeroshot.predictions import Failure
 from zeroshot.progress import Show
@@ -107,11 +107,7 @@ def as_embeddings(given: Any, width: int) -> Embeddings | None:
     if isinstance(given, Embeddings):
         return given
     if getattr(given, "ndim", 0) != 2 or not isinstance(given, np.ndarray | Tensor):
-        if is_single(given):
-            raise InputError(
-                f"expected a list of images or embeddings [n, {width}], got one image "
-                f"{shortened(repr(given))}; pass [image]"
-            )
+        check_many(given)
         return None
     rows = to_embeddings(given, width).detach().cpu()
     if not len(rows):
@@ -125,22 +121,22 @@ def as_embeddings(given: Any, width: int) -> Embeddings | None:
     return Embeddings(rows, np.arange(len(rows)), (None,) * len(rows), ())
 
 
-def can_be_silent(head: Head, answers: Answering | None) -> bool:
+def can_abstain(head: Head, answering: Answering | None) -> bool:
     """Return whether a classifier may give no answer to an image with one label."""
-    return answers is not None or head.classes != head.labels
+    return answering is not None or head.classes != head.labels
 
 
 def answer(
     head: Head,
     embeddings: Embeddings,
     truth: NDArray[np.int64],
-    answers: Answering | None = None,
+    answering: Answering | None = None,
 ) -> Answers:
     """Answer images with one right label each: the column in `truth` [m].
 
     Raises InputError for a classifier that answers with names of a tree.
     """
-    if answers is not None and answers.kind == "sure":
+    if answering is not None and answering.kind == "sure":
         raise InputError(
             "expected a classifier that answers with labels, got one with answering(sure=...), "
             "which answers with names of the tree; evaluate it without"
@@ -150,11 +146,11 @@ def answer(
     for rows, logits, chances in _scores(head, embeddings.rows):
         own = truth[done : done + len(logits)]
         done += len(logits)
-        silent = None
-        if can_be_silent(head, answers):
-            found = rank(head, rows, top=1, answers=answers)
-            silent = np.array([each.label is None for each in found])
-        parts.append(_answer(logits, chances, own, len(head), silent))
+        abstains = None
+        if can_abstain(head, answering):
+            found = rank(head, rows, top=1, answers=answering)
+            abstains = np.array([each.label is None for each in found])
+        parts.append(_answer(logits, chances, own, len(head), abstains))
     return Answers(truth, *(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
@@ -163,7 +159,7 @@ def _answer(
     chances: Floats,
     truth: NDArray[np.int64],
     labels: int,
-    silent: NDArray[np.bool_] | None,
+    abstains: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[Any], ...]:
     """Return the arrays of `Answers` without `truth`; of equal logits, the first is better."""
     lines = np.arange(len(logits))
@@ -172,10 +168,10 @@ def _answer(
     better = ((logits[:, :labels] > own) | ((logits[:, :labels] == own) & before)).sum(axis=1)
     best = logits[:, :labels].argmax(axis=1)
     confidence, is_best_right = chances[lines, best], best == truth
-    if silent is not None:
+    if abstains is not None:
         none = truth == labels  # then the answer "none of these" is right
-        better = np.where(none, np.where(silent, 0, np.maximum(better, 1)), better + silent)
-        best = np.where(silent, labels, best)
+        better = np.where(none, np.where(abstains, 0, np.maximum(better, 1)), better + abstains)
+        best = np.where(abstains, labels, best)
     squares = np.einsum("nl,nl->n", chances, chances)
     return best, better, confidence, is_best_right, chances[lines, truth], squares
 

@@ -17,7 +17,7 @@ from zeroshot.calibration import binomial_cdf
 from zeroshot.classifier import Classifier
 from zeroshot.errors import InputError
 from zeroshot.evaluation.answers import ROWS, Embeddings
-from zeroshot.evaluation.figures import LIKELY, Figure, proportion
+from zeroshot.evaluation.figures import CONFIDENCE, Figure, proportion
 from zeroshot.head import Head
 from zeroshot.metrics import DRAWS, Floats
 
@@ -73,7 +73,7 @@ def changes(
     def mean(weights: Floats) -> Floats:
         return np.asarray(weights @ each / weights.sum(axis=1, keepdims=True))
 
-    low, high = metrics.bootstrap(mean, len(base), draws=draws, confidence=LIKELY, seed=seed)
+    low, high = metrics.bootstrap(mean, len(base), draws=draws, confidence=CONFIDENCE, seed=seed)
     values = zip(each.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
     return [
         Figure(*value) if _is_significant(each[:, n]) else _with_zero(*value)
@@ -84,7 +84,7 @@ def changes(
 def _is_significant(differences: Floats) -> bool:
     """Return whether a sign test rejects that both directions are equally likely."""
     gains, losses = int((differences > 0).sum()), int((differences < 0).sum())
-    return 2 * binomial_cdf(min(gains, losses), gains + losses, 0.5) <= 1 - LIKELY
+    return 2 * binomial_cdf(min(gains, losses), gains + losses, 0.5) <= 1 - CONFIDENCE
 
 
 def _with_zero(value: float, low: float, high: float) -> Figure:

@@ -11,7 +11,7 @@ from zeroshot import metrics
 from zeroshot.evaluation.answers import Answers
 from zeroshot.metrics import Floats
 
-LIKELY = 0.95  # confidence of all intervals
+CONFIDENCE = 0.95  # confidence of all intervals
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,46 @@ class Bin:
 
 def proportion(right: NDArray[np.bool_]) -> Figure:
     """Return a share of images with Wilson's interval."""
-    count, of = int(right.sum()), len(right)
-    return Figure(count / of, *metrics.wilson_interval(count, of, LIKELY))
+    return _share(int(right.sum()), len(right))
+
+
+def _share(count: int, of: int) -> Figure:
+    return Figure(count / of, *metrics.wilson_interval(count, of, CONFIDENCE))
+
+
+def bootstrapped(
+    statistic: metrics.Statistic, images: int, *, draws: int = metrics.DRAWS, seed: int = 0
+) -> Figure:
+    """Return a figure with its bootstrap interval; equal resamples, as of one image, give none.
+
+    `statistic` is a function from weights of the images [draws, n] to values [draws].
+    """
+    return _bootstrapped(lambda weights: statistic(weights)[:, None], images, draws, seed)[0]
+
+
+def _bootstrapped(statistic: metrics.Statistic, images: int, draws: int, seed: int) -> list[Figure]:
+    """Return the figures of a function from weights [draws, n] to values [draws, figures]."""
+    low, high = metrics.bootstrap(statistic, images, draws=draws, confidence=CONFIDENCE, seed=seed)
+    values = statistic(np.ones((1, images)))[0]
+    return [
+        Figure(value, *bounds) if bounds[0] < bounds[1] else Figure(value)
+        for value, *bounds in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)
+    ]
+
+
+def auroc(
+    scores: Floats, positive: NDArray[np.bool_], *, draws: int = metrics.DRAWS, seed: int = 0
+) -> Figure:
+    """Return the area under the ROC curve of scores [n], which should be high for positives [n].
+
+    NaN without positives or negatives.
+    """
+    order = np.argsort(~positive, kind="stable")  # positives first
+
+    def area(weights: Floats) -> Floats:
+        return metrics.auroc(scores[positive], scores[~positive], weights[:, order])
+
+    return bootstrapped(area, len(scores), draws=draws, seed=seed)
 
 
 def single_label(
@@ -54,7 +92,7 @@ def single_label(
     labels: int,
     *,
     is_softmax: bool,
-    silent: bool = False,
+    abstains: bool = False,
     draws: int,
     seed: int,
 ) -> dict[str, Figure]:
@@ -62,18 +100,18 @@ def single_label(
 
     The calibration error has no interval: a bootstrap interval of a calibrated model's error never
     contains its true value 0, because resampling adds to the error. Its floor says how to read it.
-    `silent` adds the figures of a classifier that may give no answer.
+    `abstains` adds the figures of a classifier that may give no answer.
     """
     right = answers.right
     found = {"top1": proportion(right)}
     if labels > 5:
         found["top5"] = proportion(answers.rank < 5)
-    if silent:
+    if abstains:
         found |= _answered(answers, labels, draws=draws, seed=seed)
     brier = answers.squares - 2 * answers.own + 1
     loss = -np.log(np.maximum(answers.own, np.finfo(np.float64).tiny))
 
-    def all_of(weights: Floats | None) -> Floats:
+    def all_of(weights: Floats) -> Floats:
         values = (
             metrics.mean_per_label(right, answers.truth, weights),
             metrics.mean(brier, weights),
@@ -82,10 +120,8 @@ def single_label(
         )
         return np.stack(values, axis=-1)
 
-    low, high = metrics.bootstrap(all_of, len(right), draws=draws, confidence=LIKELY, seed=seed)
     names = ("mean_per_label", "brier", "nll", "aurc")
-    values = zip(all_of(None).tolist(), low.tolist(), high.tolist(), strict=True)
-    found |= {name: _figure(*each) for name, each in zip(names, values, strict=True)}
+    found |= dict(zip(names, _bootstrapped(all_of, len(right), draws, seed), strict=True))
     if not is_softmax:  # the probabilities of an image do not sum to 1
         del found["brier"], found["nll"]
     error = metrics.calibration_error(answers.confidence, answers.is_best_right)
@@ -102,20 +138,7 @@ def _answered(answers: Answers, labels: int, *, draws: int, seed: int) -> dict[s
         return found
     found["known_answered"] = proportion(answered[known])
     found["unknown_turned_away"] = proportion(~answered[~known])
-    order = np.argsort(~known, kind="stable")  # images with a label first
-
-    def area(weights: Floats | None) -> Floats:
-        sorted_weights = None if weights is None else weights[:, order]
-        confidence = answers.confidence
-        return metrics.auroc(confidence[known], confidence[~known], sorted_weights)
-
-    low, high = metrics.bootstrap(area, len(order), draws=draws, confidence=LIKELY, seed=seed)
-    return found | {"auroc": _figure(float(area(None)), float(low), float(high))}
-
-
-def _figure(value: float, low: float, high: float) -> Figure:
-    """Return a figure; resamples that are all equal, such as of one image, give no interval."""
-    return Figure(value, low, high) if low < high else Figure(value)
+    return found | {"auroc": auroc(answers.confidence, known, draws=draws, seed=seed)}
 
 
 def per_label(answers: Answers, labels: tuple[str, ...]) -> tuple[LabelFigure, ...]:
@@ -124,13 +147,9 @@ def per_label(answers: Answers, labels: tuple[str, ...]) -> tuple[LabelFigure, .
     right = np.bincount(answers.truth[answers.right], minlength=len(labels)).tolist()
     given = np.bincount(answers.best, minlength=len(labels)).tolist()
     return tuple(
-        LabelFigure(label, n[i], right[i], given[i], _share(right[i], n[i]))
+        LabelFigure(label, n[i], right[i], given[i], _share(right[i], n[i]) if n[i] else None)
         for i, label in enumerate(labels)
     )
-
-
-def _share(count: int, of: int) -> Figure | None:
-    return Figure(count / of, *metrics.wilson_interval(count, of, LIKELY)) if of else None
 
 
 def reliability(answers: Answers) -> tuple[Bin, ...]:
@@ -162,10 +181,11 @@ def multi_label(
             return np.asarray(total / present.sum(axis=0))
 
     labeled = truth.any(axis=1)
-    low, high = metrics.bootstrap(mean_of, len(scores), draws=draws, confidence=LIKELY, seed=seed)
-    value = metrics.mean_average_precision(scores, truth)
     hits = truth[np.arange(len(scores)), scores.argmax(axis=1)][labeled]
-    return {"map": _figure(value, float(low), float(high)), "top1": proportion(hits)}
+    return {
+        "map": bootstrapped(mean_of, len(scores), draws=draws, seed=seed),
+        "top1": proportion(hits),
+    }
 
 
 class _Ranking:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from zeroshot import prompts
 from zeroshot.arguments import iterator
 from zeroshot.errors import InputError, shortened
+from zeroshot.head import Head
 from zeroshot.vocabulary import NONE
 
 WNID = re.compile(r"n\d{8}")
@@ -145,10 +146,19 @@ def is_multilabel(truth: Sequence[Any]) -> bool:
     return bool(lists) and lists[0]
 
 
-def columns(truth: Sequence[Any], labels: Sequence[str]) -> NDArray[np.int64]:
-    """Return the column of the right label of each image: int64 [n]. Raises InputError."""
+def columns(
+    truth: Sequence[Any], labels: Sequence[str], *, none: int | None = None
+) -> NDArray[np.int64]:
+    """Return the column of the right label of each image: int64 [n].
+
+    Where the truth is None, it is `none` if that is given. Raises InputError.
+    """
     found = Columns(labels)
-    return np.asarray([found.find(t, f"truth[{n}]") for n, t in enumerate(truth)], np.int64)
+    each = [
+        none if t is None and none is not None else found.find(t, f"truth[{n}]")
+        for n, t in enumerate(truth)
+    ]
+    return np.asarray(each, np.int64)
 
 
 def memberships(truth: Sequence[Any], labels: Sequence[str]) -> NDArray[np.bool_]:
@@ -159,3 +169,38 @@ def memberships(truth: Sequence[Any], labels: Sequence[str]) -> NDArray[np.bool_
         for entry in iterator(f"truth[{n}]", each):
             result[n, found.find(entry, f"truth[{n}]")] = True
     return result
+
+
+def resolve(truth: Any, head: Head) -> NDArray[Any]:
+    """Return the column of each image's label: int64 [n], or its labels: bool [n, L].
+
+    The column after the labels means none of them. Raises InputError for a truth that is no label.
+    """
+    iterator("truth", truth)
+    check_matrix(truth, len(head))
+    entries = listed(truth)
+    if is_multilabel(entries):
+        if head.classes != head.labels:
+            raise InputError(
+                "expected one label or None for each image of a classifier with none_of_these, got "
+                "lists of labels; make the classifier with scores='independent'"
+            )
+        found = memberships(entries, head.labels)
+        if not found.any():
+            raise InputError(
+                f"expected a label for at least one image, got {len(found)} empty lists; pass the "
+                "labels of each image"
+            )
+        return found
+    return columns(entries, head.classes)
+
+
+def named(truth: Any, head: Head) -> list[Any]:
+    """Return the label of each image, or None, or a list of labels, as `calibrate` expects them.
+
+    Raises InputError for a truth that is no label.
+    """
+    found = resolve(truth, head)
+    if found.ndim == 2:
+        return [[head.labels[column] for column in np.flatnonzero(row)] for row in found]
+    return [(*head.labels, None)[column] for column in found.tolist()]

@@ -104,7 +104,7 @@ def calibration_line(report: Report) -> str:
     """Return the calibration error beside what chance gives."""
     assert report.floor is not None
     error, (mean, high) = report.figures["ece"].value, report.floor
-    line = f"ECE {short(error)}; chance alone gives {short(mean)} with {report.n} pictures."
+    line = f"ECE {short(error)}; chance alone gives {short(mean)} with {report.n} images."
     if error <= high:
         return f"{line} This is no evidence of wrong probabilities."
     return f"{line} Chance alone exceeds {short(high)} in 1 of 20 cases."

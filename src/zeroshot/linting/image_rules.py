@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -11,35 +11,31 @@ from numpy.typing import NDArray
 
 from zeroshot.calibration import binomial_cdf, fit_inverse_temperature
 from zeroshot.classifier import Classifier
+from zeroshot.embedding import check_length
 from zeroshot.errors import InputError, shortened, some
 from zeroshot.evaluation import figures
 from zeroshot.evaluation.answers import Answers, Embeddings, answer, as_embeddings, embed_images
 from zeroshot.evaluation.comparison import TemplateEffect, excludes_zero, template_effects
-from zeroshot.evaluation.figures import LIKELY, Figure, LabelFigure
-from zeroshot.evaluation.scoring import check_length
-from zeroshot.evaluation.targets import Columns, is_multilabel, listed
+from zeroshot.evaluation.figures import CONFIDENCE, Figure, LabelFigure
+from zeroshot.evaluation.targets import columns, is_multilabel, listed
 from zeroshot.linting.entries import LabelSet
-from zeroshot.linting.problems import Problem, quoted
+from zeroshot.linting.problems import Problem, quoted, unused_images
 from zeroshot.model import Model
 from zeroshot.progress import Show
 
 SHARE = 3  # times as many answers as images, from which a label is reported
-# Probability of the answer from which an image of another label is reported. Measured on simulated
-# images of 10, 20 and 100 labels, 5 % of them mislabeled: 93, 98 and 93 % of those reported are
-# mislabeled, and 67, 55 and 43 % of the mislabeled ones are reported. Without mislabeled images,
-# about 1 % of all are reported.
-HIGH = 0.9
+HIGH = 0.9  # probability of the answer from which an image of another label is reported
+NONE = -1  # column of images that show none of the labels
 FITTED = 2000  # images that the temperature is fitted on
 SHOWN = 10  # templates and files named in a message
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Embedded images of the labels, and the column of the right label of each."""
+    """Embedded images of the labels, and what the classifier answers for each."""
 
     classifier: Classifier
     given: Embeddings  # those that can be read and show a label
-    truth: NDArray[np.int64]  # of each row
     answers: Answers
 
     @property
@@ -67,17 +63,16 @@ def find_with_images(
     check_length(given.images, len(given_truth))
     right = given_truth[given.places]
     yield from _find_unused(given, right)
-    if not (right >= 0).any():
+    if not (right != NONE).any():
         return
     classifier = model.classifier(names, labels.prompts, allow_equal=True, progress=progress)
     found = _check(classifier, given, right)
-    yield from find_frequent(found)
-    yield from find_template_effects(found)
-    yield from find_disagreement(found)
+    for rule in RULES:
+        yield from rule(found)
 
 
 def _resolve(truth: Any, labels: Sequence[str]) -> NDArray[np.int64]:
-    """Return the column of each truth, -1 for None: int64 [n]. Raises InputError."""
+    """Return the column of each truth, NONE for None: int64 [n]. Raises InputError."""
     is_matrix = getattr(truth, "ndim", 1) == 2
     found = [] if is_matrix else listed(truth)
     if is_matrix or is_multilabel(found):
@@ -85,11 +80,7 @@ def _resolve(truth: Any, labels: Sequence[str]) -> NDArray[np.int64]:
             "expected one label or None for each image, got lists of labels or a matrix; lint "
             "images that have one label each"
         )
-    columns = Columns(labels)
-    places = enumerate(found)
-    return np.asarray(
-        [-1 if t is None else columns.find(t, f"truth[{n}]") for n, t in places], np.int64
-    )
+    return columns(found, labels, none=NONE)
 
 
 def _check(classifier: Classifier, given: Embeddings, right: NDArray[np.int64]) -> Checked:
@@ -98,7 +89,7 @@ def _check(classifier: Classifier, given: Embeddings, right: NDArray[np.int64]) 
     One temperature is fitted, so that "high probability" means the same for models with different
     scales. Images with wrong labels lower the probabilities, so fewer are reported.
     """
-    used = right >= 0
+    used = right != NONE
     rows, truth = given.rows[used], right[used]
     sources = tuple(source for source, use in zip(given.sources, used, strict=True) if use)
     given = Embeddings(rows, given.places[used], sources, ())
@@ -106,7 +97,7 @@ def _check(classifier: Classifier, given: Embeddings, right: NDArray[np.int64]) 
     logits = classifier.head.logits(rows[::step]).double().cpu().numpy()
     factor = fit_inverse_temperature(logits, truth[::step])
     head = replace(classifier.head, inverse_temperature=factor, scoring="softmax")
-    return Checked(classifier, given, truth, answer(head, given, truth))
+    return Checked(classifier, given, answer(head, given, truth))
 
 
 def _find_unused(given: Embeddings, right: NDArray[np.int64]) -> Iterator[Problem]:
@@ -116,11 +107,10 @@ def _find_unused(given: Embeddings, right: NDArray[np.int64]) -> Iterator[Proble
         names = [shortened(str(each.source), 120) for each in failed if each.source is not None]
         which = f" ({some(names, 3)})" if names else ""
         parts.append(f"{len(failed)} could not be read{which}")
-    if none := int((right < 0).sum()):
+    if none := int((right == NONE).sum()):
         parts.append(f"{none} show none of the labels")
     if parts:
-        yield Problem(
-            *("note", "unused images", ()),
+        yield unused_images(
             f"of {given.images} images, {' and '.join(parts)}; no rule looks at them",
             "replace files that cannot be read; zeroshot.evaluate measures images of none of the "
             "labels",
@@ -133,35 +123,41 @@ def find_frequent(found: Checked) -> Iterator[Problem]:
     Chance alone must not explain it. Of the images that are in one of the two groups only, the
     answer or the right label, each is in either group with probability 1/2 by chance. The exact
     binomial test (McNemar's) of their numbers must reject this at 5 % divided by the number of
-    labels, so that chance alone reports any label in at most 1 of 20 label sets. A label that no
-    image shows needs 8 answers among 10 labels, and 15 among 1000.
+    labels, so that chance alone reports any label in at most 1 of 20 label sets.
     """
-    labels = found.classifier.head.labels
+    labels, truth = found.classifier.head.labels, found.answers.truth
     for column, each in enumerate(figures.per_label(found.answers, labels)):
         if each.answers >= SHARE * max(each.n, 1) and not _is_chance(each, len(labels)):
-            wrong = found.truth[(found.answers.best == column) & (found.truth != column)]
+            wrong = truth[(found.answers.best == column) & (truth != column)]
             truths, counts = np.unique(wrong, return_counts=True)
             most = [labels[n] for n in truths[np.argsort(-counts, kind="stable")].tolist()]
             yield Problem(
-                *("warning", "frequent", (each.label,)),
-                f"{quoted([each.label])} is the answer for {each.answers} of {len(found.truth)} "
-                f"images, but only {each.n} show it; most wrong answers are for {quoted(most, 3)}",
-                "describe it more exactly, or give the other labels names that fit their images "
-                "better",
+                level="warning",
+                kind="frequent",
+                labels=(each.label,),
+                message=(
+                    f"{quoted([each.label])} is the answer for {each.answers} of "
+                    f"{len(truth)} images, but only {each.n} show it; most wrong answers are "
+                    f"for {quoted(most, 3)}"
+                ),
+                suggestion=(
+                    "describe it more exactly, or give the other labels names that fit their "
+                    "images better"
+                ),
             )
 
 
 def _is_chance(label: LabelFigure, labels: int) -> bool:
     """Return whether a sign test accepts that a label gains and loses images equally often."""
     gained, lost = label.answers - label.right, label.n - label.right
-    return binomial_cdf(lost, gained + lost, 0.5) > (1 - LIKELY) / labels
+    return binomial_cdf(lost, gained + lost, 0.5) > (1 - CONFIDENCE) / labels
 
 
 def find_template_effects(found: Checked) -> Iterator[Problem]:
     """Find templates whose removal changes top-1 beyond the paired interval."""
     if len(found.classifier.head.templates) < 2:
         return
-    effects = template_effects(found.classifier, found.given, found.truth)
+    effects = template_effects(found.classifier, found.given, found.answers.truth)
     outside = [
         (each, each.without)
         for each in effects
@@ -172,10 +168,12 @@ def find_template_effects(found: Checked) -> Iterator[Problem]:
     outside.sort(key=lambda pair: -abs(pair[1].value))
     lines = [_effect_line(*pair) for pair in outside[:SHOWN]]
     more = [f"(the first {SHOWN})"] if len(outside) > SHOWN else []
-    chance = (1 - LIKELY) * len(effects)
+    chance = (1 - CONFIDENCE) * len(effects)
     yield Problem(
-        *("note", "template effect", ()),
-        "\n".join(
+        level="note",
+        kind="template effect",
+        labels=(),
+        message="\n".join(
             [
                 f"leaving out one template changes top-1 beyond its 95 % interval for "
                 f"{len(outside)} of {len(effects)} templates; chance alone gives up to "
@@ -184,8 +182,10 @@ def find_template_effects(found: Checked) -> Iterator[Problem]:
                 *more,
             ]
         ),
-        "measure on other images before you change the prompts; templates chosen on these images "
-        "may be worse on others",
+        suggestion=(
+            "measure on other images before you change the prompts; templates chosen on these "
+            "images may be worse on others"
+        ),
     )
 
 
@@ -207,9 +207,22 @@ def find_disagreement(found: Checked) -> Iterator[Problem]:
     for row in wrong[np.argsort(-answers.confidence[wrong], kind="stable")].tolist():
         own, best = labels[answers.truth[row]], labels[answers.best[row]]
         yield Problem(
-            *("note", "disagreement", (own, best)),
-            f"{shortened(names[row], 200)}: the label is {quoted([own])}, the answer "
-            f"{quoted([best])} with probability {answers.confidence[row]:.2f}",
-            "look at the image: it may be mislabeled, show both, or be a mistake of the model",
+            level="note",
+            kind="disagreement",
+            labels=(own, best),
+            message=(
+                f"{shortened(names[row], 200)}: the label is {quoted([own])}, the answer "
+                f"{quoted([best])} with probability {answers.confidence[row]:.2f}"
+            ),
+            suggestion=(
+                "look at the image: it may be mislabeled, show both, or be a mistake of the model"
+            ),
             image=names[row],
         )
+
+
+RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (
+    find_frequent,
+    find_template_effects,
+    find_disagreement,
+)

@@ -9,7 +9,7 @@ from zeroshot import prompts as prompt_sets
 from zeroshot.errors import InputError, short_errors, shortened
 from zeroshot.linting import model_rules, template_rules, text_rules
 from zeroshot.linting.entries import LabelSet, Tree, read
-from zeroshot.linting.problems import LEVELS, Problem
+from zeroshot.linting.problems import LEVELS, Problem, unused_images
 from zeroshot.prompts import Labels, Prompts
 from zeroshot.tokenizers import ClipTokenizer
 
@@ -135,8 +135,7 @@ def _find_with_images(
 ) -> Iterator[Problem]:
     """Run the rules about images, unless labels have errors, which no classifier accepts."""
     if any(problem.level == "error" for problem in problems):
-        yield Problem(
-            *("note", "unused images", ()),
+        yield unused_images(
             "no rule looks at the images, because the labels have errors",
             "correct the errors, then lint with the images again",
         )

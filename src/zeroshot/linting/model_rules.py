@@ -50,9 +50,13 @@ def find_similar(labels: LabelSet, model: TextModel) -> Iterator[Problem]:
     for first, second, value in pairs:
         if value > SYNONYMS:
             yield Problem(
-                *("warning", "synonyms", (first, second)),
-                f"{quoted([first, second])}: near-synonyms, relative similarity {value:.2f}",
-                "merge them as names of one label?",
+                level="warning",
+                kind="synonyms",
+                labels=(first, second),
+                message=(
+                    f"{quoted([first, second])}: near-synonyms, relative similarity {value:.2f}"
+                ),
+                suggestion="merge them as names of one label?",
             )
     yield from _note_related([pair for pair in pairs if pair[2] <= SYNONYMS])
 
@@ -66,13 +70,19 @@ def _note_related(pairs: list[tuple[str, str, float]]) -> Iterator[Problem]:
     table = [f"{f'{first} - {second}':<{width}}  {value:.2f}" for first, second, value in shown]
     more = f"\n(the first {SHOWN})" if len(pairs) > SHOWN else ""
     yield Problem(
-        "note",
-        "related",
-        tuple(dict.fromkeys(label for first, second, _ in shown for label in (first, second))),
-        f"pairs with a relative similarity over {RELATED}: {len(pairs)}\n"
-        + "\n".join(table)
-        + more,
-        "check these pairs first: most errors of the demo model were between similar labels",
+        level="note",
+        kind="related",
+        labels=tuple(
+            dict.fromkeys(label for first, second, _ in shown for label in (first, second))
+        ),
+        message=(
+            f"pairs with a relative similarity over {RELATED}: {len(pairs)}\n"
+            + "\n".join(table)
+            + more
+        ),
+        suggestion=(
+            "check these pairs first: most errors of the demo model were between similar labels"
+        ),
     )
 
 

@@ -44,6 +44,13 @@ class Problem:
         return f"{self.level}: {self.message}; {self.suggestion}"
 
 
+def unused_images(message: str, suggestion: str) -> Problem:
+    """Return the note that no rule looks at some or all of the images."""
+    return Problem(
+        level="note", kind="unused images", labels=(), message=message, suggestion=suggestion
+    )
+
+
 def quoted(texts: Iterable[str], shown: int = SHOWN) -> str:
     """List texts in quotes, and count those beyond the first few."""
     return some([repr(shortened(text)) for text in texts], shown)

@@ -64,17 +64,23 @@ def find_too_many_tokens(labels: LabelSet) -> Iterator[Problem]:
         found = tuple(entry.label for entry in labels.too_long)
         example = next(iter(labels.too_long.values()))
         yield Problem(
-            *("error", "tokens", found),
-            f"{quoted(found)}: too long for the model, which reads {labels.token_limit} tokens, as "
-            f"in {quoted([example])}",
-            "shorten the label, or the template",
+            level="error",
+            kind="tokens",
+            labels=found,
+            message=(
+                f"{quoted(found)}: too long for the model, which reads {labels.token_limit} "
+                f"tokens, as in {quoted([example])}"
+            ),
+            suggestion="shorten the label, or the template",
         )
 
 
 def find_repeated(labels: LabelSet) -> Iterator[Problem]:
     """Find words that are repeated where template and label meet: "a photo of a photo of"."""
     yield from _find_filled(
-        *(labels, "repeated", is_repeated),
+        labels,
+        "repeated",
+        is_repeated,
         "a word of the template is repeated by the label",
         "remove the word from the labels, or from the template",
     )
@@ -93,7 +99,9 @@ def is_repeated(gap: Gap, name: str) -> bool:
 def find_articles(labels: LabelSet) -> Iterator[Problem]:
     """Find articles of templates that do not fit a label: "a apple"."""
     yield from _find_filled(
-        *(labels, "article", lambda gap, name: not wording.fits_article(gap.before, name)),
+        labels,
+        "article",
+        lambda gap, name: not wording.fits_article(gap.before, name),
         "the article of the template does not fit",
         "give the labels their article, as in 'an apple', and use templates without one, such as "
         "'a photo of {}.'",
@@ -114,11 +122,11 @@ def _find_filled(
     if found:
         example = [*found.values()][:1]
         yield Problem(
-            "warning",
-            kind,
-            tuple(found),
-            f"{quoted(found)}: {message}, as in {quoted(example)}",
-            advice,
+            level="warning",
+            kind=kind,
+            labels=tuple(found),
+            message=f"{quoted(found)}: {message}, as in {quoted(example)}",
+            suggestion=advice,
         )
 
 
@@ -134,8 +142,12 @@ def find_labels_in_templates(labels: LabelSet) -> Iterator[Problem]:
                 found.setdefault(of_words[part], template)
     for label, template in sorted(found.items()):
         yield Problem(
-            *("warning", "template", (label,)),
-            f"the template {quoted([template])} names the label {quoted([label])}, so the texts of "
-            "all labels do",
-            "use another template, or rename the label",
+            level="warning",
+            kind="template",
+            labels=(label,),
+            message=(
+                f"the template {quoted([template])} names the label {quoted([label])}, so the "
+                "texts of all labels do"
+            ),
+            suggestion="use another template, or rename the label",
         )

@@ -24,14 +24,22 @@ NEGATIVE = re.compile(
 def find_empty(labels: LabelSet) -> Iterator[Problem]:
     """Find label sets without labels, and labels without text."""
     if not labels.entries:
-        yield Problem("error", "empty", (), "there are no labels", "add at least two labels")
+        yield Problem(
+            level="error",
+            kind="empty",
+            labels=(),
+            message="there are no labels",
+            suggestion="add at least two labels",
+        )
     empty = [entry for entry in labels.entries if is_empty(entry)]
     unread = [e for e in labels.sound if not all(labels.tokens[name] for name in e.names)]
     if found := _labels(empty + unread):
         yield Problem(
-            *("error", "empty", found),
-            f"{quoted(found)}: the label or a name of it has no text that a model can read",
-            "remove it, or write a name in letters",
+            level="error",
+            kind="empty",
+            labels=found,
+            message=f"{quoted(found)}: the label or a name of it has no text that a model can read",
+            suggestion="remove it, or write a name in letters",
         )
 
 
@@ -39,9 +47,11 @@ def find_control_characters(labels: LabelSet) -> Iterator[Problem]:
     """Find labels that contain control characters."""
     if found := _labels([entry for entry in labels.entries if is_broken(entry)]):
         yield Problem(
-            *("error", "control characters", found),
-            f"{quoted(found)}: the label or a name of it contains control characters",
-            "remove them; the file may be in another encoding than UTF-8",
+            level="error",
+            kind="control characters",
+            labels=found,
+            message=f"{quoted(found)}: the label or a name of it contains control characters",
+            suggestion="remove them; the file may be in another encoding than UTF-8",
         )
 
 
@@ -65,9 +75,13 @@ def find_equal(labels: LabelSet) -> Iterator[Problem]:
         if len(group) > 1:
             found = _labels(group)
             yield Problem(
-                *("error", "equal", found),
-                f"{quoted(found)}: equal but for case, accents, plural or underscores",
-                "keep one, or distinguish them, as in 'crane (bird)' and 'crane (machine)'",
+                level="error",
+                kind="equal",
+                labels=found,
+                message=f"{quoted(found)}: equal but for case, accents, plural or underscores",
+                suggestion=(
+                    "keep one, or distinguish them, as in 'crane (bird)' and 'crane (machine)'"
+                ),
             )
 
 
@@ -81,9 +95,11 @@ def find_shared_names(labels: LabelSet) -> Iterator[Problem]:
         if len(entries) > 1 and any(len(entry.names) > 1 for entry in entries):
             found = _labels(entries)
             yield Problem(
-                *("warning", "shared name", found),
-                f"{quoted(found)}: the labels have the name {quoted([name])} in common",
-                "give each name to one label",
+                level="warning",
+                kind="shared name",
+                labels=found,
+                message=f"{quoted(found)}: the labels have the name {quoted([name])} in common",
+                suggestion="give each name to one label",
             )
 
 
@@ -102,9 +118,11 @@ def find_contained(labels: LabelSet) -> Iterator[Problem]:
                 parts.setdefault(inner.label, []).append(entry.label)
     for label, outer in parts.items():
         yield Problem(
-            *("warning", "contained", tuple(dict.fromkeys((label, *outer)))),
-            f"{quoted([label])} is part of {quoted(dict.fromkeys(outer))}",
-            f"name {quoted([label])} more exactly, or make both names of one label",
+            level="warning",
+            kind="contained",
+            labels=tuple(dict.fromkeys((label, *outer))),
+            message=f"{quoted([label])} is part of {quoted(dict.fromkeys(outer))}",
+            suggestion=f"name {quoted([label])} more exactly, or make both names of one label",
         )
 
 
@@ -120,29 +138,42 @@ def find_groups(labels: LabelSet) -> Iterator[Problem]:
     groups = {wording.fold(group) for group in labels.groups}
     if found := _labels([e for e in labels.sound if wording.fold(e.label) in groups]):
         yield Problem(
-            *("warning", "group", found),
-            f"{quoted(found)}: the label is also the name of a group, whose labels compete with it",
-            "keep the group or the label, or rename the label, as in 'other bird'",
+            level="warning",
+            kind="group",
+            labels=found,
+            message=(
+                f"{quoted(found)}: the label is also the name of a group, whose labels compete "
+                "with it"
+            ),
+            suggestion="keep the group or the label, or rename the label, as in 'other bird'",
         )
 
 
 def find_spelling(labels: LabelSet) -> Iterator[Problem]:
     """Find names that look like file names, identifiers or codes."""
     yield from _find_written(
-        *(labels, "underscore", lambda name: name.replace("_", " ")),
+        labels,
+        "underscore",
+        lambda name: name.replace("_", " "),
         "the name contains underscores, and captions do not",
     )
     yield from _find_written(
-        *(labels, "digits", lambda name: DIGITS.sub(r"\1\3 \2\4", name)),
+        labels,
+        "digits",
+        lambda name: DIGITS.sub(r"\1\3 \2\4", name),
         "the name contains digits without a space before or after them",
     )
     yield from _find_written(
-        *(labels, "capitals", lambda name: name.lower() if CAPITALS.fullmatch(name) else name),
+        labels,
+        "capitals",
+        lambda name: name.lower() if CAPITALS.fullmatch(name) else name,
         "the name is in capital letters; the model reads lower case, so an abbreviation may be "
         "another word",
     )
     yield from _find_written(
-        *(labels, "file extension", lambda name: SUFFIX.sub("", name)),
+        labels,
+        "file extension",
+        lambda name: SUFFIX.sub("", name),
         "the name ends like a file name",
     )
 
@@ -156,9 +187,11 @@ def _find_written(
     if found:
         better = [text for text in corrected.values() if text] or ["a name"]
         yield Problem(
-            *("warning", kind, found),
-            f"{quoted(found)}: {message}",
-            f"write {quoted(better)}",
+            level="warning",
+            kind=kind,
+            labels=found,
+            message=f"{quoted(found)}: {message}",
+            suggestion=f"write {quoted(better)}",
         )
 
 
@@ -167,9 +200,11 @@ def find_long(labels: LabelSet) -> Iterator[Problem]:
     entries = [e for e in labels.sound if any(len(n.split()) > MOST_WORDS for n in e.names)]
     if found := _labels(entries):
         yield Problem(
-            *("warning", "long", found),
-            f"{quoted(found)}: the label or a name of it has more than {MOST_WORDS} words",
-            "shorten it, or if it is a whole sentence, use the template '{}'",
+            level="warning",
+            kind="long",
+            labels=found,
+            message=f"{quoted(found)}: the label or a name of it has more than {MOST_WORDS} words",
+            suggestion="shorten it, or if it is a whole sentence, use the template '{}'",
         )
 
 
@@ -181,11 +216,13 @@ def find_no_negative(labels: LabelSet) -> Iterator[Problem]:
     # on each of them would hide the others, so it is a note unless there are few labels.
     few = len(labels.sound) < FEWEST_LABELS
     yield Problem(
-        "warning" if few else "note",
-        "no negative",
-        _labels(labels.sound) if few else (),
-        f"an image of something else also gets one of the {len(labels.sound)} labels",
-        "if such images occur, offer none_of_these=True, or add labels for what they show",
+        level="warning" if few else "note",
+        kind="no negative",
+        labels=_labels(labels.sound) if few else (),
+        message=f"an image of something else also gets one of the {len(labels.sound)} labels",
+        suggestion=(
+            "if such images occur, offer none_of_these=True, or add labels for what they show"
+        ),
     )
 
 
@@ -196,9 +233,14 @@ def find_senses(labels: LabelSet) -> Iterator[Problem]:
         if all(kinds):
             name = entry.names[0].strip()
             yield Problem(
-                *("note", "senses", (entry.label,)),
-                f"{quoted([entry.label])} can mean things of several kinds: {', '.join(kinds[0])}",
-                f"write which one: {quoted(f'{name} ({kind})' for kind in kinds[0])}",
+                level="note",
+                kind="senses",
+                labels=(entry.label,),
+                message=(
+                    f"{quoted([entry.label])} can mean things of several kinds: "
+                    f"{', '.join(kinds[0])}"
+                ),
+                suggestion=f"write which one: {quoted(f'{name} ({kind})' for kind in kinds[0])}",
             )
 
 

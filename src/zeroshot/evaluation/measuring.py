@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zeroshot import metrics, windows
-from zeroshot.arguments import count, iterator
+from zeroshot.arguments import count
 from zeroshot.catalog import EMBEDDED
 from zeroshot.classifier import Classifier
+from zeroshot.embedding import check_length
 from zeroshot.errors import InputError, short_errors, shortened
 from zeroshot.evaluation import confusions, figures, published, targets
 from zeroshot.evaluation.answers import (
     Embeddings,
     answer,
     as_embeddings,
-    can_be_silent,
+    can_abstain,
     embed_images,
     probabilities,
 )
@@ -76,7 +77,7 @@ def evaluate(
     """
     _check_classifier(classifier)
     draws, seed = count("draws", draws, 1), count("seed", seed, 0)
-    right = resolve(truth, classifier.head)
+    right = targets.resolve(truth, classifier.head)
     given = as_embeddings(images, classifier.head.weight.shape[1])
     if given is None:
         given = _embed(classifier, cast("Iterable[ImageLike]", images), len(right), progress)
@@ -93,7 +94,7 @@ def measure(
     draws: int = metrics.DRAWS,
     seed: int = 0,
 ) -> Report:
-    """Measure a classifier on embeddings; `right` is the result of `resolve`.
+    """Measure a classifier on embeddings; `right` is the result of `targets.resolve`.
 
     `images` are kept for thumbnails. Raises InputError if there is not one truth per image.
     """
@@ -111,41 +112,6 @@ def _check_classifier(classifier: object) -> None:
         )
 
 
-def resolve(truth: Any, head: Head) -> NDArray[Any]:
-    """Return the column of each image's label: int64 [n], or its labels: bool [n, L].
-
-    The column after the labels means none of them. Raises InputError for a truth that is no label.
-    """
-    iterator("truth", truth)
-    targets.check_matrix(truth, len(head))
-    listed = targets.listed(truth)
-    if targets.is_multilabel(listed):
-        if head.classes != head.labels:
-            raise InputError(
-                "expected one label or None for each image of a classifier with none_of_these, got "
-                "lists of labels; make the classifier with scores='independent'"
-            )
-        found = targets.memberships(listed, head.labels)
-        if not found.any():
-            raise InputError(
-                f"expected a label for at least one image, got {len(found)} empty lists; pass the "
-                "labels of each image"
-            )
-        return found
-    return targets.columns(listed, head.classes)
-
-
-def named(truth: Any, head: Head) -> list[Any]:
-    """Return the label of each image, or None, or a list of labels, as `calibrate` expects them.
-
-    Raises InputError for a truth that is no label.
-    """
-    found = resolve(truth, head)
-    if found.ndim == 2:
-        return [[head.labels[column] for column in np.flatnonzero(row)] for row in found]
-    return [(*head.labels, None)[column] for column in found.tolist()]
-
-
 def _embed(
     classifier: Classifier, images: Iterable[ImageLike], truths: int, progress: Show
 ) -> Embeddings:
@@ -156,15 +122,6 @@ def _embed(
     return embed_images(encoder, images, progress)
 
 
-def check_length(images: int, truths: int) -> None:
-    """Raise InputError if there is not one truth per image."""
-    if images != truths:
-        raise InputError(
-            f"expected one truth per image, got {images} images but {truths} truths; pass lists "
-            "of equal length"
-        )
-
-
 def _one_label(
     classifier: Classifier,
     given: Embeddings,
@@ -173,13 +130,13 @@ def _one_label(
     draws: int,
     seed: int,
 ) -> Report:
-    head, when = classifier.head, classifier.answers
-    silent = can_be_silent(head, when)
-    labels = (*head.labels, NONE) if silent else head.labels
-    answers = answer(head, given, truth, when)
+    head, answering = classifier.head, classifier.answers
+    abstains = can_abstain(head, answering)
+    labels = (*head.labels, NONE) if abstains else head.labels
+    answers = answer(head, given, truth, answering)
     is_softmax = head.scoring == "softmax"
     found = figures.single_label(
-        answers, len(head), is_softmax=is_softmax, silent=silent, draws=draws, seed=seed
+        answers, len(head), is_softmax=is_softmax, abstains=abstains, draws=draws, seed=seed
     )
     return Report(
         **_facts(classifier, given),

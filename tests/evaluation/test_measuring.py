@@ -16,7 +16,6 @@ import zeroshot
 from tests.support import axes_classifier, one_hot
 from tests.test_answering import CALIBRATION
 from zeroshot.errors import ImageError, InputError
-from zeroshot.evaluation.scoring import named
 
 COLORS = ["red", "green", "blue"]
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "evaluate.py"
@@ -243,12 +242,3 @@ def test_independent_scores_are_measured_on_windows(mini: zeroshot.Model) -> Non
     rows = mini.encode_image([both, left])
     alone = tags.head.probabilities(tags.head.logits(rows)).numpy()
     assert not np.allclose(scores[0], alone[0], atol=0.01)
-
-
-def test_truth_is_named_as_calibrate_expects_it() -> None:
-    head = axes_classifier(["red car", "b"]).head
-
-    assert named(["Red_Car", 1, "b"], head) == ["red car", "b", "b"]
-    assert named([["b", 0], []], head) == [["red car", "b"], []]
-    with pytest.raises(InputError, match="None means none of the labels"):
-        named([None], head)

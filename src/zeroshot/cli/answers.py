@@ -1,0 +1,105 @@
+"""Options that decide when a classifier answers, and with how many labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zeroshot.cli.messages import note
+
+if TYPE_CHECKING:
+    from zeroshot.classifier import Classifier
+    from zeroshot.predictions import Failure, LabelSet
+
+ANSWER_OPTIONS = (
+    click.option(
+        "--below",
+        type=float,
+        metavar="SCORE",
+        help="Give no answer if the best label has a lower score. Promises nothing.",
+    ),
+    click.option(
+        "--error",
+        type=float,
+        metavar="SHARE",
+        help="With a calibrated --head: at most this share of the answers is wrong.",
+    ),
+    click.option(
+        "--keep",
+        type=float,
+        metavar="SHARE",
+        help="With a calibrated --head: answer this share of the images that show a label, or "
+        "more.",
+    ),
+    click.option(
+        "--none",
+        "none_of_these",
+        is_flag=True,
+        help="With --labels: an image can be none of the labels; about 2,500 other words are "
+        "compared.",
+    ),
+)
+set_option = click.option(
+    "--set",
+    "coverage",
+    type=float,
+    metavar="SHARE",
+    help="With a calibrated --head: show a set of labels per image; this share of the sets "
+    "contains the right label.",
+)
+
+
+@dataclass(frozen=True)
+class AnswerChoice:
+    """The options that decide when a classifier answers."""
+
+    none_of_these: bool
+    keep: float | None
+    error: float | None
+    below: float | None
+
+    def apply(self, classifier: Classifier) -> Classifier:
+        """Return a classifier that answers as chosen; print what that promises."""
+        if self.keep is None and self.error is None and self.below is None:
+            return classifier
+        chosen = classifier.answering(keep=self.keep, error=self.error, below=self.below)
+        note(str(chosen.answers))
+        return chosen
+
+
+def answer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that decide when there is an answer, received as `answers`."""
+
+    @wraps(command)
+    def with_choice(**given: Any) -> None:
+        names = ("none_of_these", "keep", "error", "below")
+        command(answers=AnswerChoice(*map(given.pop, names)), **given)
+
+    for option in ANSWER_OPTIONS:
+        with_choice = option(with_choice)
+    return with_choice
+
+
+def check_answers(
+    answers: AnswerChoice, head: str | None, *, coverage: float | None = None
+) -> None:
+    """Reject --none with a head, which was built with it or without, and --set without a head."""
+    if answers.none_of_these and head is not None:
+        raise click.UsageError("expected --none with --labels, got --head, which has it or not")
+    if coverage is not None and head is None:
+        raise click.UsageError("expected a calibrated --head with --set; see `zeroshot calibrate`")
+
+
+def note_promise(sets: Iterator[LabelSet | Failure]) -> Iterator[LabelSet | Failure]:
+    """Yield sets, and print once what they promise."""
+    noted = False
+    for each in sets:
+        promise = getattr(each, "promise", None)
+        if promise and not noted:
+            note(promise)
+            noted = True
+        yield each
