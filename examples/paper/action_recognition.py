@@ -30,8 +30,7 @@ def main(arguments: list[str]) -> None:
     model = zeroshot.load(given.model)
     values = []
     for split, (entry, data), each in zip(given.split, parts, clips, strict=True):
-        templates = zeroshot.prompts.get(given.prompts or entry.prompts)
-        classifier = options.classifier(model, entry.prompts, data, templates)
+        classifier = options.classifier(model, entry, data, given.prompts)
         embeddings = average_frames(model, each, given.frames)
         result = measure(entry.metric, classifier, data, embeddings)
         print(describe(given, split, result))

@@ -206,8 +206,7 @@ def run_on(given: argparse.Namespace) -> str:
     """Compare on the data set of the arguments; return the table."""
     train, test = read(given)
     model = zeroshot.load(given.model, device=given.device)
-    name = TABLE[given.name].prompts
-    zero_shot = options.classifier(model, name, test, name)
+    zero_shot = options.classifier(model, TABLE[given.name], test)
     found = few_shot(model, zero_shot, train, test, draws=given.draws, seed=given.seed)
     return f"{given.name}, {model.name}, {len(test.labels)} labels\n{describe(found)}"
 

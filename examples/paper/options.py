@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import zeroshot
 from examples.paper.datasets.base import DataSet, Entry
 from examples.paper.datasets.table import TABLE, load
 from examples.paper.samples import sample
-from zeroshot import Classifier, Model, Report, prompts
+from zeroshot import Classifier, Model, Report
 from zeroshot.errors import ZeroshotError
 from zeroshot.evaluation import text
-from zeroshot.prompts import PromptSet
 
 FAILURES = 5  # printed
 
@@ -61,11 +61,20 @@ def read(
 
 
 def classifier(
-    model: Model, name: str, data: DataSet, templates: PromptSet | str, *, synonyms: bool = True
+    model: Model,
+    entry: Entry,
+    data: DataSet,
+    prompts: str | None = None,
+    *,
+    synonyms: bool = True,
 ) -> Classifier:
-    """Make a classifier of a data set's labels, with all names of each label in the prompt set."""
-    known = prompts.labels(name) if synonyms else {}
-    return model.classifier({label: known.get(label, label) for label in data.labels}, templates)
+    """Make a classifier of a data set's labels, with all names of each label in its prompt set.
+
+    `prompts` are a prompt set or template instead of those of the data set.
+    """
+    known = zeroshot.prompts.labels(entry.prompts) if synonyms else {}
+    names = {label: known.get(label, label) for label in data.labels}
+    return model.classifier(names, prompts or entry.prompts)
 
 
 def remarks(given: argparse.Namespace, report: Report, note: str = "") -> list[str]:

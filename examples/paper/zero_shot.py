@@ -10,6 +10,7 @@ the prompts that OpenAI published. Metrics: table 9.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import zeroshot
@@ -42,8 +43,7 @@ def run(given: argparse.Namespace) -> Measured:
     """Measure the model on the images of the arguments, and save the report."""
     entry, data = options.read(given, given.split)
     model = zeroshot.load(given.model)
-    templates = zeroshot.prompts.get(given.prompts or entry.prompts)
-    classifier = options.classifier(model, entry.prompts, data, templates)
+    classifier = options.classifier(model, entry, data, given.prompts)
     result = measure(entry.metric, classifier, data, embed_images(model, data.images))
     if given.report is not None:
         result.report.save(given.report)
@@ -53,11 +53,16 @@ def run(given: argparse.Namespace) -> Measured:
 def describe(given: argparse.Namespace, split: str, result: Measured) -> str:
     """Return the paper's metric, the published figure and the other figures as text."""
     entry, report = TABLE[given.name], result.report
+    # the report's own sentence about a published figure would repeat the one below
+    first, *others = text.accuracy_lines(replace(report, published=None))
+    if entry.metric not in text.NAMES:
+        others.insert(0, first)
+        first = f"The paper's metric, {NAMES[entry.metric]}: {text.percent(result.figure)}."
     lines = [
         f"{given.name}, {split}: {text.title(report)}",
-        f"The paper's metric, {NAMES[entry.metric]}: {text.percent(result.figure)}.",
+        first,
         _published(given, entry),
-        *text.accuracy_lines(report),
+        *others,
         *options.remarks(given, report, entry.note if split == "test" else ""),
     ]
     return "\n".join(lines)
@@ -67,7 +72,8 @@ def _published(given: argparse.Namespace, entry: Entry) -> str:
     known = published.find(given.name, given.model)
     if known is None:
         return f"No published {NAMES[entry.metric]} of {given.model} is known here."
-    return f"Published: {known.percent:.1f} % ({known.source}; {known.differs})."
+    name = NAMES[entry.metric]
+    return f"Published {name}: {known.percent:.1f} % ({known.source}; {known.differs})."
 
 
 def listing() -> str:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import zeroshot
 from examples.paper import options, prompt_ensembling, published, zero_shot
+from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.names import labels
 from examples.paper.datasets.table import ROBUSTNESS, TABLE
+from examples.paper.measures import Measured
 from tests.paper.published import picture, write
 from zeroshot import prompts
 from zeroshot.errors import InputError
+from zeroshot.evaluation.published import Published
 
 PAPER = (  # noqa: SIM905 - table 9, without the spaces
     "food101 cifar10 cifar100 birdsnap sun397 stanfordcars fgvcaircraft voc2007 dtd oxfordpets "
@@ -71,8 +77,8 @@ def test_recipe_prints_the_paper_s_metric_with_its_interval(pets, tiny_path, cap
 def test_recipe_measures_the_images_of_an_array(cifar, tiny_path, capsys):
     zero_shot.main(["cifar10", str(cifar), "--model", str(tiny_path)])
     output = capsys.readouterr().out
-    assert re.search(r"metric, top-1: [\d.]+ % \([\d.]+-[\d.]+\)", output)
-    assert "No published top-1" in output
+    assert re.search(r"\nTop-1 [\d.]+ % \([\d.]+-[\d.]+\)\.\nNo published top-1 of ", output)
+    assert output.count("Top-1") == 1
 
 
 def test_recipe_measures_images_with_several_labels(voc, tiny_path, capsys):
@@ -181,10 +187,21 @@ def test_ensembling_of_several_labels_is_rejected(voc, tiny_path):
 
 def test_ensemble_uses_the_synonyms_and_the_name_alone_does_not(tiny):
     data = type("Data", (), {"labels": labels("fer2013")})
-    alone = options.classifier(tiny, "fer2013", data, "{}", synonyms=False)
-    ensemble = options.classifier(tiny, "fer2013", data, prompts.get("fer2013"))
+    alone = options.classifier(tiny, TABLE["fer2013"], data, "{}", synonyms=False)
+    ensemble = options.classifier(tiny, TABLE["fer2013"], data)
     assert alone.head.names[3] == ("happy",)
     assert ensemble.head.names[3] == ("happy", "smiling")
+
+
+def test_published_figure_is_printed_once(tiny):
+    classifier = options.classifier(tiny, TABLE["cifar10"], DataSet([], [], labels("cifar10")))
+    embeddings = np.eye(16, dtype=np.float32)
+    report = zeroshot.evaluate(classifier, embeddings, [0] * 16, draws=10)
+    report = replace(report, published=Published(63.3, "catalog", "of the report"))
+    given = argparse.Namespace(name="cifar10", model="ViT-B/32", limit=None)
+    printed = zero_shot.describe(given, "test", Measured(report.figures["top1"], report))
+    assert "Published top-1: 89.8 % (open_clip" in printed
+    assert "of the report" not in printed
 
 
 def test_published_figure_of_a_model_under_any_of_its_names():
