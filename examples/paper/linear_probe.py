@@ -25,8 +25,11 @@ from torch import Tensor
 import zeroshot
 from examples.paper import options
 from examples.paper.datasets.base import DataSet
+from examples.paper.measures import bootstrapped
 from zeroshot import metrics
 from zeroshot.errors import InputError, shortened
+from zeroshot.evaluation import text
+from zeroshot.evaluation.figures import proportion
 
 Integers = NDArray[np.int64]
 
@@ -249,26 +252,18 @@ def one_label(data: DataSet) -> Integers:
     return np.asarray(data.truth, np.int64)
 
 
-def interval(right: NDArray[np.bool_]) -> str:
-    """Return the accuracy and Wilson's 95% interval as text."""
-    low, high = metrics.wilson_interval(int(right.sum()), len(right))
-    return f"{right.mean():.1%} (95% interval {low:.1%} to {high:.1%}, {len(right):,} images)"
-
-
 def describe(outcome: Outcome) -> str:
     """Return the result of a probe as text.
 
     The paper reports the mean per class for some data sets (its table 9).
     """
     right, truth = outcome.right, outcome.truth
-    mean = float(metrics.mean_per_label(right, truth))
-    low, high = metrics.bootstrap(
-        lambda weights: metrics.mean_per_label(right, truth, weights), len(right)
-    )
+    mean = bootstrapped(lambda weights: metrics.mean_per_label(right, truth, weights), len(right))
     lines = [
-        f"test accuracy {interval(right)}",
-        f"mean per class {mean:.1%} (95% interval {float(low):.1%} to {float(high):.1%})",
-        f"C = {outcome.probe.c:.4g}, validation accuracy {outcome.validation:.1%}",
+        f"Test accuracy on {len(right):,} images {text.percent(proportion(right))}.",
+        f"Mean per class {text.percent(mean)}.",
+        text.INTERVALS,
+        f"C = {outcome.probe.c:.4g}, validation accuracy {100 * outcome.validation:.1f} %.",
     ]
     if not outcome.probe.converged:
         lines.append(f"The training ended at {ITERATIONS:,} iterations, before convergence.")

@@ -14,7 +14,7 @@ rises linearly, then falls to 0 as a cosine. A random square crop is the only au
 
 Measured on two cores of an AMD EPYC that other programs used too, with --minutes 9.5 and seed 0:
 74 epochs, 9.6 minutes, 462 seconds of CPU time. Recall@1 of the caption of an image is 99.2 %
-[98.4, 99.6] over 1000 new images and 300 captions (chance 0.3 %). It is 98.2 % [97.2, 98.9] over
+(98.4-99.6) over 1000 new images and 300 captions (chance 0.3 %). It is 98.2 % (97.2-98.9) over
 1000 images of `shapes/unseen`, whose 74 captions are new combinations of words (chance 1.4 %).
 
 PAIRS is a folder, a table or a tar file, as `examples.paper.pairs` describes. `zeroshot.load` reads

@@ -25,6 +25,8 @@ from examples.paper.pairs import Pairs, Skipped
 from zeroshot import Model, ZeroshotError
 from zeroshot.embedding import embed
 from zeroshot.errors import ImageError, InputError
+from zeroshot.evaluation import text
+from zeroshot.evaluation.figures import Figure
 from zeroshot.metrics import is_in_top, wilson_interval
 from zeroshot.predictions import Failure
 
@@ -43,10 +45,8 @@ class Recall:
 
     def __str__(self) -> str:
         low, high = wilson_interval(self.right, self.queries)
-        return (
-            f"recall@{self.k} {self.right / self.queries:6.1%}  [{low:.1%}, {high:.1%}]  "
-            f"chance {self.chance:.1%}"
-        )
+        share = text.percent(Figure(self.right / self.queries, low, high))
+        return f"recall@{self.k} {share}, chance {100 * self.chance:.1f} %"
 
 
 @dataclass(frozen=True)

@@ -97,5 +97,5 @@ def test_the_command_prints_recall_intervals_and_chance(tmp_path: Path) -> None:
 
     assert result.exit_code == 0, result.output
     assert "2 images, 2 distinct captions; no image skipped" in result.output
-    assert "image to text  recall@1 100.0%  [34.2%, 100.0%]  chance 50.0%" in result.output
+    assert "image to text  recall@1 100.0 % (34.2-100.0), chance 50.0 %" in result.output
     assert np.isclose(retrieval._chance(2, 10, 3), 1 - (8 * 7 * 6) / (10 * 9 * 8))
