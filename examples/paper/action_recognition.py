@@ -20,11 +20,11 @@ from examples.paper.zero_shot import describe
 
 def main(arguments: list[str]) -> None:
     """Print the figures of each part of the data set in the arguments, and their mean."""
-    parser = options.parser(__doc__)
+    parser = options.data_parser(__doc__)
     parser.add_argument("--frames", type=int, default=1, help="frames per clip (default: 1)")
     parser.add_argument("--split", nargs="+", default=["test"], help="parts (default: test)")
     options.add_prompts(parser)
-    given = options.parse(parser, arguments)
+    given = parser.parse_args(arguments)
     parts = [options.read(given, split) for split in given.split]
     clips = [clips_of(data) for _, data in parts]
     model = zeroshot.load(given.model)

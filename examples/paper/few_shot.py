@@ -221,9 +221,9 @@ def run_on(given: argparse.Namespace) -> str:
 
 def main(arguments: list[str]) -> None:
     """Print a table for the data set in the arguments."""
-    given = parser(__doc__)
-    given.add_argument("--draws", type=int, default=DRAWS, help="choices of the images to average")
-    print(run_on(options.parse(given, arguments)))
+    known = parser(__doc__)
+    known.add_argument("--draws", type=int, default=DRAWS, help="choices of the images to average")
+    print(run_on(known.parse_args(arguments)))
 
 
 if __name__ == "__main__":

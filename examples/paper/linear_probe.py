@@ -272,7 +272,7 @@ def describe(outcome: Outcome) -> str:
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser of the data set, the model and the device."""
-    result = options.parser(description)
+    result = options.data_parser(description)
     result.add_argument("--device", help="torch device, such as cpu or cuda (default: the best)")
     result.add_argument("--seed", type=int, default=0, help="seed of the random choices")
     return result
@@ -285,7 +285,7 @@ def read(given: argparse.Namespace) -> tuple[DataSet, DataSet]:
 
 def main(arguments: list[str]) -> None:
     """Print the accuracy of a linear probe on the data set in the arguments."""
-    given = options.parse(parser(__doc__), arguments)
+    given = parser(__doc__).parse_args(arguments)
     train, test = read(given)
     model = zeroshot.load(given.model, device=given.device)
     print(f"{given.name}, {model.name}: {len(train.images):,} training images")

@@ -19,12 +19,18 @@ FAILURES = 5  # printed
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser of the data set, the model and the limit, described by a docstring."""
-    result = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    result.add_argument("name", nargs="?", metavar="NAME", help="name of a data set")
-    result.add_argument(
-        "folder", nargs="?", type=Path, metavar="FOLDER", help="the folder with its files"
+    """Return a parser without arguments, described by the first line of a docstring."""
+    return argparse.ArgumentParser(
+        description=(description or "").partition("\n")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # keeps the lines of --list
     )
+
+
+def data_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the data set, the model and the limit, described by a docstring."""
+    result = parser(description)
+    result.add_argument("name", metavar="NAME", help="name of a data set")
+    result.add_argument("folder", type=Path, metavar="FOLDER", help="the folder with its files")
     result.add_argument("--model", default="mini", help="name or path of a model (default: mini)")
     result.add_argument(
         "--limit", type=int, metavar="N", help="use a random sample of N images, to try a recipe"
@@ -42,14 +48,6 @@ def add_split(parser: argparse.ArgumentParser) -> None:
 def add_prompts(parser: argparse.ArgumentParser) -> None:
     """Add the prompts to a parser."""
     parser.add_argument("--prompts", help="prompt set or template (default: those of the data set)")
-
-
-def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """Parse the arguments of a recipe; without NAME and FOLDER, exit with a usage error."""
-    given = parser.parse_args(arguments)
-    if given.folder is None and not getattr(given, "list", False):
-        parser.error("expected NAME and FOLDER")
-    return given
 
 
 def read(

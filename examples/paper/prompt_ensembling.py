@@ -22,9 +22,9 @@ ALONE, ONE = "{}", "a photo of a {}."
 
 def main(arguments: list[str]) -> None:
     """Print the accuracy with each kind of prompt, and the differences."""
-    parser = options.parser(__doc__)
+    parser = options.data_parser(__doc__)
     options.add_split(parser)
-    given = options.parse(parser, arguments)
+    given = parser.parse_args(arguments)
     entry, data = options.read(given, given.split)
     if any(isinstance(each, list) for each in data.truth):
         raise InputError(

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from math import comb
 from pathlib import Path
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
 import zeroshot
-from examples.paper import pairs
+from examples.paper import options, pairs
 from examples.paper.pairs import Pairs, Skipped
-from zeroshot import Model, ZeroshotError
+from zeroshot import Model
 from zeroshot.embedding import embed
 from zeroshot.errors import ImageError, InputError
 from zeroshot.evaluation import text
@@ -129,15 +128,14 @@ def _chance(right: int, of: int, k: int) -> float:
     return 1 - comb(of - right, k) / comb(of, k) if k <= of else 1.0
 
 
-@click.command(help=__doc__.partition("\n")[0])
-@click.argument("model")
-@click.argument("source", metavar="PAIRS", type=click.Path(path_type=Path))
-def main(model: str, source: Path) -> None:
-    try:
-        print(measure(zeroshot.load(model), pairs.read(source)))
-    except ZeroshotError as error:
-        raise click.ClickException(str(error)) from error
+def main(arguments: list[str]) -> None:
+    """Print the recall of the model on the pairs of the arguments."""
+    parser = options.parser(__doc__)
+    parser.add_argument("model", metavar="MODEL", help="name or path of a model")
+    parser.add_argument("pairs", type=Path, metavar="PAIRS", help="folder, table or tar file")
+    given = parser.parse_args(arguments)
+    print(measure(zeroshot.load(given.model), pairs.read(given.pairs)))
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

@@ -25,15 +25,15 @@ from zeroshot.evaluation.report import check_target
 
 def main(arguments: list[str]) -> None:
     """Print the figures of the data set in the arguments, or the list of data sets."""
-    parser = options.parser(__doc__)
+    parser = options.data_parser(__doc__)
     options.add_split(parser)
     options.add_prompts(parser)
     parser.add_argument("--report", type=Path, help="write the report to this .html or .json file")
-    parser.add_argument("--list", action="store_true", help="print the data sets and exit")
-    given = options.parse(parser, arguments)
-    if given.list:
-        print(listing())
-        return
+    # "version" is argparse's action that prints a text and exits, without NAME and FOLDER
+    parser.add_argument(
+        "--list", action="version", version=listing(), help="print the data sets and exit"
+    )
+    given = parser.parse_args(arguments)
     if given.report is not None:
         check_target(given.report)
     print(describe(given, given.split, run(given)))
