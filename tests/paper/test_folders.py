@@ -69,12 +69,6 @@ def test_eurosat_maps_folders_to_the_order_of_the_prompts(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", ["eurosat", "resisc45"])
-def test_data_set_without_published_split_has_no_training_images(name, tmp_path):
-    with pytest.raises(InputError, match="expected a split among test, got 'train'"):
-        load(name, tmp_path, "train")
-
-
 def test_resisc45_folders_are_read_with_underscores(tmp_path):
     for name in ("airplane", "sea_ice", "thermal_power_station", "wetland"):
         picture(tmp_path / "NWPU-RESISC45" / name / f"{name}_001.jpg")

@@ -156,11 +156,3 @@ def test_list_that_is_no_text_is_rejected(tmp_path):
     write(tmp_path / "annotations/test.txt", b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read as text"):
         load("oxfordpets", tmp_path)
-
-
-@pytest.mark.parametrize(
-    "name", ["food101", "birdsnap", "sun397", "fgvcaircraft", "dtd", "oxfordpets"]
-)
-def test_unknown_split_is_rejected(name, tmp_path):
-    with pytest.raises(InputError, match="expected a split among train, test, got 'val'"):
-        load(name, tmp_path, "val")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import check_split, find, lines, mat, number, root, rows
+from examples.paper.datasets.files import find, lines, mat, number, root, rows
 from examples.paper.datasets.folders import by_class, folders_in
 from examples.paper.datasets.names import Names, labels
 from zeroshot.errors import InputError, shortened
@@ -20,7 +20,6 @@ def stanfordcars(folder: Path, split: str) -> DataSet:
 
     cars_test_annos.mat of the development kit has no classes; cars_test_annos_withlabels.mat does.
     """
-    check_split(split)
     base = root(folder, "stanford_cars")
     if split == "test":
         name = "cars_test_annos_withlabels.mat"
@@ -52,7 +51,6 @@ def flowers102(folder: Path, split: str) -> DataSet:
     "train" are the 2,040 images of `trnid` and `valid`, "test" those of `tstid`. The names of the
     numbers are not in the files; the prompt set lists them in their order.
     """
-    check_split(split)
     base = root(folder, "flowers-102")
     answers, splits = find(base, "imagelabels.mat"), find(base, "setid.mat")
     images = find(base, "jpg")
@@ -73,7 +71,6 @@ def gtsrb(folder: Path, split: str) -> DataSet:
 
     Source: https://benchmark.ini.rub.de/gtsrb_dataset.html
     """
-    check_split(split)
     base = root(folder, "GTSRB")
     known = labels("gtsrb")
     if split == "train":
@@ -97,7 +94,6 @@ def voc2007(folder: Path, split: str) -> DataSet:
     0 means that all objects of the class in the image are difficult; the image does not count for
     that class. "train" is VOC's trainval. Source: VOC2007 development kit, section 4.
     """
-    check_split(split)
     base = root(folder, "VOCdevkit", "VOC2007")
     part = "test" if split == "test" else "trainval"
     known = labels("voc2007")

@@ -24,7 +24,6 @@ from zeroshot.errors import (
     some,
 )
 
-SPLITS = ("train", "test")
 IMAGES = (".jpeg", ".jpg", ".png", ".ppm")
 EXTRA = "pip install 'zeroshot-clip[examples]'"
 
@@ -58,15 +57,6 @@ def root(folder: Path, *names: str) -> Path:
         if (folder / name).is_dir():
             folder = folder / name
     return folder
-
-
-def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
-    """Raise InputError for a split that a data set does not have."""
-    if split not in splits:
-        raise InputError(
-            f"expected a split among {', '.join(splits)}, got {shortened(repr(split))}; the data "
-            "set publishes no other"
-        )
 
 
 def read_text(path: Path) -> str:

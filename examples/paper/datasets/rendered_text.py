@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import check_split, find, read_json_lines, root
+from examples.paper.datasets.files import find, read_json_lines, root
 from examples.paper.datasets.folders import by_class
 from examples.paper.datasets.names import labels
 from zeroshot.errors import InputError, shortened
@@ -30,7 +30,6 @@ def sst2(folder: Path, split: str) -> DataSet:
     "valid" is the latter alone.
     Source: https://docs.pytorch.org/vision/stable/generated/torchvision.datasets.RenderedSST2.html
     """
-    check_split(split, ("train", "valid", "test"))
     base, known = root(folder, "rendered-sst2"), labels("sst2")
     parts = ("train", "valid") if split == "train" else (split,)
     classes = [
@@ -48,7 +47,6 @@ def hateful_memes(folder: Path, split: str) -> DataSet:
     The other published files have their own names as split: "dev_unseen", "test_seen" and
     "test_unseen". Images that are missing in img/ are listed as failures of the evaluation.
     """
-    check_split(split, tuple(MEME_FILES))
     base = root(folder, "hateful_memes", "data")
     places = find(base, "img")
     path = find(base, *MEME_FILES[split])

@@ -21,7 +21,6 @@ from torch import Tensor
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.files import (
     Picture,
-    check_split,
     find,
     lines,
     package,
@@ -203,7 +202,6 @@ def ucf101(folder: Path, split: str) -> DataSet:
     There are three divisions into training and test clips. "train" and "test" are the first;
     "test2" is the test part of the second. The class of a clip is the folder in its path.
     """
-    check_split(split, UCF_SPLITS)
     require_av()
     part, number = split.rstrip("123"), split[-1] if split[-1].isdecimal() else "1"
     videos, lists = find(folder, "UCF-101"), find(folder, "ucfTrainTestlist")
@@ -245,7 +243,6 @@ def kinetics700(folder: Path, split: str) -> DataSet:
     videos that were removed, are logged, and listed as failures of an evaluation. Clips may also be
     in a folder per class.
     """
-    check_split(split)
     require_av()
     part = "train" if split == "train" else "val"
     table, videos = find(folder, f"annotations/{part}.csv"), find(folder, part)
