@@ -1,14 +1,19 @@
-"""Tests of data sets with labels in MATLAB files, CSV files and VOC's lists."""
+"""Tests of data sets with labels in MATLAB, CSV and JSON files and VOC's lists."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat
+from sklearn.metrics import roc_auc_score
 
+import zeroshot
+from examples.paper.datasets.annotation_files import clevr_counts, hateful_memes
 from examples.paper.datasets.names import labels
 from examples.paper.datasets.table import load
 from tests.paper.published import picture, write
@@ -159,3 +164,148 @@ def test_voc2007_list_without_mark_is_rejected(voc):
     write(voc / "VOCdevkit/VOC2007/ImageSets/Main/dog_test.txt", "000001\n000002\n000003\n")
     with pytest.raises(InputError, match="expected an image and 1, -1 or 0"):
         load("voc2007", voc)
+
+
+def write_clevr(folder: Path, counts: list[int], part: str = "val") -> Path:
+    root = folder / "CLEVR_v1.0"
+    (root / "images" / part).mkdir(parents=True)
+    (root / "scenes").mkdir()
+    scenes = []
+    for number, count in enumerate(counts):
+        name = f"CLEVR_{part}_{number:06}.png"
+        Image.new("RGB", (48, 32)).save(root / "images" / part / name)
+        objects = [{"shape": "cube", "color": "red", "material": "metal", "size": "large"}] * count
+        scenes.append(
+            {"split": part, "image_index": number, "image_filename": name, "objects": objects}
+        )
+    info = {"split": part, "version": "1.0", "license": "Creative Commons Attribution (CC-BY 4.0)"}
+    path = root / "scenes" / f"CLEVR_{part}_scenes.json"
+    path.write_text(json.dumps({"info": info, "scenes": scenes}))
+    return folder
+
+
+def test_class_of_clevr_is_the_number_of_objects(tmp_path: Path) -> None:
+    data = clevr_counts(write_clevr(tmp_path, [3, 10, 7]), "test")
+
+    assert [data.labels[column] for column in data.truth] == ["3", "10", "7"]
+    assert all(path.is_file() for path in data.images)
+    assert data.labels == tuple(zeroshot.prompts.labels("clevrcounts"))
+
+
+def test_clevr_folder_itself_and_its_training_images_are_read(tmp_path: Path) -> None:
+    folder = write_clevr(tmp_path, [4, 5], part="train") / "CLEVR_v1.0"
+
+    assert len(clevr_counts(folder, "train").images) == 2
+
+
+def test_clevr_scene_with_another_number_of_objects_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"3 to 10 objects, got KeyError.'2'. in scene 1"):
+        clevr_counts(write_clevr(tmp_path, [3, 2]), "test")
+
+
+def test_truncated_clevr_scenes_are_rejected(tmp_path: Path) -> None:
+    folder = write_clevr(tmp_path, [3])
+    path = folder / "CLEVR_v1.0/scenes/CLEVR_val_scenes.json"
+    path.write_text(path.read_text()[:-5])
+
+    with pytest.raises(InputError, match="invalid JSON"):
+        clevr_counts(folder, "test")
+
+
+def test_scenes_can_be_evaluated(tmp_path: Path, tiny: zeroshot.Model) -> None:
+    data = clevr_counts(write_clevr(tmp_path, [3, 10, 7]), "test")
+    classifier = tiny.classifier(list(data.labels), "clevrcounts")
+
+    assert zeroshot.evaluate(classifier, data.images, data.truth, draws=10).n == 3
+
+
+MEMES = [
+    {"id": 8291, "img": "img/08291.png", "label": 1, "text": "white people is this"},
+    {"id": 46971, "img": "img/46971.png", "label": 0, "text": "bravery at its finest"},
+    {"id": 1268, "img": "img/01268.png", "label": 0, "text": "a caf\u00e9"},
+]
+
+
+def write_memes(folder: Path, name: str = "dev_seen.jsonl") -> Path:
+    (folder / "img").mkdir()
+    for number, meme in enumerate(MEMES):
+        Image.new("RGB", (30, 20), (80 * number, 0, 0)).save(folder / str(meme["img"]))
+    (folder / name).write_text("\n".join(json.dumps(meme) for meme in MEMES) + "\n", "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["dev_seen.jsonl", "dev.jsonl"])
+def test_test_part_of_memes_is_the_seen_development_set(tmp_path: Path, name: str) -> None:
+    data = hateful_memes(write_memes(tmp_path, name), "test")
+
+    assert data.truth == [1, 0, 0]
+    assert data.images[0] == tmp_path / "img/08291.png"
+    assert data.labels == ("meme", "hatespeech meme")
+
+
+def test_other_parts_of_memes_are_read_by_name(tmp_path: Path) -> None:
+    assert len(hateful_memes(write_memes(tmp_path, "test_seen.jsonl"), "test_seen").images) == 3
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"id": 1, "img": "img/1.png", "text": "no label"}, "entry 1: expected img and label"),
+        ({"id": 1, "img": "img/1.png", "label": 2}, "entry 1: expected img and label"),
+        ([1], "line 1: expected an object"),
+    ],
+    ids=["unlabeled", "other label", "list"],
+)
+def test_memes_without_a_valid_label_are_rejected(
+    tmp_path: Path, row: object, problem: str
+) -> None:
+    folder = write_memes(tmp_path)
+    (folder / "dev_seen.jsonl").write_text(json.dumps(row))
+
+    with pytest.raises(InputError, match=problem):
+        hateful_memes(folder, "test")
+
+
+def test_truncated_memes_name_the_line(tmp_path: Path) -> None:
+    folder = write_memes(tmp_path)
+    path = folder / "dev_seen.jsonl"
+    path.write_text(path.read_text("utf-8")[:-20], "utf-8")
+
+    with pytest.raises(InputError, match="line 3: invalid JSON"):
+        hateful_memes(folder, "test")
+
+
+def test_missing_memes_are_named(tmp_path: Path) -> None:
+    folder = write_memes(tmp_path)
+
+    with pytest.raises(InputError, match=r"not hatefulmemes as published: no train\.jsonl"):
+        load("hatefulmemes", folder, "train")
+
+
+def test_paths_in_meme_files_do_not_leave_the_image_folder(tmp_path: Path) -> None:
+    folder = write_memes(tmp_path)
+    (folder / "dev_seen.jsonl").write_text('{"img": "../../etc/passwd", "label": 1}')
+
+    assert hateful_memes(folder, "test").images == [folder / "img/passwd"]
+
+
+def test_area_under_the_curve_of_memes_is_that_of_scikit_learn(
+    tmp_path: Path, tiny: zeroshot.Model
+) -> None:
+    data = hateful_memes(write_memes(tmp_path), "test")
+    classifier = tiny.classifier(list(data.labels), "hatefulmemes")
+    scores, truth = classifier.predict_proba(data.images)[:, 1], np.array(data.truth)
+
+    area = zeroshot.metrics.auroc(scores[truth == 1], scores[truth == 0])
+
+    assert area == pytest.approx(roc_auc_score(truth, scores))
+
+
+def test_missing_meme_image_is_a_listed_failure(tmp_path: Path, tiny: zeroshot.Model) -> None:
+    data = hateful_memes(write_memes(tmp_path), "test")
+    data.images[1].unlink()
+    classifier = tiny.classifier(list(data.labels), "hatefulmemes")
+
+    report = zeroshot.evaluate(classifier, data.images, data.truth, draws=10)
+
+    assert [failure.source for failure in report.failures] == [str(data.images[1])]

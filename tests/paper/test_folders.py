@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat
 
+from examples.paper.datasets.folders import sst2
 from examples.paper.datasets.table import load
 from tests.paper.published import picture, write
 from zeroshot import prompts
@@ -95,6 +97,36 @@ def test_country211_trains_on_train_and_valid_images(tmp_path):
         "train",
         "valid",
     ]
+
+
+def write_sst2(folder: Path) -> Path:
+    for part, count in (("train", 3), ("valid", 2), ("test", 4)):
+        for label in ("negative", "positive"):
+            target = folder / "rendered-sst2" / part / label
+            target.mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (28, 28), "white").save(target / f"{number}.png")
+    return folder
+
+
+def test_folders_of_rendered_sst2_are_the_labels(tmp_path: Path) -> None:
+    data = sst2(write_sst2(tmp_path), "test")
+
+    assert data.labels == ("negative", "positive")
+    assert [data.labels[column] for column in data.truth] == [p.parent.name for p in data.images]
+    assert len(data.images) == 8
+
+
+def test_training_part_of_rendered_sst2_includes_the_validation_part(tmp_path: Path) -> None:
+    folder = write_sst2(tmp_path) / "rendered-sst2"
+
+    assert len(sst2(folder, "train").images) == 10
+    assert len(sst2(folder, "valid").images) == 4
+
+
+def test_folder_without_rendered_sst2_says_where_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no test/negative\. Expected .*openai/CLIP"):
+        load("sst2", tmp_path)
 
 
 def test_hidden_files_of_macos_are_no_images(objects):

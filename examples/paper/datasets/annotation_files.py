@@ -1,4 +1,4 @@
-"""Read data sets whose labels are numbers in annotation files: MATLAB, CSV and VOC's lists."""
+"""Read data sets whose labels are in annotation files: MATLAB, CSV, JSON and VOC's lists."""
 
 from __future__ import annotations
 
@@ -7,12 +7,32 @@ from pathlib import Path
 import numpy as np
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import find, lines, mat, number, root, rows
+from examples.paper.datasets.files import (
+    find,
+    lines,
+    mat,
+    number,
+    read_json,
+    read_json_lines,
+    root,
+    rows,
+)
 from examples.paper.datasets.folders import by_class, folders_in
 from examples.paper.datasets.names import Names, labels
 from zeroshot.errors import InputError, shortened
 
 SIGNS = 43  # classes of GTSRB
+# The first release of the data set named the files dev.jsonl and test.jsonl; the annotations of the
+# test sets came later.
+SEEN = ("dev_seen.jsonl", "dev.jsonl")
+MEME_FILES = {
+    "train": ("train.jsonl",),
+    "test": SEEN,
+    "dev_seen": SEEN,
+    "dev_unseen": ("dev_unseen.jsonl",),
+    "test_seen": ("test_seen.jsonl",),
+    "test_unseen": ("test_unseen.jsonl",),
+}
 
 
 def stanfordcars(folder: Path, split: str) -> DataSet:
@@ -117,3 +137,53 @@ def voc2007(folder: Path, split: str) -> DataSet:
                 (truth if pair[1] == "1" else ignored)[n].append(column)
     paths = [base / "JPEGImages" / f"{image}.jpg" for image in images]
     return DataSet(paths, truth, known, ignored)
+
+
+def clevr_counts(folder: Path, split: str) -> DataSet:
+    """Read CLEVR: the class is the number of objects, 3 to 10, a task of VTAB (arXiv 1910.04867).
+
+    "test" is the published validation split, because the published test split has no scenes.
+    """
+    part = "train" if split == "train" else "val"
+    base = root(folder, "CLEVR_v1.0")
+    path, places = find(base, f"scenes/CLEVR_{part}_scenes.json"), find(base, f"images/{part}")
+    known = labels("clevrcounts")
+    columns = {label: column for column, label in enumerate(known)}
+    content = read_json(path)
+    images, truth = [], []
+    try:
+        for scene in content["scenes"]:
+            images.append(places / Path(scene["image_filename"]).name)
+            truth.append(columns[str(len(scene["objects"]))])
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected scenes with image_filename and 3 to 10 objects, got {error!r} in "
+            f"scene {len(truth)}; extract the archive again"
+        ) from error
+    return DataSet(images, truth, known)
+
+
+def hateful_memes(folder: Path, split: str) -> DataSet:
+    """Read Hateful Memes; column 1 is hateful, and the metric is the area under the ROC curve.
+
+    "test" is the seen development set, dev_seen.jsonl: as far as known, the paper measures on it.
+    The other published files have their own names as split: "dev_unseen", "test_seen" and
+    "test_unseen". Images that are missing in img/ are listed as failures of the evaluation.
+    """
+    base = root(folder, "hateful_memes", "data")
+    places = find(base, "img")
+    path = find(base, *MEME_FILES[split])
+    images, truth = [], []
+    for position, row in enumerate(read_json_lines(path), 1):
+        label, image = row.get("label"), row.get("img")
+        if label not in (0, 1) or not isinstance(image, str):
+            raise InputError(
+                f"{path}, entry {position}: expected img and label 0 or 1, got "
+                f"{shortened(repr(row))}; use a file with labels (test.jsonl of the first release "
+                "has none)"
+            )
+        images.append(places / Path(image).name)
+        truth.append(int(label))
+    if not images:
+        raise InputError(f"{path}: expected memes, got none; download it again")
+    return DataSet(images, truth, labels("hatefulmemes"))

@@ -58,6 +58,23 @@ def country211(folder: Path, split: str) -> DataSet:
     return by_class(classes, labels("country211"), base)
 
 
+def sst2(folder: Path, split: str) -> DataSet:
+    """Read Rendered SST2: sentences of reviews as images, positive or negative.
+
+    "test" has 1,821 images. "train" is the published folders train and valid, 6,920 and 872 images;
+    "valid" is the latter alone.
+    Source: https://docs.pytorch.org/vision/stable/generated/torchvision.datasets.RenderedSST2.html
+    """
+    base, known = root(folder, "rendered-sst2"), labels("sst2")
+    parts = ("train", "valid") if split == "train" else (split,)
+    classes = [
+        (find(base, f"{part}/{label}"), column)
+        for part in parts
+        for column, label in enumerate(known)
+    ]
+    return by_class(classes, known, base)
+
+
 def _named(name: str, base: Path) -> list[tuple[Path, int]]:
     names = Names(name, base)
     return [(path, names.column(path.name)) for path in folders_in(base)]

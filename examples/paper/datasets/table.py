@@ -16,10 +16,9 @@ from examples.paper.datasets import (
     arrays,
     folders,
     imagenet,
+    imagenet_variants,
+    kitti,
     lists,
-    rendered_text,
-    robustness,
-    scenes,
     video,
 )
 from examples.paper.datasets.base import DataSet, Entry
@@ -105,7 +104,7 @@ TABLE: dict[str, Entry] = {
         annotation_files.gtsrb, "gtsrb", "top1", "Final_Test/Images/*.ppm and GT-final_test.csv",
         UNSTATED, "https://benchmark.ini.rub.de/gtsrb_dataset.html"),
     "kitti": Entry(
-        scenes.kitti, "kitti", "top1",
+        kitti.kitti, "kitti", "top1",
         "training/image_2/*.png, training/label_2/*.txt and mapping/*.txt (of devkit_object.zip)",
         "CC BY-NC-SA 3.0", "https://www.cvlibs.net/datasets/kitti/eval_object.php",
         splits=("train", "test", "all")),
@@ -131,43 +130,43 @@ TABLE: dict[str, Entry] = {
         "The validation clips that are in the folder; YouTube no longer has some of them, and the "
         "paper may have used other ones."),
     "clevrcounts": Entry(
-        scenes.clevr_counts, "clevrcounts", "top1",
+        annotation_files.clevr_counts, "clevrcounts", "top1",
         "images/val/*.png and scenes/CLEVR_val_scenes.json",
         "CC BY 4.0", "https://cs.stanford.edu/people/jcjohns/clevr/",
         "All 15,000 validation images; the 500 images of the paper are not published."),
     "hatefulmemes": Entry(
-        rendered_text.hateful_memes, "hatefulmemes", "roc_auc",
+        annotation_files.hateful_memes, "hatefulmemes", "roc_auc",
         "img/*.png and dev_seen.jsonl (or dev.jsonl)",
         "research, on Meta's terms", "https://ai.meta.com/tools/hatefulmemes/",
         "The test part here is the seen development set; `--split test_seen` and `test_unseen` "
         "read the later test sets.",
-        splits=tuple(rendered_text.MEME_FILES)),
+        splits=tuple(annotation_files.MEME_FILES)),
     "sst2": Entry(
-        rendered_text.sst2, "sst2", "top1", "test/negative/*.png and test/positive/*.png",
+        folders.sst2, "sst2", "top1", "test/negative/*.png and test/positive/*.png",
         UNSTATED, "https://github.com/openai/CLIP/blob/main/data/rendered-sst2.md",
         splits=("train", "valid", "test")),
 }
 
 ROBUSTNESS: dict[str, Entry] = {
     "imagenetv2": Entry(
-        robustness.imagenet_v2, "imagenet", "top1",
+        imagenet_variants.imagenet_v2, "imagenet", "top1",
         "imagenetv2-matched-frequency-format-val/0/*.jpeg ...",
         "each photograph has its own", "https://huggingface.co/datasets/vaishaal/ImageNetV2",
         splits=ONLY_TEST),
     "imagenet-r": Entry(
-        robustness.imagenet_r, "imagenet", "top1", "imagenet-r/n*/*.jpg",
+        imagenet_variants.imagenet_r, "imagenet", "top1", "imagenet-r/n*/*.jpg",
         UNSTATED, "https://github.com/hendrycks/imagenet-r",
         splits=ONLY_TEST),
     "imagenet-a": Entry(
-        robustness.imagenet_a, "imagenet", "top1", "imagenet-a/n*/*.jpg",
+        imagenet_variants.imagenet_a, "imagenet", "top1", "imagenet-a/n*/*.jpg",
         UNSTATED, "https://github.com/hendrycks/natural-adv-examples",
         splits=ONLY_TEST),
     "imagenet-sketch": Entry(
-        robustness.imagenet_sketch, "imagenet", "top1", "sketch/n*/*.JPEG",
+        imagenet_variants.imagenet_sketch, "imagenet", "top1", "sketch/n*/*.JPEG",
         UNSTATED, "https://github.com/HaohanWang/ImageNet-Sketch",
         splits=ONLY_TEST),
     "objectnet": Entry(
-        robustness.objectnet, "imagenet", "top1",
+        imagenet_variants.objectnet, "imagenet", "top1",
         "objectnet-1.0/images/*/*.png and objectnet-1.0/mappings/",
         "CC BY 4.0 with two clauses: never train on it, post images only with the border",
         "https://objectnet.dev",
