@@ -57,7 +57,7 @@ def write(path: Path, content: str | bytes = "") -> Path:
     return path
 
 
-def picture(path: Path, shade: int = 128) -> Path:
+def write_image(path: Path, shade: int = 128) -> Path:
     """Write an image of 8 x 8 pixels in the format of its suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((8, 8, 3), shade, np.uint8)).save(path)

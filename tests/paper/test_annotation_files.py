@@ -16,7 +16,7 @@ import zeroshot
 from examples.paper.datasets.annotation_files import clevr_counts, hateful_memes
 from examples.paper.datasets.names import labels
 from examples.paper.datasets.table import load
-from tests.paper.published import picture, write
+from tests.paper.published import write, write_image
 from zeroshot.errors import InputError, MissingPackage
 
 
@@ -34,8 +34,8 @@ def garage(tmp_path: Path) -> Path:
     savemat(tmp_path / "devkit/cars_meta.mat", {"class_names": names})
     cars(tmp_path / "cars_test_annos_withlabels.mat", [("00001.jpg", 181), ("00002.jpg", 1)])
     cars(tmp_path / "devkit/cars_train_annos.mat", [("00001.jpg", 196)])
-    picture(tmp_path / "cars_test/00001.jpg")
-    picture(tmp_path / "cars_train/00001.jpg")
+    write_image(tmp_path / "cars_test/00001.jpg")
+    write_image(tmp_path / "cars_train/00001.jpg")
     return tmp_path
 
 
@@ -60,7 +60,7 @@ def test_stanford_cars_without_test_labels_names_the_file(garage):
 
 def test_stanford_cars_class_of_number_0_is_rejected(garage):
     cars(garage / "cars_test_annos_withlabels.mat", [("00001.jpg", 0)])
-    with pytest.raises(InputError, match=r"within 1\.\.196, got '0'"):
+    with pytest.raises(InputError, match=r"within 1\.\.196, got 0;"):
         load("stanfordcars", garage)
 
 
@@ -76,7 +76,7 @@ def garden(tmp_path: Path) -> Path:
     savemat(tmp_path / "imagelabels.mat", {"labels": np.array([[77, 1, 102, 5]], np.uint8)})
     splits = {"trnid": [[2]], "valid": [[4]], "tstid": [[3, 1]]}
     savemat(tmp_path / "setid.mat", {k: np.array(v, np.uint16) for k, v in splits.items()})
-    picture(tmp_path / "jpg/image_00001.jpg")
+    write_image(tmp_path / "jpg/image_00001.jpg")
     return tmp_path
 
 
@@ -89,6 +89,12 @@ def test_flowers_of_the_test_set_have_labels_from_1(garden):
 def test_flowers_train_on_two_sets(garden):
     found = load("flowers102", garden, "train")
     assert [path.name for path in found.images] == ["image_00002.jpg", "image_00004.jpg"]
+
+
+def test_flower_label_that_is_no_integer_is_rejected(garden):
+    savemat(garden / "imagelabels.mat", {"labels": np.array([[77, 1, 2.5, 5]])})
+    with pytest.raises(InputError, match=r"expected a class number within 1\.\.102, got 2\.5"):
+        load("flowers102", garden)
 
 
 def test_file_that_is_no_matlab_file_is_rejected(garden):
@@ -115,7 +121,7 @@ HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
 @pytest.mark.parametrize("place", ["", "Final_Test/Images/"])
 def test_gtsrb_reads_class_ids_of_the_test_table(tmp_path, place):
     base = tmp_path / "GTSRB"
-    picture(base / "Final_Test/Images/00000.ppm")
+    write_image(base / "Final_Test/Images/00000.ppm")
     row = "00000.ppm;53;54;6;5;48;49;16\r\n00001.ppm;42;45;5;5;36;40;1\r\n"
     write(base / f"{place}GT-final_test.csv", f"{HEADER}\r\n{row}")
     found = load("gtsrb", tmp_path)
@@ -124,13 +130,13 @@ def test_gtsrb_reads_class_ids_of_the_test_table(tmp_path, place):
 
 
 def test_gtsrb_training_folders_are_class_numbers(tmp_path):
-    picture(tmp_path / "Final_Training/Images/00042/00000_00000.ppm")
+    write_image(tmp_path / "Final_Training/Images/00042/00000_00000.ppm")
     write(tmp_path / "Final_Training/Images/00042/GT-00042.csv", HEADER)
     assert load("gtsrb", tmp_path, "train").truth == [42]
 
 
 def test_gtsrb_table_without_classes_is_rejected(tmp_path):
-    picture(tmp_path / "Final_Test/Images/00000.ppm")
+    write_image(tmp_path / "Final_Test/Images/00000.ppm")
     write(tmp_path / "GT-final_test.csv", "Filename;Width\n00000.ppm;53\n")
     with pytest.raises(InputError, match="got no ClassId"):
         load("gtsrb", tmp_path)

@@ -161,8 +161,8 @@ def data_set(per_label: int, seed: int, labels: tuple[str, ...] = ("dark", "ligh
     images: list[Any] = []
     for n in range(per_label * len(labels)):
         shift = 90 * (n % len(labels)) - 60
-        picture = photograph(40, 40, seed=100 * seed + n).astype(int) // 2 + 64 + shift
-        images.append(picture.clip(0, 255).astype(np.uint8))
+        image = photograph(40, 40, seed=100 * seed + n).astype(int) // 2 + 64 + shift
+        images.append(image.clip(0, 255).astype(np.uint8))
     return DataSet(images, [n % len(labels) for n in range(len(images))], labels)
 
 

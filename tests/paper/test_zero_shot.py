@@ -19,7 +19,7 @@ from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.names import labels
 from examples.paper.datasets.table import ROBUSTNESS, TABLE
 from examples.paper.measures import Measured
-from tests.paper.published import picture, write
+from tests.paper.published import write, write_image
 from zeroshot import prompts
 from zeroshot.errors import InputError
 from zeroshot.evaluation.published import Published
@@ -47,7 +47,7 @@ def voc(tmp_path: Path) -> Path:
         rows = [f"{n + 1:06d} {mark:2d}" for n, mark in enumerate(marks)]
         write(base / f"ImageSets/Main/{name}_test.txt", "\n".join(rows))
     for n in range(4):
-        picture(base / f"JPEGImages/{n + 1:06d}.jpg", 60 * n)
+        write_image(base / f"JPEGImages/{n + 1:06d}.jpg", 60 * n)
     return tmp_path
 
 
@@ -56,7 +56,7 @@ def pets(tmp_path: Path) -> Path:
     names = ["Abyssinian_1", "pug_2", "pug_3", "boxer_4"]
     write(tmp_path / "annotations/test.txt", "\n".join(f"{name} 1 1 1" for name in names))
     for n, name in enumerate(names[:3]):
-        picture(tmp_path / f"images/{name}.jpg", 80 * n)
+        write_image(tmp_path / f"images/{name}.jpg", 80 * n)
     return tmp_path
 
 
@@ -87,7 +87,7 @@ def test_recipe_measures_memes_by_the_area_under_the_curve(tmp_path, tiny_path, 
     memes = [{"img": f"img/{n}.png", "label": n % 2} for n in range(6)]
     write(tmp_path / "dev_seen.jsonl", "\n".join(json.dumps(meme) for meme in memes))
     for n in range(6):
-        picture(tmp_path / f"img/{n}.png", 40 * n)
+        write_image(tmp_path / f"img/{n}.png", 40 * n)
     zero_shot.main(["hatefulmemes", str(tmp_path), "--model", str(tiny_path)])
     assert re.search(r"The paper's metric, ROC AUC: [\d.]+ %", capsys.readouterr().out)
 

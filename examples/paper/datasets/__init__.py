@@ -6,5 +6,6 @@
 - `lists`: text files that list the images of a split.
 - `annotation_files`: labels in MATLAB, CSV and JSON files. `kitti`: labels made from distances.
 - `arrays`: images as numbers in one file. `video`: clips.
-- `files`, `names`: find and read files, and map published class names to labels.
+- `files`, `images`, `names`: find and read files, make images from numbers, and map published class
+  names to labels.
 """

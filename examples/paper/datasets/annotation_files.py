@@ -8,10 +8,10 @@ import numpy as np
 
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.files import (
+    class_column,
     find,
     lines,
     mat,
-    number,
     read_json,
     read_json_lines,
     root,
@@ -54,14 +54,14 @@ def stanfordcars(folder: Path, split: str) -> DataSet:
     paths, truth = [], []
     for each in np.atleast_1d(annotations):
         try:
-            image, label = str(each["fname"]), str(int(each["class"]))
+            image, label = str(each["fname"]), int(each["class"])
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise InputError(
                 f"{file}: expected annotations with fname and class "
                 f"({shortened(str(error), 100)}); use cars_{split}_annos with labels"
             ) from error
         paths.append(images / Path(image).name)
-        truth.append(number(label, file, len(names.labels), start=1))
+        truth.append(class_column(label, file, len(names.labels), start=1))
     return DataSet(paths, truth, names.labels)
 
 
@@ -80,9 +80,9 @@ def flowers102(folder: Path, split: str) -> DataSet:
     known = labels("flowers102")
     paths, truth = [], []
     for image in np.concatenate([np.atleast_1d(part) for part in chosen]).tolist():
-        position = number(str(image), splits, len(values), start=1)
+        position = class_column(image, splits, len(values), start=1)
         paths.append(images / f"image_{image:05d}.jpg")
-        truth.append(number(str(values[position]), answers, len(known), start=1))
+        truth.append(class_column(values[position], answers, len(known), start=1))
     return DataSet(paths, truth, known)
 
 
@@ -95,7 +95,7 @@ def gtsrb(folder: Path, split: str) -> DataSet:
     known = labels("gtsrb")
     if split == "train":
         training = find(base, "Final_Training/Images")
-        classes = ((path, number(path.name, path, SIGNS)) for path in folders_in(training))
+        classes = ((path, class_column(path.name, path, SIGNS)) for path in folders_in(training))
         return by_class(classes, known, training)
     name = "GT-final_test.csv"
     file = find(base, name, f"Final_Test/Images/{name}", f"Final_Test/{name}", f"../{name}")
@@ -103,7 +103,7 @@ def gtsrb(folder: Path, split: str) -> DataSet:
     table = rows(file, ["Filename", "ClassId"], ";")
     return DataSet(
         [places / Path(row["Filename"]).name for row in table],
-        [number(row["ClassId"], file, SIGNS) for row in table],
+        [class_column(row["ClassId"], file, SIGNS) for row in table],
         known,
     )
 

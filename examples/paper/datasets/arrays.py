@@ -10,8 +10,7 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import (
-    Picture,
-    find,
-    lines,
-    number,
-    package,
-    root,
-)
+from examples.paper.datasets.files import class_column, find, lines, package, root
+from examples.paper.datasets.images import keys, lazy_images
 from examples.paper.datasets.names import FER2013, Names, labels
 from zeroshot.errors import InputError, shortened
 
@@ -75,12 +68,12 @@ def _refuse_pickles(folder: Path, base: Path, pickled: str, archive: str) -> Non
             )
 
 
-def _cifar(files: Sequence[Path], names: tuple[str, ...], leading: int) -> DataSet:
+def _cifar(files: Sequence[Path], known: tuple[str, ...], leading: int) -> DataSet:
     size = leading + int(np.prod(CIFAR))
     parts = [_records(file, size) for file in files]
     starts = np.cumsum([0, *(len(part) for part in parts)])
     truth = [
-        _in_range(int(record), file, len(names))
+        class_column(int(record), file, len(known))
         for file, part in zip(files, parts, strict=True)
         for record in part[:, leading - 1]
     ]
@@ -90,8 +83,10 @@ def _cifar(files: Sequence[Path], names: tuple[str, ...], leading: int) -> DataS
         record = parts[part][position - starts[part]]
         return _interleave(record[leading:].reshape(CIFAR))
 
-    keys = [f"{f.name}/{n}" for f, part in zip(files, parts, strict=True) for n in range(len(part))]
-    return DataSet(_pictures(keys, decode), truth, names)
+    names = [
+        name for file, part in zip(files, parts, strict=True) for name in keys(file, len(part))
+    ]
+    return DataSet(lazy_images(names, decode), truth, known)
 
 
 def _records(file: Path, size: int) -> NDArray[np.uint8]:
@@ -109,10 +104,6 @@ def _interleave(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
-def _in_range(value: int, file: Path, limit: int, start: int = 0) -> int:
-    return number(str(value), file, limit, start=start)
-
-
 def stl10(folder: Path, split: str) -> DataSet:
     """Read STL-10: test_X.bin has planes whose numbers are stored column by column.
 
@@ -125,22 +116,13 @@ def stl10(folder: Path, split: str) -> DataSet:
     records = _records(file, int(np.prod(STL10)))
     values = np.fromfile(answers, np.uint8).tolist()
     _check_count(file, len(records), answers, len(values))
-    truth = [_in_range(value, answers, len(names.labels), start=1) for value in values]
+    truth = [class_column(value, answers, len(names.labels), start=1) for value in values]
 
     def decode(position: int) -> NDArray[np.uint8]:
         columns = records[position].reshape(STL10)  # [3, width, height]
         return _interleave(columns.transpose(0, 2, 1))
 
-    return DataSet(_pictures(_keys(file, len(records)), decode), truth, names.labels)
-
-
-def _pictures(keys: Iterable[str], decode: Callable[[int], NDArray[np.uint8]]) -> list[Picture]:
-    """Return an image for each name; `decode` returns the one at a position."""
-    return [Picture(key, partial(decode, n)) for n, key in enumerate(keys)]
-
-
-def _keys(file: Path, count: int) -> list[str]:
-    return [f"{file.name}/{n}" for n in range(count)]
+    return DataSet(lazy_images(keys(file, len(records)), decode), truth, names.labels)
 
 
 def _check_count(file: Path, images: int, answers: Path, truths: int) -> None:
@@ -161,9 +143,9 @@ def mnist(folder: Path, split: str) -> DataSet:
     images, answers = _idx_file(base, f"{start}-images", 3), _idx_file(base, f"{start}-labels", 1)
     pixels, values = _idx(images, IDX_IMAGES, 3), _idx(answers, IDX_LABELS, 1).tolist()
     _check_count(images, len(pixels), answers, len(values))
-    truth = [_in_range(value, answers, 10) for value in values]
+    truth = [class_column(value, answers, 10) for value in values]
     return DataSet(
-        _pictures(_keys(images, len(pixels)), lambda n: pixels[n]), truth, labels("mnist")
+        lazy_images(keys(images, len(pixels)), lambda n: pixels[n]), truth, labels("mnist")
     )
 
 
@@ -217,15 +199,15 @@ def fer2013(folder: Path, split: str) -> DataSet:
             row = _row(line, file)
             if len(row) == len(header) and row[usage].strip() in usages:
                 places.append(stream.tell() - len(line))
-                truth.append(names.column(listed[number(row[emotion], file, len(listed))]))
+                truth.append(names.column(listed[class_column(row[emotion], file, len(listed))]))
 
     def decode(position: int) -> NDArray[np.uint8]:
         with file.open("rb") as stream:
             stream.seek(places[position])
             return _face(_row(stream.readline(), file)[pixels], file)
 
-    keys = [f"{file.name}/{place}" for place in places]
-    return DataSet(_pictures(keys, decode), truth, names.labels)
+    shown = [f"{file.name}/{place}" for place in places]
+    return DataSet(lazy_images(shown, decode), truth, names.labels)
 
 
 def _row(line: bytes, file: Path) -> list[str]:
@@ -264,14 +246,14 @@ def patchcamelyon(folder: Path, split: str) -> DataSet:
         values = np.asarray(_hdf5(y, "y")[...]).ravel().tolist()
         _check_count(x, len(stores[n]), y, len(values))
         places += [(n, row) for row in range(len(values))]
-        truth += [_in_range(value, y, len(known)) for value in values]
+        truth += [class_column(value, y, len(known)) for value in values]
 
     def decode(position: int) -> NDArray[np.uint8]:
         store, row = places[position]
         return np.asarray(stores[store][row])
 
-    keys = [f"{pairs[store][0].name}/{row}" for store, row in places]
-    return DataSet(_pictures(keys, decode), truth, known)
+    shown = [f"{pairs[store][0].name}/{row}" for store, row in places]
+    return DataSet(lazy_images(shown, decode), truth, known)
 
 
 def _hdf5(file: Path, name: str) -> Any:

@@ -17,7 +17,6 @@ from PIL import Image
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.files import (
     MissingFile,
-    Picture,
     find,
     images_in,
     read_json,
@@ -26,6 +25,7 @@ from examples.paper.datasets.files import (
 )
 from examples.paper.datasets.folders import by_class, folders_in
 from examples.paper.datasets.imagenet import wnid_folders
+from examples.paper.datasets.images import LazyImage
 from examples.paper.datasets.names import labels
 from zeroshot import prompts
 from zeroshot.errors import InputError, some
@@ -120,15 +120,15 @@ def objectnet(folder: Path, split: str) -> DataSet:
     used = tuple(label for label in labels("imagenet") if label in known)
     columns = {label: column for column, label in enumerate(used)}
     _check_folders(images, groups)
-    pictures, truth = [], []
+    shown, truth = [], []
     for name, group in sorted(groups.items()):
         right = sorted(columns[label] for label in group)
         for path in images_in(images / name):
-            pictures.append(Picture(str(path), partial(without_border, path)))
+            shown.append(LazyImage(str(path), partial(without_border, path)))
             truth.append(right)
-    if not pictures:
+    if not shown:
         raise InputError(f"{images}: its folders contain no image; extract the archive again")
-    return DataSet(pictures, truth, used)
+    return DataSet(shown, truth, used)
 
 
 def objectnet_classes(mappings: Path) -> dict[str, tuple[str, ...]]:

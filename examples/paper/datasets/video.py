@@ -20,12 +20,12 @@ from torch import Tensor
 
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.files import (
-    Picture,
     find,
     lines,
     package,
     rows,
 )
+from examples.paper.datasets.images import LazyImage
 from examples.paper.datasets.names import Names
 from zeroshot import Failure, Model
 from zeroshot.arguments import count
@@ -53,7 +53,7 @@ class Clip:
 
     def read(self) -> bytes:
         """Return the middle frame as an uncompressed image file. Raises ImageError."""
-        return Picture(self.name, lambda: self.frames(1)[0]).read()
+        return LazyImage(self.name, lambda: self.frames(1)[0]).read()
 
     def frames(self, number: int) -> list[NDArray[np.uint8]]:
         """Decode evenly spaced frames, in order: at most `number` of uint8 [h, w, 3].
