@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import zeroshot
 from examples.paper import options, pairs
-from examples.paper.pairs import Pairs, Skipped
+from examples.paper.pairs import Pairs, Unused
 from zeroshot import Model
 from zeroshot.embedding import embed
 from zeroshot.errors import ImageError, InputError
@@ -64,7 +64,7 @@ class Retrieval:
     text_to_image: tuple[Recall, ...]
     images: int
     captions: int
-    skipped: Skipped
+    skipped: Unused
 
     def __str__(self) -> str:
         lines = [f"{self.images} images, {self.captions} distinct captions; {self.skipped}"]

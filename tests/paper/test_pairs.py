@@ -124,13 +124,22 @@ def test_images_without_a_caption_in_a_tar_file_are_counted(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("captions.csv", b"path,caption\na.jpg\n", "malformed csv"),
-        ("captions.csv", b"path,words\na.jpg,hi\n", "row 1: expected text in one column for the"),
-        ("captions.csv", b"path,text,caption\na.jpg,hi,ho\n", "expected text in one column"),
-        ("captions.jsonl", b'{"path": "a.jpg", "caption": 3}\n', "expected text in one column"),
-        ("captions.jsonl", b'["a.jpg", "hi"]\n', "row 1: expected a JSON object"),
+        ("captions.csv", b"path,caption\na.jpg\n", "captions.csv: row 2 has 1 columns"),
+        ("captions.csv", b"path,caption\n,a cat\n", "row 1: expected a path, got ''"),
+        ("captions.csv", b"path,words\na.jpg,hi\n", "expected one column with captions, got none"),
+        ("captions.csv", b"path,text,caption\na.jpg,hi,ho\n", "got 2: text, caption"),
+        (
+            "captions.jsonl",
+            b'{"path": "a.jpg", "caption": 3}\n',
+            "row 1: expected text as caption",
+        ),
+        (
+            "captions.jsonl",
+            b'["a.jpg", "hi"]\n',
+            "expected a JSON object for each",
+        ),
         ("captions.jsonl", b'{"path"\n', "malformed jsonl"),
-        ("captions.csv", b"\xff\xfa\x80", "malformed csv"),
+        ("captions.csv", b"\xff\xfa\x80", "captions.csv: not UTF-8"),
         ("x.tar", b"no tar file" * 100, "not a readable tar file"),
         ("captions.pkl", b"\x80\x04.", "expected a folder, or a .csv"),
         ("captions.csv", b"path,caption\n", "expected images with captions, got none"),
