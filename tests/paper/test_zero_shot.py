@@ -167,6 +167,19 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
     assert {data for _, data in commands} <= known
 
 
+def test_published_figures_of_the_page_are_those_of_the_recipes() -> None:
+    text = (ROOT / "docs" / "paper.md").read_text("utf-8")
+    shown = re.findall(r"`(\w+)` ([\d.]+) %", text)
+
+    assert len(shown) == 8
+    for name, percent in shown:
+        found = published.find(name, "ViT-L/14@336px")
+        assert found is not None
+        assert percent == f"{found.percent:.1f}"
+    for name in ("hatefulmemes", "ucf101", "kinetics700", "birdsnap"):
+        assert published.find(name, "ViT-L/14@336px") is None
+
+
 def test_ensembling_prints_paired_differences(cifar, tiny_path, capsys):
     prompt_ensembling.main(["cifar10", str(cifar), "--model", str(tiny_path)])
     output = capsys.readouterr().out
