@@ -28,6 +28,7 @@ TOKEN_STD, POSITION_STD = 0.02, 0.01  # of the initial embeddings; openai/CLIP
 HEAD_WIDTH = 64  # of each attention head in all published CLIP vision transformers
 MLP_RATIO = 4  # width of the MLP divided by the width of its tower
 CONTEXT_LENGTH = 77  # tokens, with start and end: OpenAI's checkpoints
+VOCABULARY_SIZE = 49_408  # tokens of CLIP's tokenizer: OpenAI's checkpoints
 
 
 def spec(
@@ -36,8 +37,9 @@ def spec(
     """Describe a small CLIP: ViT and text transformer of the same width, CLIP's tokenizer."""
     heads, hidden = max(1, width // HEAD_WIDTH), MLP_RATIO * width
     vision = ViTConfig(image_size, patch_size, width, layers, heads, hidden, "quick_gelu")
-    vocabulary = 49_408
-    text = TextConfig(CONTEXT_LENGTH, vocabulary, width, text_layers, heads, hidden, "quick_gelu")
+    text = TextConfig(
+        CONTEXT_LENGTH, VOCABULARY_SIZE, width, text_layers, heads, hidden, "quick_gelu"
+    )
     return Spec(NetworkConfig(embed_dim, vision, text), PreprocessConfig(image_size))
 
 

@@ -26,10 +26,13 @@ import zeroshot
 from examples.paper import options
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.table import TABLE
-from examples.paper.linear_probe import Integers, choose, fit, interval, one_label, parser, read
+from examples.paper.linear_probe import Integers, choose, fit, one_label, parser, read
+from examples.paper.measures import bootstrapped
 from zeroshot import Classifier, Model, metrics
 from zeroshot.arguments import count
 from zeroshot.errors import InputError
+from zeroshot.evaluation import text
+from zeroshot.evaluation.figures import Figure, proportion
 from zeroshot.fitting import with_examples
 from zeroshot.metrics import Floats
 from zeroshot.mixing import TEXT_WEIGHT
@@ -179,44 +182,48 @@ def _is_right(head: zeroshot.Head, test: Embedded) -> NDArray[np.bool_]:
 def describe(found: Comparison) -> str:
     """Return the accuracies with their intervals as a table."""
     lines = [
-        f"zero-shot accuracy {interval(found.zero_shot)}",
+        f"Zero-shot accuracy on {len(found.zero_shot):,} images "
+        f"{text.percent(proportion(found.zero_shot))}.",
         "",
         f"{'images':>6}  {'linear probe':22}{'minus zero-shot':26}with_examples",
     ]
     for line in found.lines:
-        gain = line.probe - found.zero_shot
-        lines.append(
-            f"{line.shots:6}  {_mean(line.probe):22}{_mean(gain, sign='+'):26}{_mean(line.mixed)}"
-        )
-    lines += ["", "Intervals: 95%, over the test images, not over the choice of the few images."]
+        probe, mixed = (text.percent(_mean(values)) for values in (line.probe, line.mixed))
+        gain = _points(_mean(line.probe - found.zero_shot))
+        lines.append(f"{line.shots:6}  {probe:22}{gain:26}{mixed}")
+    lines += [
+        "",
+        "In parentheses: 95 % intervals over the test images, not over the choice of the few "
+        "images.",
+    ]
     missing = [number for number in SHOTS if number > found.fewest]
     if missing:
         lines.append(f"A label has {found.fewest} training images, so {missing} are left out.")
     return "\n".join(lines)
 
 
-def _mean(values: Floats, *, sign: str = "") -> str:
-    """Return a mean in percent with its bootstrap interval over the images."""
-    interval = metrics.bootstrap(lambda weights: metrics.mean(values, weights), len(values))
-    mean, low, high = (100 * float(value) for value in (values.mean(), *interval))
-    return f"{mean:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+def _mean(values: Floats) -> Figure:
+    return bootstrapped(lambda weights: metrics.mean(values, weights), len(values))
+
+
+def _points(change: Figure) -> str:
+    return f"{100 * change.value:+.1f}" if change.low is None else text.points(change)
 
 
 def run_on(given: argparse.Namespace) -> str:
     """Compare on the data set of the arguments; return the table."""
     train, test = read(given)
     model = zeroshot.load(given.model, device=given.device)
-    name = TABLE[given.name].prompts
-    zero_shot = options.classifier(model, name, test, name)
+    zero_shot = options.classifier(model, TABLE[given.name], test)
     found = few_shot(model, zero_shot, train, test, draws=given.draws, seed=given.seed)
     return f"{given.name}, {model.name}, {len(test.labels)} labels\n{describe(found)}"
 
 
 def main(arguments: list[str]) -> None:
     """Print a table for the data set in the arguments."""
-    given = parser(__doc__)
-    given.add_argument("--draws", type=int, default=DRAWS, help="choices of the images to average")
-    print(run_on(options.parse(given, arguments)))
+    known = parser(__doc__)
+    known.add_argument("--draws", type=int, default=DRAWS, help="choices of the images to average")
+    print(run_on(known.parse_args(arguments)))
 
 
 if __name__ == "__main__":

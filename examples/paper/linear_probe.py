@@ -25,8 +25,11 @@ from torch import Tensor
 import zeroshot
 from examples.paper import options
 from examples.paper.datasets.base import DataSet
+from examples.paper.measures import bootstrapped
 from zeroshot import metrics
 from zeroshot.errors import InputError, shortened
+from zeroshot.evaluation import text
+from zeroshot.evaluation.figures import proportion
 
 Integers = NDArray[np.int64]
 
@@ -249,26 +252,18 @@ def one_label(data: DataSet) -> Integers:
     return np.asarray(data.truth, np.int64)
 
 
-def interval(right: NDArray[np.bool_]) -> str:
-    """Return the accuracy and Wilson's 95% interval as text."""
-    low, high = metrics.wilson_interval(int(right.sum()), len(right))
-    return f"{right.mean():.1%} (95% interval {low:.1%} to {high:.1%}, {len(right):,} images)"
-
-
 def describe(outcome: Outcome) -> str:
     """Return the result of a probe as text.
 
     The paper reports the mean per class for some data sets (its table 9).
     """
     right, truth = outcome.right, outcome.truth
-    mean = float(metrics.mean_per_label(right, truth))
-    low, high = metrics.bootstrap(
-        lambda weights: metrics.mean_per_label(right, truth, weights), len(right)
-    )
+    mean = bootstrapped(lambda weights: metrics.mean_per_label(right, truth, weights), len(right))
     lines = [
-        f"test accuracy {interval(right)}",
-        f"mean per class {mean:.1%} (95% interval {float(low):.1%} to {float(high):.1%})",
-        f"C = {outcome.probe.c:.4g}, validation accuracy {outcome.validation:.1%}",
+        f"Test accuracy on {len(right):,} images {text.percent(proportion(right))}.",
+        f"Mean per class {text.percent(mean)}.",
+        text.INTERVALS,
+        f"C = {outcome.probe.c:.4g}, validation accuracy {100 * outcome.validation:.1f} %.",
     ]
     if not outcome.probe.converged:
         lines.append(f"The training ended at {ITERATIONS:,} iterations, before convergence.")
@@ -277,7 +272,7 @@ def describe(outcome: Outcome) -> str:
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser of the data set, the model and the device."""
-    result = options.parser(description)
+    result = options.data_parser(description)
     result.add_argument("--device", help="torch device, such as cpu or cuda (default: the best)")
     result.add_argument("--seed", type=int, default=0, help="seed of the random choices")
     return result
@@ -290,7 +285,7 @@ def read(given: argparse.Namespace) -> tuple[DataSet, DataSet]:
 
 def main(arguments: list[str]) -> None:
     """Print the accuracy of a linear probe on the data set in the arguments."""
-    given = options.parse(parser(__doc__), arguments)
+    given = parser(__doc__).parse_args(arguments)
     train, test = read(given)
     model = zeroshot.load(given.model, device=given.device)
     print(f"{given.name}, {model.name}: {len(train.images):,} training images")

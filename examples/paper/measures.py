@@ -13,7 +13,7 @@ from examples.paper.datasets.base import DataSet, Metric
 from zeroshot import Classifier, Report, metrics
 from zeroshot.errors import InputError
 from zeroshot.evaluation.answers import Embeddings, probabilities
-from zeroshot.evaluation.figures import CONFIDENCE, Figure
+from zeroshot.evaluation.figures import Figure
 from zeroshot.evaluation.measuring import measure as evaluate
 from zeroshot.evaluation.targets import resolve
 from zeroshot.metrics import DRAWS, Floats
@@ -44,7 +44,6 @@ def measure(
     embeddings: Embeddings,
     *,
     draws: int = DRAWS,
-    seed: int = 0,
 ) -> Measured:
     """Measure a classifier on embedded images; the report contains the figure as `metric`.
 
@@ -54,10 +53,9 @@ def measure(
         data: The images and their truth.
         embeddings: The embeddings of `data.images`.
         draws: Number of resamples of the bootstrap intervals.
-        seed: Seed of the resamples.
     """
     right = resolve(data.truth, classifier.head)
-    report = evaluate(classifier, embeddings, right, images=data.images, draws=draws, seed=seed)
+    report = evaluate(classifier, embeddings, right, images=data.images, draws=draws)
     figure = _figure(metric, classifier, data, embeddings, report, right[embeddings.places], draws)
     return Measured(figure, replace(report, figures=report.figures | {metric: figure}))
 
@@ -86,22 +84,18 @@ def _figure(
     if metric == "mean_top1_top5":
         assert report.answers is not None
         rank = report.answers.rank
-        return _mean(((rank < 1) + (rank < 5).astype(float)) / 2, draws)
+        values = ((rank < 1) + (rank < 5).astype(float)) / 2
+        return bootstrapped(lambda weights: metrics.mean(values, weights), len(values), draws=draws)
     if len(classifier.head) != 2:
         raise InputError(f"expected 2 labels for a ROC AUC, got {len(classifier.head)}")
     logits = classifier.head.logits(embeddings.rows).cpu().double().numpy()
     return roc_auc(logits[:, 1] - logits[:, 0], right == 1, draws=draws)
 
 
-def _mean(values: Floats, draws: int) -> Figure:
-    return _with_interval(
-        float(values.mean()), lambda weights: metrics.mean(values, weights), len(values), draws
-    )
-
-
-def _with_interval(value: float, statistic: metrics.Statistic, images: int, draws: int) -> Figure:
+def bootstrapped(statistic: metrics.Statistic, images: int, *, draws: int = DRAWS) -> Figure:
     """Return a figure with its bootstrap interval; equal resamples give no interval."""
-    low, high = metrics.bootstrap(statistic, images, draws=draws, confidence=CONFIDENCE)
+    value = float(statistic(np.ones((1, images)))[0])
+    low, high = metrics.bootstrap(statistic, images, draws=draws)
     return Figure(value, float(low), float(high)) if low < high else Figure(value)
 
 
@@ -112,22 +106,12 @@ def roc_auc(scores: Floats, positive: NDArray[np.bool_], *, draws: int = DRAWS) 
     """
     if positive.all() or not positive.any():
         raise InputError("expected images of both labels for a ROC AUC, got one label only")
-    order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    own = np.flatnonzero(positive[order])
-    below = np.searchsorted(ranked, ranked[own], side="left")  # images with lower scores
-    upto = np.searchsorted(ranked, ranked[own], side="right")
+    order = np.argsort(~positive, kind="stable")  # images of the second label first
 
     def area(weights: Floats) -> Floats:
-        counts = weights[:, order]
-        negative = np.where(positive[order], 0, counts).cumsum(axis=1)
-        negative = np.pad(negative, ((0, 0), (1, 0)))  # [draws, n + 1]; column k: the first k
-        pairs = counts[:, own] * (negative[:, below] + negative[:, upto]) / 2
-        with np.errstate(invalid="ignore"):
-            return np.asarray(pairs.sum(axis=1) / (counts[:, own].sum(axis=1) * negative[:, -1]))
+        return metrics.auroc(scores[positive], scores[~positive], weights[:, order])
 
-    value = float(metrics.auroc(scores[positive], scores[~positive]))
-    return _with_interval(value, area, len(scores), draws)
+    return bootstrapped(area, len(scores), draws=draws)
 
 
 def average_precision_11(
@@ -180,13 +164,13 @@ def mean_average_precision_11(
     rows = np.ones(truth.shape, bool) if counted is None else counted
     present = np.flatnonzero((truth & rows).any(axis=0))
 
-    def mean_of(weights: Floats | None) -> Floats:
+    def mean_of(weights: Floats) -> Floats:
         each = np.stack(
             [
                 average_precision_11(
                     scores[rows[:, column], column],
                     truth[rows[:, column], column],
-                    None if weights is None else weights[:, rows[:, column]],
+                    weights[:, rows[:, column]],
                 )
                 for column in present
             ]
@@ -195,7 +179,7 @@ def mean_average_precision_11(
         with np.errstate(invalid="ignore"):
             return np.asarray(np.where(known, each, 0).sum(axis=0) / known.sum(axis=0))
 
-    return _with_interval(float(mean_of(None)[0]), mean_of, len(scores), draws)
+    return bootstrapped(mean_of, len(scores), draws=draws)
 
 
 def _counted(

@@ -7,24 +7,30 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import zeroshot
 from examples.paper.datasets.base import DataSet, Entry
 from examples.paper.datasets.table import TABLE, load
 from examples.paper.samples import sample
-from zeroshot import Classifier, Model, Report, prompts
+from zeroshot import Classifier, Model, Report
 from zeroshot.errors import ZeroshotError
 from zeroshot.evaluation import text
-from zeroshot.prompts import PromptSet
 
 FAILURES = 5  # printed
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser of the data set, the model and the limit, described by a docstring."""
-    result = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    result.add_argument("name", nargs="?", metavar="NAME", help="name of a data set")
-    result.add_argument(
-        "folder", nargs="?", type=Path, metavar="FOLDER", help="the folder with its files"
+    """Return a parser without arguments, described by the first line of a docstring."""
+    return argparse.ArgumentParser(
+        description=(description or "").partition("\n")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # keeps the lines of --list
     )
+
+
+def data_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the data set, the model and the limit, described by a docstring."""
+    result = parser(description)
+    result.add_argument("name", metavar="NAME", help="name of a data set")
+    result.add_argument("folder", type=Path, metavar="FOLDER", help="the folder with its files")
     result.add_argument("--model", default="mini", help="name or path of a model (default: mini)")
     result.add_argument(
         "--limit", type=int, metavar="N", help="use a random sample of N images, to try a recipe"
@@ -44,14 +50,6 @@ def add_prompts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts", help="prompt set or template (default: those of the data set)")
 
 
-def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """Parse the arguments of a recipe; without NAME and FOLDER, exit with a usage error."""
-    given = parser.parse_args(arguments)
-    if given.folder is None and not getattr(given, "list", False):
-        parser.error("expected NAME and FOLDER")
-    return given
-
-
 def read(
     given: argparse.Namespace, split: str, table: Mapping[str, Entry] = TABLE
 ) -> tuple[Entry, DataSet]:
@@ -61,11 +59,20 @@ def read(
 
 
 def classifier(
-    model: Model, name: str, data: DataSet, templates: PromptSet | str, *, synonyms: bool = True
+    model: Model,
+    entry: Entry,
+    data: DataSet,
+    prompts: str | None = None,
+    *,
+    synonyms: bool = True,
 ) -> Classifier:
-    """Make a classifier of a data set's labels, with all names of each label in the prompt set."""
-    known = prompts.labels(name) if synonyms else {}
-    return model.classifier({label: known.get(label, label) for label in data.labels}, templates)
+    """Make a classifier of a data set's labels, with all names of each label in its prompt set.
+
+    `prompts` are a prompt set or template instead of those of the data set.
+    """
+    known = zeroshot.prompts.labels(entry.prompts) if synonyms else {}
+    names = {label: known.get(label, label) for label in data.labels}
+    return model.classifier(names, prompts or entry.prompts)
 
 
 def remarks(given: argparse.Namespace, report: Report, note: str = "") -> list[str]:

@@ -15,9 +15,7 @@ Captions are read at once, images when they are indexed. What is not used is cou
 from __future__ import annotations
 
 import csv
-import json
 import os
-import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,16 +24,16 @@ from typing import Any, overload
 
 from zeroshot import Sample, label_files
 from zeroshot.errors import InputError, shortened, some
-from zeroshot.labeling.shards import IMAGES, NAME, Member
+from zeroshot.labeling import shards, tables
+from zeroshot.labeling.shards import Member
 from zeroshot.labeling.sources import SUFFIXES
-from zeroshot.labeling.tables import PATHS
 
 TABLES = ("captions.csv", "captions.tsv", "captions.jsonl", "metadata.csv", "metadata.jsonl")
 CAPTIONS = ("caption", "text", "title")
 MAX_CAPTION = 1 << 16  # bytes of a .txt file
 
 
-class Skipped(dict[str, str]):
+class Unused(dict[str, str]):
     """Images that are not used, by name, with the reason."""
 
     def __str__(self) -> str:
@@ -60,7 +58,7 @@ class Pairs:
 
     images: Sequence[str | Sample]
     captions: tuple[str, ...]
-    skipped: Skipped = field(default_factory=Skipped)
+    skipped: Unused = field(default_factory=Unused)
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -95,7 +93,7 @@ def read(path: Path) -> Pairs:
 
     Raises InputError if there is no pair, or if a table or tar file is malformed.
     """
-    skipped = Skipped()
+    skipped = Unused()
     try:
         if path.is_dir():
             found = list(_read_folder(path, skipped))
@@ -126,15 +124,15 @@ def read(path: Path) -> Pairs:
 # Folders
 
 
-def _read_folder(folder: Path, skipped: Skipped) -> Iterator[tuple[str | Member, str]]:
+def _read_folder(folder: Path, skipped: Unused) -> Iterator[tuple[str | Member, str]]:
     """Yield the pairs of the table, then those of .txt files, then those of tar files."""
-    tables = [folder / name for name in TABLES if (folder / name).is_file()]
-    if len(tables) > 1:
+    present = [folder / name for name in TABLES if (folder / name).is_file()]
+    if len(present) > 1:
         raise InputError(
-            f"{folder}: expected one table, got {', '.join(each.name for each in tables)}; remove "
+            f"{folder}: expected one table, got {', '.join(each.name for each in present)}; remove "
             "all but one"
         )
-    listed = list(_read_table(tables[0])) if tables else []
+    listed = list(_read_table(present[0])) if present else []
     yield from listed
     in_table = {os.path.normpath(place) for place, _ in listed}
     files = sorted(each for each in folder.rglob("*") if not each.name.startswith("."))
@@ -174,57 +172,35 @@ def _read_table(path: Path) -> Iterator[tuple[str, str]]:
             f"{suffix or 'no suffix'!r}; convert it"
         )
     try:
-        text = label_files.decode(path.read_bytes())
-        if suffix == ".jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        else:
-            cells = label_files.read_rows(text, "\t" if suffix == ".tsv" else ",")
-            rows = [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
-    except (ValueError, RecursionError, csv.Error) as error:  # also UnicodeDecodeError, InputError
+        header, rows = tables.parse(label_files.decode(path.read_bytes()), suffix)
+        if not rows:
+            return
+        places = tables.choose(header, tables.PATHS, "paths", "path")
+        captions = tables.choose(header, CAPTIONS, "captions", "caption")
+        for number, row in enumerate(rows, 1):
+            place, caption = tables.locate(row.get(places), path.parent, number), row.get(captions)
+            if not isinstance(caption, str):
+                raise InputError(
+                    f"row {number}: expected text as caption, got {shortened(repr(caption))}; "
+                    "correct it"
+                )
+            yield place, caption
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (ValueError, RecursionError, csv.Error) as error:
         problem = shortened(str(error), 200)
         raise InputError(f"{path}: malformed {suffix[1:]} ({problem}); correct it") from error
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise InputError(
-                f"{path}: row {number}: expected a JSON object, got {shortened(repr(row))}"
-            )
-        place = _cell(row, PATHS, "path", f"{path}: row {number}")
-        caption = _cell(row, CAPTIONS, "caption", f"{path}: row {number}")
-        yield place if "://" in place else os.path.join(path.parent, place), caption
-
-
-def _cell(row: dict[str, Any], names: Sequence[str], what: str, where: str) -> str:
-    """Return the text of the one column that has any of the names."""
-    found = [key for key in row if str(key).strip().lower() in names]
-    if len(found) != 1 or not isinstance(row[found[0]], str):
-        got = {key: row[key] for key in found} or list(row)
-        raise InputError(
-            f"{where}: expected text in one column for the {what} ({', '.join(names[:3])}), got "
-            f"{shortened(repr(got), 150)}; correct the table"
-        )
-    return str(row[found[0]])
 
 
 # Tar files
 
 
-def _read_tar(path: Path, skipped: Skipped) -> Iterator[tuple[Member, str]]:
+def _read_tar(path: Path, skipped: Unused) -> Iterator[tuple[Member, str]]:
     """Yield the image and the caption of each sample of a WebDataset file."""
-    samples: dict[str, dict[str, Member]] = {}
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for info in tar:
-                found = NAME.fullmatch(info.name) if info.isreg() and not info.issparse() else None
-                if found:
-                    member = Member(path, info.name, info.offset_data, info.size)
-                    samples.setdefault(found[1], {})[found[2].lower()] = member
-    except tarfile.TarError as error:
-        raise InputError(
-            f"{path}: not a readable tar file ({shortened(str(error), 100)}); compressed files "
-            "must be unpacked first, others downloaded again"
-        ) from error
-    for files in samples.values():
-        image = next((files[each] for each in IMAGES if each in files), None)
+    for files in shards.members(path).values():
+        image = next((files[each] for each in shards.IMAGES if each in files), None)
         if image is None:
             continue  # metadata of its own name; an image is what is counted
         text = files.get("txt")

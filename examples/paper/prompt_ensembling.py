@@ -23,11 +23,10 @@ ALONE, ONE = "{}", "a photo of a {}."
 
 def main(arguments: list[str]) -> None:
     """Print the accuracy with each kind of prompt, and the differences."""
-    parser = options.parser(__doc__)
+    parser = options.data_parser(__doc__)
     options.add_split(parser)
-    given = options.parse(parser, arguments)
+    given = parser.parse_args(arguments)
     entry, data = options.read(given, given.split)
-    name = entry.prompts
     if any(isinstance(each, list) for each in data.truth):
         raise InputError(
             f"expected a data set with one label per image, got {given.name}; choose another one"
@@ -35,9 +34,9 @@ def main(arguments: list[str]) -> None:
     model = zeroshot.load(given.model)
     embeddings = embed_images(model, data.images)
     reports: list[zeroshot.Report] = []
-    for templates in (ALONE, ONE, zeroshot.prompts.get(name)):
+    for templates in (ALONE, ONE, None):
         # the ensemble of the set includes the synonyms of its labels
-        made = options.classifier(model, name, data, templates, synonyms=len(reports) == 2)
+        made = options.classifier(model, entry, data, templates, synonyms=templates is None)
         right = resolve(data.truth, made.head)
         reports.append(measure(made, embeddings, right, images=data.images))
     print(describe(given, reports))

@@ -9,13 +9,12 @@ here, so figures on these images can differ from those on Rendered SST2.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, features
 
+from examples.paper import options
 from examples.paper.datasets.files import rows
-from examples.paper.options import run
 from zeroshot.errors import InputError, MissingPackage, shortened
 from zeroshot.files import write_atomically
 
@@ -94,7 +93,7 @@ def render_file(table: Path, out: Path) -> int:
 
 def main(arguments: list[str]) -> None:
     """Render the file in the arguments, and print the number of images."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = options.parser(__doc__)
     parser.add_argument("sentences", type=Path, help="file of SST-2 in the format of GLUE (.tsv)")
     parser.add_argument("out", type=Path, help="folder that gets negative/ and positive/")
     given = parser.parse_args(arguments)
@@ -103,4 +102,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    options.run(main)

@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from math import comb
 from pathlib import Path
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
 import zeroshot
-from examples.paper import pairs
-from examples.paper.pairs import Pairs, Skipped
-from zeroshot import Model, ZeroshotError
+from examples.paper import options, pairs
+from examples.paper.pairs import Pairs, Unused
+from zeroshot import Model
 from zeroshot.embedding import embed
 from zeroshot.errors import ImageError, InputError
+from zeroshot.evaluation import text
+from zeroshot.evaluation.figures import Figure
 from zeroshot.metrics import is_in_top, wilson_interval
 from zeroshot.predictions import Failure
 
@@ -43,10 +44,8 @@ class Recall:
 
     def __str__(self) -> str:
         low, high = wilson_interval(self.right, self.queries)
-        return (
-            f"recall@{self.k} {self.right / self.queries:6.1%}  [{low:.1%}, {high:.1%}]  "
-            f"chance {self.chance:.1%}"
-        )
+        share = text.percent(Figure(self.right / self.queries, low, high))
+        return f"recall@{self.k} {share}, chance {100 * self.chance:.1f} %"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Retrieval:
     text_to_image: tuple[Recall, ...]
     images: int
     captions: int
-    skipped: Skipped
+    skipped: Unused
 
     def __str__(self) -> str:
         lines = [f"{self.images} images, {self.captions} distinct captions; {self.skipped}"]
@@ -129,15 +128,14 @@ def _chance(right: int, of: int, k: int) -> float:
     return 1 - comb(of - right, k) / comb(of, k) if k <= of else 1.0
 
 
-@click.command(help=__doc__.partition("\n")[0])
-@click.argument("model")
-@click.argument("source", metavar="PAIRS", type=click.Path(path_type=Path))
-def main(model: str, source: Path) -> None:
-    try:
-        print(measure(zeroshot.load(model), pairs.read(source)))
-    except ZeroshotError as error:
-        raise click.ClickException(str(error)) from error
+def main(arguments: list[str]) -> None:
+    """Print the recall of the model on the pairs of the arguments."""
+    parser = options.parser(__doc__)
+    parser.add_argument("model", metavar="MODEL", help="name or path of a model")
+    parser.add_argument("pairs", type=Path, metavar="PAIRS", help="folder, table or tar file")
+    given = parser.parse_args(arguments)
+    print(measure(zeroshot.load(given.model), pairs.read(given.pairs)))
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

@@ -29,10 +29,10 @@ DRAWS = 10  # resamples; only top-1 is printed, and its interval needs none
 
 def main(arguments: list[str]) -> None:
     """Print the accuracy on the data set of the arguments, and that on ImageNet."""
-    parser = options.parser(__doc__)
+    parser = options.data_parser(__doc__)
     parser.add_argument("--imagenet", type=Path, help="folder with ImageNet's validation images")
     options.add_prompts(parser)
-    given = options.parse(parser, arguments)
+    given = parser.parse_args(arguments)
     data = load(given.name, given.folder, table=ROBUSTNESS)
     base = same_classes(given.imagenet, data) if given.imagenet else None
     model = zeroshot.load(given.model)

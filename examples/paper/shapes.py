@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import click
 import numpy as np
 from PIL import Image, ImageDraw
 
+from examples.paper import options
 from zeroshot.errors import InputError
 from zeroshot.files import write_atomically
 
@@ -183,20 +183,24 @@ def _write_part(
         csv.writer(file).writerows([("path", "caption"), *rows])
 
 
-@click.command(help=__doc__.partition("\n")[0])
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--count", default=4000, show_default=True, help="Number of images to train on.")
-@click.option("--captions", default=300, show_default=True, help="Number of different captions.")
-@click.option("--side", default=64, show_default=True, help="Side of the images in pixels.")
-@click.option("--seed", default=0, show_default=True, help="Seed of captions and images.")
-def main(out: Path, count: int, captions: int, side: int, seed: int) -> None:
-    try:
-        written = write(out, count=count, captions=captions, side=side, seed=seed)
-    except InputError as error:
-        raise click.ClickException(str(error)) from error
-    for part, images in written.items():
+def main(arguments: list[str]) -> None:
+    """Write the images of the arguments, and print the number of images in each part."""
+    parser = options.parser(__doc__)
+    parser.add_argument("out", type=Path, metavar="OUT", help="new or empty folder")
+    for name, default, what in (
+        ("count", 4000, "number of images to train on"),
+        ("captions", 300, "number of different captions"),
+        ("side", 64, "side of the images in pixels"),
+        ("seed", 0, "seed of captions and images"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=int, default=default, help=f"{what} (default: {default})"
+        )
+    given = vars(parser.parse_args(arguments))
+    out = given.pop("out")
+    for part, images in write(out, **given).items():
         print(f"{out / part}: {images} images")
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

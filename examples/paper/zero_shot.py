@@ -10,6 +10,7 @@ the prompts that OpenAI published. Metrics: table 9.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import zeroshot
@@ -24,15 +25,15 @@ from zeroshot.evaluation.report import check_target
 
 def main(arguments: list[str]) -> None:
     """Print the figures of the data set in the arguments, or the list of data sets."""
-    parser = options.parser(__doc__)
+    parser = options.data_parser(__doc__)
     options.add_split(parser)
     options.add_prompts(parser)
     parser.add_argument("--report", type=Path, help="write the report to this .html or .json file")
-    parser.add_argument("--list", action="store_true", help="print the data sets and exit")
-    given = options.parse(parser, arguments)
-    if given.list:
-        print(listing())
-        return
+    # "version" is argparse's action that prints a text and exits, without NAME and FOLDER
+    parser.add_argument(
+        "--list", action="version", version=listing(), help="print the data sets and exit"
+    )
+    given = parser.parse_args(arguments)
     if given.report is not None:
         check_target(given.report)
     print(describe(given, given.split, run(given)))
@@ -42,8 +43,7 @@ def run(given: argparse.Namespace) -> Measured:
     """Measure the model on the images of the arguments, and save the report."""
     entry, data = options.read(given, given.split)
     model = zeroshot.load(given.model)
-    templates = zeroshot.prompts.get(given.prompts or entry.prompts)
-    classifier = options.classifier(model, entry.prompts, data, templates)
+    classifier = options.classifier(model, entry, data, given.prompts)
     result = measure(entry.metric, classifier, data, embed_images(model, data.images))
     if given.report is not None:
         result.report.save(given.report)
@@ -53,11 +53,16 @@ def run(given: argparse.Namespace) -> Measured:
 def describe(given: argparse.Namespace, split: str, result: Measured) -> str:
     """Return the paper's metric, the published figure and the other figures as text."""
     entry, report = TABLE[given.name], result.report
+    # the report's own sentence about a published figure would repeat the one below
+    first, *others = text.accuracy_lines(replace(report, published=None))
+    if entry.metric not in text.NAMES:
+        others.insert(0, first)
+        first = f"The paper's metric, {NAMES[entry.metric]}: {text.percent(result.figure)}."
     lines = [
         f"{given.name}, {split}: {text.title(report)}",
-        f"The paper's metric, {NAMES[entry.metric]}: {text.percent(result.figure)}.",
+        first,
         _published(given, entry),
-        *text.accuracy_lines(report),
+        *others,
         *options.remarks(given, report, entry.note if split == "test" else ""),
     ]
     return "\n".join(lines)
@@ -67,7 +72,8 @@ def _published(given: argparse.Namespace, entry: Entry) -> str:
     known = published.find(given.name, given.model)
     if known is None:
         return f"No published {NAMES[entry.metric]} of {given.model} is known here."
-    return f"Published: {known.percent:.1f} % ({known.source}; {known.differs})."
+    name = NAMES[entry.metric]
+    return f"Published {name}: {known.percent:.1f} % ({known.source}; {known.differs})."
 
 
 def listing() -> str:

@@ -159,3 +159,23 @@ def test_a_class_name_in_a_cls_file_is_kept(data: Path) -> None:
     found: list[Any] = shards.read(data).truth
 
     assert found == ["Käfer"]
+
+
+def test_members_are_the_files_of_each_sample_by_suffix(tmp_path: Path) -> None:
+    files = {"a/0.jpg": JPEG, "a/0.TXT": b"a cat", "a/0.seg.png": PNG, "b": b"no suffix"}
+    write_tar(tmp_path / "x.tar", files)
+
+    found = shards.members(tmp_path / "x.tar")
+
+    assert {name: sorted(of) for name, of in found.items()} == {"a/0": ["jpg", "seg.png", "txt"]}
+    assert found["a/0"]["txt"].read() == b"a cat"
+    assert found["a/0"]["jpg"].name == "a/0.jpg"
+
+
+def test_members_of_a_compressed_or_missing_tar_file_are_an_error(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("a.txt"))
+
+    for name in ("x.tar", "missing.tar"):
+        with pytest.raises(InputError, match=f"{name}: not a readable tar file .*; unpack it if"):
+            shards.members(tmp_path / name)

@@ -99,8 +99,8 @@ def test_numbers_of_json_are_column_numbers(tmp_path: Path) -> None:
         ("t.jsonl", '{"path": 1, "label": "cat"}', "row 1: expected a path, got 1"),
         ("t.jsonl", '{"path": "a", "labels": 1}', "row 1: expected a list of labels, got 1"),
         ("t.jsonl", "{", "malformed jsonl"),
-        ("t.jsonl", '["a", "cat"]', "objects with a path and a label"),
-        ("t.json", '{"a": "cat"}', "objects with a path and a label"),
+        ("t.jsonl", '["a", "cat"]', "a JSON object for each image"),
+        ("t.json", '{"a": "cat"}', "a JSON object for each image"),
         ("t.txt", "a.jpg cat\n", "expected a folder, or a file that ends in .csv"),
         ("t.parquet", "no parquet", "malformed Parquet|requires pyarrow"),
     ],
@@ -194,3 +194,47 @@ def test_parquet_of_lists_is_several_labels(tmp_path: Path) -> None:
     columns = {"path": ["a", "b"], "labels": [["cat", "dog"], []]}
 
     assert tables.read(write_parquet(tmp_path / "t.parquet", columns)).truth == [["cat", "dog"], []]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        (".csv", "path,caption\na.jpg,a cat\n"),
+        (".tsv", "path\tcaption\na.jpg\ta cat\n"),
+        (".json", '[{"path": "a.jpg", "caption": "a cat"}]'),
+        (".jsonl", '{"path": "a.jpg"}\n\n{"caption": "a cat"}\n'),
+    ],
+)
+def test_parse_returns_the_columns_and_the_rows(suffix: str, text: str) -> None:
+    header, rows = tables.parse(text, suffix)
+
+    assert header == ["path", "caption"]
+    assert {key: value for row in rows for key, value in row.items()} == {
+        "path": "a.jpg",
+        "caption": "a cat",
+    }
+
+
+def test_parse_of_no_rows_is_empty() -> None:
+    assert tables.parse("", ".csv") == ([], [])
+    with pytest.raises(InputError, match="expected a JSON object for each image"):
+        tables.parse("[1]", ".json")
+
+
+def test_choose_finds_the_only_column_that_has_a_name() -> None:
+    names = ("caption", "text")
+
+    assert tables.choose(["id", " Text "], names, "captions", "caption") == " Text "
+    with pytest.raises(InputError, match=r"one column with captions, got none of the columns id;"):
+        tables.choose(["id"], names, "captions", "caption")
+    with pytest.raises(InputError, match=r"got 2: text, caption of .*name one 'caption' and no"):
+        tables.choose(["text", "caption"], names, "captions", "caption")
+
+
+def test_locate_keeps_urls_and_absolute_paths(tmp_path: Path) -> None:
+    assert tables.locate("a/b.jpg", tmp_path, 1) == str(tmp_path / "a" / "b.jpg")
+    for place in ("https://example.org/a.jpg", str(tmp_path / "c.jpg")):
+        assert tables.locate(place, Path("folder"), 1) == place
+    for value in (None, "", 3):
+        with pytest.raises(InputError, match="row 7: expected a path, got"):
+            tables.locate(value, tmp_path, 7)

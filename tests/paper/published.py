@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 from PIL import Image
+
+import zeroshot
 
 # classInd.txt of UCF101TrainTestSplits-RecognitionTask.zip
 UCF_CLASSES = (  # noqa: SIM905 (101 lines as a list)
@@ -41,6 +44,11 @@ washing feet,--GkrdYZ9Tc,0,10,validate
 passing american football (in game),abcdefghijk,1234,1244,validate
 """
 
+WNIDS = list(zeroshot.prompts.wnids("imagenet"))
+IMAGENET_LABELS = list(zeroshot.prompts.labels("imagenet"))
+SUBSET = WNIDS[3:1000:5]  # 200 classes
+GROUPS = {"alarm_clock": [409, 530], **{f"thing_{n}": [n] for n in range(112)}}
+
 
 def write(path: Path, content: str | bytes = "") -> Path:
     """Write a file and its folders."""
@@ -49,7 +57,7 @@ def write(path: Path, content: str | bytes = "") -> Path:
     return path
 
 
-def picture(path: Path, shade: int = 128) -> Path:
+def write_image(path: Path, shade: int = 128) -> Path:
     """Write an image of 8 x 8 pixels in the format of its suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((8, 8, 3), shade, np.uint8)).save(path)
@@ -89,4 +97,39 @@ def write_kinetics(folder: Path, rows: str = KINETICS) -> Path:
     (folder / "annotations/val.csv").write_text(rows)
     write_video(folder / "val/---QUuC4vJs_000084_000094.mp4", [10, 200, 90])
     write_video(folder / "val/washing feet/--GkrdYZ9Tc_000000_000010.mp4", [10, 100, 90])
+    return folder
+
+
+def write_folders(root: Path, names: Iterable[str], images: dict[str, int], suffix: str) -> Path:
+    """Write a folder per class, with this number of images in some of them."""
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for number in range(images.get(name, 0)):
+            color = (40 * number, len(name), 90)
+            Image.new("RGB", (20, 16), color).save(root / name / f"{number}{suffix}")
+    return root
+
+
+def write_objectnet(folder: Path, images: dict[str, int] | None = None) -> Path:
+    """Write the four mappings in the published format; folders outside of the overlap have none."""
+    root = folder / "objectnet-1.0"
+    names = {name: name.replace("_", " ").capitalize() for name in [*GROUPS, "blender"]}
+    write_folders(root / "images", names, images or {"alarm_clock": 1, "thing_3": 2}, ".png")
+    (root / "mappings").mkdir()
+    line_of = {column: (column * 7 + 5) % 1000 for column in range(1000)}
+    lines = [""] * 1000
+    for column, line in line_of.items():
+        lines[line] = f"{IMAGENET_LABELS[column]}, synonym {column}"
+    overlap = {
+        names[name]: "; ".join(lines[line_of[column]] for column in columns)
+        for name, columns in GROUPS.items()
+    }
+    contents = {
+        "folder_to_objectnet_label.json": json.dumps(names),
+        "objectnet_to_imagenet_1k.json": json.dumps(overlap),
+        "pytorch_to_imagenet_2012_id.json": json.dumps(line_of),
+        "imagenet_to_label_2012_v2": "\n".join(lines) + "\n",
+    }
+    for name, content in contents.items():
+        (root / "mappings" / name).write_text(content)
     return folder

@@ -1,17 +1,22 @@
-"""Tests of data sets with labels in MATLAB files, CSV files and VOC's lists."""
+"""Tests of data sets with labels in MATLAB, CSV and JSON files and VOC's lists."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat
+from sklearn.metrics import roc_auc_score
 
+import zeroshot
+from examples.paper.datasets.annotation_files import clevr_counts, hateful_memes
 from examples.paper.datasets.names import labels
 from examples.paper.datasets.table import load
-from tests.paper.published import picture, write
+from tests.paper.published import write, write_image
 from zeroshot.errors import InputError, MissingPackage
 
 
@@ -29,8 +34,8 @@ def garage(tmp_path: Path) -> Path:
     savemat(tmp_path / "devkit/cars_meta.mat", {"class_names": names})
     cars(tmp_path / "cars_test_annos_withlabels.mat", [("00001.jpg", 181), ("00002.jpg", 1)])
     cars(tmp_path / "devkit/cars_train_annos.mat", [("00001.jpg", 196)])
-    picture(tmp_path / "cars_test/00001.jpg")
-    picture(tmp_path / "cars_train/00001.jpg")
+    write_image(tmp_path / "cars_test/00001.jpg")
+    write_image(tmp_path / "cars_train/00001.jpg")
     return tmp_path
 
 
@@ -55,7 +60,7 @@ def test_stanford_cars_without_test_labels_names_the_file(garage):
 
 def test_stanford_cars_class_of_number_0_is_rejected(garage):
     cars(garage / "cars_test_annos_withlabels.mat", [("00001.jpg", 0)])
-    with pytest.raises(InputError, match=r"within 1\.\.196, got '0'"):
+    with pytest.raises(InputError, match=r"within 1\.\.196, got 0;"):
         load("stanfordcars", garage)
 
 
@@ -71,7 +76,7 @@ def garden(tmp_path: Path) -> Path:
     savemat(tmp_path / "imagelabels.mat", {"labels": np.array([[77, 1, 102, 5]], np.uint8)})
     splits = {"trnid": [[2]], "valid": [[4]], "tstid": [[3, 1]]}
     savemat(tmp_path / "setid.mat", {k: np.array(v, np.uint16) for k, v in splits.items()})
-    picture(tmp_path / "jpg/image_00001.jpg")
+    write_image(tmp_path / "jpg/image_00001.jpg")
     return tmp_path
 
 
@@ -84,6 +89,12 @@ def test_flowers_of_the_test_set_have_labels_from_1(garden):
 def test_flowers_train_on_two_sets(garden):
     found = load("flowers102", garden, "train")
     assert [path.name for path in found.images] == ["image_00002.jpg", "image_00004.jpg"]
+
+
+def test_flower_label_that_is_no_integer_is_rejected(garden):
+    savemat(garden / "imagelabels.mat", {"labels": np.array([[77, 1, 2.5, 5]])})
+    with pytest.raises(InputError, match=r"expected a class number within 1\.\.102, got 2\.5"):
+        load("flowers102", garden)
 
 
 def test_file_that_is_no_matlab_file_is_rejected(garden):
@@ -110,7 +121,7 @@ HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
 @pytest.mark.parametrize("place", ["", "Final_Test/Images/"])
 def test_gtsrb_reads_class_ids_of_the_test_table(tmp_path, place):
     base = tmp_path / "GTSRB"
-    picture(base / "Final_Test/Images/00000.ppm")
+    write_image(base / "Final_Test/Images/00000.ppm")
     row = "00000.ppm;53;54;6;5;48;49;16\r\n00001.ppm;42;45;5;5;36;40;1\r\n"
     write(base / f"{place}GT-final_test.csv", f"{HEADER}\r\n{row}")
     found = load("gtsrb", tmp_path)
@@ -119,13 +130,13 @@ def test_gtsrb_reads_class_ids_of_the_test_table(tmp_path, place):
 
 
 def test_gtsrb_training_folders_are_class_numbers(tmp_path):
-    picture(tmp_path / "Final_Training/Images/00042/00000_00000.ppm")
+    write_image(tmp_path / "Final_Training/Images/00042/00000_00000.ppm")
     write(tmp_path / "Final_Training/Images/00042/GT-00042.csv", HEADER)
     assert load("gtsrb", tmp_path, "train").truth == [42]
 
 
 def test_gtsrb_table_without_classes_is_rejected(tmp_path):
-    picture(tmp_path / "Final_Test/Images/00000.ppm")
+    write_image(tmp_path / "Final_Test/Images/00000.ppm")
     write(tmp_path / "GT-final_test.csv", "Filename;Width\n00000.ppm;53\n")
     with pytest.raises(InputError, match="got no ClassId"):
         load("gtsrb", tmp_path)
@@ -159,3 +170,148 @@ def test_voc2007_list_without_mark_is_rejected(voc):
     write(voc / "VOCdevkit/VOC2007/ImageSets/Main/dog_test.txt", "000001\n000002\n000003\n")
     with pytest.raises(InputError, match="expected an image and 1, -1 or 0"):
         load("voc2007", voc)
+
+
+def write_clevr(folder: Path, counts: list[int], part: str = "val") -> Path:
+    root = folder / "CLEVR_v1.0"
+    (root / "images" / part).mkdir(parents=True)
+    (root / "scenes").mkdir()
+    scenes = []
+    for number, count in enumerate(counts):
+        name = f"CLEVR_{part}_{number:06}.png"
+        Image.new("RGB", (48, 32)).save(root / "images" / part / name)
+        objects = [{"shape": "cube", "color": "red", "material": "metal", "size": "large"}] * count
+        scenes.append(
+            {"split": part, "image_index": number, "image_filename": name, "objects": objects}
+        )
+    info = {"split": part, "version": "1.0", "license": "Creative Commons Attribution (CC-BY 4.0)"}
+    path = root / "scenes" / f"CLEVR_{part}_scenes.json"
+    path.write_text(json.dumps({"info": info, "scenes": scenes}))
+    return folder
+
+
+def test_class_of_clevr_is_the_number_of_objects(tmp_path: Path) -> None:
+    data = clevr_counts(write_clevr(tmp_path, [3, 10, 7]), "test")
+
+    assert [data.labels[column] for column in data.truth] == ["3", "10", "7"]
+    assert all(path.is_file() for path in data.images)
+    assert data.labels == tuple(zeroshot.prompts.labels("clevrcounts"))
+
+
+def test_clevr_folder_itself_and_its_training_images_are_read(tmp_path: Path) -> None:
+    folder = write_clevr(tmp_path, [4, 5], part="train") / "CLEVR_v1.0"
+
+    assert len(clevr_counts(folder, "train").images) == 2
+
+
+def test_clevr_scene_with_another_number_of_objects_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"3 to 10 objects, got KeyError.'2'. in scene 1"):
+        clevr_counts(write_clevr(tmp_path, [3, 2]), "test")
+
+
+def test_truncated_clevr_scenes_are_rejected(tmp_path: Path) -> None:
+    folder = write_clevr(tmp_path, [3])
+    path = folder / "CLEVR_v1.0/scenes/CLEVR_val_scenes.json"
+    path.write_text(path.read_text()[:-5])
+
+    with pytest.raises(InputError, match="invalid JSON"):
+        clevr_counts(folder, "test")
+
+
+def test_scenes_can_be_evaluated(tmp_path: Path, tiny: zeroshot.Model) -> None:
+    data = clevr_counts(write_clevr(tmp_path, [3, 10, 7]), "test")
+    classifier = tiny.classifier(list(data.labels), "clevrcounts")
+
+    assert zeroshot.evaluate(classifier, data.images, data.truth, draws=10).n == 3
+
+
+MEMES = [
+    {"id": 8291, "img": "img/08291.png", "label": 1, "text": "white people is this"},
+    {"id": 46971, "img": "img/46971.png", "label": 0, "text": "bravery at its finest"},
+    {"id": 1268, "img": "img/01268.png", "label": 0, "text": "a caf\u00e9"},
+]
+
+
+def write_memes(folder: Path, name: str = "dev_seen.jsonl") -> Path:
+    (folder / "img").mkdir()
+    for number, meme in enumerate(MEMES):
+        Image.new("RGB", (30, 20), (80 * number, 0, 0)).save(folder / str(meme["img"]))
+    (folder / name).write_text("\n".join(json.dumps(meme) for meme in MEMES) + "\n", "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["dev_seen.jsonl", "dev.jsonl"])
+def test_test_part_of_memes_is_the_seen_development_set(tmp_path: Path, name: str) -> None:
+    data = hateful_memes(write_memes(tmp_path, name), "test")
+
+    assert data.truth == [1, 0, 0]
+    assert data.images[0] == tmp_path / "img/08291.png"
+    assert data.labels == ("meme", "hatespeech meme")
+
+
+def test_other_parts_of_memes_are_read_by_name(tmp_path: Path) -> None:
+    assert len(hateful_memes(write_memes(tmp_path, "test_seen.jsonl"), "test_seen").images) == 3
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"id": 1, "img": "img/1.png", "text": "no label"}, "entry 1: expected img and label"),
+        ({"id": 1, "img": "img/1.png", "label": 2}, "entry 1: expected img and label"),
+        ([1], "line 1: expected an object"),
+    ],
+    ids=["unlabeled", "other label", "list"],
+)
+def test_memes_without_a_valid_label_are_rejected(
+    tmp_path: Path, row: object, problem: str
+) -> None:
+    folder = write_memes(tmp_path)
+    (folder / "dev_seen.jsonl").write_text(json.dumps(row))
+
+    with pytest.raises(InputError, match=problem):
+        hateful_memes(folder, "test")
+
+
+def test_truncated_memes_name_the_line(tmp_path: Path) -> None:
+    folder = write_memes(tmp_path)
+    path = folder / "dev_seen.jsonl"
+    path.write_text(path.read_text("utf-8")[:-20], "utf-8")
+
+    with pytest.raises(InputError, match="line 3: invalid JSON"):
+        hateful_memes(folder, "test")
+
+
+def test_missing_memes_are_named(tmp_path: Path) -> None:
+    folder = write_memes(tmp_path)
+
+    with pytest.raises(InputError, match=r"not hatefulmemes as published: no train\.jsonl"):
+        load("hatefulmemes", folder, "train")
+
+
+def test_paths_in_meme_files_do_not_leave_the_image_folder(tmp_path: Path) -> None:
+    folder = write_memes(tmp_path)
+    (folder / "dev_seen.jsonl").write_text('{"img": "../../etc/passwd", "label": 1}')
+
+    assert hateful_memes(folder, "test").images == [folder / "img/passwd"]
+
+
+def test_area_under_the_curve_of_memes_is_that_of_scikit_learn(
+    tmp_path: Path, tiny: zeroshot.Model
+) -> None:
+    data = hateful_memes(write_memes(tmp_path), "test")
+    classifier = tiny.classifier(list(data.labels), "hatefulmemes")
+    scores, truth = classifier.predict_proba(data.images)[:, 1], np.array(data.truth)
+
+    area = zeroshot.metrics.auroc(scores[truth == 1], scores[truth == 0])
+
+    assert area == pytest.approx(roc_auc_score(truth, scores))
+
+
+def test_missing_meme_image_is_a_listed_failure(tmp_path: Path, tiny: zeroshot.Model) -> None:
+    data = hateful_memes(write_memes(tmp_path), "test")
+    data.images[1].unlink()
+    classifier = tiny.classifier(list(data.labels), "hatefulmemes")
+
+    report = zeroshot.evaluate(classifier, data.images, data.truth, draws=10)
+
+    assert [failure.source for failure in report.failures] == [str(data.images[1])]

@@ -140,9 +140,15 @@ def test_table_has_a_row_for_each_line_and_says_what_is_left_out() -> None:
 
     text = describe(found)
 
-    assert "zero-shot accuracy 50.0% (95% interval 40.4% to 59.6%, 100 images)" in text
+    assert "Zero-shot accuracy on 100 images 50.0 % (40.4-59.6)." in text
     (row,) = [line for line in text.splitlines() if line.startswith("     1 ")]
-    assert "100.0 (100.0 to 100.0)" in row
+    assert row.split()[:3] == ["1", "100.0", "%"]  # equal resamples give no interval
     assert "+50.0 (+" in row
-    assert "50.0 (50.0 to 50.0)" in row
+    assert row.endswith("50.0 %")
     assert "A label has 3 training images, so [4, 8, 16] are left out." in text
+
+
+def test_change_that_is_equal_for_all_images_has_no_interval() -> None:
+    found = Comparison(np.zeros(9, bool), (Line(1, np.ones(9), np.ones(9)),), 16)
+
+    assert "+100.0  " in describe(found)

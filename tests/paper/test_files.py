@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-import zeroshot
 from examples.paper.datasets.files import (
     MissingFile,
-    Picture,
     find,
     images_in,
     read_json,
@@ -21,7 +17,7 @@ from examples.paper.datasets.files import (
     root,
     rows,
 )
-from zeroshot.errors import ImageError, InputError, image_error
+from zeroshot.errors import InputError
 
 
 def test_first_of_several_files_is_found_or_all_are_named(tmp_path: Path) -> None:
@@ -95,32 +91,3 @@ def test_damaged_table_is_rejected(tmp_path: Path, content: str, problem: str) -
 
     with pytest.raises(InputError, match=problem):
         rows(tmp_path / "a.csv", ("label", "id"))
-
-
-@pytest.mark.parametrize("shape", [(8, 6, 3), (8, 6)], ids=["color", "gray"])
-def test_picture_is_read_without_loss(tiny: zeroshot.Model, shape: tuple[int, ...]) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-
-    array, image = Picture("a", lambda: pixels), Picture("b", lambda: Image.fromarray(pixels))
-    embeddings = tiny.encode_image([array, image, pixels])
-
-    assert (embeddings == embeddings[2]).all()
-
-
-@pytest.mark.parametrize(
-    "error",
-    [InputError("the row is short"), image_error("decode_failed", "a/1", "the row is short")],
-    ids=["input", "image"],
-)
-def test_picture_that_cannot_be_made_is_a_failure_with_its_reason(
-    tiny: zeroshot.Model, error: Exception
-) -> None:
-    def make() -> Image.Image:
-        raise error
-
-    (outcome,) = tiny.classifier(["a", "b"]).stream([Picture("a/1", make)], on_error="yield")
-
-    assert isinstance(outcome, zeroshot.Failure)
-    assert outcome.source == "a/1"
-    assert isinstance(outcome.error, ImageError)
-    assert str(outcome.error) == "a/1: the row is short"

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat
 
+from examples.paper.datasets.folders import sst2
 from examples.paper.datasets.table import load
-from tests.paper.published import picture, write
+from tests.paper.published import write, write_image
 from zeroshot import prompts
 from zeroshot.errors import InputError
 
@@ -18,7 +20,7 @@ from zeroshot.errors import InputError
 def objects(tmp_path: Path) -> Path:
     for name in ("Faces", "Faces_easy", "accordion", "BACKGROUND_Google"):
         for n in range(1, 33):
-            picture(tmp_path / "101_ObjectCategories" / name / f"image_{n:04d}.jpg")
+            write_image(tmp_path / "101_ObjectCategories" / name / f"image_{n:04d}.jpg")
     return tmp_path
 
 
@@ -52,14 +54,14 @@ def test_caltech101_accepts_the_folder_of_the_archive_itself(objects):
 
 
 def test_folder_that_is_no_class_is_rejected(objects):
-    picture(objects / "101_ObjectCategories" / "holiday" / "a.jpg")
+    write_image(objects / "101_ObjectCategories" / "holiday" / "a.jpg")
     with pytest.raises(InputError, match="'holiday' is no class of caltech101"):
         load("caltech101", objects)
 
 
 def test_eurosat_maps_folders_to_the_order_of_the_prompts(tmp_path):
     for name in ("AnnualCrop", "Forest", "HerbaceousVegetation", "SeaLake"):
-        picture(tmp_path / "2750" / name / f"{name}_1.jpg")
+        write_image(tmp_path / "2750" / name / f"{name}_1.jpg")
     found = load("eurosat", tmp_path)
     assert [found.labels[n] for n in found.truth] == [
         "annual crop land",
@@ -69,15 +71,9 @@ def test_eurosat_maps_folders_to_the_order_of_the_prompts(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", ["eurosat", "resisc45"])
-def test_data_set_without_published_split_has_no_training_images(name, tmp_path):
-    with pytest.raises(InputError, match="expected a split among test, got 'train'"):
-        load(name, tmp_path, "train")
-
-
 def test_resisc45_folders_are_read_with_underscores(tmp_path):
     for name in ("airplane", "sea_ice", "thermal_power_station", "wetland"):
-        picture(tmp_path / "NWPU-RESISC45" / name / f"{name}_001.jpg")
+        write_image(tmp_path / "NWPU-RESISC45" / name / f"{name}_001.jpg")
     found = load("resisc45", tmp_path)
     assert [found.labels[n] for n in found.truth] == [
         "airplane",
@@ -89,18 +85,48 @@ def test_resisc45_folders_are_read_with_underscores(tmp_path):
 
 def test_country211_folders_are_country_codes(tmp_path):
     for code in ("AD", "DE", "XK", "ZW"):
-        picture(tmp_path / "country211" / "test" / code / "1.jpg")
+        write_image(tmp_path / "country211" / "test" / code / "1.jpg")
     found = load("country211", tmp_path)
     assert [found.labels[n] for n in found.truth] == ["Andorra", "Germany", "Kosovo", "Zimbabwe"]
 
 
 def test_country211_trains_on_train_and_valid_images(tmp_path):
     for part in ("train", "valid", "test"):
-        picture(tmp_path / part / "AD" / f"{part}.jpg")
+        write_image(tmp_path / part / "AD" / f"{part}.jpg")
     assert [path.stem for path in load("country211", tmp_path, "train").images] == [
         "train",
         "valid",
     ]
+
+
+def write_sst2(folder: Path) -> Path:
+    for part, count in (("train", 3), ("valid", 2), ("test", 4)):
+        for label in ("negative", "positive"):
+            target = folder / "rendered-sst2" / part / label
+            target.mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (28, 28), "white").save(target / f"{number}.png")
+    return folder
+
+
+def test_folders_of_rendered_sst2_are_the_labels(tmp_path: Path) -> None:
+    data = sst2(write_sst2(tmp_path), "test")
+
+    assert data.labels == ("negative", "positive")
+    assert [data.labels[column] for column in data.truth] == [p.parent.name for p in data.images]
+    assert len(data.images) == 8
+
+
+def test_training_part_of_rendered_sst2_includes_the_validation_part(tmp_path: Path) -> None:
+    folder = write_sst2(tmp_path) / "rendered-sst2"
+
+    assert len(sst2(folder, "train").images) == 10
+    assert len(sst2(folder, "valid").images) == 4
+
+
+def test_folder_without_rendered_sst2_says_where_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no test/negative\. Expected .*openai/CLIP"):
+        load("sst2", tmp_path)
 
 
 def test_hidden_files_of_macos_are_no_images(objects):
@@ -130,7 +156,7 @@ def devkit(folder: Path, ground_truth: list[int]) -> None:
 def test_flat_imagenet_takes_truth_from_the_devkit(tmp_path):
     devkit(tmp_path, [1000, 999, 1])
     for n in (1, 2, 3):
-        picture(tmp_path / "val" / f"ILSVRC2012_val_{n:08d}.JPEG")
+        write_image(tmp_path / "val" / f"ILSVRC2012_val_{n:08d}.JPEG")
     found = load("imagenet", tmp_path)
     assert found.truth == [0, 1, 999]
     assert [path.stem[-1] for path in found.images] == ["1", "2", "3"]
@@ -138,33 +164,33 @@ def test_flat_imagenet_takes_truth_from_the_devkit(tmp_path):
 
 def test_flat_imagenet_with_missing_images_keeps_the_truth_of_the_others(tmp_path):
     devkit(tmp_path, [1000, 999, 1])
-    picture(tmp_path / "val" / "ILSVRC2012_val_00000003.JPEG")
+    write_image(tmp_path / "val" / "ILSVRC2012_val_00000003.JPEG")
     assert load("imagenet", tmp_path).truth == [999]
 
 
 def test_flat_imagenet_without_devkit_names_the_missing_file(tmp_path):
-    picture(tmp_path / "val" / "ILSVRC2012_val_00000001.JPEG")
+    write_image(tmp_path / "val" / "ILSVRC2012_val_00000001.JPEG")
     with pytest.raises(InputError, match=r"no ILSVRC2012_devkit_t12/data/ILSVRC2012_validation"):
         load("imagenet", tmp_path)
 
 
 def test_ground_truth_that_is_too_short_is_rejected(tmp_path):
     devkit(tmp_path, [1000])
-    picture(tmp_path / "ILSVRC2012_val_00000002.JPEG")
+    write_image(tmp_path / "ILSVRC2012_val_00000002.JPEG")
     with pytest.raises(InputError, match=r"expected a number within 1\.\.1"):
         load("imagenet", tmp_path)
 
 
 @pytest.mark.parametrize("part", ["val/", ""])
 def test_imagenet_in_folders_of_wordnet_ids(tmp_path, part):
-    picture(tmp_path / f"{part}n01440764" / "ILSVRC2012_val_00000293.JPEG")
-    picture(tmp_path / f"{part}n01443537" / "ILSVRC2012_val_00000236.JPEG")
+    write_image(tmp_path / f"{part}n01440764" / "ILSVRC2012_val_00000293.JPEG")
+    write_image(tmp_path / f"{part}n01443537" / "ILSVRC2012_val_00000236.JPEG")
     found = load("imagenet", tmp_path)
     assert [found.labels[n] for n in found.truth] == ["tench", "goldfish"]
 
 
 def test_folder_of_another_wordnet_id_is_rejected(tmp_path):
-    picture(tmp_path / "n00000001" / "a.JPEG")
+    write_image(tmp_path / "n00000001" / "a.JPEG")
     with pytest.raises(InputError, match="n00000001 is none of the 1000 classes"):
         load("imagenet", tmp_path)
 

@@ -161,8 +161,8 @@ def data_set(per_label: int, seed: int, labels: tuple[str, ...] = ("dark", "ligh
     images: list[Any] = []
     for n in range(per_label * len(labels)):
         shift = 90 * (n % len(labels)) - 60
-        picture = photograph(40, 40, seed=100 * seed + n).astype(int) // 2 + 64 + shift
-        images.append(picture.clip(0, 255).astype(np.uint8))
+        image = photograph(40, 40, seed=100 * seed + n).astype(int) // 2 + 64 + shift
+        images.append(image.clip(0, 255).astype(np.uint8))
     return DataSet(images, [n % len(labels) for n in range(len(images))], labels)
 
 
@@ -174,9 +174,10 @@ def test_probe_of_a_model_learns_what_it_was_shown(tiny: zeroshot.Model) -> None
     assert outcome.right.mean() > 0.9
     text = describe(outcome)
     low, high = zeroshot.metrics.wilson_interval(int(outcome.right.sum()), 30)
-    assert f"95% interval {low:.1%} to {high:.1%}, 30 images" in text
+    accuracy = f"{100 * outcome.right.mean():.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+    assert f"Test accuracy on 30 images {accuracy}." in text
     mean = np.mean([outcome.right[outcome.truth == label].mean() for label in (0, 1)])
-    assert f"mean per class {mean:.1%} (95% interval " in text
+    assert f"Mean per class {100 * mean:.1f} %" in text
     assert f"C = {outcome.probe.c:.4g}" in text
 
 

@@ -16,7 +16,7 @@ from zeroshot.errors import InputError
 from zeroshot.images import open_image
 
 
-def picture(color: str = "red") -> bytes:
+def jpeg(color: str = "red") -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 6), color).save(buffer, "JPEG")
     return buffer.getvalue()
@@ -25,7 +25,7 @@ def picture(color: str = "red") -> bytes:
 def add(folder: Path, name: str, caption: str | bytes | None = None) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(picture())
+    path.write_bytes(jpeg())
     if caption is not None:
         content = caption.encode() if isinstance(caption, str) else caption
         path.with_suffix(".txt").write_bytes(content)
@@ -95,8 +95,8 @@ def test_a_table_gives_paths_and_captions(tmp_path: Path, name: str, text: str) 
 
 def test_tar_files_are_read_when_an_image_is_indexed(tmp_path: Path) -> None:
     tar = tmp_path / "00000.tar"
-    files = {"s/000.jpg": picture("red"), "s/000.txt": b"a red card", "s/000.json": b"{}"}
-    write_tar(tar, {**files, "s/001.png": picture("blue"), "s/001.txt": b"a blue card"})
+    files = {"s/000.jpg": jpeg("red"), "s/000.txt": b"a red card", "s/000.json": b"{}"}
+    write_tar(tar, {**files, "s/001.png": jpeg("blue"), "s/001.txt": b"a blue card"})
 
     found = pairs.read(tar)
 
@@ -113,7 +113,7 @@ def test_tar_files_are_read_when_an_image_is_indexed(tmp_path: Path) -> None:
 
 def test_images_without_a_caption_in_a_tar_file_are_counted(tmp_path: Path) -> None:
     tar = tmp_path / "x.tar"
-    write_tar(tar, {"0.jpg": picture(), "1.jpg": picture(), "1.txt": b"a cat", "2.txt": b"none"})
+    write_tar(tar, {"0.jpg": jpeg(), "1.jpg": jpeg(), "1.txt": b"a cat", "2.txt": b"none"})
 
     found = pairs.read(tar)
 
@@ -124,13 +124,22 @@ def test_images_without_a_caption_in_a_tar_file_are_counted(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("captions.csv", b"path,caption\na.jpg\n", "malformed csv"),
-        ("captions.csv", b"path,words\na.jpg,hi\n", "row 1: expected text in one column for the"),
-        ("captions.csv", b"path,text,caption\na.jpg,hi,ho\n", "expected text in one column"),
-        ("captions.jsonl", b'{"path": "a.jpg", "caption": 3}\n', "expected text in one column"),
-        ("captions.jsonl", b'["a.jpg", "hi"]\n', "row 1: expected a JSON object"),
+        ("captions.csv", b"path,caption\na.jpg\n", "captions.csv: row 2 has 1 columns"),
+        ("captions.csv", b"path,caption\n,a cat\n", "row 1: expected a path, got ''"),
+        ("captions.csv", b"path,words\na.jpg,hi\n", "expected one column with captions, got none"),
+        ("captions.csv", b"path,text,caption\na.jpg,hi,ho\n", "got 2: text, caption"),
+        (
+            "captions.jsonl",
+            b'{"path": "a.jpg", "caption": 3}\n',
+            "row 1: expected text as caption",
+        ),
+        (
+            "captions.jsonl",
+            b'["a.jpg", "hi"]\n',
+            "expected a JSON object for each",
+        ),
         ("captions.jsonl", b'{"path"\n', "malformed jsonl"),
-        ("captions.csv", b"\xff\xfa\x80", "malformed csv"),
+        ("captions.csv", b"\xff\xfa\x80", "captions.csv: not UTF-8"),
         ("x.tar", b"no tar file" * 100, "not a readable tar file"),
         ("captions.pkl", b"\x80\x04.", "expected a folder, or a .csv"),
         ("captions.csv", b"path,caption\n", "expected images with captions, got none"),

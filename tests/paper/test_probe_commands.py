@@ -46,11 +46,12 @@ def test_linear_probe_prints_accuracy_interval_and_c(
 ) -> None:
     linear_probe.main(arguments(folder, tiny_path))
 
-    first, accuracy, mean, chosen = capsys.readouterr().out.splitlines()[:4]
+    first, accuracy, mean, intervals, chosen = capsys.readouterr().out.splitlines()[:5]
     assert first.startswith("cifar10, ")
     assert first.endswith(": 50 training images")
-    assert accuracy.startswith("test accuracy 100.0% (95% interval 72.2% to 100.0%, 10 images)")
-    assert mean.startswith("mean per class 100.0% (95% interval ")
+    assert accuracy == "Test accuracy on 10 images 100.0 % (72.2-100.0)."
+    assert mean == "Mean per class 100.0 %."
+    assert intervals.startswith("In parentheses: 95 % intervals")
     assert chosen.startswith("C = ")
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from examples.paper import render_text
-from examples.paper.datasets.rendered_text import sst2
+from examples.paper.datasets.folders import sst2
 from examples.paper.render_text import main, render
 from zeroshot.errors import InputError
 

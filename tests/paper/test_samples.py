@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import Picture
+from examples.paper.datasets.images import LazyImage
 from examples.paper.samples import sample
 from zeroshot.errors import InputError
 
@@ -44,6 +44,6 @@ def test_limit_below_1_is_rejected(data):
 
 def test_images_of_a_sample_are_not_made(data):
     made: list[int] = []
-    images = [Picture(str(n), partial(made.append, n)) for n in range(100)]
+    images = [LazyImage(str(n), partial(made.append, n)) for n in range(100)]
     assert len(sample(replace(data, images=images), 10).images) == 10
     assert made == []

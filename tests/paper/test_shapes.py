@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from examples.paper import pairs, shapes
 from zeroshot.errors import InputError
@@ -52,10 +51,16 @@ def test_no_two_scenes_have_the_same_caption() -> None:
 
 
 def test_existing_files_are_not_overwritten(folder: Path) -> None:
-    result = CliRunner().invoke(shapes.main, [str(folder), "--count", "48"])
+    with pytest.raises(InputError, match="expected a new or empty folder"):
+        shapes.main([str(folder), "--count", "48"])
 
-    assert result.exit_code == 1
-    assert "expected a new or empty folder" in result.output
+
+def test_command_prints_the_number_of_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shapes.main([str(tmp_path / "out"), "--count", "9", "--captions", "8", "--side", "16"])
+
+    assert f"{tmp_path / 'out' / 'train'}: 9 images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("options", [{"captions": 0}, {"count": 10}, {"captions": 10**6}])

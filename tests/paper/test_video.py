@@ -1,11 +1,11 @@
-"""Read UCF101 and Kinetics-700, and embed clips by their frames."""
+"""Read UCF101 and Kinetics-700, and decode frames of their clips."""
 
 from __future__ import annotations
 
 import logging
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
@@ -20,8 +20,6 @@ from examples.paper.datasets.table import load
 from examples.paper.datasets.video import (
     Clip,
     _choose,
-    average_frames,
-    clips_of,
     kinetics700,
     places,
     ucf101,
@@ -71,45 +69,6 @@ def test_clip_is_an_image_with_its_path_as_source(tmp_path: Path, tiny: zeroshot
     assert torch.equal(tiny.encode_image([clip])[0], tiny.encode_image(clip.frames(1)[0]))
 
 
-def test_embedding_is_the_unit_mean_of_unit_embeddings(
-    tmp_path: Path, tiny: zeroshot.Model
-) -> None:
-    clips = [
-        Clip(write_video(tmp_path / f"{n}.avi", range(30 * n, 30 * n + 60, 3))) for n in range(5)
-    ]
-
-    found = average_frames(tiny, clips, 4)
-
-    for clip, row in zip(clips, found.rows, strict=True):
-        mean = tiny.encode_image(clip.frames(4)).mean(dim=0)
-        torch.testing.assert_close(row, mean / mean.norm(), atol=2e-6, rtol=0)
-
-
-def test_memory_is_bounded_because_clips_are_taken_as_needed(
-    tmp_path: Path, tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clip = Clip(write_video(tmp_path / "a.avi", [1, 2, 3]))
-    taken, embedded, most = 0, 0, 0
-    encode = type(tiny).encode_pixels
-
-    def clips():
-        nonlocal taken, most
-        for _ in range(400):
-            taken += 1
-            most = max(most, taken - embedded)
-            yield clip
-
-    def counted(self, pixels, **options):
-        nonlocal embedded
-        embedded += len(pixels)
-        return encode(self, pixels, **options)
-
-    monkeypatch.setattr(type(tiny), "encode_pixels", counted)
-
-    assert len(average_frames(tiny, clips(), 1).rows) == 400
-    assert most < 300
-
-
 def damaged(folder: Path, kind: str) -> Path:
     path = write_video(folder / f"{kind}.avi", range(0, 200, 2))
     content = path.read_bytes()
@@ -146,20 +105,9 @@ def damaged(folder: Path, kind: str) -> Path:
         ("suffix", "expected a video file"),
     ],
 )
-def test_damaged_clip_is_one_listed_failure(
-    tmp_path: Path, tiny: zeroshot.Model, kind: str, problem: str
-) -> None:
-    good = Clip(write_video(tmp_path / "good.avi", [10, 20, 30]))
-    bad = Clip(damaged(tmp_path, kind))
-
-    found = average_frames(tiny, [good, bad, good], 8)
-
-    assert found.places.tolist() == [0, 2]
-    assert [failure.source for failure in found.failures] == [bad.name]
+def test_damaged_clip_is_an_error_with_its_reason(tmp_path: Path, kind: str, problem: str) -> None:
     with pytest.raises(ImageError, match=problem):
-        raise found.failures[0].error
-    with pytest.raises(ImageError, match="none of 1 clips could be decoded"):
-        average_frames(tiny, [bad], 8)
+        Clip(damaged(tmp_path, kind)).frames(8)
 
 
 def announce(path: Path, frames: int) -> Path:
@@ -212,18 +160,14 @@ def test_audio_file_is_a_failure(tmp_path: Path) -> None:
         Clip(tmp_path / "sound.mp4").frames(1)
 
 
+@pytest.mark.parametrize("read", [ucf101, kinetics700])
 def test_missing_pyav_is_one_clear_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: zeroshot.Model
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path, str], DataSet]
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
 
-    for attempt in (
-        lambda: ucf101(tmp_path, "test"),
-        lambda: kinetics700(tmp_path, "test"),
-        lambda: average_frames(tiny, []),
-    ):
-        with pytest.raises(MissingPackage, match=r"pip install 'zeroshot-clip\[examples\]'"):
-            attempt()
+    with pytest.raises(MissingPackage, match=r"pip install 'zeroshot-clip\[examples\]'"):
+        read(tmp_path, "test")
 
 
 def test_classes_and_labels_of_ucf101_are_one_to_one() -> None:
@@ -274,7 +218,7 @@ def test_damaged_lists_of_ucf101_are_rejected(
 
 
 def test_clips_of_kinetics_are_found_in_the_folder_or_in_a_folder_per_class(
-    tmp_path: Path, tiny: zeroshot.Model, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "zeroshot"):
         data = kinetics700(write_kinetics(tmp_path), "test")
@@ -283,7 +227,6 @@ def test_clips_of_kinetics_are_found_in_the_folder_or_in_a_folder_per_class(
     assert [data.labels[column] for column in data.truth] == names
     assert [clip.path.is_file() for clip in data.images] == [True, True, False]
     assert "1 of 3 clips are missing" in caplog.text
-    assert average_frames(tiny, clips_of(data)).places.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -306,11 +249,6 @@ def test_clips_of_kinetics_are_found_in_the_folder_or_in_a_folder_per_class(
 def test_damaged_kinetics_is_rejected(tmp_path: Path, rows: str, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         kinetics700(write_kinetics(tmp_path, rows), "test")
-
-
-def test_images_of_another_data_set_are_no_clips() -> None:
-    with pytest.raises(InputError, match="choose ucf101 or kinetics700"):
-        clips_of(DataSet(["a.jpg"], [0], ("a",)))
 
 
 @pytest.mark.parametrize("name", ["ucf101", "kinetics700"])

@@ -1,4 +1,4 @@
-"""Read data sets whose labels are numbers in annotation files: MATLAB, CSV and VOC's lists."""
+"""Read data sets whose labels are in annotation files: MATLAB, CSV, JSON and VOC's lists."""
 
 from __future__ import annotations
 
@@ -7,12 +7,32 @@ from pathlib import Path
 import numpy as np
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import check_split, find, lines, mat, number, root, rows
+from examples.paper.datasets.files import (
+    class_column,
+    find,
+    lines,
+    mat,
+    read_json,
+    read_json_lines,
+    root,
+    rows,
+)
 from examples.paper.datasets.folders import by_class, folders_in
 from examples.paper.datasets.names import Names, labels
 from zeroshot.errors import InputError, shortened
 
 SIGNS = 43  # classes of GTSRB
+# The first release of the data set named the files dev.jsonl and test.jsonl; the annotations of the
+# test sets came later.
+SEEN = ("dev_seen.jsonl", "dev.jsonl")
+MEME_FILES = {
+    "train": ("train.jsonl",),
+    "test": SEEN,
+    "dev_seen": SEEN,
+    "dev_unseen": ("dev_unseen.jsonl",),
+    "test_seen": ("test_seen.jsonl",),
+    "test_unseen": ("test_unseen.jsonl",),
+}
 
 
 def stanfordcars(folder: Path, split: str) -> DataSet:
@@ -20,7 +40,6 @@ def stanfordcars(folder: Path, split: str) -> DataSet:
 
     cars_test_annos.mat of the development kit has no classes; cars_test_annos_withlabels.mat does.
     """
-    check_split(split)
     base = root(folder, "stanford_cars")
     if split == "test":
         name = "cars_test_annos_withlabels.mat"
@@ -35,14 +54,14 @@ def stanfordcars(folder: Path, split: str) -> DataSet:
     paths, truth = [], []
     for each in np.atleast_1d(annotations):
         try:
-            image, label = str(each["fname"]), str(int(each["class"]))
+            image, label = str(each["fname"]), int(each["class"])
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise InputError(
                 f"{file}: expected annotations with fname and class "
                 f"({shortened(str(error), 100)}); use cars_{split}_annos with labels"
             ) from error
         paths.append(images / Path(image).name)
-        truth.append(number(label, file, len(names.labels), start=1))
+        truth.append(class_column(label, file, len(names.labels), start=1))
     return DataSet(paths, truth, names.labels)
 
 
@@ -52,7 +71,6 @@ def flowers102(folder: Path, split: str) -> DataSet:
     "train" are the 2,040 images of `trnid` and `valid`, "test" those of `tstid`. The names of the
     numbers are not in the files; the prompt set lists them in their order.
     """
-    check_split(split)
     base = root(folder, "flowers-102")
     answers, splits = find(base, "imagelabels.mat"), find(base, "setid.mat")
     images = find(base, "jpg")
@@ -62,9 +80,9 @@ def flowers102(folder: Path, split: str) -> DataSet:
     known = labels("flowers102")
     paths, truth = [], []
     for image in np.concatenate([np.atleast_1d(part) for part in chosen]).tolist():
-        position = number(str(image), splits, len(values), start=1)
+        position = class_column(image, splits, len(values), start=1)
         paths.append(images / f"image_{image:05d}.jpg")
-        truth.append(number(str(values[position]), answers, len(known), start=1))
+        truth.append(class_column(values[position], answers, len(known), start=1))
     return DataSet(paths, truth, known)
 
 
@@ -73,12 +91,11 @@ def gtsrb(folder: Path, split: str) -> DataSet:
 
     Source: https://benchmark.ini.rub.de/gtsrb_dataset.html
     """
-    check_split(split)
     base = root(folder, "GTSRB")
     known = labels("gtsrb")
     if split == "train":
         training = find(base, "Final_Training/Images")
-        classes = ((path, number(path.name, path, SIGNS)) for path in folders_in(training))
+        classes = ((path, class_column(path.name, path, SIGNS)) for path in folders_in(training))
         return by_class(classes, known, training)
     name = "GT-final_test.csv"
     file = find(base, name, f"Final_Test/Images/{name}", f"Final_Test/{name}", f"../{name}")
@@ -86,7 +103,7 @@ def gtsrb(folder: Path, split: str) -> DataSet:
     table = rows(file, ["Filename", "ClassId"], ";")
     return DataSet(
         [places / Path(row["Filename"]).name for row in table],
-        [number(row["ClassId"], file, SIGNS) for row in table],
+        [class_column(row["ClassId"], file, SIGNS) for row in table],
         known,
     )
 
@@ -97,7 +114,6 @@ def voc2007(folder: Path, split: str) -> DataSet:
     0 means that all objects of the class in the image are difficult; the image does not count for
     that class. "train" is VOC's trainval. Source: VOC2007 development kit, section 4.
     """
-    check_split(split)
     base = root(folder, "VOCdevkit", "VOC2007")
     part = "test" if split == "test" else "trainval"
     known = labels("voc2007")
@@ -121,3 +137,53 @@ def voc2007(folder: Path, split: str) -> DataSet:
                 (truth if pair[1] == "1" else ignored)[n].append(column)
     paths = [base / "JPEGImages" / f"{image}.jpg" for image in images]
     return DataSet(paths, truth, known, ignored)
+
+
+def clevr_counts(folder: Path, split: str) -> DataSet:
+    """Read CLEVR: the class is the number of objects, 3 to 10, a task of VTAB (arXiv 1910.04867).
+
+    "test" is the published validation split, because the published test split has no scenes.
+    """
+    part = "train" if split == "train" else "val"
+    base = root(folder, "CLEVR_v1.0")
+    path, places = find(base, f"scenes/CLEVR_{part}_scenes.json"), find(base, f"images/{part}")
+    known = labels("clevrcounts")
+    columns = {label: column for column, label in enumerate(known)}
+    content = read_json(path)
+    images, truth = [], []
+    try:
+        for scene in content["scenes"]:
+            images.append(places / Path(scene["image_filename"]).name)
+            truth.append(columns[str(len(scene["objects"]))])
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: expected scenes with image_filename and 3 to 10 objects, got {error!r} in "
+            f"scene {len(truth)}; extract the archive again"
+        ) from error
+    return DataSet(images, truth, known)
+
+
+def hateful_memes(folder: Path, split: str) -> DataSet:
+    """Read Hateful Memes; column 1 is hateful, and the metric is the area under the ROC curve.
+
+    "test" is the seen development set, dev_seen.jsonl: as far as known, the paper measures on it.
+    The other published files have their own names as split: "dev_unseen", "test_seen" and
+    "test_unseen". Images that are missing in img/ are listed as failures of the evaluation.
+    """
+    base = root(folder, "hateful_memes", "data")
+    places = find(base, "img")
+    path = find(base, *MEME_FILES[split])
+    images, truth = [], []
+    for position, row in enumerate(read_json_lines(path), 1):
+        label, image = row.get("label"), row.get("img")
+        if label not in (0, 1) or not isinstance(image, str):
+            raise InputError(
+                f"{path}, entry {position}: expected img and label 0 or 1, got "
+                f"{shortened(repr(row))}; use a file with labels (test.jsonl of the first release "
+                "has none)"
+            )
+        images.append(places / Path(image).name)
+        truth.append(int(label))
+    if not images:
+        raise InputError(f"{path}: expected memes, got none; download it again")
+    return DataSet(images, truth, labels("hatefulmemes"))

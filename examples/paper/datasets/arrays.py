@@ -10,8 +10,7 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import (
-    Picture,
-    check_split,
-    find,
-    lines,
-    number,
-    package,
-    root,
-)
+from examples.paper.datasets.files import class_column, find, lines, package, root
+from examples.paper.datasets.images import keys, lazy_images
 from examples.paper.datasets.names import FER2013, Names, labels
 from zeroshot.errors import InputError, shortened
 
@@ -43,7 +35,6 @@ def cifar10(folder: Path, split: str) -> DataSet:
 
     Source: https://www.cs.toronto.edu/~kriz/cifar.html
     """
-    check_split(split)
     base = root(folder, "cifar-10-batches-bin")
     _refuse_pickles(folder, base, "test_batch", "cifar-10-binary.tar.gz")
     batches = ["test_batch"] if split == "test" else [f"data_batch_{n}" for n in range(1, 6)]
@@ -58,7 +49,6 @@ def cifar100(folder: Path, split: str) -> DataSet:
 
     Source: https://www.cs.toronto.edu/~kriz/cifar.html
     """
-    check_split(split)
     base = root(folder, "cifar-100-binary")
     _refuse_pickles(folder, base, "test", "cifar-100-binary.tar.gz")
     file = find(base, f"{split}.bin")
@@ -78,12 +68,12 @@ def _refuse_pickles(folder: Path, base: Path, pickled: str, archive: str) -> Non
             )
 
 
-def _cifar(files: Sequence[Path], names: tuple[str, ...], leading: int) -> DataSet:
+def _cifar(files: Sequence[Path], known: tuple[str, ...], leading: int) -> DataSet:
     size = leading + int(np.prod(CIFAR))
     parts = [_records(file, size) for file in files]
     starts = np.cumsum([0, *(len(part) for part in parts)])
     truth = [
-        _in_range(int(record), file, len(names))
+        class_column(int(record), file, len(known))
         for file, part in zip(files, parts, strict=True)
         for record in part[:, leading - 1]
     ]
@@ -93,8 +83,10 @@ def _cifar(files: Sequence[Path], names: tuple[str, ...], leading: int) -> DataS
         record = parts[part][position - starts[part]]
         return _interleave(record[leading:].reshape(CIFAR))
 
-    keys = [f"{f.name}/{n}" for f, part in zip(files, parts, strict=True) for n in range(len(part))]
-    return DataSet(_pictures(keys, decode), truth, names)
+    names = [
+        name for file, part in zip(files, parts, strict=True) for name in keys(file, len(part))
+    ]
+    return DataSet(lazy_images(names, decode), truth, known)
 
 
 def _records(file: Path, size: int) -> NDArray[np.uint8]:
@@ -112,16 +104,11 @@ def _interleave(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
-def _in_range(value: int, file: Path, limit: int, start: int = 0) -> int:
-    return number(str(value), file, limit, start=start)
-
-
 def stl10(folder: Path, split: str) -> DataSet:
     """Read STL-10: test_X.bin has planes whose numbers are stored column by column.
 
     Labels are 1 to 10. Source: https://cs.stanford.edu/~acoates/stl10/
     """
-    check_split(split)
     base = root(folder, "stl10_binary")
     file, answers = find(base, f"{split}_X.bin"), find(base, f"{split}_y.bin")
     names = Names("stl10", find(base, "class_names.txt"))
@@ -129,22 +116,13 @@ def stl10(folder: Path, split: str) -> DataSet:
     records = _records(file, int(np.prod(STL10)))
     values = np.fromfile(answers, np.uint8).tolist()
     _check_count(file, len(records), answers, len(values))
-    truth = [_in_range(value, answers, len(names.labels), start=1) for value in values]
+    truth = [class_column(value, answers, len(names.labels), start=1) for value in values]
 
     def decode(position: int) -> NDArray[np.uint8]:
         columns = records[position].reshape(STL10)  # [3, width, height]
         return _interleave(columns.transpose(0, 2, 1))
 
-    return DataSet(_pictures(_keys(file, len(records)), decode), truth, names.labels)
-
-
-def _pictures(keys: Iterable[str], decode: Callable[[int], NDArray[np.uint8]]) -> list[Picture]:
-    """Return an image for each name; `decode` returns the one at a position."""
-    return [Picture(key, partial(decode, n)) for n, key in enumerate(keys)]
-
-
-def _keys(file: Path, count: int) -> list[str]:
-    return [f"{file.name}/{n}" for n in range(count)]
+    return DataSet(lazy_images(keys(file, len(records)), decode), truth, names.labels)
 
 
 def _check_count(file: Path, images: int, answers: Path, truths: int) -> None:
@@ -160,15 +138,14 @@ def mnist(folder: Path, split: str) -> DataSet:
 
     Source: http://yann.lecun.com/exdb/mnist/
     """
-    check_split(split)
     base = root(folder, "MNIST", "raw")
     start = "t10k" if split == "test" else "train"
     images, answers = _idx_file(base, f"{start}-images", 3), _idx_file(base, f"{start}-labels", 1)
     pixels, values = _idx(images, IDX_IMAGES, 3), _idx(answers, IDX_LABELS, 1).tolist()
     _check_count(images, len(pixels), answers, len(values))
-    truth = [_in_range(value, answers, 10) for value in values]
+    truth = [class_column(value, answers, 10) for value in values]
     return DataSet(
-        _pictures(_keys(images, len(pixels)), lambda n: pixels[n]), truth, labels("mnist")
+        lazy_images(keys(images, len(pixels)), lambda n: pixels[n]), truth, labels("mnist")
     )
 
 
@@ -204,7 +181,6 @@ def fer2013(folder: Path, split: str) -> DataSet:
 
     "test" is the usage PrivateTest, "train" are Training and PublicTest.
     """
-    check_split(split)
     file = find(folder, "icml_face_data.csv", "fer2013.csv", "fer2013/fer2013.csv")
     usages = {"PrivateTest"} if split == "test" else {"Training", "PublicTest"}
     names = Names("fer2013", file)
@@ -223,15 +199,15 @@ def fer2013(folder: Path, split: str) -> DataSet:
             row = _row(line, file)
             if len(row) == len(header) and row[usage].strip() in usages:
                 places.append(stream.tell() - len(line))
-                truth.append(names.column(listed[number(row[emotion], file, len(listed))]))
+                truth.append(names.column(listed[class_column(row[emotion], file, len(listed))]))
 
     def decode(position: int) -> NDArray[np.uint8]:
         with file.open("rb") as stream:
             stream.seek(places[position])
             return _face(_row(stream.readline(), file)[pixels], file)
 
-    keys = [f"{file.name}/{place}" for place in places]
-    return DataSet(_pictures(keys, decode), truth, names.labels)
+    shown = [f"{file.name}/{place}" for place in places]
+    return DataSet(lazy_images(shown, decode), truth, names.labels)
 
 
 def _row(line: bytes, file: Path) -> list[str]:
@@ -259,7 +235,6 @@ def patchcamelyon(folder: Path, split: str) -> DataSet:
     "train" are the 294,912 images of the published training and validation sets.
     Source: https://github.com/basveeling/pcam
     """
-    check_split(split)
     parts = ("test",) if split == "test" else ("train", "valid")
     stem = "camelyonpatch_level_2_split"
     pairs = [[find(folder, f"{stem}_{part}_{kind}.h5") for kind in "xy"] for part in parts]
@@ -271,14 +246,14 @@ def patchcamelyon(folder: Path, split: str) -> DataSet:
         values = np.asarray(_hdf5(y, "y")[...]).ravel().tolist()
         _check_count(x, len(stores[n]), y, len(values))
         places += [(n, row) for row in range(len(values))]
-        truth += [_in_range(value, y, len(known)) for value in values]
+        truth += [class_column(value, y, len(known)) for value in values]
 
     def decode(position: int) -> NDArray[np.uint8]:
         store, row = places[position]
         return np.asarray(stores[store][row])
 
-    keys = [f"{pairs[store][0].name}/{row}" for store, row in places]
-    return DataSet(_pictures(keys, decode), truth, known)
+    shown = [f"{pairs[store][0].name}/{row}" for store, row in places]
+    return DataSet(lazy_images(shown, decode), truth, known)
 
 
 def _hdf5(file: Path, name: str) -> Any:

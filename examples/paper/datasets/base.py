@@ -33,14 +33,14 @@ class Entry:
     """A data set: how to read it, how the paper measures it, and where to get it.
 
     Attributes:
-        read: Takes the folder and a split ("train", "test" or a name that only this data set has)
-            and returns the images.
+        read: Takes the folder and one of the splits, and returns the images.
         prompts: Name of the prompt set, with labels and templates.
         metric: What the paper reports (its table 9).
         layout: The files that the folder must contain, as published.
         license: License or terms of the data.
         url: Where to get the data.
         note: How these images differ from those of the paper; empty if they do not.
+        splits: The parts that it publishes; "test" is what the paper measures on.
     """
 
     read: Callable[[Path, str], DataSet]
@@ -50,3 +50,4 @@ class Entry:
     license: str
     url: str
     note: str = ""
+    splits: tuple[str, ...] = ("train", "test")

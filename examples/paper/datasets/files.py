@@ -6,25 +6,12 @@ import csv
 import importlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from zeroshot.errors import InputError, MissingPackage, shortened, some
 
-from zeroshot.errors import (
-    ImageError,
-    InputError,
-    MissingPackage,
-    image_error,
-    shortened,
-    some,
-)
-
-SPLITS = ("train", "test")
 IMAGES = (".jpeg", ".jpg", ".png", ".ppm")
 EXTRA = "pip install 'zeroshot-clip[examples]'"
 
@@ -58,15 +45,6 @@ def root(folder: Path, *names: str) -> Path:
         if (folder / name).is_dir():
             folder = folder / name
     return folder
-
-
-def check_split(split: str, splits: Sequence[str] = SPLITS) -> None:
-    """Raise InputError for a split that a data set does not have."""
-    if split not in splits:
-        raise InputError(
-            f"expected a split among {', '.join(splits)}, got {shortened(repr(split))}; the data "
-            "set publishes no other"
-        )
 
 
 def read_text(path: Path) -> str:
@@ -144,16 +122,16 @@ def rows(path: Path, fields: Sequence[str], delimiter: str = ",") -> list[dict[s
     return listed
 
 
-def number(text: str, path: Path, limit: int, *, start: int = 0) -> int:
+def class_column(value: int | str, path: Path, limit: int, *, start: int = 0) -> int:
     """Return a class number as a column: within 0..limit - 1, where numbers begin at `start`."""
     try:
-        column = int(text) - start
+        column = int(str(value)) - start  # of numbers, only integers: 1.5 is an error
     except ValueError:
         column = -1
     if not 0 <= column < limit:
         raise InputError(
             f"{path}: expected a class number within {start}..{start + limit - 1}, got "
-            f"{shortened(repr(text))}; download it again"
+            f"{shortened(repr(value))}; download it again"
         )
     return column
 
@@ -194,32 +172,3 @@ def mat(path: Path, *names: str) -> list[Any]:
             "download it again"
         )
     return [content[name] for name in names]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image that is made when it is read: numbers in a file, or a part of another image.
-
-    zeroshot reads it like an open file, on the threads that decode images, and lists it as a
-    failure under `name` if it cannot be made.
-
-    Args:
-        name: What results and errors show.
-        make: Returns the image: a Pillow image, or uint8 [h, w, 3] or [h, w].
-    """
-
-    name: str
-    make: Callable[[], Image.Image | NDArray[np.uint8]]
-
-    def read(self) -> bytes:
-        """Return the image as an uncompressed image file. Raises ImageError."""
-        try:
-            made = self.make()
-        except ImageError:
-            raise
-        except InputError as error:
-            raise image_error("decode_failed", self.name, str(error)) from error
-        buffer = io.BytesIO()
-        image = made if isinstance(made, Image.Image) else Image.fromarray(made)
-        image.save(buffer, "PPM")
-        return buffer.getvalue()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import check_split, find, images_in, lines, mat, number
+from examples.paper.datasets.files import class_column, find, images_in, lines, mat
 from examples.paper.datasets.folders import by_class, folders_in
 from examples.paper.datasets.names import labels
 from zeroshot import prompts
@@ -31,7 +31,6 @@ def imagenet(folder: Path, split: str) -> DataSet:
 
     Source: readme.txt of ILSVRC2012_devkit_t12.
     """
-    check_split(split)
     base = find(folder, "train") if split == "train" else _validation(folder)
     if classes := wnid_folders(base):
         columns = _columns()
@@ -81,7 +80,7 @@ def _flat(folder: Path, base: Path) -> DataSet:
                 f"{path.name}: expected a number within 1..{len(right)}, the lines of {TRUTH}; "
                 "use the ground truth of ILSVRC2012"
             )
-        truth.append(columns[number(right[position - 1], folder / TRUTH, CLASSES, start=1)])
+        truth.append(columns[class_column(right[position - 1], folder / TRUTH, CLASSES, start=1)])
     return DataSet(images, truth, labels("imagenet"))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import check_split, find, lines, root, rows
+from examples.paper.datasets.files import find, lines, root, rows
 from examples.paper.datasets.names import Names, labels
 from zeroshot.errors import InputError, shortened
 
@@ -16,7 +16,6 @@ log = logging.getLogger("zeroshot")
 
 def food101(folder: Path, split: str) -> DataSet:
     """Read Food-101: lines such as `apple_pie/1011328` in meta/test.txt."""
-    check_split(split)
     base = root(folder, "food-101")
     listed = lines(find(base, f"meta/{split}.txt"))
     images = find(base, "images")
@@ -33,7 +32,6 @@ def birdsnap(folder: Path, split: str) -> DataSet:
 
     Source: readme.txt of Birdsnap 1.1.
     """
-    check_split(split)
     base = root(folder, "birdsnap")
     listed = [row["path"] for row in rows(find(base, "test_images.txt"), ["path"], "\t")]
     if split == "train":
@@ -58,7 +56,6 @@ def sun397(folder: Path, split: str) -> DataSet:
     Names and order of ClassName.txt differ from the prompt set: "/j/jail_cell" and
     "/j/jail/indoor" are in the other order there, so classes are found by name.
     """
-    check_split(split)
     base = root(folder, "SUN397")
     part = "Testing_01.txt" if split == "test" else "Training_01.txt"
     file = find(base, part, f"Partitions/{part}", f"../{part}", f"../Partitions/{part}")
@@ -91,7 +88,6 @@ def fgvcaircraft(folder: Path, split: str) -> DataSet:
 
     "train" are the 6,667 images of trainval.
     """
-    check_split(split)
     base = root(folder, "fgvc-aircraft-2013b", "data")
     part = "test" if split == "test" else "trainval"
     file = find(base, f"images_variant_{part}.txt")
@@ -120,7 +116,6 @@ def dtd(folder: Path, split: str) -> DataSet:
 
     "train" are the 3,760 images of train1.txt and val1.txt.
     """
-    check_split(split)
     base = root(folder, "dtd")
     parts = ("test1",) if split == "test" else ("train1", "val1")
     files = [find(base, f"labels/{part}.txt") for part in parts]
@@ -135,7 +130,6 @@ def oxfordpets(folder: Path, split: str) -> DataSet:
     Class numbers are in alphabetical order; the prompt set lists cats first. The breed is the name
     of the image without its number. "train" is trainval.txt.
     """
-    check_split(split)
     part = "test" if split == "test" else "trainval"
     file = find(folder, f"annotations/{part}.txt")
     names = Names("oxfordpets", file)

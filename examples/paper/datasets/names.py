@@ -6,7 +6,7 @@ the others; a test checks that each label of these sets has exactly one publishe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from zeroshot import prompts
@@ -68,8 +68,10 @@ FER2013 = {
     "Neutral": "neutral",  # 6
 }
 
-TABLES: dict[str, Mapping[str, str]] = {
+# The label of each published name, or the published names in the order of the labels.
+TABLES: dict[str, Mapping[str, str] | Sequence[str]] = {
     "caltech101": CALTECH101,
+    "country211": COUNTRY211,
     "eurosat": EUROSAT,
     "fer2013": FER2013,
 }
@@ -93,9 +95,10 @@ class Names:
         self._set = name
         self.labels = labels(name)
         self._columns = {_plain(label): n for n, label in enumerate(self.labels)}
-        if name == "country211":
-            self._columns = {_plain(code): n for n, code in enumerate(COUNTRY211)}
-        for published, label in TABLES.get(name, {}).items():
+        table = TABLES.get(name, {})
+        if not isinstance(table, Mapping):
+            table = dict(zip(table, self.labels, strict=True))
+        for published, label in table.items():
             self._columns[_plain(published)] = self.labels.index(label)
 
     def column(self, published: str) -> int:

@@ -16,10 +16,9 @@ from examples.paper.datasets import (
     arrays,
     folders,
     imagenet,
+    imagenet_variants,
+    kitti,
     lists,
-    rendered_text,
-    robustness,
-    scenes,
     video,
 )
 from examples.paper.datasets.base import DataSet, Entry
@@ -28,6 +27,7 @@ from zeroshot.errors import InputError, shortened
 
 UNSTATED = "not stated; cite the authors"
 RESEARCH = "non-commercial research"
+ONLY_TEST = ("test",)
 
 # fmt: off
 TABLE: dict[str, Entry] = {
@@ -93,18 +93,21 @@ TABLE: dict[str, Entry] = {
     "eurosat": Entry(
         folders.eurosat, "eurosat", "top1", "2750/AnnualCrop/*.jpg ...",
         "MIT", "https://github.com/phelber/EuroSAT",
-        "All 27,000 images; the split of the paper is not published."),
+        "All 27,000 images; the split of the paper is not published.",
+        splits=ONLY_TEST),
     "resisc45": Entry(
         folders.resisc45, "resisc45", "top1", "NWPU-RESISC45/airplane/*.jpg ...",
         UNSTATED, "https://gcheng-nwpu.github.io/",
-        "All 31,500 images; the split of the paper is not published."),
+        "All 31,500 images; the split of the paper is not published.",
+        splits=ONLY_TEST),
     "gtsrb": Entry(
         annotation_files.gtsrb, "gtsrb", "top1", "Final_Test/Images/*.ppm and GT-final_test.csv",
         UNSTATED, "https://benchmark.ini.rub.de/gtsrb_dataset.html"),
     "kitti": Entry(
-        scenes.kitti, "kitti", "top1",
+        kitti.kitti, "kitti", "top1",
         "training/image_2/*.png, training/label_2/*.txt and mapping/*.txt (of devkit_object.zip)",
-        "CC BY-NC-SA 3.0", "https://www.cvlibs.net/datasets/kitti/eval_object.php"),
+        "CC BY-NC-SA 3.0", "https://www.cvlibs.net/datasets/kitti/eval_object.php",
+        splits=("train", "test", "all")),
     "country211": Entry(
         folders.country211, "country211", "top1", "test/AD/*.jpg ...",
         "each photograph has its own Creative Commons license",
@@ -117,7 +120,8 @@ TABLE: dict[str, Entry] = {
         video.ucf101, "ucf101", "top1",
         "UCF-101/ApplyEyeMakeup/v_*.avi ..., ucfTrainTestlist/classInd.txt and testlist01.txt",
         UNSTATED, "https://www.crcv.ucf.edu/data/UCF101.php",
-        "Split 1 of 3; the paper averages the three: `--split test1`, `test2` and `test3`."),
+        "Split 1 of 3; the paper averages the three: `--split test1`, `test2` and `test3`.",
+        splits=video.UCF_SPLITS),
     "kinetics700": Entry(
         video.kinetics700, "kinetics700", "mean_top1_top5",
         "annotations/val.csv and val/**/ID_000000_000010.mp4",
@@ -126,40 +130,47 @@ TABLE: dict[str, Entry] = {
         "The validation clips that are in the folder; YouTube no longer has some of them, and the "
         "paper may have used other ones."),
     "clevrcounts": Entry(
-        scenes.clevr_counts, "clevrcounts", "top1",
+        annotation_files.clevr_counts, "clevrcounts", "top1",
         "images/val/*.png and scenes/CLEVR_val_scenes.json",
         "CC BY 4.0", "https://cs.stanford.edu/people/jcjohns/clevr/",
         "All 15,000 validation images; the 500 images of the paper are not published."),
     "hatefulmemes": Entry(
-        rendered_text.hateful_memes, "hatefulmemes", "roc_auc",
+        annotation_files.hateful_memes, "hatefulmemes", "roc_auc",
         "img/*.png and dev_seen.jsonl (or dev.jsonl)",
         "research, on Meta's terms", "https://ai.meta.com/tools/hatefulmemes/",
         "The test part here is the seen development set; `--split test_seen` and `test_unseen` "
-        "read the later test sets."),
+        "read the later test sets.",
+        splits=tuple(annotation_files.MEME_FILES)),
     "sst2": Entry(
-        rendered_text.sst2, "sst2", "top1", "test/negative/*.png and test/positive/*.png",
-        UNSTATED, "https://github.com/openai/CLIP/blob/main/data/rendered-sst2.md"),
+        folders.sst2, "sst2", "top1", "test/negative/*.png and test/positive/*.png",
+        UNSTATED, "https://github.com/openai/CLIP/blob/main/data/rendered-sst2.md",
+        splits=("train", "valid", "test")),
 }
 
 ROBUSTNESS: dict[str, Entry] = {
     "imagenetv2": Entry(
-        robustness.imagenet_v2, "imagenet", "top1",
+        imagenet_variants.imagenet_v2, "imagenet", "top1",
         "imagenetv2-matched-frequency-format-val/0/*.jpeg ...",
-        "each photograph has its own", "https://huggingface.co/datasets/vaishaal/ImageNetV2"),
+        "each photograph has its own", "https://huggingface.co/datasets/vaishaal/ImageNetV2",
+        splits=ONLY_TEST),
     "imagenet-r": Entry(
-        robustness.imagenet_r, "imagenet", "top1", "imagenet-r/n*/*.jpg",
-        UNSTATED, "https://github.com/hendrycks/imagenet-r"),
+        imagenet_variants.imagenet_r, "imagenet", "top1", "imagenet-r/n*/*.jpg",
+        UNSTATED, "https://github.com/hendrycks/imagenet-r",
+        splits=ONLY_TEST),
     "imagenet-a": Entry(
-        robustness.imagenet_a, "imagenet", "top1", "imagenet-a/n*/*.jpg",
-        UNSTATED, "https://github.com/hendrycks/natural-adv-examples"),
+        imagenet_variants.imagenet_a, "imagenet", "top1", "imagenet-a/n*/*.jpg",
+        UNSTATED, "https://github.com/hendrycks/natural-adv-examples",
+        splits=ONLY_TEST),
     "imagenet-sketch": Entry(
-        robustness.imagenet_sketch, "imagenet", "top1", "sketch/n*/*.JPEG",
-        UNSTATED, "https://github.com/HaohanWang/ImageNet-Sketch"),
+        imagenet_variants.imagenet_sketch, "imagenet", "top1", "sketch/n*/*.JPEG",
+        UNSTATED, "https://github.com/HaohanWang/ImageNet-Sketch",
+        splits=ONLY_TEST),
     "objectnet": Entry(
-        robustness.objectnet, "imagenet", "top1",
+        imagenet_variants.objectnet, "imagenet", "top1",
         "objectnet-1.0/images/*/*.png and objectnet-1.0/mappings/",
         "CC BY 4.0 with two clauses: never train on it, post images only with the border",
-        "https://objectnet.dev"),
+        "https://objectnet.dev",
+        splits=ONLY_TEST),
 }
 # fmt: on
 
@@ -173,7 +184,7 @@ def load(
         name: A key of the table.
         folder: The folder that contains the files of the layout in the table, or the folder of
             their archive in it.
-        split: "test", "train", or another part that the reader names.
+        split: "test", "train", or another of the row's splits.
         table: `TABLE` or `ROBUSTNESS`.
 
     Raises:
@@ -188,9 +199,18 @@ def load(
     try:
         if not place.is_dir():
             raise MissingFile(f"no folder {place}", missing="such folder")
+        _check_split(split, entry.splits)
         return entry.read(place, split)
     except MissingFile as error:
         raise InputError(
             f"{place}: not {name} as published: no {error.missing}. Expected {entry.layout}. Get "
             f"it from {entry.url}"
         ) from error
+
+
+def _check_split(split: str, splits: tuple[str, ...]) -> None:
+    if split not in splits:
+        raise InputError(
+            f"expected a split among {', '.join(splits)}, got {shortened(repr(split))}; the data "
+            "set publishes no other"
+        )

@@ -1,41 +1,34 @@
-"""Read the video data sets UCF101 and Kinetics-700; a clip is embedded by some of its frames.
+"""Read the video data sets UCF101 and Kinetics-700, and decode frames of their clips.
 
-As an image, a clip is its middle frame, as in the paper (section A.1). `average_frames` also
-averages the embeddings of several frames. Reading video requires PyAV, of the extra `examples`.
+As an image, a clip is its middle frame, as in the paper (section A.1). Reading video requires PyAV,
+of the extra `examples`.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.files import (
-    Picture,
-    check_split,
     find,
     lines,
     package,
     rows,
 )
+from examples.paper.datasets.images import LazyImage
 from examples.paper.datasets.names import Names
-from zeroshot import Failure, Model
-from zeroshot.arguments import count
 from zeroshot.errors import ImageError, InputError, image_error, shortened, some
-from zeroshot.evaluation.answers import Embeddings
 
 DEMUXERS = {".avi": "avi", ".mkv": "matroska", ".mp4": "mp4", ".webm": "matroska"}
 LOST = 0.1  # share of the announced frames that may be missing; containers count inexactly
-PIXELS_AT_ONCE = 64  # frames embedded at once, of all clips of a batch
 UCF_SPLITS = (*("train", "test"), *(f"{part}{n}" for part in ("train", "test") for n in (1, 2, 3)))
 
 log = logging.getLogger("zeroshot")
@@ -54,7 +47,7 @@ class Clip:
 
     def read(self) -> bytes:
         """Return the middle frame as an uncompressed image file. Raises ImageError."""
-        return Picture(self.name, lambda: self.frames(1)[0]).read()
+        return LazyImage(self.name, lambda: self.frames(1)[0]).read()
 
     def frames(self, number: int) -> list[NDArray[np.uint8]]:
         """Decode evenly spaced frames, in order: at most `number` of uint8 [h, w, 3].
@@ -141,59 +134,6 @@ def require_av() -> Any:
     return package("av", "PyAV", "reading video")
 
 
-def average_frames(model: Model, clips: Iterable[Clip], frames: int = 1) -> Embeddings:
-    """Embed clips by evenly spaced frames: the mean of their unit embeddings, of unit length.
-
-    Clips are decoded and embedded a batch at a time, so memory is bounded. `rows` of the result is
-    float32 [n, d] for the n clips that could be decoded, and `failures` lists the others.
-    `zeroshot.evaluation.measuring.measure` accepts the result. Raises ImageError if there is none.
-    """
-    frames = count("frames", frames, 1)
-    require_av()
-
-    def prepare(clip: Clip) -> tuple[Clip, NDArray[np.float32] | ImageError]:
-        try:
-            return clip, np.stack([model.prepare(each) for each in clip.frames(frames)])
-        except ImageError as error:
-            return clip, error
-
-    def embed(batch: list[tuple[Clip, NDArray[np.float32] | ImageError]]) -> list[Any]:
-        pixels = [found for _, found in batch if isinstance(found, np.ndarray)]
-        if not pixels:
-            return [(clip, found) for clip, found in batch]
-        unit = model.encode_pixels(np.concatenate(pixels)).cpu()
-        means = iter([part.mean(dim=0) for part in unit.split([len(each) for each in pixels])])
-        return [(clip, next(means) if isinstance(f, np.ndarray) else f) for clip, f in batch]
-
-    size = max(1, PIXELS_AT_ONCE // frames)
-    return _collect(
-        pair
-        for batch in model.map_batches(prepare, embed, clips, batch_size=size)
-        for pair in batch
-    )
-
-
-def _collect(results: Iterator[tuple[Clip, Tensor | ImageError]]) -> Embeddings:
-    rows: list[Tensor] = []
-    places: list[int] = []
-    sources: list[str | None] = []
-    failures: list[Failure] = []
-    for position, (clip, found) in enumerate(results):
-        if isinstance(found, ImageError):
-            failures.append(Failure(clip.name, found))
-            continue
-        rows.append(found)
-        places.append(position)
-        sources.append(clip.name)
-    if not rows:
-        reason = f"; the first: {failures[0].error}" if failures else ""
-        raise image_error(
-            "decode_failed", None, f"none of {len(failures)} clips could be decoded{reason}"
-        )
-    unit = torch.nn.functional.normalize(torch.stack(rows), dim=1)
-    return Embeddings(unit, np.asarray(places), tuple(sources), tuple(failures))
-
-
 # UCF101
 
 
@@ -203,7 +143,6 @@ def ucf101(folder: Path, split: str) -> DataSet:
     There are three divisions into training and test clips. "train" and "test" are the first;
     "test2" is the test part of the second. The class of a clip is the folder in its path.
     """
-    check_split(split, UCF_SPLITS)
     require_av()
     part, number = split.rstrip("123"), split[-1] if split[-1].isdecimal() else "1"
     videos, lists = find(folder, "UCF-101"), find(folder, "ucfTrainTestlist")
@@ -245,7 +184,6 @@ def kinetics700(folder: Path, split: str) -> DataSet:
     videos that were removed, are logged, and listed as failures of an evaluation. Clips may also be
     in a folder per class.
     """
-    check_split(split)
     require_av()
     part = "train" if split == "train" else "val"
     table, videos = find(folder, f"annotations/{part}.csv"), find(folder, part)
@@ -284,11 +222,3 @@ def _files_below(folder: Path) -> dict[str, Path]:
     return {
         name: Path(parent) / name for parent, _, names in os.walk(folder) for name in sorted(names)
     }
-
-
-def clips_of(data: DataSet) -> Sequence[Clip]:
-    """Return the clips of a video data set. Raises InputError for other data sets."""
-    clips = [image for image in data.images if isinstance(image, Clip)]
-    if len(clips) != len(data.images):
-        raise InputError("expected a data set of clips, got images; choose ucf101 or kinetics700")
-    return clips

@@ -152,8 +152,11 @@ def _tar_files(folder: Path) -> list[Path]:
     return paths
 
 
-def _pairs(path: Path, suffix: str) -> Iterator[tuple[Member, Member]]:
-    """Yield the image and the label of each sample of a tar file."""
+def members(path: Path) -> dict[str, dict[str, Member]]:
+    """Return the files of each sample of a WebDataset file, by name and by suffix.
+
+    Raises InputError for a file that is not a readable tar file.
+    """
     samples: dict[str, dict[str, Member]] = {}
     try:
         with tarfile.open(path, "r:") as tar:
@@ -164,9 +167,15 @@ def _pairs(path: Path, suffix: str) -> Iterator[tuple[Member, Member]]:
                     samples.setdefault(found[1], {})[found[2].lower()] = member
     except (tarfile.TarError, OSError) as error:
         raise InputError(
-            f"{path}: not a readable tar file ({shortened(str(error), 100)}); download it again"
+            f"{path}: not a readable tar file ({shortened(str(error), 100)}); unpack it if it is "
+            "compressed, or download it again"
         ) from error
-    for key, files in samples.items():
+    return samples
+
+
+def _pairs(path: Path, suffix: str) -> Iterator[tuple[Member, Member]]:
+    """Yield the image and the label of each sample of a tar file."""
+    for key, files in members(path).items():
         image = next((files[each] for each in IMAGES if each in files), None)
         label = files.get(suffix)
         if image is None or label is None:

@@ -69,11 +69,11 @@ def read(path: Path) -> Table:
     if suffix == ".parquet":
         return _read_parquet(path)
     try:
-        header, rows = _parse(label_files.decode(path.read_bytes()), suffix)
+        header, rows = parse(label_files.decode(path.read_bytes()), suffix)
         if not rows:
             raise InputError("expected a row per image, got none; add rows below a header")
         columns = find_columns(header)
-        images = [_locate(row.get(columns.path), path.parent, n) for n, row in enumerate(rows, 1)]
+        images = [locate(row.get(columns.path), path.parent, n) for n, row in enumerate(rows, 1)]
         truth = [_truth_of(row.get(columns.label), columns, n) for n, row in enumerate(rows, 1)]
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the file") from error
@@ -87,8 +87,11 @@ def read(path: Path) -> Table:
     return Table(images, _unify(truth))
 
 
-def _parse(text: str, suffix: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the names of the columns, and each row by column."""
+def parse(text: str, suffix: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the names of the columns, and each row by column.
+
+    Raises InputError, ValueError, RecursionError or csv.Error for malformed text.
+    """
     if suffix in (".csv", ".tsv"):
         cells = label_files.read_rows(text, "\t" if suffix == ".tsv" else ",")
         header = cells[0] if cells else []
@@ -98,21 +101,20 @@ def _parse(text: str, suffix: str) -> tuple[list[str], list[dict[str, Any]]]:
     else:
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(
-            "expected JSON objects with a path and a label, got other values; correct it"
-        )
+        raise InputError("expected a JSON object for each image, got other values; correct it")
     return list(dict.fromkeys(key for row in rows for key in row)), rows
 
 
 def find_columns(header: Sequence[str]) -> Columns:
     """Find the columns with paths and labels. Raises InputError if missing or ambiguous."""
     return Columns(
-        _choose(header, PATHS, "paths", "path"),
-        _choose(header, LABEL + LABELS, "labels", "label"),
+        choose(header, PATHS, "paths", "path"),
+        choose(header, LABEL + LABELS, "labels", "label"),
     )
 
 
-def _choose(header: Sequence[str], names: Sequence[str], what: str, example: str) -> str:
+def choose(header: Sequence[str], names: Sequence[str], what: str, example: str) -> str:
+    """Return the only column that has one of the names. Raises InputError for none or several."""
     found = [name for name in header if name.strip().lower() in names]
     if len(found) != 1:
         problem = f"got {len(found)}: {', '.join(found)}" if found else "got none"
@@ -123,8 +125,11 @@ def _choose(header: Sequence[str], names: Sequence[str], what: str, example: str
     return found[0]
 
 
-def _locate(value: Any, folder: Path, number: int) -> str:
-    """Return a path, relative to the folder of the table, or a URL."""
+def locate(value: Any, folder: Path, number: int) -> str:
+    """Return the path or URL in row `number`; a relative path is one below `folder`.
+
+    Raises InputError for another value.
+    """
     if not isinstance(value, str) or not value:
         raise InputError(
             f"row {number}: expected a path, got {shortened(repr(value))}; add it or remove the row"
@@ -191,7 +196,7 @@ def _read_parquet(path: Path) -> Table:
             images: Sequence[Any] = _Encoded(path, columns.path, len(values))
         else:
             cells = file.read([columns.path]).column(0).to_pylist()
-            images = [_locate(cell, path.parent, n) for n, cell in enumerate(cells, 1)]
+            images = [locate(cell, path.parent, n) for n, cell in enumerate(cells, 1)]
         truth = [_truth_of(value, columns, n) for n, value in enumerate(values, 1)]
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

@@ -1,6 +1,6 @@
-"""Read the data sets about the geometry of scenes: KITTI Distance and CLEVR Counts.
+"""Read KITTI: the distance of the nearest vehicle, from the annotations of its objects.
 
-The paper takes both tasks from VTAB (Zhai et al. 2019, arXiv 1910.04867).
+The paper takes the task from VTAB (Zhai et al. 2019, arXiv 1910.04867).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import check_split, find, read_json, read_text, root
+from examples.paper.datasets.files import find, read_text
 from examples.paper.datasets.names import labels
 from zeroshot.errors import InputError, shortened
 
@@ -33,7 +33,6 @@ def kitti(folder: Path, split: str) -> DataSet:
     takes KITTI, the reader divides the labeled images by video into "test", as far as known 711
     images, and "train", all others. "all" is all of them, without the files of the development kit.
     """
-    check_split(split, ("train", "test", "all"))
     answers, images = find(folder, "training/label_2"), find(folder, "training/image_2")
     files = sorted(answers.glob("*.txt"))
     if not files:
@@ -107,28 +106,3 @@ def _kitti_test_images(folder: Path, count: int) -> set[int]:
     )
     test = set(chosen.tolist())
     return {number for number, video in enumerate(videos) if video in test}
-
-
-def clevr_counts(folder: Path, split: str) -> DataSet:
-    """Read CLEVR: the class is the number of objects, 3 to 10.
-
-    "test" is the published validation split, because the published test split has no scenes.
-    """
-    check_split(split)
-    part = "train" if split == "train" else "val"
-    base = root(folder, "CLEVR_v1.0")
-    path, places = find(base, f"scenes/CLEVR_{part}_scenes.json"), find(base, f"images/{part}")
-    known = labels("clevrcounts")
-    columns = {label: column for column, label in enumerate(known)}
-    content = read_json(path)
-    images, truth = [], []
-    try:
-        for scene in content["scenes"]:
-            images.append(places / Path(scene["image_filename"]).name)
-            truth.append(columns[str(len(scene["objects"]))])
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: expected scenes with image_filename and 3 to 10 objects, got {error!r} in "
-            f"scene {len(truth)}; extract the archive again"
-        ) from error
-    return DataSet(images, truth, known)

@@ -1,16 +1,14 @@
-"""Read KITTI and CLEVR in their published layouts."""
+"""Read KITTI in its published layout."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import zeroshot
-from examples.paper.datasets.scenes import clevr_counts, kitti
+from examples.paper.datasets.kitti import kitti
 from examples.paper.datasets.table import load
 from zeroshot.errors import InputError
 
@@ -120,61 +118,3 @@ def test_damaged_kitti_label_names_the_file_and_line(tmp_path: Path, line: str) 
 def test_folder_without_kitti_says_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no training/label_2\. Expected .*cvlibs\.net"):
         load("kitti", tmp_path)
-
-
-def write_clevr(folder: Path, counts: list[int], part: str = "val") -> Path:
-    root = folder / "CLEVR_v1.0"
-    (root / "images" / part).mkdir(parents=True)
-    (root / "scenes").mkdir()
-    scenes = []
-    for number, count in enumerate(counts):
-        name = f"CLEVR_{part}_{number:06}.png"
-        Image.new("RGB", (48, 32)).save(root / "images" / part / name)
-        objects = [{"shape": "cube", "color": "red", "material": "metal", "size": "large"}] * count
-        scenes.append(
-            {"split": part, "image_index": number, "image_filename": name, "objects": objects}
-        )
-    info = {"split": part, "version": "1.0", "license": "Creative Commons Attribution (CC-BY 4.0)"}
-    path = root / "scenes" / f"CLEVR_{part}_scenes.json"
-    path.write_text(json.dumps({"info": info, "scenes": scenes}))
-    return folder
-
-
-def test_class_of_clevr_is_the_number_of_objects(tmp_path: Path) -> None:
-    data = clevr_counts(write_clevr(tmp_path, [3, 10, 7]), "test")
-
-    assert [data.labels[column] for column in data.truth] == ["3", "10", "7"]
-    assert all(path.is_file() for path in data.images)
-    assert data.labels == tuple(zeroshot.prompts.labels("clevrcounts"))
-
-
-def test_clevr_folder_itself_and_its_training_images_are_read(tmp_path: Path) -> None:
-    folder = write_clevr(tmp_path, [4, 5], part="train") / "CLEVR_v1.0"
-
-    assert len(clevr_counts(folder, "train").images) == 2
-
-
-def test_clevr_scene_with_another_number_of_objects_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"3 to 10 objects, got KeyError.'2'. in scene 1"):
-        clevr_counts(write_clevr(tmp_path, [3, 2]), "test")
-
-
-def test_truncated_clevr_scenes_are_rejected(tmp_path: Path) -> None:
-    folder = write_clevr(tmp_path, [3])
-    path = folder / "CLEVR_v1.0/scenes/CLEVR_val_scenes.json"
-    path.write_text(path.read_text()[:-5])
-
-    with pytest.raises(InputError, match="invalid JSON"):
-        clevr_counts(folder, "test")
-
-
-def test_unknown_split_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="among train, test, got 'val'"):
-        clevr_counts(tmp_path, "val")
-
-
-def test_scenes_can_be_evaluated(tmp_path: Path, tiny: zeroshot.Model) -> None:
-    data = clevr_counts(write_clevr(tmp_path, [3, 10, 7]), "test")
-    classifier = tiny.classifier(list(data.labels), "clevrcounts")
-
-    assert zeroshot.evaluate(classifier, data.images, data.truth, draws=10).n == 3

@@ -17,8 +17,6 @@ from PIL import Image
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.files import (
     MissingFile,
-    Picture,
-    check_split,
     find,
     images_in,
     read_json,
@@ -27,6 +25,7 @@ from examples.paper.datasets.files import (
 )
 from examples.paper.datasets.folders import by_class, folders_in
 from examples.paper.datasets.imagenet import wnid_folders
+from examples.paper.datasets.images import LazyImage
 from examples.paper.datasets.names import labels
 from zeroshot import prompts
 from zeroshot.errors import InputError, some
@@ -46,7 +45,6 @@ def imagenet_v2(folder: Path, split: str) -> DataSet:
 
     Its folders are numbers, 0 to 999, in the order of ImageNet's classes.
     """
-    check_split(split, ("test",))
     base = root(folder, "imagenetv2-matched-frequency-format-val")
     classes = [(base / str(n), n) for n in range(IMAGENET_CLASSES)]
     _check_folders(base, [path.name for path, _ in classes])
@@ -55,22 +53,21 @@ def imagenet_v2(folder: Path, split: str) -> DataSet:
 
 def imagenet_r(folder: Path, split: str) -> DataSet:
     """Read ImageNet-R: renditions, such as paintings and toys, of 200 classes."""
-    return _wnid_folders(folder, split, "imagenet-r", SUBSET)
+    return _wnid_folders(folder, "imagenet-r", SUBSET)
 
 
 def imagenet_a(folder: Path, split: str) -> DataSet:
     """Read ImageNet-A: photographs of 200 classes that are difficult to classify."""
-    return _wnid_folders(folder, split, "imagenet-a", SUBSET)
+    return _wnid_folders(folder, "imagenet-a", SUBSET)
 
 
 def imagenet_sketch(folder: Path, split: str) -> DataSet:
     """Read ImageNet-Sketch: black and white sketches of each class."""
-    return _wnid_folders(folder, split, "sketch", IMAGENET_CLASSES)
+    return _wnid_folders(folder, "sketch", IMAGENET_CLASSES)
 
 
-def _wnid_folders(folder: Path, split: str, name: str, count: int) -> DataSet:
+def _wnid_folders(folder: Path, name: str, count: int) -> DataSet:
     """Read folders that have WordNet ids as names, in the order of ImageNet's classes."""
-    check_split(split, ("test",))
     base = root(folder, name)
     found = wnid_folders(base)
     if not found:
@@ -116,7 +113,6 @@ def objectnet(folder: Path, split: str) -> DataSet:
     "analog clock" and "digital clock" for an alarm clock; one of them is the right answer. The
     mappings come from the data set's own folder mappings/.
     """
-    check_split(split, ("test",))
     base = root(folder, "objectnet-1.0")
     images = find(base, "images")
     groups = objectnet_classes(find(base, "mappings"))
@@ -124,15 +120,15 @@ def objectnet(folder: Path, split: str) -> DataSet:
     used = tuple(label for label in labels("imagenet") if label in known)
     columns = {label: column for column, label in enumerate(used)}
     _check_folders(images, groups)
-    pictures, truth = [], []
+    shown, truth = [], []
     for name, group in sorted(groups.items()):
         right = sorted(columns[label] for label in group)
         for path in images_in(images / name):
-            pictures.append(Picture(str(path), partial(without_border, path)))
+            shown.append(LazyImage(str(path), partial(without_border, path)))
             truth.append(right)
-    if not pictures:
+    if not shown:
         raise InputError(f"{images}: its folders contain no image; extract the archive again")
-    return DataSet(pictures, truth, used)
+    return DataSet(shown, truth, used)
 
 
 def objectnet_classes(mappings: Path) -> dict[str, tuple[str, ...]]:
