@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import sklearn
 from mapie.classification import SplitConformalClassifier
-from scipy import stats
+from scipy import optimize, stats
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
@@ -79,6 +79,30 @@ def test_the_prior_keeps_the_temperature_finite_when_all_images_are_right() -> N
 def test_logits_of_any_size_give_a_finite_temperature() -> None:
     for size in (1e-9, 1e3, 1e6):
         assert math.isfinite(calibration.fit_inverse_temperature(np.eye(4) * size, range(4), None))
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.3, 1.0])
+def test_the_offset_of_none_is_the_most_probable_one(logits: Any, unknown: float) -> None:
+    random = np.random.default_rng(3)
+    none, labels = 9 + random.normal(size=120), random.integers(0, LABELS, 120)
+    labels[random.random(120) < unknown] = -1
+
+    def loss(offset: float) -> float:
+        classes = np.concatenate([logits[:120], none[:, None] + offset], axis=1)
+        own = np.take_along_axis(classes, labels[:, None] % (LABELS + 1), axis=1)[:, 0]
+        return float((np.log(np.exp(classes).sum(axis=1)) - own).sum() + offset**2 / 32)
+
+    best = optimize.minimize_scalar(loss, bounds=(-40, 40), method="bounded").x
+
+    found = calibration.fit_none_offset(logits[:120], none, labels)
+    assert found == pytest.approx(best, abs=1e-3)
+    assert loss(found) <= loss(best) + 1e-9
+
+
+def test_the_offset_of_none_is_finite_for_any_logits() -> None:
+    assert calibration.fit_none_offset(np.zeros((0, 2)), [], []) == 0
+    for size in (1e-9, 1e3, 1e6):
+        assert math.isfinite(calibration.fit_none_offset(np.eye(4) * size, [size] * 4, range(4)))
 
 
 # sets

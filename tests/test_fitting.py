@@ -46,6 +46,29 @@ def test_calibration_makes_probabilities_true(known: Simulation) -> None:
     assert str(head.calibration).startswith("Calibrated on 500 images: inverse temperature ")
 
 
+@pytest.mark.parametrize("unknown", [0, 8])
+def test_calibration_with_words_makes_open_probabilities_true(unknown: int) -> None:
+    drawn = simulate(8, 60, words=500, unknown=unknown, seed=1)
+    fit, test = halves(drawn)
+    plain = drawn.head(with_words=True)
+    head = calibrated(plain, drawn, fit)
+    truth = drawn.truth[test.numpy()]
+    before, after = (
+        each.probabilities(each.logits(drawn.images[test])).numpy() for each in (plain, head)
+    )
+    best = after[:, :8].max(axis=1)
+
+    error = float(metrics.calibration_error(best, after[:, :8].argmax(axis=1) == truth))
+
+    assert error <= metrics.calibration_floor(best)[1]
+    assert np.mean(after[:, 8]) == pytest.approx(np.mean(truth < 0), abs=0.06)
+    assert np.mean(before[:, 8]) > np.mean(truth < 0) + 0.15
+    assert ("so the score of none says nothing." in str(head.calibration)) == (unknown == 0)
+    found = [(each.label, each.instead) for each in rank(head, drawn.images[test], top=1)]
+    assert found == [(p.label, p.instead) for p in rank(plain, drawn.images[test], top=1)]
+    assert head.select(head.labels[:4]).none_offset == 0
+
+
 def test_answers_do_not_change_by_calibration(known: Simulation) -> None:
     fit, test = halves(known)
     head = calibrated(known.head(), known, fit)
@@ -159,4 +182,5 @@ def test_select_and_concatenation_keep_temperature_and_words(drawn: Simulation) 
     both = part + head.select(head.labels[5:])
     assert both.labels == head.labels
     assert both.background is head.background
-    torch.testing.assert_close(both.logits(drawn.images[:9]), head.logits(drawn.images[:9]))
+    plain = replace(head, none_offset=0.0)
+    torch.testing.assert_close(both.logits(drawn.images[:9]), plain.logits(drawn.images[:9]))

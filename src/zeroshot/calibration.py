@@ -22,6 +22,7 @@ SetScore = Literal["lac", "aps", "raps"]
 
 SET_SCORES: tuple[SetScore, ...] = get_args(SetScore)
 PRIOR = 0.5  # standard deviation of the logarithm of the inverse temperature, around 0
+NONE_PRIOR = 4.0  # standard deviation of the offset of "none of these", around 0
 STEPS = 60  # of Newton's method; it needs about 6
 GRID = 12  # thresholds tried for an error rate; each try costs a little of the confidence
 FEWEST, FEW = 20, 50  # calibration images: below the first an error, below the second a warning
@@ -43,6 +44,7 @@ class Calibration:
         inverse_temperature: Factor for logits that was fitted.
         method: "images", or "leave-one-out" if the images also made the head.
         labels: Digest of the labels that the calibration is valid for.
+        has_words: Whether the head has background words, so that an image can be none of these.
     """
 
     truth: NDArray[np.int64]
@@ -52,6 +54,7 @@ class Calibration:
     inverse_temperature: float
     method: str
     labels: str
+    has_words: bool = False
 
     @property
     def known(self) -> NDArray[np.bool_]:
@@ -62,11 +65,14 @@ class Calibration:
         total, known = len(self.truth), int(self.known.sum())
         others = f", {total - known} of them none of the labels" if known < total else ""
         low, high = coverage_interval(known, 0.9)
-        return (
+        text = (
             f"Calibrated on {total} images{others}: inverse temperature "
             f"{self.inverse_temperature:.2f}. With {known} images that show a label, the true "
             f"coverage of sets with coverage=0.9 lies between {low:.0%} and {high:.0%}."
         )
+        if self.has_words and known == total:
+            text += " No image of none of the labels was given, so the score of none says nothing."
+        return text
 
 
 def to_plain(calibration: Calibration) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -81,6 +87,7 @@ def to_plain(calibration: Calibration) -> tuple[dict[str, Any], dict[str, NDArra
         "inverse_temperature": calibration.inverse_temperature,
         "method": calibration.method,
         "labels": calibration.labels,
+        "has_words": calibration.has_words,
     }
     return facts, arrays
 
@@ -99,6 +106,7 @@ def from_plain(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
         inverse_temperature=float(facts["inverse_temperature"]),
         method=str(facts["method"]),
         labels=str(facts["labels"]),
+        has_words=bool(facts["has_words"]),
     )
     if any(
         values.shape != truth.shape
@@ -160,6 +168,44 @@ def fit_inverse_temperature(
         if gain < TINY * max(1.0, abs(value)) and abs(step) < 1e-9:
             break
     return math.exp(log_factor)
+
+
+def fit_none_offset(
+    labels: ArrayLike, none: ArrayLike, truth: ArrayLike, prior: float = NONE_PRIOR
+) -> float:
+    """Return the offset of the logit of "none of these" that makes the right classes most probable.
+
+    The classes are the labels and "none of these". The number of words in the sum of that logit,
+    and the share of images of none of the labels, make the offset necessary. A weak prior keeps it
+    finite if all images show a label, or none does.
+
+    Args:
+        labels: Logits of the labels, after the temperature: [n, L].
+        none: Logit of "none of these", after the temperature: [n].
+        truth: Index of the right label of each image, or -1 for none of these: int [n].
+        prior: Standard deviation of the offset, around 0.
+
+    Returns:
+        The offset.
+
+    Example:
+        >>> round(zeroshot.calibration.fit_none_offset([[0.0]] * 100, [3.0] * 100, [0, -1] * 50), 1)
+        -3.0
+    """
+    z, other = np.asarray(labels, np.float64), np.asarray(none, np.float64)
+    if not len(z):
+        return 0.0
+    top = z.max(axis=1)
+    gap = other - top - np.log(np.exp(z - top[:, None]).sum(axis=1))
+    unknown = int((np.asarray(truth, np.int64) < 0).sum())
+
+    def slope(offset: float) -> float:  # of the loss, which is convex
+        chance = 1 / (1 + np.exp(-np.clip(gap + offset, -LARGEST, LARGEST)))
+        return float(chance.sum()) - unknown + offset / prior**2
+
+    most = len(z) * prior**2  # the prior outweighs all images there
+    share = _bisect(lambda place: slope(most * (2 * place - 1)) >= 0)
+    return most * (2 * share - 1)
 
 
 def fit_logistic(scores: ArrayLike, right: ArrayLike, ridge: float = 1.0) -> tuple[float, float]:

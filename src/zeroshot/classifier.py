@@ -336,8 +336,9 @@ class Classifier:
     ) -> Classifier:
         """Return a classifier whose probabilities are true on average for images like these.
 
-        It fits one factor for the logits (temperature scaling), and keeps what the images showed,
-        so that `predict_set` and `answering` can make promises. Answers do not change.
+        It fits one factor for the logits (temperature scaling), and with background words an offset
+        of "none of these". It keeps what the images showed, so that `predict_set` and `answering`
+        can make promises. Answers do not change.
 
         Args:
             images: An iterable of images that did not make the head; see `__call__`.

@@ -20,6 +20,7 @@ from zeroshot.calibration import (
     SetScore,
     fit_inverse_temperature,
     fit_logistic,
+    fit_none_offset,
     score_labels,
 )
 from zeroshot.callers import stack_level
@@ -72,11 +73,18 @@ def _check_images(images: int) -> None:
 def _with_calibration(
     head: Head, labels: Tensor, words: Tensor | None, truth: NDArray[np.int64], method: str
 ) -> Head:
-    """Fit the temperature to similarities with labels and words, and keep what they showed."""
+    """Fit the temperature to similarities with labels and words, and keep what they showed.
+
+    The temperature is that of the labels alone. With words, the offset of none of these is fitted
+    too, so that the probabilities of all classes are true on average.
+    """
     known = truth >= 0
     z = labels.double().cpu().numpy()
     factor = fit_inverse_temperature(z[known], truth[known])
-    fitted = replace(head, inverse_temperature=factor, calibration=None)
+    fitted = replace(head, inverse_temperature=factor, none_offset=0.0, calibration=None)
+    if words is not None:
+        none = factor * fitted.sum_words(words.double()).cpu().numpy()[:, 0]
+        fitted = replace(fitted, none_offset=fit_none_offset(factor * z, none, truth))
     classes = labels if words is None else torch.cat([labels, fitted.sum_words(words)], dim=-1)
     own = fitted.probabilities(classes.double())[:, : len(head)].cpu().numpy()
     among_labels = closed(fitted, labels)
@@ -93,6 +101,7 @@ def _with_calibration(
         inverse_temperature=factor,
         method=method,
         labels=fitted.digest(),
+        has_words=words is not None,
     )
     return replace(fitted, calibration=calibration)
 

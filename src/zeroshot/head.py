@@ -78,6 +78,7 @@ class Head:
             local file.
         background: Words for what is none of the labels, or None.
         inverse_temperature: Factor for logits that was fitted on calibration images; 1 without.
+        none_offset: Added to the logit of "none of these", fitted on calibration images; 0 without.
         paths: For a tree of labels, the names from the top to each label; else None.
         examples: Digests of the images that are part of the head.
         logistic: Factor and offset of independent scores, fitted on images; else None.
@@ -104,6 +105,7 @@ class Head:
     source: str | None = None
     background: Background | None = None
     inverse_temperature: float = 1.0
+    none_offset: float = 0.0
     paths: tuple[tuple[str, ...], ...] | None = None
     examples: tuple[str, ...] = ()
     logistic: tuple[float, float] | None = None
@@ -276,6 +278,8 @@ class Head:
     def sum_words(self, words: Tensor) -> Tensor:
         """Return the logit of "none of these", whose softmax is the sum over words.
 
+        After a calibration, the offset that was fitted is part of it.
+
         Args:
             words: Scaled similarities with background words: [n, B], as `similarities` returns.
 
@@ -293,7 +297,8 @@ class Head:
         factor, values = self.inverse_temperature, to_float(words)
         if values is None or not values.ndim:
             raise InputError(f"expected words as a tensor [n, B], got {kind_of(words)}")
-        return torch.logsumexp(factor * values, dim=-1, keepdim=True) / factor
+        total = torch.logsumexp(factor * values, dim=-1, keepdim=True)
+        return (total + self.none_offset) / factor
 
     @cached_property
     def words(self) -> Background:
@@ -408,6 +413,7 @@ class Head:
             weight=self.weight[indices],
             names=tuple(self.names[row] for row in indices),
             calibration=None,
+            none_offset=0.0,
             logistic=None,
             paths=None if self.paths is None else tuple(self.paths[row] for row in indices),
         )
@@ -445,6 +451,7 @@ class Head:
             templates=self.templates if same else self.templates + other.templates,
             prompts=self.prompts if same else f"{self.prompts}|{other.prompts}",
             calibration=None,
+            none_offset=0.0,
             logistic=None,
             background=self.background or other.background,
             paths=_join_paths(self, other),

@@ -53,6 +53,8 @@ def _extra_problems(head: Head) -> Iterator[tuple[str, object, str]]:
         yield "calibration", head.calibration, "a Calibration or None"
     if not finite(head.inverse_temperature, above=0):
         yield "inverse_temperature", head.inverse_temperature, "a positive number"
+    if not finite(head.none_offset, above=-math.inf):
+        yield "none_offset", head.none_offset, "a number"
     if head.background is not None and not _is_background(head.background, head.weight):
         yield "background", head.background, "words with one finite row each"
     if head.scoring == "independent" and head.background is None:
