@@ -79,6 +79,8 @@ class Classifier:
         )
         require("encoder", encoder, IMAGE_METHODS, "pass a model, as zeroshot.load() returns it")
         head.check(encoder.identity)
+        if answers is not None:
+            _expect_one_label(head, "answering")
         if len(head.classes) == 1 and head.scoring != "independent":
             warnings.warn(
                 f"the only label is {shortened(repr(head.labels[0]))}, so every image gets that "
@@ -101,7 +103,7 @@ class Classifier:
     def __repr__(self) -> str:
         facts = [f"<Classifier of {len(self.head)} labels"]
         facts += ["or none of these"] if self.head.background is not None else []
-        facts += ["calibrated"] if self.head.calibration is not None else []
+        facts += ["calibrated"] if self.head.is_calibrated else []
         facts += [f"{self.answers.kind}={self.answers.value}"] if self.answers is not None else []
         return f"{', '.join(facts)} on {self.encoder!r}>"
 
@@ -330,7 +332,7 @@ class Classifier:
     def calibrate(
         self,
         images: Iterable[ImageLike],
-        truth: Sequence[object],
+        truth: Iterable[object],
         *,
         progress: bool | None = None,
     ) -> Classifier:
@@ -342,7 +344,8 @@ class Classifier:
 
         Args:
             images: An iterable of images that did not make the head; see `__call__`.
-            truth: The right label of each image, or None for none of the labels.
+            truth: The right label of each image, or None for none of the labels. For independent
+                scores, a list of the labels in each image; [] or None for no label.
             progress: Show a progress bar; see `__call__`.
 
         Returns:
@@ -366,7 +369,7 @@ class Classifier:
     def with_examples(
         self,
         images: Iterable[ImageLike],
-        truth: Sequence[object],
+        truth: Iterable[object],
         *,
         text: float | Literal["auto"] = TEXT_WEIGHT,
         progress: bool | None = None,
@@ -388,7 +391,8 @@ class Classifier:
             A new classifier.
 
         Raises:
-            InputError: `text` is invalid, or there are examples of fewer than two labels.
+            InputError: `text` is invalid, there are examples of fewer than two labels, or scores
+                are independent.
             LabelError: A truth is not a label of the head.
             ImageError: An image cannot be read.
 
@@ -397,6 +401,7 @@ class Classifier:
             >>> len(classifier.with_examples(["cat.jpg"] * 2, ["cat", "dog"]).head.examples)
             2
         """
+        _expect_one_label(self.head, "with_examples")
         embeddings, rows = self._with_truth(images, truth, progress)
         return Classifier(self.encoder, with_examples(self.head, embeddings, rows, text))
 
@@ -427,8 +432,8 @@ class Classifier:
             One `LabelSet` per image.
 
         Raises:
-            InputError: The classifier is not calibrated, an argument is invalid, or the
-                calibration images are too few.
+            InputError: The classifier is not calibrated, an argument is invalid, the calibration
+                images are too few, or scores are independent.
             ImageError: An image cannot be read.
 
         Example:
@@ -501,6 +506,7 @@ class Classifier:
         **options: Any,
     ) -> Iterator[Any]:
         """Return a LabelSet for each image, and a Failure for each failed one."""
+        _expect_one_label(self.head, "predict_set")
         rule = choose_sets(self.head, coverage, confidence, per_label, score)
         find = partial(make_sets, self.head, rule=rule)
         return _in_order(self._embed(images, score=find, **options))
@@ -528,14 +534,15 @@ class Classifier:
             A new classifier; `print(classifier.answers)` says what it promises.
 
         Raises:
-            InputError: Not exactly one argument is given, the classifier is not calibrated, or the
-                calibration images cannot show it.
+            InputError: Not exactly one argument is given, the classifier is not calibrated, the
+                calibration images cannot show it, or scores are independent.
 
         Example:
             >>> classifier = zeroshot.load("mini").classifier(["cat", "dog", "bird"])
             >>> classifier.answering(below=0.9)("cat.jpg").label
             'cat'
         """
+        _expect_one_label(self.head, "answering")
         answers = choose(
             {"keep": keep, "error": error, "below": below, "sure": sure},
             confidence,
@@ -546,7 +553,7 @@ class Classifier:
         return Classifier(self.encoder, self.head, answers)
 
     def _with_truth(
-        self, images: Iterable[ImageLike], truth: Sequence[object], progress: bool | None
+        self, images: Iterable[ImageLike], truth: Iterable[object], progress: bool | None
     ) -> tuple[Tensor, NDArray[np.int64]]:
         """Return the embeddings of images [n, d] on the CPU and the rows of their labels [n]."""
         check_many(images)
@@ -557,12 +564,13 @@ class Classifier:
         check_length(len(embeddings), len(rows))
         return embeddings, rows
 
-    def _find(self, truth: Sequence[object]) -> NDArray[np.int64]:
+    def _find(self, truth: Iterable[object]) -> NDArray[np.int64]:
         """Return the row of each label [n]; for independent scores 0 or 1 for each label [n, L]."""
         if self.head.scoring != "independent":
             return self.head.find(truth)
-        members = np.zeros((len(truth), len(self.head)), dtype=np.int64)
-        for member, labels in zip(members, truth, strict=True):
+        listed = [[] if labels is None else labels for labels in iterator("truth", truth)]
+        members = np.zeros((len(listed), len(self.head)), dtype=np.int64)
+        for member, labels in zip(members, listed, strict=True):
             if isinstance(labels, str) or not isinstance(labels, Iterable):
                 raise InputError(
                     "expected the labels of each image as a list, because scores are independent, "
@@ -581,6 +589,17 @@ class Classifier:
         score = partial(rank, self.head, top=top, answers=self.answers)
         found = _in_order(self._embed(images, score=score, **options))
         return found if self.head.calibration is None else ShiftAlarm(self.head).watch(found)
+
+
+def _expect_one_label(head: Head, call: str) -> None:
+    """Raise InputError for independent scores, where any number of labels can be in an image."""
+    if head.scoring == "independent":
+        raise InputError(
+            f"{call} expects a classifier that gives one label per image, got one with "
+            "scores='independent', where each label has its own score; use classifier.calibrate, "
+            "after which found.labels lists the labels in an image, or omit scores='independent' "
+            "(on the command line `zeroshot calibrate`)"
+        )
 
 
 def _in_order(batches: Iterator[Embedded]) -> Iterator[Any]:

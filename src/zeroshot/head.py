@@ -215,7 +215,8 @@ class Head:
 
         Args:
             embeddings: float32 [n, d] or [d], of unit length, as `Model.encode_image` returns them
-                or `zeroshot encode` writes them.
+                or `zeroshot encode` writes them. For independent scores also windows [n, W, d]; the
+                best window counts.
 
         Returns:
             float32 [n, L], or [L] for one. With background words there is one more column, for none
@@ -233,6 +234,8 @@ class Head:
         if self.scoring == "independent":
             assert self.background is not None  # `build` adds words
             assert words is not None
+            if labels.ndim < 3:  # the whole image is the only window
+                labels, words = labels.unsqueeze(-2), words.unsqueeze(-2)
             factor = self.inverse_temperature
             return independent_logits(
                 factor * labels, factor * words, self.weight.to(labels.device), self.background
@@ -308,6 +311,11 @@ class Head:
         return self.background.without(self.weight, self.names)
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether calibration images made the probabilities true on average."""
+        return self.calibration is not None or self.logistic is not None
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The labels, and "none of these" if the head has background words."""
         has_none = self.background is not None and self.scoring != "independent"
@@ -349,7 +357,8 @@ class Head:
             int64 [n].
 
         Raises:
-            LabelError: The head has no such label, or has no background words and one is None.
+            LabelError: The head has no such label, or one is None and the head has no background
+                words or has independent scores.
 
         Example:
             >>> zeroshot.load("mini").head(["cat", "dog"]).find(["dog", 0]).tolist()
@@ -361,6 +370,11 @@ class Head:
 
     def _find(self, label: object, rows: Mapping[str, int]) -> int:
         if label is None or (isinstance(label, str) and label == NONE and NONE not in rows):
+            if self.scoring == "independent":
+                raise LabelError(
+                    f"truth {label!r} means none of the labels, which is no class of independent "
+                    "scores; remove such images, or give [] as their labels to calibrate"
+                )
             if self.background is None:
                 raise LabelError(
                     "truth None means none of the labels, which this classifier does not know; "
