@@ -40,7 +40,7 @@ def test_keep_promises_how_many_known_images_are_turned_away() -> None:
     assert found.threshold == pytest.approx(SURETY[20:][7])
     assert str(found) == (
         "At most 10 of 100 images that do show one of your labels are turned away. It says nothing "
-        "about how many others get through."
+        "about how many others get through. It holds for images like those you calibrated with."
     )
 
 
@@ -48,7 +48,13 @@ def test_error_promises_how_many_answers_are_wrong() -> None:
     found = chosen(error=0.1)
     assert 0.3 < found.threshold < 0.5
     assert "We are 90% sure that at most 10 of 100 answers given are wrong. " in str(found)
-    assert "of your calibration images get no answer." in str(found)
+    assert str(found).endswith(
+        "of your calibration images get no answer. It holds for images like those you calibrated "
+        "with."
+    )
+    assert str(chosen(words=True, error=0.1)).endswith(
+        "like those you calibrated with, with as many images of none of the labels."
+    )
 
 
 def test_below_promises_nothing() -> None:

@@ -49,7 +49,7 @@ def test_sets_contain_the_right_label_as_often_as_promised(
     assert min(map(len, found)) >= 1
     assert found[0].labels[0] == rank(head, known.images[test[:1]], top=1)[0].label
     assert f"{coverage * 100:.0f} of 100 such sets contain the right label" in rule.promise
-    assert "With your 500 images the true figure lies between" in rule.promise
+    assert "With your 500 images the true figure " in rule.promise
 
 
 def test_sets_per_label_name_the_labels_with_too_few_images(known: Simulation) -> None:
@@ -108,3 +108,33 @@ def test_a_saved_head_gives_equal_sets_and_thresholds(drawn: Simulation, tmp_pat
         assert (first.thresholds == second.thresholds).all()
     assert found.calibration is not None
     assert str(found.calibration) == str(head.calibration)
+
+
+def test_sets_of_a_head_with_words_promise_nothing_for_images_of_none(drawn: Simulation) -> None:
+    end = "If an image shows none of your labels, no set contains the truth."
+    fit, _ = halves(drawn)
+    for with_words in (True, False):
+        rows = fit[torch.from_numpy(drawn.truth[fit.numpy()] >= 0)]
+        head = calibrated(drawn.head(with_words=with_words), drawn, rows)
+        for confidence in (None, 0.9):
+            promise = choose_sets(head, 0.8, confidence, False, "lac").promise
+            assert promise.endswith(end) == with_words
+
+
+def test_a_coverage_below_the_accuracy_is_a_lower_bound(known: Simulation) -> None:
+    head = calibrated(known.head(), known, torch.arange(0, 2000, 20))
+    assert head.calibration is not None
+    share = {}
+    for accuracy in (0.85, 0.98):
+        right = np.arange(100) < 100 * accuracy
+        changed = replace(head.calibration, right=right)
+        rule = choose_sets(replace(head, calibration=changed), 0.9, None, False, "lac")
+        share[accuracy] = (str(changed), rule.promise)
+    assert "lies between 85% and 94% in 9 of 10 calibrations." in share[0.85][0]
+    assert "the true figure lies between 85 and 94 in 9 of 10 calibrations." in share[0.85][1]
+    assert "is 85% or more in 9 of 10 calibrations; it is probably higher" in share[0.98][0]
+    assert (
+        "With your 100 images the true figure is 85 or more in 9 of 10 calibrations; it is "
+        "probably higher than 90 here, because a set always contains the best label."
+        in share[0.98][1]
+    )

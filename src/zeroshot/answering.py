@@ -18,6 +18,8 @@ from zeroshot.errors import InputError
 
 Kind = Literal["keep", "error", "below", "sure"]
 
+HOLDS = "It holds for images like those you calibrated with"
+
 
 @dataclass(frozen=True)
 class Answering:
@@ -96,7 +98,7 @@ def _keep(value: float, calibration: Calibration) -> Answering:
         )
     promise = (
         f"At most {round(100 * (1 - value))} of 100 images that do show one of your labels are "
-        "turned away. It says nothing about how many others get through."
+        f"turned away. It says nothing about how many others get through. {HOLDS}."
     )
     return Answering("keep", value, keep_threshold(known, value), promise)
 
@@ -121,9 +123,10 @@ def _error(
             f"calibrate with more images (at least {answers_for(value, confidence)} right answers "
             "in a row are needed), or accept a higher error"
         )
+    share_of_none = ", with as many images of none of the labels" if has_words else ""
     silent = float((surety < threshold).mean())
     promise = (
         f"We are {confidence:.0%} sure that at most {round(100 * value)} of 100 answers given are "
-        f"wrong. {silent:.0%} of your calibration images get no answer."
+        f"wrong. {silent:.0%} of your calibration images get no answer. {HOLDS}{share_of_none}."
     )
     return Answering("error", value, threshold, promise)

@@ -61,18 +61,33 @@ class Calibration:
         """Which images show one of the labels: bool [n]."""
         return self.truth >= 0
 
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that show a label whose best label is right: 0..1; 0 for none."""
+        return float(self.right[self.known].mean()) if self.known.any() else 0.0
+
     def __str__(self) -> str:
         total, known = len(self.truth), int(self.known.sum())
         others = f", {total - known} of them none of the labels" if known < total else ""
-        low, high = coverage_interval(known, 0.9)
         text = (
             f"Calibrated on {total} images{others}: inverse temperature "
             f"{self.inverse_temperature:.2f}. With {known} images that show a label, the true "
-            f"coverage of sets with coverage=0.9 lies between {low:.0%} and {high:.0%}."
+            f"coverage of sets with coverage=0.9 {self._describe_coverage(known, 0.9)}."
         )
         if self.has_words and known == total:
             text += " No image of none of the labels was given, so the score of none says nothing."
         return text
+
+    def _describe_coverage(self, known: int, coverage: float) -> str:
+        if known < images_for(coverage):
+            return f"is unknown; they need {images_for(coverage)}"
+        low, high = coverage_interval(known, coverage)
+        if self.accuracy > coverage:
+            return (
+                f"is {low:.0%} or more in 9 of 10 calibrations; it is probably higher than "
+                f"{coverage:.0%} here, because a set always contains the best label"
+            )
+        return f"lies between {low:.0%} and {high:.0%} in 9 of 10 calibrations"
 
 
 def to_plain(calibration: Calibration) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

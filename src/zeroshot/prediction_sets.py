@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zeroshot.arguments import flag, one_of, share
 from zeroshot.calibration import (
+    Calibration,
     SetScore,
     conformal_rank,
     coverage_interval,
@@ -57,7 +58,9 @@ def choose_sets(
     groups = [calibration.known] if not per_label else [truth == i for i in range(len(head))]
     _check_counts(head, [int(group.sum()) for group in groups], coverage, confidence)
     thresholds = np.array([set_threshold(scores[group], coverage, confidence) for group in groups])
-    promise = _promise(int(groups[0].sum()), coverage, confidence, per_label)
+    promise = _promise(
+        calibration, min(int(group.sum()) for group in groups), coverage, confidence, per_label
+    )
     return SetRule(np.broadcast_to(thresholds, (len(head),)), score, promise)
 
 
@@ -83,20 +86,36 @@ def _check_counts(head: Head, counts: list[int], coverage: float, confidence: fl
     )
 
 
-def _promise(images: int, coverage: float, confidence: float | None, per_label: bool) -> str:
-    """Return the sentence of a set."""
+def _promise(
+    calibration: Calibration,
+    images: int,
+    coverage: float,
+    confidence: float | None,
+    per_label: bool,
+) -> str:
+    """Return the sentences of a set; `images` is the least number of images in a group."""
     count = round(100 * coverage)
     whom = "of each label " if per_label else ""
+    end = "It holds for images like those you calibrated with."
+    if calibration.has_words:
+        end += " If an image shows none of your labels, no set contains the truth."
     if confidence is not None:
         return (
             f"We are {confidence:.0%} sure that at least {count} of 100 such sets {whom}contain "
-            "the right label. It holds for images like those you calibrated with."
+            f"the right label. {end}"
         )
     low, high = coverage_interval(images, coverage)
+    given = f"{images} or more images of each label" if per_label else f"your {images} images"
+    if calibration.accuracy > coverage and not per_label:
+        figure = (
+            f"is {100 * low:.0f} or more in 9 of 10 calibrations; it is probably higher than "
+            f"{count} here, because a set always contains the best label"
+        )
+    else:
+        figure = f"lies between {100 * low:.0f} and {100 * high:.0f} in 9 of 10 calibrations"
     return (
         f"{count} of 100 such sets {whom}contain the right label, on average over calibrations "
-        f"like this one. With your {images} images the true figure lies between {100 * low:.0f} "
-        f"and {100 * high:.0f}. It holds for images like those you calibrated with."
+        f"like this one. With {given} the true figure {figure}. {end}"
     )
 
 

@@ -33,6 +33,28 @@ def test_a_head_is_built_with_none_of_these_or_without() -> None:
         check_answers(AnswerChoice(True, None, None, None), "head.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("answers", "coverage", "says"),
+    [
+        ((False, 0.9, None, None), 0.9, "expected either --set or --keep, got both"),
+        ((False, None, 0.1, None), 0.9, "expected either --set or --error, got both"),
+        ((False, None, None, 0.5), 0.9, "expected either --set or --below, got both"),
+        ((False, 0.9, 0.1, None), None, "one of --keep, --error and --below, got --keep, --error"),
+    ],
+)
+def test_options_that_promise_different_things_are_rejected(
+    answers: Any, coverage: float | None, says: str
+) -> None:
+    with pytest.raises(click.UsageError, match=says):
+        check_answers(AnswerChoice(*answers), "head.safetensors", coverage=coverage)
+
+
+def test_keep_and_error_need_a_head() -> None:
+    check_answers(AnswerChoice(False, None, None, 0.5), None)
+    with pytest.raises(click.UsageError, match="expected a calibrated --head with --keep; make"):
+        check_answers(AnswerChoice(False, 0.9, None, None), None)
+
+
 def test_sets_need_a_head() -> None:
     check_answers(AnswerChoice(False, None, None, None), "head.safetensors", coverage=0.9)
     with pytest.raises(click.UsageError, match="expected a calibrated --head with --set"):

@@ -87,11 +87,28 @@ def answer_options(command: Callable[..., None]) -> Callable[..., None]:
 def check_answers(
     answers: AnswerChoice, head: str | None, *, coverage: float | None = None
 ) -> None:
-    """Reject --none with a head, which was built with it or without, and --set without a head."""
+    """Reject options that do not fit each other, or that require a head or exclude one."""
+    given = [name for name in ("keep", "error", "below") if getattr(answers, name) is not None]
+    options = ", ".join(f"--{name}" for name in given)
+    if len(given) > 1:
+        raise click.UsageError(f"expected one of --keep, --error and --below, got {options}")
+    if coverage is not None and given:
+        raise click.UsageError(
+            f"expected either --set or {options}, got both; --set shows a set for every image, so "
+            f"omit {options}"
+        )
+    if given and given != ["below"] and head is None:
+        raise click.UsageError(
+            f"expected a calibrated --head with {options}; make one with --save-head and "
+            "`zeroshot calibrate SOURCE --head HEAD --output HEAD`"
+        )
     if answers.none_of_these and head is not None:
         raise click.UsageError("expected --none with --labels, got --head, which has it or not")
     if coverage is not None and head is None:
-        raise click.UsageError("expected a calibrated --head with --set; see `zeroshot calibrate`")
+        raise click.UsageError(
+            "expected a calibrated --head with --set; make one with --save-head and `zeroshot "
+            "calibrate SOURCE --head HEAD --output HEAD`"
+        )
 
 
 def note_promise(sets: Iterator[LabelSet | Failure]) -> Iterator[LabelSet | Failure]:
