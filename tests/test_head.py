@@ -256,3 +256,19 @@ def test_a_callers_autocast_does_not_round_logits(encoder: FakeEncoder) -> None:
 
     assert found.dtype == torch.float32
     assert torch.equal(found, expected)
+
+
+# none of these
+
+
+@pytest.mark.parametrize("label", ["none of these", "None of These", "none_of_these"])
+def test_a_label_named_as_the_class_of_none_is_rejected(encoder: FakeEncoder, label: str) -> None:
+    assert Head.build(encoder, ["cat", label]).labels == ("cat", label)
+    with pytest.raises(LabelError, match="is the name of the class that none_of_these=True adds"):
+        Head.build(encoder, ["cat", label], none_of_these=True)
+
+
+def test_labels_that_leave_no_background_word_are_rejected(encoder: FakeEncoder) -> None:
+    words = list(zeroshot.prompts.background_words())
+    with pytest.raises(LabelError, match="no background word is left, because all 2483 are close"):
+        Head.build(encoder, words, none_of_these=True)

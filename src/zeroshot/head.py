@@ -47,6 +47,7 @@ from zeroshot.prompts import Labels, Prompts
 from zeroshot.spec import Scoring
 from zeroshot.tensor_arguments import kind_of, to_embeddings, to_float, to_logits
 from zeroshot.vocabulary import NONE, Background
+from zeroshot.wording import fold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,6 +118,12 @@ class Head:
             raise InputError(
                 f"the {field} of a head must be {expected}, got {shortened(repr(value))}"
             )
+        for label in self.labels if self.classes != self.labels else ():
+            if fold(label) == fold(NONE):
+                raise LabelError(
+                    f"label {shortened(repr(label))} is the name of the class that none_of_these=True adds; "
+                    "remove or rename it, or omit none_of_these (on the command line --none)"
+                )
 
     @classmethod
     def build(
@@ -155,8 +162,9 @@ class Head:
             A head for the encoder.
 
         Raises:
-            LabelError: The labels are invalid, or the encoder's tokenizer, if it has one, cannot
-                distinguish two of them.
+            LabelError: The labels are invalid, the encoder's tokenizer, if it has one, cannot
+                distinguish two of them, or with `none_of_these` a label is "none of these" or all
+                background words are close to labels.
             PromptError: The prompts are invalid.
             TokenLimitError: A sentence exceeds the context length; the error contains it.
 
@@ -178,7 +186,7 @@ class Head:
         if flag("none_of_these", none_of_these) or scores == "independent":
             background = embed_background(encoder, store, progress)
         log.info("%d labels: %d embedded, the others from the cache", len(named), new)
-        return cls(
+        made = cls(
             labels=tuple(named),
             weight=torch.stack([vectors[names] for names in named.values()]),
             logit_scale=encoder.logit_scale,
@@ -192,6 +200,9 @@ class Head:
             background=background,
             paths=paths,
         )
+        if made.classes != made.labels:
+            _ = made.words  # raises LabelError if none is left
+        return made
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -305,10 +316,17 @@ class Head:
 
     @cached_property
     def words(self) -> Background:
-        """The background words that are not near a label."""
+        """The background words that are not near a label. Raises LabelError if none is left."""
         if self.background is None:
             return Background((), self.weight.new_zeros(0, self.weight.shape[1]))
-        return self.background.without(self.weight, self.names)
+        kept = self.background.without(self.weight, self.names)
+        if not kept.words:
+            raise LabelError(
+                f"no background word is left, because all {len(self.background.words)} are close "
+                f"to one of the {len(self)} labels; use fewer labels, or omit none_of_these (on "
+                "the command line --none)"
+            )
+        return kept
 
     @property
     def is_calibrated(self) -> bool:
