@@ -105,6 +105,23 @@ def test_the_offset_of_none_is_finite_for_any_logits() -> None:
         assert math.isfinite(calibration.fit_none_offset(np.eye(4) * size, [size] * 4, range(4)))
 
 
+@pytest.mark.parametrize("shift", [-300.0, -30.0, 0.0, 30.0, 300.0])
+def test_a_logistic_is_the_most_probable_one_for_logits_of_any_level(shift: float) -> None:
+    random = np.random.default_rng(4)
+    scores = 3 * random.normal(size=300)
+    right = random.random(300) < 1 / (1 + np.exp(1 - 0.7 * scores))
+
+    def loss(pair: Any) -> float:
+        z = pair[0] * (scores + shift) + pair[1]
+        middle = (scores + shift).mean()
+        prior = (pair[0] - 1) ** 2 + (pair[0] * middle + pair[1] - middle) ** 2 / 100
+        return float((np.logaddexp(0, z) - right * z).sum() + prior / 2)
+
+    best = optimize.minimize(loss, (1.0, -shift), method="Nelder-Mead", options={"maxiter": 9999})
+
+    assert loss(calibration.fit_logistic(scores + shift, right)) <= best.fun + 1e-6
+
+
 # sets
 
 

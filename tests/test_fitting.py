@@ -184,3 +184,47 @@ def test_select_and_concatenation_keep_temperature_and_words(drawn: Simulation) 
     assert both.background is head.background
     plain = replace(head, none_offset=0.0)
     torch.testing.assert_close(both.logits(drawn.images[:9]), plain.logits(drawn.images[:9]))
+
+
+@pytest.mark.parametrize("unknown", [0, 20])
+def test_sigmoid_scores_are_calibrated_over_pairs_of_image_and_label(unknown: int) -> None:
+    drawn = simulate(20, 40, words=200 if unknown else 0, unknown=unknown, seed=3)
+    fit, test = halves(drawn)
+    plain = replace(drawn.head(with_words=unknown > 0), scoring="sigmoid", logit_bias=-30.0)
+    head = calibrated(plain, drawn, fit)
+    truth = drawn.truth[test.numpy()]
+
+    p = head.probabilities(head.logits(drawn.images[test])).numpy()
+
+    right = truth[:, None] == np.arange(20)
+    assert head.logistic is not None
+    assert p[:, :20].mean() == pytest.approx(right.mean(), abs=0.01)
+    assert float(metrics.calibration_error(p[:, :20].ravel(), right.ravel())) < 0.02
+    if unknown:
+        assert p[:, 20].mean() == pytest.approx(np.mean(truth < 0), abs=0.06)
+    assert head.calibration is not None
+    known = torch.from_numpy(truth >= 0)
+    for kind in ("lac", "aps"):
+        rule = choose_sets(head, 0.9, None, False, kind)  # type: ignore[arg-type]
+        sets = make_sets(head, drawn.images[test][known], ["a"] * int(known.sum()), rule)
+        wanted = [head.labels[t] for t in truth[truth >= 0]]
+        inside = np.mean([label in each for each, label in zip(sets, wanted, strict=True)])
+        assert inside >= 0.87
+        assert sets[0].probabilities[0] == pytest.approx(p[known.numpy()][0, :20].max(), abs=1e-5)
+    found = [each.label for each in rank(head, drawn.images[test], top=1)]
+    assert found == [each.label for each in rank(plain, drawn.images[test], top=1)]
+
+
+@pytest.mark.parametrize("scoring", ["sigmoid", "independent"])
+def test_scores_that_are_lower_for_right_labels_are_an_error(scoring: Any) -> None:
+    drawn = simulate(4, 20, words=50, seed=3)
+    head = replace(drawn.head(with_words=True), scoring=scoring)
+    wrong: Any = np.asarray(
+        head.logits(drawn.images).argmin(dim=1)
+        if scoring == "independent"
+        else head.similarities(drawn.images)[0].argmin(dim=1)
+    )
+    if scoring == "independent":
+        wrong = (wrong[:, None] == np.arange(4)).astype(np.int64)
+    with pytest.raises(InputError, match="expected right labels to score higher than wrong ones"):
+        calibrate(head, drawn.images, wrong)

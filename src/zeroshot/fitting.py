@@ -6,7 +6,7 @@ import hashlib
 import math
 import warnings
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -75,16 +75,14 @@ def _with_calibration(
 ) -> Head:
     """Fit the temperature to similarities with labels and words, and keep what they showed.
 
-    The temperature is that of the labels alone. With words, the offset of none of these is fitted
-    too, so that the probabilities of all classes are true on average.
+    The temperature is that of the labels alone; sigmoid scoring has a factor and an offset instead.
+    With words, the offset of none of these is fitted too, so that the probabilities of all classes
+    are true on average.
     """
     known = truth >= 0
-    z = labels.double().cpu().numpy()
-    factor = fit_inverse_temperature(z[known], truth[known])
-    fitted = replace(head, inverse_temperature=factor, none_offset=0.0, calibration=None)
-    if words is not None:
-        none = factor * fitted.sum_words(words.double()).cpu().numpy()[:, 0]
-        fitted = replace(fitted, none_offset=fit_none_offset(factor * z, none, truth))
+    plain = replace(head, inverse_temperature=1.0, none_offset=0.0, logistic=None, calibration=None)
+    fit = _fit_sigmoid if head.scoring == "sigmoid" else _fit_softmax
+    fitted = fit(plain, labels.double(), None if words is None else words.double(), truth)
     classes = labels if words is None else torch.cat([labels, fitted.sum_words(words)], dim=-1)
     own = fitted.probabilities(classes.double())[:, : len(head)].cpu().numpy()
     among_labels = closed(fitted, labels)
@@ -98,7 +96,7 @@ def _with_calibration(
         surety=own.max(axis=1),
         right=own.argmax(axis=1) == truth,
         scores=scores,
-        inverse_temperature=factor,
+        inverse_temperature=fitted.logistic[0] if fitted.logistic else fitted.inverse_temperature,
         method=method,
         labels=fitted.digest(),
         has_words=words is not None,
@@ -106,11 +104,50 @@ def _with_calibration(
     return replace(fitted, calibration=calibration)
 
 
+def _fit_softmax(
+    head: Head, labels: Tensor, words: Tensor | None, truth: NDArray[np.int64]
+) -> Head:
+    """Fit the temperature among the labels, and the offset of none of these."""
+    z, known = labels.cpu().numpy(), truth >= 0
+    factor = fit_inverse_temperature(z[known], truth[known])
+    fitted = replace(head, inverse_temperature=factor)
+    if words is None:
+        return fitted
+    none = factor * fitted.sum_words(words).cpu().numpy()[:, 0]
+    return replace(fitted, none_offset=fit_none_offset(factor * z, none, truth))
+
+
+def _fit_sigmoid(
+    head: Head, labels: Tensor, words: Tensor | None, truth: NDArray[np.int64]
+) -> Head:
+    """Fit a logistic of all pairs of an image and a label, and the offset of none of these."""
+    x = labels.cpu().numpy()
+    scale, offset = _fit_logistic(x, truth[:, None] == np.arange(len(head)))
+    fitted = replace(head, logistic=(scale, offset))
+    if words is None:
+        return fitted
+    none = scale * fitted.sum_words(words).cpu().numpy()[:, 0] + offset
+    # a sigmoid is the softmax of this logit and 0
+    more = fit_none_offset(np.zeros((len(none), 1)), none, truth)
+    return replace(fitted, none_offset=more / scale)
+
+
+def _fit_logistic(scores: NDArray[np.float64], right: NDArray[Any]) -> tuple[float, float]:
+    """Fit the factor and the offset of scores; raise InputError if right labels score lower."""
+    scale, offset = fit_logistic(scores.ravel(), right.ravel())
+    if scale <= 0:
+        raise InputError(
+            "expected right labels to score higher than wrong ones on average, got the opposite; "
+            "check that images and truth are in the same order"
+        )
+    return scale, offset
+
+
 def _calibrate_independent(head: Head, embeddings: Tensor, truth: NDArray[np.int64]) -> Head:
     """Fit a logistic of the scores, from which 0.5 is the cut."""
     plain = replace(head, logistic=None)
     x = plain.logits(embeddings).double().cpu().numpy()
-    return replace(head, logistic=fit_logistic(x.ravel(), truth.ravel()))
+    return replace(head, logistic=_fit_logistic(x, truth))
 
 
 def with_examples(

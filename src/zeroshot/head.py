@@ -78,11 +78,12 @@ class Head:
         source: Name or Hub repository of the model, as `zeroshot.load` takes it, or None for a
             local file.
         background: Words for what is none of the labels, or None.
-        inverse_temperature: Factor for logits that was fitted on calibration images; 1 without.
+        inverse_temperature: Factor for the logits of a softmax, fitted on calibration images; 1
+            without.
         none_offset: Added to the logit of "none of these", fitted on calibration images; 0 without.
         paths: For a tree of labels, the names from the top to each label; else None.
         examples: Digests of the images that are part of the head.
-        logistic: Factor and offset of independent scores, fitted on images; else None.
+        logistic: Factor and offset of independent or sigmoid scores, fitted on images; else None.
 
     Raises:
         LabelError, InputError: A value is invalid.
@@ -121,8 +122,9 @@ class Head:
         for label in self.labels if self.classes != self.labels else ():
             if fold(label) == fold(NONE):
                 raise LabelError(
-                    f"label {shortened(repr(label))} is the name of the class that none_of_these=True adds; "
-                    "remove or rename it, or omit none_of_these (on the command line --none)"
+                    f"label {shortened(repr(label))} is the name of the class that "
+                    "none_of_these=True adds; remove or rename it, or omit none_of_these (on the "
+                    "command line --none)"
                 )
 
     @classmethod
@@ -359,11 +361,10 @@ class Head:
             torch.Size([2, 2])
         """
         logits = to_logits(logits, len(self.classes))
-        if self.scoring == "independent":
-            scale, offset = self.logistic or (1.0, 0.0)
-            return (scale * logits + offset).sigmoid()
-        logits = self.inverse_temperature * logits
-        return logits.softmax(dim=-1) if self.scoring == "softmax" else logits.sigmoid()
+        if self.scoring == "softmax":
+            return (self.inverse_temperature * logits).softmax(dim=-1)
+        scale, offset = self.logistic or (1.0, 0.0)
+        return (scale * logits + offset).sigmoid()
 
     def find(self, truth: Iterable[object]) -> NDArray[np.int64]:
         """Return the row of each label: int [n]; -1 for None or "none of these".

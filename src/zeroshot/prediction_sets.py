@@ -135,6 +135,9 @@ def make_sets(
 
 
 def closed(head: Head, logits: Tensor) -> NDArray[np.float64]:
-    """Return the probabilities among the labels alone: [n, L]."""
+    """Return the probabilities among the labels alone: [n, L]; with sigmoids, of each label."""
+    if head.scoring == "sigmoid":
+        scale, offset = head.logistic or (1.0, 0.0)
+        return np.asarray((scale * logits.double() + offset).sigmoid().cpu().numpy())
     scaled = (head.inverse_temperature * logits).double()
     return np.asarray(scaled.softmax(dim=-1).cpu().numpy())
