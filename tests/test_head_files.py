@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from tests.support import FakeEncoder
 from zeroshot import Head, PromptSet, files
 from zeroshot import head_files as module
+from zeroshot.calibration import Calibration
 from zeroshot.errors import HeadMismatch, HeadNotFound, SaveError
 
 TEMPLATES = PromptSet(("{}", "a photo of a {}.", "the {}, on green grass"), "mine")
@@ -290,3 +291,83 @@ def test_a_calibration_that_is_not_an_object_is_rejected(calibration: Any, tmp_p
 def test_a_source_that_is_not_text_is_rejected(source: Any, tmp_path: Path) -> None:
     with pytest.raises(HeadMismatch, match="source of a head must be the name of a model"):
         Head.load(write(tmp_path / "h", FACTS | {"source": source}))
+
+
+# calibration
+
+
+def calibrated_head(encoder: FakeEncoder) -> Head:
+    head = Head.build(encoder, ["a", "b"], none_of_these=True)
+    tree = replace(head, paths=(("x", "a"), ("x", "b")), none_offset=-1.5, inverse_temperature=1.5)
+    surety = np.linspace(0, 1, 30)
+    calibration = Calibration(
+        truth=np.arange(30) % 3 - 1,
+        surety=surety,
+        right=surety > 0.5,
+        scores=dict.fromkeys(("lac", "aps", "raps"), 1 - surety),
+        inverse_temperature=1.5,
+        method="images",
+        labels=tree.digest(),
+        has_words=True,
+    )
+    return replace(tree, calibration=calibration)
+
+
+def test_a_calibrated_head_loads_unchanged(encoder: FakeEncoder, tmp_path: Path) -> None:
+    head = calibrated_head(encoder)
+    head.save(tmp_path / "h.safetensors")
+    found = Head.load(tmp_path / "h.safetensors")
+    assert (found.none_offset, found.paths) == (-1.5, (("x", "a"), ("x", "b")))
+    assert str(found.calibration) == str(head.calibration)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"inverse_temperature": 3.0},
+        {"none_offset": 0.0},
+        {"logit_bias": -1.0},
+        {"paths": (("y", "a"), ("x", "b"))},
+        {"paths": None},
+        {"background": None},
+    ],
+)
+def test_a_calibrated_head_that_was_changed_is_rejected(
+    encoder: FakeEncoder, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    head = calibrated_head(encoder)
+    if "background" in changed:
+        assert head.background is not None
+        changed = {"background": replace(head.background, rows=-head.background.rows)}
+    replace(head, **changed).save(tmp_path / "h.safetensors")
+    with pytest.raises(HeadMismatch, match="the head was changed after its calibration"):
+        Head.load(tmp_path / "h.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"truth": np.full(30, 2)}, r"calibration\.truth of a head must be within -1\.\.1"),
+        ({"truth": np.full(30, -2)}, r"calibration\.truth of a head must be within -1\.\.1"),
+        ({"truth": np.zeros((30, 1), int)}, r"truth of a head must be of shape \[n\]"),
+        ({"surety": np.full(30, np.nan)}, r"surety of a head must be within 0\.\.1"),
+        ({"surety": np.full(30, 1.5)}, r"surety of a head must be within 0\.\.1"),
+        ({"surety": np.zeros(29)}, r"surety of a head must be of shape \(30,\)"),
+        ({"right": np.zeros((30, 2), bool)}, r"right of a head must be of shape \(30,\)"),
+        (
+            {"scores": dict.fromkeys(("lac", "aps", "raps"), np.full(30, np.nan))},
+            r"scores\.lac of a head must be finite",
+        ),
+    ],
+)
+def test_calibration_arrays_with_wrong_values_are_rejected(
+    encoder: FakeEncoder, tmp_path: Path, changed: Any, says: str
+) -> None:
+    head = calibrated_head(encoder)
+    assert head.calibration is not None
+    path = tmp_path / "h.safetensors"
+    # not through the checks of a head
+    object.__setattr__(head, "calibration", replace(head.calibration, **changed))
+    head.save(path)
+    with pytest.raises(HeadMismatch, match=says):
+        Head.load(path)

@@ -7,7 +7,7 @@ calibrated with; `has_shifted` notices when new images look different.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -117,18 +117,36 @@ def from_plain(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
         truth=truth,
         surety=arrays["calibration.surety"].astype(np.float64),
         right=arrays["calibration.right"].astype(np.bool_),
-        scores={kind: arrays[f"calibration.scores.{kind}"] for kind in SET_SCORES},
+        scores={
+            kind: arrays[f"calibration.scores.{kind}"].astype(np.float64) for kind in SET_SCORES
+        },
         inverse_temperature=float(facts["inverse_temperature"]),
         method=str(facts["method"]),
         labels=str(facts["labels"]),
         has_words=bool(facts["has_words"]),
     )
-    if any(
-        values.shape != truth.shape
-        for values in (found.surety, found.right, *found.scores.values())
-    ):
-        raise ValueError("expected calibration arrays of one length")
     return found
+
+
+def calibration_problems(
+    calibration: Calibration, labels: int
+) -> Iterator[tuple[str, object, str]]:
+    """Yield the arrays of a calibration with wrong values, what they are and what is expected."""
+    truth = calibration.truth
+    arrays = {"surety": calibration.surety, "right": calibration.right}
+    arrays |= {f"scores.{kind}": values for kind, values in calibration.scores.items()}
+    if truth.ndim != 1:
+        yield "truth", f"shape {truth.shape}", "of shape [n]"
+    for name, values in arrays.items():
+        if values.shape != truth.shape:
+            yield name, f"shape {values.shape}", f"of shape {truth.shape}, as its truth"
+    if ((truth < -1) | (truth >= labels)).any():
+        yield "truth", f"{truth.min()} to {truth.max()}", f"within -1..{labels - 1}"
+    if not ((calibration.surety >= 0) & (calibration.surety <= 1)).all():  # false for NaN too
+        yield "surety", "other values", "within 0..1"
+    for kind, values in calibration.scores.items():
+        if values.shape == truth.shape and not np.isfinite(values[truth >= 0]).all():
+            yield f"scores.{kind}", "NaN or infinity", "finite for images that show a label"
 
 
 # temperature

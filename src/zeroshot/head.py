@@ -517,7 +517,7 @@ class Head:
         """Return a digest of everything that a calibration depends on: 32 hex digits.
 
         Returns:
-            The digest of model, labels, names, templates, scale and words.
+            The digest of model, labels, names, templates, tree, words, rows, scales and offsets.
 
         Example:
             >>> len(zeroshot.load("mini").head(["cat", "dog"]).digest())
@@ -525,8 +525,12 @@ class Head:
         """
         words = None if self.background is None else self.background.words
         facts = (self.model, self.labels, self.names, self.templates, self.scoring, words)
-        made = hashlib.sha256(json.dumps([facts, self.logit_scale, self.examples]).encode())
+        numbers = (self.logit_scale, self.logit_bias, self.inverse_temperature, self.none_offset)
+        rest = (numbers, self.logistic, self.paths, self.examples)
+        made = hashlib.sha256(json.dumps([facts, *rest]).encode())
         made.update(self.weight.cpu().numpy().tobytes())
+        if self.background is not None:  # as rounded in a file
+            made.update(self.background.rows.half().cpu().numpy().tobytes())
         return made.hexdigest()[:32]
 
     def to(self, device: torch.device | str) -> Head:
@@ -595,7 +599,7 @@ class Head:
         with head_files.errors_of(path):
             head = cls(**head_files.read(path))
             if head.calibration is not None and head.calibration.labels != head.digest():
-                raise ValueError("the labels and prompts were changed after its calibration")
+                raise ValueError("the head was changed after its calibration")
             return head
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zeroshot.arguments import is_text
-from zeroshot.calibration import Calibration
+from zeroshot.calibration import Calibration, calibration_problems
 from zeroshot.spec import MAX_SCALE, Scoring, finite
 from zeroshot.tensor_arguments import is_dense, kind_of
 from zeroshot.vocabulary import Background
@@ -51,6 +51,9 @@ def _extra_problems(head: Head) -> Iterator[tuple[str, object, str]]:
     """Yield the problems of words, paths and what was fitted to images."""
     if not isinstance(head.calibration, Calibration | None):
         yield "calibration", head.calibration, "a Calibration or None"
+    elif head.calibration is not None:
+        for array, values, expected in calibration_problems(head.calibration, len(head.labels)):
+            yield f"calibration.{array}", values, expected
     if not finite(head.inverse_temperature, above=0):
         yield "inverse_temperature", head.inverse_temperature, "a positive number"
     if not finite(head.none_offset, above=-math.inf):

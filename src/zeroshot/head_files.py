@@ -33,7 +33,7 @@ def write(path: Path, head: Head) -> None:
         tensors["background"] = head.background.rows.half()
     if head.calibration is not None:
         _, arrays = to_plain(head.calibration)
-        tensors |= {name: torch.from_numpy(values) for name, values in arrays.items()}
+        tensors |= {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
     metadata = {METADATA_KEY: _to_json(head)}
     with write_atomically(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
