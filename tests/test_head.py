@@ -272,3 +272,44 @@ def test_labels_that_leave_no_background_word_are_rejected(encoder: FakeEncoder)
     words = list(zeroshot.prompts.background_words())
     with pytest.raises(LabelError, match="no background word is left, because all 2483 are close"):
         Head.build(encoder, words, none_of_these=True)
+
+
+# temperature
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wanted"),
+    [(1.0, 1.0, 1.0), (4.0, 1.0, 4.0), (1.0, 4.0, 4.0), (4.0, 9.0, 6)],
+)
+def test_the_order_of_heads_does_not_change_the_temperature_of_both(
+    encoder: FakeEncoder, first: float, second: float, wanted: float
+) -> None:
+    one = replace(Head.build(encoder, ["a"]), inverse_temperature=first)
+    other = replace(Head.build(encoder, ["b"]), inverse_temperature=second)
+    for both in (one + other, other + one):
+        assert both.inverse_temperature == pytest.approx(wanted)
+        assert both.has_temperature == (wanted != 1)
+        assert not both.is_calibrated
+
+
+def test_the_logistics_of_sigmoid_heads_are_averaged(encoder: FakeEncoder) -> None:
+    one, other = (replace(Head.build(encoder, [n]), scoring="sigmoid") for n in ("a", "b"))
+    fitted = replace(one, logistic=(4.0, -2.0))
+    assert (fitted + other).logistic == (other + fitted).logistic == (4.0, -2.0)
+    assert (fitted + replace(other, logistic=(9.0, -4.0))).logistic == (6.0, -3.0)
+    assert fitted.select(["a"]).logistic == (4.0, -2.0)
+
+
+def test_heads_of_different_scoring_cannot_be_concatenated(encoder: FakeEncoder) -> None:
+    one = Head.build(encoder, ["a"])
+    for scoring in ("sigmoid", "independent"):
+        other = replace(Head.build(encoder, ["b"], none_of_these=True), scoring=scoring)  # type: ignore[arg-type]
+        with pytest.raises(HeadMismatch, match="expected two heads of equal scoring, got"):
+            one + other
+        with pytest.raises(HeadMismatch, match="build both with the same scores="):
+            other + one
+
+
+def test_a_classifier_says_what_is_left_of_a_calibration(encoder: FakeEncoder) -> None:
+    head = replace(Head.build(encoder, ["a", "b"]), inverse_temperature=2.0)
+    assert "temperature kept, promises dropped" in repr(Classifier(encoder, head))  # type: ignore[arg-type]

@@ -103,7 +103,10 @@ class Classifier:
     def __repr__(self) -> str:
         facts = [f"<Classifier of {len(self.head)} labels"]
         facts += ["or none of these"] if self.head.background is not None else []
-        facts += ["calibrated"] if self.head.is_calibrated else []
+        if self.head.is_calibrated:
+            facts.append("calibrated")
+        elif self.head.has_temperature:
+            facts.append("temperature kept, promises dropped")
         facts += [f"{self.answers.kind}={self.answers.value}"] if self.answers is not None else []
         return f"{', '.join(facts)} on {self.encoder!r}>"
 

@@ -168,6 +168,7 @@ def with_examples(
         head,
         weight=mixed.rows.to(head.weight.device),
         examples=_digests(embeddings),
+        none_offset=0.0,
         calibration=None,
     )
     if len(truth) < FEWEST:

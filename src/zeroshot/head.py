@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ class Head:
         scoring: How logits become probabilities: "softmax" over all labels, or "sigmoid" for each
             label independently.
         calibration: What calibration images showed, or None. `select` and `+` drop it, because it
-            is valid for one set of labels only.
+            is valid for one set of labels only; they keep the temperature.
         source: Name or Hub repository of the model, as `zeroshot.load` takes it, or None for a
             local file.
         background: Words for what is none of the labels, or None.
@@ -333,7 +334,13 @@ class Head:
     @property
     def is_calibrated(self) -> bool:
         """Whether calibration images made the probabilities true on average."""
-        return self.calibration is not None or self.logistic is not None
+        fitted = self.scoring == "independent" and self.logistic is not None
+        return self.calibration is not None or fitted
+
+    @property
+    def has_temperature(self) -> bool:
+        """Whether a temperature was fitted; it stays when a calibration is dropped."""
+        return self.inverse_temperature != 1 or self.logistic is not None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -447,12 +454,15 @@ class Head:
             names=tuple(self.names[row] for row in indices),
             calibration=None,
             none_offset=0.0,
-            logistic=None,
+            logistic=self.logistic if self.scoring == "sigmoid" else None,
             paths=None if self.paths is None else tuple(self.paths[row] for row in indices),
         )
 
     def __add__(self, other: Head) -> Head:
         """Concatenate two heads of one model.
+
+        A calibration is dropped. If one head has a fitted temperature, it is kept; of two, the
+        geometric mean.
 
         Args:
             other: A head of the same model, with other labels.
@@ -461,7 +471,7 @@ class Head:
             A head with the labels of both.
 
         Raises:
-            HeadMismatch: The heads were built for different models.
+            HeadMismatch: The heads were built for different models, or are scored differently.
             LabelError: A label is in both heads.
 
         Example:
@@ -471,6 +481,11 @@ class Head:
         """
         instance("other", other, Head, "make one with model.head(labels)")
         self.check(other.model)
+        if self.scoring != other.scoring:
+            raise HeadMismatch(
+                f"expected two heads of equal scoring, got {self.scoring!r} and {other.scoring!r}; "
+                "build both with the same scores="
+            )
         try:
             prompt_sets.named(self.labels + other.labels)
         except LabelError as error:
@@ -484,8 +499,7 @@ class Head:
             templates=self.templates if same else self.templates + other.templates,
             prompts=self.prompts if same else f"{self.prompts}|{other.prompts}",
             calibration=None,
-            none_offset=0.0,
-            logistic=None,
+            **_join_fits(self, other),
             background=self.background or other.background,
             paths=_join_paths(self, other),
             examples=self.examples + other.examples,
@@ -601,6 +615,18 @@ class Head:
             if head.calibration is not None and head.calibration.labels != head.digest():
                 raise ValueError("the head was changed after its calibration")
             return head
+
+
+def _join_fits(first: Head, second: Head) -> dict[str, Any]:
+    """Return what two heads were fitted to: one temperature, and no offset of none of these."""
+    factors = [h.inverse_temperature for h in (first, second) if h.inverse_temperature != 1]
+    pairs = [h.logistic for h in (first, second) if h.logistic is not None]
+    logistic = None
+    if pairs and first.scoring == "sigmoid":
+        scale = math.prod(scale for scale, _ in pairs) ** (1 / len(pairs))
+        logistic = (scale, sum(offset for _, offset in pairs) / len(pairs))
+    factor = math.prod(factors) ** (1 / max(len(factors), 1))
+    return {"inverse_temperature": factor, "none_offset": 0.0, "logistic": logistic}
 
 
 def _join_paths(first: Head, second: Head) -> tuple[tuple[str, ...], ...] | None:
