@@ -212,3 +212,23 @@ def test_examples_teach_a_label_that_its_name_does_not_tell(mini: zeroshot.Model
     assert len(taught.head.examples) == 2
     assert plain.head.examples == ()
     torch.testing.assert_close(taught.head.weight.norm(dim=1), torch.ones(2))
+
+
+# answering before the fit
+
+
+@pytest.mark.parametrize("kind", ["keep", "error"])
+def test_a_threshold_of_another_calibration_is_not_kept(
+    calibrated: zeroshot.Classifier, kind: Any
+) -> None:
+    careful = calibrated.answering(**{kind: 0.5})
+    for call, name in ((careful.calibrate, "calibrate"), (careful.with_examples, "with_examples")):
+        with pytest.raises(InputError, match=rf"call {name} first, then answering\({kind}=0.5\)"):
+            call(PHOTOS * 7, NAMES * 7)
+
+
+def test_a_threshold_without_a_promise_is_kept(mini: zeroshot.Model) -> None:
+    never = mini.classifier(NAMES).answering(below=0.999999)
+    fitted = never.calibrate(PHOTOS * 7, NAMES * 7)
+    assert fitted.answers == never.answers
+    assert never.with_examples([CAT, ROCKET], ["cat", "rocket"]).answers == never.answers

@@ -226,3 +226,17 @@ def test_scores_that_are_lower_for_right_labels_are_an_error(scoring: Any) -> No
         wrong = (wrong[:, None] == np.arange(4)).astype(np.int64)
     with pytest.raises(InputError, match="expected right labels to score higher than wrong ones"):
         calibrate(head, drawn.images, wrong)
+
+
+def test_images_of_none_of_the_labels_alone_cannot_calibrate(drawn: Simulation) -> None:
+    none = torch.from_numpy(np.flatnonzero(drawn.truth < 0))[:24]
+    with pytest.raises(InputError, match="expected calibration images that show a label, got 24"):
+        calibrate(drawn.head(with_words=True), drawn.images[none], drawn.truth[none.numpy()])
+    with pytest.raises(InputError, match="got 24 of none of the labels"):
+        calibrate(
+            drawn.head(scoring="independent"), drawn.images[:24], np.zeros((24, 20), np.int64)
+        )
+    rows = torch.cat([none, torch.arange(0, 400, 20)])
+    with pytest.warns(UserWarning, match="calibration image") as caught:
+        calibrate(drawn.head(with_words=True), drawn.images[rows], drawn.truth[rows.numpy()])
+    assert "44 calibration images, 20 of them with a label, are few" in str(caught[0].message)

@@ -26,6 +26,7 @@ NONE_PRIOR = 4.0  # standard deviation of the offset of "none of these", around 
 STEPS = 60  # of Newton's method; it needs about 6
 GRID = 12  # thresholds tried for an error rate; each try costs a little of the confidence
 FEWEST, FEW = 20, 50  # calibration images: below the first an error, below the second a warning
+GOOD = 100  # calibration images or more are better; a promised error rate needs 100 to 300
 SHIFT = 0.001  # probability of a false shift alarm
 RAPS_PENALTY, RAPS_FREE = 0.01, 5  # per label, and the number of labels without one
 LARGEST = 500.0  # of a logit, so that its exponential is finite

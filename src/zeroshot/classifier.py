@@ -355,7 +355,8 @@ class Classifier:
             A new classifier. `print(classifier.head.calibration)` says what it is worth.
 
         Raises:
-            InputError: There are fewer than 20 images, or some are examples of the head.
+            InputError: There are fewer than 20 images, none shows a label, some are examples of the
+                head, or `answering(keep=)` or `answering(error=)` was called before.
             LabelError: A truth is not a label of the head.
             ImageError: An image cannot be read.
 
@@ -365,9 +366,10 @@ class Classifier:
             >>> len(careful.head.calibration.truth)
             50
         """
+        self._check_threshold("calibrate")
         embeddings, rows = self._with_truth(images, truth, progress)
         head = calibrate(self.head, embeddings, rows)
-        return Classifier(self.encoder, head)
+        return Classifier(self.encoder, head, self.answers)
 
     def with_examples(
         self,
@@ -405,8 +407,10 @@ class Classifier:
             2
         """
         _expect_one_label(self.head, "with_examples")
+        self._check_threshold("with_examples")
         embeddings, rows = self._with_truth(images, truth, progress)
-        return Classifier(self.encoder, with_examples(self.head, embeddings, rows, text))
+        head = with_examples(self.head, embeddings, rows, text)
+        return Classifier(self.encoder, head, self.answers)
 
     def predict_set(
         self,
@@ -554,6 +558,15 @@ class Classifier:
             has_tree=self.head.paths is not None,
         )
         return Classifier(self.encoder, self.head, answers)
+
+    def _check_threshold(self, call: str) -> None:
+        """Raise InputError if the threshold of the answers belongs to another calibration."""
+        if self.answers is not None and self.answers.kind in ("keep", "error"):
+            kind, value = self.answers.kind, self.answers.value
+            raise InputError(
+                f"{call} would change the scores that answering({kind}={value}) was chosen for; "
+                f"call {call} first, then answering({kind}={value})"
+            )
 
     def _with_truth(
         self, images: Iterable[ImageLike], truth: Iterable[object], progress: bool | None

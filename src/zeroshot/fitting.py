@@ -16,6 +16,7 @@ from torch import Tensor
 from zeroshot.calibration import (
     FEW,
     FEWEST,
+    GOOD,
     Calibration,
     SetScore,
     fit_inverse_temperature,
@@ -40,7 +41,8 @@ def calibrate(head: Head, embeddings: Tensor, truth: NDArray[np.int64]) -> Head:
             f"{len(again)} of these images made the head, so they cannot calibrate it; use other "
             "images (with_examples calibrates by itself, from 20 examples)"
         )
-    _check_images(len(truth))
+    shown = len(truth) * truth.any() if truth.ndim == 2 else (truth >= 0).sum()
+    _check_images(len(truth), int(shown))
     if head.scoring == "independent":
         return _calibrate_independent(head, embeddings, truth)
     labels, words = head.similarities(embeddings)
@@ -56,16 +58,24 @@ def calibrate(head: Head, embeddings: Tensor, truth: NDArray[np.int64]) -> Head:
     return fitted
 
 
-def _check_images(images: int) -> None:
+def _check_images(images: int, known: int) -> None:
+    """Reject too few images, of which `known` show a label; warn if there are few."""
     if images < FEWEST:
         raise InputError(
             f"expected at least {FEWEST} calibration images, got {images}; use more images, better "
-            f"{FEW} or 100"
+            f"{GOOD} or more"
         )
-    if images < FEW:
+    if not known:
+        raise InputError(
+            f"expected calibration images that show a label, got {images} of none of the labels; "
+            f"add images of the labels, at least {FEWEST}, better {GOOD} or more"
+        )
+    if known < FEW:
+        given = f"{images} calibration images"
+        given += f", {known} of them with a label," if known < images else ""
         warnings.warn(
-            f"{images} calibration images are few: probabilities and promises vary much; use "
-            f"{FEW} or more",
+            f"{given} are few: probabilities and promises vary much; use {FEW} or more that show a "
+            f"label, better {GOOD} or more",
             stacklevel=stack_level(),
         )
 
