@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from zeroshot import Failure, Prediction
+from zeroshot import Failure, Prediction, Predictions
 from zeroshot.errors import ImageError
 from zeroshot.predictions import BAR, table
 
@@ -81,3 +81,13 @@ def test_predictions_are_immutable() -> None:
     prediction = Prediction("a dog", 0.75, RANKING)
     with pytest.raises(FrozenInstanceError):
         prediction.label = "cat"  # type: ignore[misc]
+
+
+def test_the_last_line_is_none_of_these() -> None:
+    found = Prediction("cat", 0.387, (("cat", 0.387), ("dog", 0.002)), none=0.611)
+
+    assert table(found, None) == (
+        "cat             38.7%\ndog              0.2%\nnone of these   61.1%"
+    )
+    assert "none of these</td><td>61.1%" in found._repr_html_()
+    assert "none of these</td><td>61.1%" in Predictions([found])._repr_html_()

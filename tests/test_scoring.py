@@ -130,3 +130,15 @@ def test_images_that_look_different_are_a_warning(known: Simulation) -> None:
     assert watch(head, alike[:10] * 0.1) == []  # fewer than 20
     assert "the first 25 images look different from the 100" in watch(head, alike[:25] * 0.1)[0]
     assert len(watch(head, np.resize(alike * 0.1, 300))) == 1
+
+
+def test_a_threshold_decides_instead_of_the_words(drawn: Simulation) -> None:
+    head = drawn.head(with_words=True)
+    given: Any = {"keep": None, "error": None, "below": 0.5, "sure": None}
+    answers = choose(given, 0.9, None, has_words=True, has_tree=False)
+
+    found = rank(head, drawn.images, top=1, answers=answers)
+
+    assert any("No answer: no label is sure enough." in str(each) for each in found)
+    assert not any("No label fits as well as" in str(each) for each in found)
+    assert all((each.label is None) == (each.probability < 0.5) for each in found)

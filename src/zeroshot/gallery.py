@@ -14,7 +14,7 @@ from zeroshot.arguments import instance
 from zeroshot.cards import bar
 from zeroshot.errors import MissingPackage, ZeroshotError, short_errors_in
 from zeroshot.images import ImageLike, open_image
-from zeroshot.predictions import Failure, Prediction
+from zeroshot.predictions import Failure, Prediction, rows_of
 
 if TYPE_CHECKING:
     import pandas
@@ -116,7 +116,7 @@ def _figure(result: Prediction | Failure) -> str:
     name = f"<div>{html.escape(result.source)}</div>" if result.source else ""
     if isinstance(result, Failure):
         return f"<div style='{BOX}'>{name}<b>error:</b> {html.escape(str(result.error))}</div>"
-    rows = "".join(bar(*pair) for pair in result.ranking[:ROWS])
+    rows = "".join(bar(*pair) for pair in rows_of(result, ROWS))
     return f"<div style='{BOX}'>{thumbnail(result.source)}{name}<table>{rows}</table></div>"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from zeroshot.cards import bar
 
 BAR = 24  # characters in a full bar
+NONE = "none of these"  # name of the class without a label
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Prediction:
         source: Path, URL or key of the image, or None.
         none: Probability that the image shows none of the labels, of a classifier with
             none_of_these=True, else None.
-        instead: The background word that fits better than every label, if there is no answer.
+        instead: The background word that fits better than every label, if that is why there is no
+            answer; None if `Classifier.answering` decides.
         path: For a tree of labels, the names from the top to the answer.
         labels: The labels in the image, of a calibrated classifier with scores="independent".
 
@@ -47,7 +49,7 @@ class Prediction:
         return table(self)
 
     def _repr_html_(self) -> str:
-        rows = "".join(bar(*pair) for pair in self.ranking)
+        rows = "".join(bar(*pair) for pair in rows_of(self))
         if self.label is None:
             rows = f"<tr><td colspan=3>{html.escape(no_answer(self))}</td></tr>{rows}"
         caption = f"<caption>{html.escape(self.source)}</caption>" if self.source else ""
@@ -159,12 +161,22 @@ def no_answer(prediction: Prediction) -> str:
     return "No answer: no label is sure enough."
 
 
+def rows_of(prediction: Prediction, top: int | None = None) -> list[tuple[str, float]]:
+    """Return the first labels and their probabilities, and those of none of these, if known."""
+    rows = list(prediction.ranking[:top])
+    return rows if prediction.none is None else [*rows, (NONE, prediction.none)]
+
+
 def table(prediction: Prediction, block: str | None = "█") -> str:
-    """Format a ranking as lines, with bars made of `block`, or without bars."""
-    width = max(len(label) for label, _ in prediction.ranking)
+    """Format a ranking as lines, with bars made of `block`, or without bars.
+
+    The last line is "none of these" if the classifier knows its probability.
+    """
+    pairs = rows_of(prediction)
+    width = max(len(label) for label, _ in pairs)
     rows = [
         f"{label:<{width}}  {probability:6.1%}  {(block or '') * round(probability * BAR)}".rstrip()
-        for label, probability in prediction.ranking
+        for label, probability in pairs
     ]
     if prediction.label is None:
         rows = [no_answer(prediction), *rows]

@@ -65,9 +65,11 @@ def _add_words(
     none: Tensor,
     answers: Answering | None,
 ) -> list[Prediction]:
-    """Add the probability of none, and turn away images that a word fits better."""
+    """Add the probability of none; without `answers`, turn away images that a word fits better."""
     value, word = words.max(dim=1)
     beats = (value > labels.amax(dim=1)).tolist()
+    if answers is not None:  # the threshold decides instead of the words
+        beats = [False] * len(beats)
     names = [
         head.words.words[index] if beat else None for index, beat in zip(word, beats, strict=True)
     ]
@@ -76,8 +78,8 @@ def _add_words(
             each,
             none=p,
             instead=name,
-            label=None if name is not None and answers is None else each.label,
-            path=None if name is not None and answers is None else each.path,
+            label=None if name is not None else each.label,
+            path=None if name is not None else each.path,
         )
         for each, p, name in zip(found, none.tolist(), names, strict=True)
     ]

@@ -12,9 +12,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from zeroshot import predictions
 from zeroshot.similarity import background_cosine, relative_similarity
 
-NONE = "none of these"  # name of the class without a label
+NONE = predictions.NONE
 NEAR = 0.65  # relative similarity to a label above which a word is left out
 PROMPTS = "photo"  # templates of the words
 
