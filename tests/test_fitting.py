@@ -240,3 +240,10 @@ def test_images_of_none_of_the_labels_alone_cannot_calibrate(drawn: Simulation) 
     with pytest.warns(UserWarning, match="calibration image") as caught:
         calibrate(drawn.head(with_words=True), drawn.images[rows], drawn.truth[rows.numpy()])
     assert "44 calibration images, 20 of them with a label, are few" in str(caught[0].message)
+
+
+def test_repeated_images_are_a_warning(known: Simulation) -> None:
+    rows = torch.cat([torch.arange(0, 2000, 29)] + [torch.arange(0, 2000, 290)] * 2)
+    with pytest.warns(UserWarning, match="calibration image") as caught:
+        calibrate(known.head(), known.images[rows], known.truth[rows.numpy()])
+    assert "14 of 83 calibration images repeat others; promises are" in str(caught[0].message)

@@ -81,7 +81,8 @@ def choose(
     if calibration is None:
         raise InputError(
             f"answering({kind}={value}) requires a calibrated classifier; call "
-            "classifier.calibrate(images, truth) first, or use below="
+            "classifier.calibrate(images, truth) first (on the command line `zeroshot calibrate "
+            "SOURCE --head HEAD --output HEAD`), or use below="
         )
     if kind == "keep":
         return _keep(value, calibration)
@@ -109,7 +110,8 @@ def _error(
     if has_words and calibration.known.all():
         raise InputError(
             "answering(error=...) with none_of_these expects calibration images of none of the "
-            "labels too, got only images with a label; add images whose truth is None, or use keep="
+            "labels too, got only images with a label; add images whose truth is None (on the "
+            "command line in a folder `none of these`), or use keep="
         )
     surety, right = calibration.surety, calibration.right
     threshold = error_threshold(surety, right, value, confidence)
@@ -120,8 +122,8 @@ def _error(
         )
         raise InputError(
             f"error={value} cannot be shown with these {len(surety)} calibration images: {advice}; "
-            f"calibrate with more images (at least {answers_for(value, confidence)} right answers "
-            "in a row are needed), or accept a higher error"
+            f"calibrate with 100 to 300 images ({answers_for(value, confidence)} or more right "
+            "answers in a row are needed), or accept a higher error"
         )
     share_of_none = ", with as many images of none of the labels" if has_words else ""
     silent = float((surety < threshold).mean())

@@ -346,7 +346,8 @@ class Classifier:
         can make promises. Answers do not change.
 
         Args:
-            images: An iterable of images that did not make the head; see `__call__`.
+            images: An iterable of different images that did not make the head: at least 20, better
+                100 or more; see `__call__`.
             truth: The right label of each image, or None for none of the labels. For independent
                 scores, a list of the labels in each image; [] or None for no label.
             progress: Show a progress bar; see `__call__`.

@@ -43,6 +43,7 @@ def calibrate(head: Head, embeddings: Tensor, truth: NDArray[np.int64]) -> Head:
         )
     shown = len(truth) * truth.any() if truth.ndim == 2 else (truth >= 0).sum()
     _check_images(len(truth), int(shown))
+    _warn_repeated(embeddings)
     if head.scoring == "independent":
         return _calibrate_independent(head, embeddings, truth)
     labels, words = head.similarities(embeddings)
@@ -56,6 +57,17 @@ def calibrate(head: Head, embeddings: Tensor, truth: NDArray[np.int64]) -> Head:
             stacklevel=stack_level(),
         )
     return fitted
+
+
+def _warn_repeated(embeddings: Tensor) -> None:
+    """Warn if images are given more than once: a promise counts each as a new one."""
+    repeated = len(embeddings) - len(set(_digests(embeddings)))
+    if repeated:
+        warnings.warn(
+            f"{repeated} of {len(embeddings)} calibration images repeat others; promises are valid "
+            "for independent images only; remove copies",
+            stacklevel=stack_level(),
+        )
 
 
 def _check_images(images: int, known: int) -> None:
@@ -183,6 +195,7 @@ def with_examples(
     )
     if len(truth) < FEWEST:
         return made
+    _warn_repeated(embeddings)
     labels = head.logit_scale * logits_without_self(mixed, embeddings)
     if head.logit_bias is not None:
         labels = labels + head.logit_bias

@@ -404,7 +404,8 @@ class Head:
             if self.background is None:
                 raise LabelError(
                     "truth None means none of the labels, which this classifier does not know; "
-                    "make it with none_of_these=True, or remove such images"
+                    "make it with none_of_these=True (on the command line --none), or remove such "
+                    "images"
                 )
             return -1
         if isinstance(label, str) and label in rows:

@@ -51,7 +51,8 @@ def choose_sets(
     if head.calibration is None:
         raise InputError(
             "predict_set requires a calibrated classifier; call classifier.calibrate(images, "
-            "truth) first"
+            "truth) first (on the command line `zeroshot calibrate SOURCE --head HEAD --output "
+            "HEAD`)"
         )
     calibration = head.calibration
     truth, scores = calibration.truth, calibration.scores[score]

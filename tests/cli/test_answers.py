@@ -39,6 +39,8 @@ def test_a_head_is_built_with_none_of_these_or_without() -> None:
         ((False, 0.9, None, None), 0.9, "expected either --set or --keep, got both"),
         ((False, None, 0.1, None), 0.9, "expected either --set or --error, got both"),
         ((False, None, None, 0.5), 0.9, "expected either --set or --below, got both"),
+        ((False, 1.5, None, None), None, "expected --keep between 0 and 1, got 1.5; for example"),
+        ((False, None, None, None), 90.0, "expected --set between 0 and 1, got 90.0"),
         ((False, 0.9, 0.1, None), None, "one of --keep, --error and --below, got --keep, --error"),
     ],
 )

@@ -58,6 +58,9 @@ def test_a_promise_needs_a_calibrated_head(run: Any, labeled: Path, head: Path) 
     result = run("classify", image, "--head", head, "--error", "0.1")
     assert result.exit_code == 2
     assert "requires a calibrated classifier" in result.stderr
+    assert "line `zeroshot calibrate SOURCE --head HEAD --output HEAD`)" in " ".join(
+        result.stderr.split()
+    )
 
 
 def test_only_a_head_is_replaced(

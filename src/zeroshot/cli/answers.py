@@ -90,6 +90,11 @@ def check_answers(
     """Reject options that do not fit each other, or that require a head or exclude one."""
     given = [name for name in ("keep", "error", "below") if getattr(answers, name) is not None]
     options = ", ".join(f"--{name}" for name in given)
+    for name, value in {**vars(answers), "set": coverage}.items():
+        if name in (*given, "set") and value is not None and not 0 < value < 1:
+            raise click.UsageError(
+                f"expected --{name} between 0 and 1, got {value}; for example --{name} 0.9"
+            )
     if len(given) > 1:
         raise click.UsageError(f"expected one of --keep, --error and --below, got {options}")
     if coverage is not None and given:

@@ -32,7 +32,8 @@ def command(source: str, head: str, output: Path, choice: ModelChoice) -> None:
     """Make the scores of a head true for images like those of SOURCE.
 
     SOURCE is a folder with a folder per label, a table or shards, as for `zeroshot evaluate`: at
-    least 20 images that were not used for anything else. `zeroshot classify --head` then accepts
+    least 20 images, better 100 or more, that were not used for anything else. A folder "none of
+    these" has images of none of the labels. `zeroshot classify --head` then accepts
     --keep and --error. Answers do not change.
     """
     check_output("--output", output, [source])
@@ -47,4 +48,5 @@ def command(source: str, head: str, output: Path, choice: ModelChoice) -> None:
     progress = False if is_quiet() else None
     fitted = classifier.calibrate(found.images, right, progress=progress).head
     write_head(fitted, output, "--output")
-    click.echo(f"{output}: {fitted.calibration}", err=True)
+    said = fitted.calibration or f"Calibrated on {len(right)} images; labels from 50% are answers."
+    click.echo(f"{output}: {said}", err=True)
