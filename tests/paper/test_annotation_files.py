@@ -172,6 +172,26 @@ def test_voc2007_list_without_mark_is_rejected(voc):
         load("voc2007", voc)
 
 
+@pytest.mark.parametrize("image", ["../../../../etc/passwd", "/etc/passwd"])
+def test_voc2007_list_that_leaves_the_folder_is_rejected(voc, image):
+    for name in labels("voc2007"):
+        write(voc / f"VOCdevkit/VOC2007/ImageSets/Main/{name}_test.txt", f"{image}  1\n")
+    with pytest.raises(InputError, match="expected a path inside"):
+        load("voc2007", voc)
+
+
+def test_annotation_files_without_images_are_rejected(garage, tmp_path):
+    cars(garage / "cars_test_annos_withlabels.mat", [])
+    with pytest.raises(InputError, match="part 'test' of stanfordcars, got none"):
+        load("stanfordcars", garage)
+    write_clevr(tmp_path, [])
+    with pytest.raises(InputError, match="part 'test' of clevrcounts, got none"):
+        load("clevrcounts", tmp_path)
+    write(tmp_path / "Final_Test/Images/GT-final_test.csv", f"{HEADER}\n")
+    with pytest.raises(InputError, match="part 'test' of gtsrb, got none"):
+        load("gtsrb", tmp_path)
+
+
 def write_clevr(folder: Path, counts: list[int], part: str = "val") -> Path:
     root = folder / "CLEVR_v1.0"
     (root / "images" / part).mkdir(parents=True)

@@ -190,6 +190,41 @@ def test_fer2013_emotion_above_the_classes_is_rejected(tmp_path):
         load("fer2013", tmp_path)
 
 
+FACE = " ".join(["7"] * 48 * 48)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (f"0,{FACE}", "row 3: expected 3 fields, got 2"),
+        (f"0,{FACE},PrivateTest,x", "row 3: expected 3 fields, got 4"),
+        (",,", "row 3: expected .* as Usage, got ''"),
+        (f"0,{FACE},Privatetest", "row 3: expected .* as Usage, got 'Privatetest'"),
+    ],
+    ids=["too few", "too many", "empty", "usage"],
+)
+def test_fer2013_row_that_is_no_face_is_named(tmp_path, row, problem):
+    first = f"0,{FACE},PrivateTest"
+    write(tmp_path / "fer2013.csv", f"emotion,pixels,Usage\n{first}\n{row}\n{first}\n")
+    for split in ("test", "train"):
+        with pytest.raises(InputError, match=problem):
+            load("fer2013", tmp_path, split)
+
+
+def test_blank_line_at_the_end_of_fer2013_is_no_row(tmp_path):
+    write(tmp_path / "fer2013.csv", f"emotion,pixels,Usage\n0,{FACE},PrivateTest\n\n")
+    assert load("fer2013", tmp_path).truth == [0]
+
+
+def test_array_files_without_images_are_rejected(tmp_path):
+    write(tmp_path / "t10k-images-idx3-ubyte", idx(np.zeros((0, 28, 28), np.uint8)))
+    write(tmp_path / "t10k-labels-idx1-ubyte", idx(np.zeros(0, np.uint8)))
+    write(tmp_path / "fer2013.csv", "emotion,pixels,Usage\n")
+    for name in ("mnist", "fer2013"):
+        with pytest.raises(InputError, match=f"images in the part 'test' of {name}, got none"):
+            load(name, tmp_path)
+
+
 def camelyon(folder: Path, part: str, images: np.ndarray, truth: list[int]) -> None:
     stem = f"camelyonpatch_level_2_split_{part}"
     with h5py.File(folder / f"{stem}_x.h5", "w") as file:

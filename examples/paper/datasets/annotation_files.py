@@ -10,6 +10,7 @@ from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.files import (
     class_column,
     find,
+    inside,
     lines,
     mat,
     read_json,
@@ -135,7 +136,7 @@ def voc2007(folder: Path, split: str) -> DataSet:
                 )
             if pair[1] != "-1":
                 (truth if pair[1] == "1" else ignored)[n].append(column)
-    paths = [base / "JPEGImages" / f"{image}.jpg" for image in images]
+    paths = [inside(base / "JPEGImages", f"{image}.jpg") for image in images]
     return DataSet(paths, truth, known, ignored)
 
 

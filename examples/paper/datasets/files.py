@@ -7,7 +7,7 @@ import importlib
 import io
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zeroshot.errors import InputError, MissingPackage, shortened, some
@@ -143,6 +143,17 @@ def images_in(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix.lower() in IMAGES and not path.name.startswith(".")
     )
+
+
+def inside(base: Path, relative: str) -> Path:
+    """Return the path of a listed image. Raises InputError if it leaves the folder."""
+    listed = PurePosixPath(relative)
+    if ".." in listed.parts or listed.is_absolute():
+        raise InputError(
+            f"expected a path inside {base}, got {shortened(repr(relative))}; download the list "
+            "again"
+        )
+    return base.joinpath(*listed.parts)
 
 
 def package(module: str, title: str, what: str) -> Any:

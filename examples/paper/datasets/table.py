@@ -188,7 +188,8 @@ def load(
         table: `TABLE` or `ROBUSTNESS`.
 
     Raises:
-        InputError: There is no such data set or split, or the folder has another layout.
+        InputError: There is no such data set or split, the folder has another layout, or a file
+            is damaged or lists no images.
         MissingPackage: The files require a package of the extra `examples`.
     """
     if name not in table:
@@ -200,12 +201,22 @@ def load(
         if not place.is_dir():
             raise MissingFile(f"no folder {place}", missing="such folder")
         _check_split(split, entry.splits)
-        return entry.read(place, split)
+        data = entry.read(place, split)
     except MissingFile as error:
         raise InputError(
             f"{place}: not {name} as published: no {error.missing}. Expected {entry.layout}. Get "
             f"it from {entry.url}"
         ) from error
+    except OSError as error:  # a folder in place of a file, a file in place of a folder, ...
+        raise InputError(
+            f"{error.filename or place}: cannot be read ({error.strerror or error}); expected "
+            f"{entry.layout} in {place}"
+        ) from error
+    if not data.images:
+        raise InputError(
+            f"{place}: expected images in the part {split!r} of {name}, got none; download it again"
+        )
+    return data
 
 
 def _check_split(split: str, splits: tuple[str, ...]) -> None:
