@@ -349,7 +349,11 @@ def _start(source: Path, settings: Settings) -> Run:
     contrastive.initialize(network, config, settings.seed)
     optimizer = contrastive.optimizer(network, settings.rate)
     digest = hashlib.sha256("\n".join(found.captions).encode()).hexdigest()
-    facts: dict[str, Any] = {**asdict(settings), "captions": digest}
+    facts: dict[str, Any] = {
+        **asdict(settings),
+        "captions": digest,
+        "images": found.images.digest(),
+    }
     crops = Crops(found, Preprocess(**vars(spec.preprocess)))
     return Run(settings, crops, captions, network, optimizer, Progress(facts))
 

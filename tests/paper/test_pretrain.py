@@ -179,6 +179,25 @@ def test_a_run_is_not_resumed_with_other_settings_or_pairs(train: Path, tmp_path
         pretrain.pretrain(other, out, TINY, resume=True)
 
 
+def test_a_run_is_not_resumed_with_other_images_of_the_same_captions(tmp_path: Path) -> None:
+    folder, out = write_images(tmp_path / "images", each=2, seed=0), tmp_path / "m.safetensors"
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 1:"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.pretrain(folder, out, replace(TINY, epochs=2), report=stop)
+    moved = folder.rename(tmp_path / "moved")
+    other = write_images(tmp_path / "images", each=2, seed=1)
+
+    with pytest.raises(InputError, match="had images "):
+        pretrain.pretrain(other, out, replace(TINY, epochs=2), resume=True)
+    lines: list[str] = []
+    pretrain.pretrain(moved, out, replace(TINY, epochs=2), resume=True, report=lines.append)
+    assert lines[0] == "resumed after epoch 1"
+
+
 def test_resume_requires_an_interrupted_run(train: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="got no file; omit --resume"):
         pretrain.pretrain(train, tmp_path / "m.safetensors", TINY, resume=True)
