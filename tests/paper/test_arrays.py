@@ -112,6 +112,14 @@ def test_stl10_with_other_number_of_labels_is_rejected(tmp_path, unlabeled):
         load("stl10", tmp_path)
 
 
+def test_folder_in_place_of_a_file_is_rejected(tmp_path, unlabeled):
+    answers = tmp_path / "stl10_binary/test_y.bin"
+    answers.unlink()
+    answers.mkdir()
+    with pytest.raises(InputError, match=r"test_y\.bin: cannot be read \(.*; expected test_X"):
+        load("stl10", tmp_path)
+
+
 def idx(values: np.ndarray) -> bytes:
     """Return an IDX file of unsigned bytes."""
     return struct.pack(f">i{values.ndim}i", 2048 + values.ndim, *values.shape) + values.tobytes()
