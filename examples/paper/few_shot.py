@@ -136,7 +136,8 @@ def few_shot(
         InputError: Images have several labels, or a label has no training image.
         ImageError: An image cannot be read.
     """
-    draws, truth, labels = count("draws", draws, 1), one_label(train), classifier.head.labels
+    draws, seed = count("draws", draws, 1), count("seed", seed, 0)
+    truth, labels = one_label(train), classifier.head.labels
     if not train.labels == test.labels == labels:
         raise InputError("expected images of the classifier's labels, in their order, got others")
     fewest = int(np.bincount(truth, minlength=len(labels)).min())

@@ -27,6 +27,7 @@ from examples.paper import options
 from examples.paper.datasets.base import DataSet
 from examples.paper.measures import bootstrapped
 from zeroshot import metrics
+from zeroshot.arguments import count
 from zeroshot.errors import InputError, shortened
 from zeroshot.evaluation import text
 from zeroshot.evaluation.figures import proportion
@@ -202,8 +203,8 @@ def split(truth: Integers, *, share: float = VALIDATION, seed: int = 0) -> NDArr
     chosen = np.zeros(len(truth), bool)
     for label in np.unique(truth):
         own = random.permutation(np.flatnonzero(truth == label))
-        count = min(max(1, round(share * len(own))), len(own) - 1)
-        chosen[own[:count]] = True
+        held = min(max(1, round(share * len(own))), len(own) - 1)
+        chosen[own[:held]] = True
     return chosen
 
 
@@ -228,9 +229,11 @@ def linear_probe(model: zeroshot.Model, train: DataSet, test: DataSet, *, seed: 
     """Train a probe on the features of a model and test it.
 
     Raises:
-        InputError: Images have several labels, or the parts have different labels.
+        InputError: Images have several labels, the parts have different labels, or the seed is
+            negative.
         ImageError: An image cannot be read.
     """
+    seed = count("seed", seed, 0)
     if train.labels != test.labels:
         raise InputError("expected training and test images of the same labels, got others")
     labels, truth, wanted = len(train.labels), one_label(train), one_label(test)
@@ -274,7 +277,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser of the data set, the model and the device."""
     result = options.data_parser(description)
     result.add_argument("--device", help="torch device, such as cpu or cuda (default: the best)")
-    result.add_argument("--seed", type=int, default=0, help="seed of the random choices")
+    options.add_seed(result, "seed of the random choices")
     return result
 
 

@@ -12,10 +12,11 @@ from examples.paper.datasets.base import DataSet, Entry
 from examples.paper.datasets.table import TABLE, load
 from examples.paper.samples import sample
 from zeroshot import Classifier, Model, Report
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, shortened
 from zeroshot.evaluation import text
 
 FAILURES = 5  # printed
+LARGEST_SEED = 2**32 - 1
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -36,6 +37,20 @@ def data_parser(description: str | None) -> argparse.ArgumentParser:
         "--limit", type=int, metavar="N", help="use a random sample of N images, to try a recipe"
     )
     return result
+
+
+def seed(text: str) -> int:
+    """Return a seed, within 0..LARGEST_SEED, of the command line."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= LARGEST_SEED):
+        raise argparse.ArgumentTypeError(
+            f"expected an integer within 0..{LARGEST_SEED}, got {shortened(repr(text))}"
+        )
+    return int(text)
+
+
+def add_seed(parser: argparse.ArgumentParser, description: str) -> None:
+    """Add a seed to a parser."""
+    parser.add_argument("--seed", type=seed, default=0, help=f"{description} (default: 0)")
 
 
 def add_split(parser: argparse.ArgumentParser) -> None:

@@ -45,6 +45,7 @@ from examples.paper.contrastive import Vocabulary
 from examples.paper.pairs import Pairs
 from examples.paper.training_state import Progress
 from zeroshot import Sample
+from zeroshot.arguments import count
 from zeroshot.checkpoint.layouts import native
 from zeroshot.errors import ImageError, InputError
 from zeroshot.images import describe
@@ -61,9 +62,10 @@ LONGEST = 3  # aspect ratio of resized images; the ends of longer ones are cut o
 MEMORY = 1 << 30  # bytes of resized images that are kept instead of being decoded again
 
 
-def _setting(default: float, description: str) -> Any:
-    """Return a field that is also an option of the command line."""
-    return field(default=default, metadata={"help": description})
+def _setting(default: float, description: str, kind: Callable[[str], Any] | None = None) -> Any:
+    """Return a field that is also an option of the command line, converted by `kind`."""
+    metadata = {"help": description, "kind": kind or type(default)}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Settings:
     )
     rate: float = _setting(1e-3, "peak learning rate")
     warmup: float = _setting(0.05, "share of the training in which the rate rises")
-    seed: int = _setting(0, "seed of the initial weights, the order and the crops")
+    seed: int = _setting(0, "seed of the initial weights, the order and the crops", options.seed)
     image_size: int = _setting(64, "side of the input of the image tower in pixels")
     patch_size: int = _setting(16, "side of a patch in pixels")
     width: int = _setting(128, "width of both towers; a head of attention per 64")
@@ -99,6 +101,7 @@ class Settings:
                 "expected a batch of 2 pairs or more, a rate and a warm-up between 0 and 1, got "
                 f"{self.batch_size}, {self.rate} and {self.warmup}"
             )
+        count("seed", self.seed, 0, most=options.LARGEST_SEED)
         if problem := next(self.spec.problems(), None):
             name, value, expected = problem
             raise InputError(f"expected {name} to be {expected}, got {value!r}")
@@ -244,7 +247,7 @@ class Run:
 
         Returns the mean loss, the number of steps and the number of pairs.
         """
-        losses, count = [], 0
+        losses, pairs_seen = [], 0
         for step, (pixels, chosen) in enumerate(self.batches(epoch)):
             done = self.done(epoch, step)
             if done >= 1:
@@ -253,8 +256,8 @@ class Run:
                 continue
             rate = self.settings.rate * contrastive.rate_at(done, self.settings.warmup)
             losses.append(self._update(pixels, chosen, rate))
-            count += len(chosen)
-        return (float(np.mean(losses)) if losses else math.nan), len(losses), count
+            pairs_seen += len(chosen)
+        return (float(np.mean(losses)) if losses else math.nan), len(losses), pairs_seen
 
     def _update(self, pixels: Tensor, chosen: list[int], rate: float) -> float:
         """Make one step of AdamW, and return the loss before it."""
@@ -302,7 +305,7 @@ def pretrain(
     _report_start(run, report)
     while run.done(run.progress.epoch, 0) < 1:
         epoch, begin = run.progress.epoch, run.seconds
-        loss, steps, count = run.train_epoch(epoch)
+        loss, steps, seen = run.train_epoch(epoch)
         if not steps and run.done(epoch, 0) >= 1:  # the time is over
             break
         if not steps:
@@ -314,7 +317,7 @@ def pretrain(
         training_state.write(state, run.network, run.optimizer, run.progress)
         report(
             f"epoch {epoch + 1}: loss {loss:.3f}, scale {run.network.logit_scale.exp():.1f}, "
-            f"{count / (seconds - begin):.0f} pairs/s, {seconds / 60:.1f} min"
+            f"{seen / (seconds - begin):.0f} pairs/s, {seconds / 60:.1f} min"
         )
     native.save(out, out.stem, settings.spec, run.checkpoint())
     state.unlink()
@@ -383,7 +386,7 @@ def main(arguments: list[str]) -> None:
         if description := setting.metadata.get("help"):
             parser.add_argument(
                 f"--{setting.name.replace('_', '-')}",
-                type=type(setting.default),
+                type=setting.metadata["kind"],
                 default=setting.default,
                 help=f"{description} (default: {setting.default})",
             )

@@ -257,6 +257,12 @@ def test_crops_are_random_parts_of_the_resized_image(tmp_path: Path) -> None:
     assert len({values.item() for values in pixels[:, 0, 0, 0]}) > 5
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seed_out_of_range_is_an_error(seed: int) -> None:
+    with pytest.raises(InputError, match=f"seed={seed} must be an integer of at"):
+        replace(TINY, seed=seed)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

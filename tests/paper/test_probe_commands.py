@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import zeroshot
-from examples.paper import few_shot, linear_probe
+from examples.paper import few_shot, linear_probe, pretrain, shapes
 from tests.support import photograph
 
 pytest.importorskip("examples.paper.datasets.table")
@@ -71,6 +71,22 @@ def test_limit_samples_both_splits(
 ) -> None:
     with pytest.raises(zeroshot.errors.InputError, match=r"every label, got 0|at least 2"):
         main([*arguments(folder, tiny_path), "--limit", "1"])
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32), "9" * 5000, "x", "1.5"], ids=lambda s: s[:12])
+@pytest.mark.parametrize("main", [linear_probe.main, few_shot.main, pretrain.main, shapes.main])
+def test_seed_out_of_range_is_a_usage_error(
+    main: Callable[[list[str]], None], seed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["out"] if main == shapes.main else ["cifar10", "folder"]
+
+    with pytest.raises(SystemExit) as caught:
+        main([*given, f"--seed={seed}"])
+
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert f"--seed: expected an integer within 0..{2**32 - 1}, got" in printed
+    assert len(printed) < 1500
 
 
 @pytest.mark.parametrize("name", ["linear_probe", "few_shot"])
