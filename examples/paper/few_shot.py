@@ -27,12 +27,11 @@ from examples.paper import options
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.table import TABLE
 from examples.paper.linear_probe import Integers, choose, fit, one_label, parser, read
-from examples.paper.measures import bootstrapped
 from zeroshot import Classifier, Model, metrics
 from zeroshot.arguments import count
 from zeroshot.errors import InputError
 from zeroshot.evaluation import text
-from zeroshot.evaluation.figures import Figure, proportion
+from zeroshot.evaluation.figures import Figure, bootstrapped, proportion
 from zeroshot.fitting import with_examples
 from zeroshot.metrics import Floats
 from zeroshot.mixing import TEXT_WEIGHT

@@ -25,12 +25,11 @@ from torch import Tensor
 import zeroshot
 from examples.paper import options
 from examples.paper.datasets.base import DataSet
-from examples.paper.measures import bootstrapped
 from zeroshot import metrics
 from zeroshot.arguments import count
 from zeroshot.errors import InputError, shortened
 from zeroshot.evaluation import text
-from zeroshot.evaluation.figures import proportion
+from zeroshot.evaluation.figures import bootstrapped, proportion
 
 Integers = NDArray[np.int64]
 
