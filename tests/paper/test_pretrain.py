@@ -203,6 +203,25 @@ def test_resume_requires_an_interrupted_run(train: Path, tmp_path: Path) -> None
         pretrain.pretrain(train, tmp_path / "m.safetensors", TINY, resume=True)
 
 
+def test_loss_is_reported_beside_that_of_chance(train: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    settings = replace(TINY, epochs=1, rate=1e-9)
+
+    pretrain.pretrain(train, tmp_path / "m.safetensors", settings, report=lines.append)
+
+    assert re.match(r"epoch 1: loss 2\.\d+ \(chance 2\.773\), .* 4 steps, ", lines[1])  # ln(16)
+    assert lines[-1].startswith("Nothing or almost nothing was learned yet: the loss of the last")
+    assert "Train longer" in lines[-1]
+
+
+def test_a_run_that_learned_does_not_say_otherwise(train: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    pretrain.pretrain(train, tmp_path / "m.safetensors", TINY, report=lines.append)
+
+    assert not [line for line in lines if "was learned" in line]
+
+
 def test_damaged_images_are_counted_and_reported(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "images", each=2, seed=0)
     (folder / "red0.png").write_bytes(b"no image")
@@ -213,7 +232,7 @@ def test_damaged_images_are_counted_and_reported(tmp_path: Path) -> None:
     run = pretrain.pretrain(folder, tmp_path / "m.safetensors", settings, report=lines.append)
 
     assert {Path(name).name for name in run.crops.skipped} == {"red0.png", "blue1.png"}
-    assert "skipped 2: 1 unreadable: not_image" in lines[-1]
+    assert any("2 steps" in line and "skipped 2: 1 unreadable: not_image" in line for line in lines)
 
 
 def test_only_damaged_images_are_an_error(tmp_path: Path) -> None:
@@ -266,7 +285,7 @@ def test_seed_out_of_range_is_an_error(seed: int) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--minutes", "1", "--epochs", "2"], "expected --epochs or --minutes"),
+        (["--minutes", "1", "--epochs", "2"], "got 2 epochs and 1.0 minutes; give one"),
         (["--epochs", "0"], "expected a length of training above 0"),
         (["--batch-size", "1"], "expected a batch of 2 pairs or more"),
         (["--width", "0"], "expected vision width"),
