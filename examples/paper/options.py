@@ -27,15 +27,15 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
 
 
-def data_parser(description: str | None) -> argparse.ArgumentParser:
+def data_parser(
+    description: str | None, limited: str = "a random sample of N images"
+) -> argparse.ArgumentParser:
     """Return a parser of the data set, the model and the limit, described by a docstring."""
     result = parser(description)
     result.add_argument("name", metavar="NAME", help="name of a data set")
     result.add_argument("folder", type=Path, metavar="FOLDER", help="the folder with its files")
     result.add_argument("--model", default="mini", help="name or path of a model (default: mini)")
-    result.add_argument(
-        "--limit", type=int, metavar="N", help="use a random sample of N images, to try a recipe"
-    )
+    result.add_argument("--limit", type=int, metavar="N", help=f"use {limited}, to try a recipe")
     return result
 
 
@@ -100,6 +100,11 @@ def remarks(given: argparse.Namespace, report: Report, note: str = "") -> list[s
     if given.limit is not None:
         notes.append(f"a random sample of {report.n} images, and not all of them.")
     return [*lines, *(f"Note: {each}" for each in [*notes, *report.notes])]
+
+
+def progress(line: str) -> None:
+    """Print what a recipe does; the results alone are on the standard output."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def run(main: Callable[[list[str]], None]) -> None:
