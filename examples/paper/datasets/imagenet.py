@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.files import class_column, find, images_in, lines
 from examples.paper.datasets.folders import by_class, folders_in
@@ -91,7 +93,7 @@ def _numbered(meta: Path) -> list[int]:
     columns = _columns()
     found: dict[int, int] = {}
     try:
-        for synset in synsets.tolist():
+        for synset in np.ravel(synsets).tolist():
             where: Any = synset["ILSVRC2012_ID"]
             if int(where) <= CLASSES:  # the others are inner nodes of the tree
                 found[int(where)] = columns[str(synset["WNID"])]
