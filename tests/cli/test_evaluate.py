@@ -250,7 +250,7 @@ def test_a_folder_none_of_these_has_images_without_a_label(run: Any, photos: Pat
     assert [2, 2, 1] in found["confusion"]
     refused = run("evaluate", photos, "--model", "mini")
     assert refused.exit_code == 2
-    assert "make it with none_of_these=True (on the command line --none)" in refused.stderr
+    assert "make it with none_of_these=True (on the command line --none;" in refused.stderr
 
 
 def test_a_saved_head_is_measured_with_its_threshold(
@@ -280,8 +280,30 @@ def test_a_head_has_labels_and_prompts_of_its_own(
     assert f"expected no {options[0]} with --head" in result.stderr
 
 
-def test_templates_are_not_measured_with_none_of_these(run: Any, photos: Path) -> None:
-    result = run("evaluate", photos, "--none", "--templates")
+@pytest.mark.parametrize("option", ["--none", "--below=0.5", "--keep=0.9", "--error=0.1"])
+def test_templates_are_measured_only_where_every_image_is_answered(
+    option: str, run: Any, photos: Path
+) -> None:
+    result = run("evaluate", photos, option, "--templates")
 
     assert result.exit_code == 2
-    assert "expected no --none with --templates" in result.stderr
+    assert f"expected no {option.split('=')[0]} with --templates" in result.stderr
+
+
+def test_images_of_none_of_the_labels_are_measured_with_a_threshold(run: Any, photos: Path) -> None:
+    found = report_of(run, photos, "--below", "0.5", "--model", "mini")
+
+    assert found["labels"] == ["cat", "rocket", "no answer"]
+    assert {"known_answered", "unknown_turned_away", "auroc"} < set(found["figures"])
+
+
+def test_a_number_of_a_table_is_not_read_in_two_ways(run: Any, folder: Path) -> None:
+    (folder / "t.csv").write_text("path,label\ncat/0.png,1\n")
+    (folder / "t.json").write_text('[{"path": "cat/0.png", "label": 1}]')
+
+    found = report_of(run, folder / "t.csv", "--labels", "1,2,3")
+    refused = run("evaluate", folder / "t.json", "--labels", "1,2,3")
+
+    assert [each["n"] for each in found["per_label"]] == [1, 0, 0]
+    assert refused.exit_code == 2
+    assert "1 is ambiguous" in refused.stderr

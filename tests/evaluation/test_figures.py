@@ -26,12 +26,12 @@ def answers(best: list[int], truth: list[int], labels: int = 3) -> Answers:
     return answer(head, embeddings, np.asarray(truth))
 
 
-def single(found: Answers, labels: int = 3, *, is_softmax: bool = True) -> dict[str, object]:
-    return figures.single_label(found, labels, is_softmax=is_softmax, draws=200, seed=0)
+def single(found: Answers, labels: int = 3, *, sums_to_one: bool = True) -> dict[str, object]:
+    return figures.single_label(found, labels, sums_to_one=sums_to_one, draws=200, seed=0)
 
 
 def test_figures_equal_hand_computed_values() -> None:
-    found = figures.single_label(answers(BEST, TRUTH), 3, is_softmax=True, draws=200, seed=0)
+    found = figures.single_label(answers(BEST, TRUTH), 3, sums_to_one=True, draws=200, seed=0)
 
     low = 1 / (math.exp(4) + 2)
     right, wrong = (1 - HIGH) ** 2 + 2 * low**2, HIGH**2 + (1 - low) ** 2 + low**2
@@ -48,7 +48,7 @@ def test_figures_equal_hand_computed_values() -> None:
 
 
 def test_every_figure_but_the_calibration_error_has_an_interval_around_it() -> None:
-    found = figures.single_label(answers(BEST, TRUTH), 3, is_softmax=True, draws=200, seed=0)
+    found = figures.single_label(answers(BEST, TRUTH), 3, sums_to_one=True, draws=200, seed=0)
 
     assert found["ece"].low is None
     for name in ("top1", "mean_per_label", "brier", "nll", "aurc"):
@@ -76,19 +76,22 @@ def test_the_seed_decides_the_intervals() -> None:
     found = answers(BEST * 5, TRUTH * 5)
 
     assert single(found) == single(found)
-    other = figures.single_label(found, 3, is_softmax=True, draws=200, seed=1)
+    other = figures.single_label(found, 3, sums_to_one=True, draws=200, seed=1)
     assert single(found)["nll"] != other["nll"]
 
 
 def test_top_five_needs_more_than_five_labels() -> None:
     assert "top5" not in single(answers([0], [0], 5), 5)
-    found = figures.single_label(answers([0, 0], [4, 5], 6), 6, is_softmax=True, draws=9, seed=0)
+    found = figures.single_label(answers([0, 0], [4, 5], 6), 6, sums_to_one=True, draws=9, seed=0)
     assert found["top5"].value == 0.5  # of equal scores the first labels are better
+    given = answers([0, 0], [4, 5], 6)
+    refusing = figures.single_label(given, 6, sums_to_one=True, abstains=True, draws=9, seed=0)
+    assert "top5" not in refusing  # an image without an answer has no five labels
 
 
 @pytest.mark.parametrize(("truth", "top1"), [(0, 1.0), (1, 0.0)])
 def test_one_image_gives_figures_without_bootstrap_intervals(truth: int, top1: float) -> None:
-    found = figures.single_label(answers([0], [truth]), 3, is_softmax=True, draws=9, seed=0)
+    found = figures.single_label(answers([0], [truth]), 3, sums_to_one=True, draws=9, seed=0)
 
     assert found["top1"].value == found["mean_per_label"].value == top1
     assert found["mean_per_label"].low is None
@@ -96,7 +99,7 @@ def test_one_image_gives_figures_without_bootstrap_intervals(truth: int, top1: f
 
 
 def test_without_softmax_scores_that_need_sums_of_one_are_left_out() -> None:
-    found = single(answers(BEST, TRUTH), is_softmax=False)
+    found = single(answers(BEST, TRUTH), sums_to_one=False)
 
     assert not {"brier", "nll"} & set(found)
     assert {"ece", "aurc"} < set(found)
@@ -162,7 +165,7 @@ def test_figures_of_a_classifier_that_gives_no_answer_equal_hand_counts() -> Non
     right, zeros = np.array([1, 0, 1, 1, 0, 0, 0, 0], bool), np.zeros(8)
     given = Answers(truth, best, rank, sure, right, zeros, zeros)
 
-    found = figures.single_label(given, 2, is_softmax=True, abstains=True, draws=500, seed=0)
+    found = figures.single_label(given, 2, sums_to_one=True, abstains=True, draws=500, seed=0)
 
     def wilson(count: int, of: int) -> figures.Figure:
         return figures.Figure(count / of, *metrics.wilson_interval(count, of))
@@ -183,7 +186,7 @@ def test_figures_of_a_classifier_that_gives_no_answer_equal_hand_counts() -> Non
 def test_without_unknown_images_nothing_is_said_about_them() -> None:
     given = answers([0, 1], [0, 1], 3)
 
-    found = figures.single_label(given, 3, is_softmax=True, abstains=True, draws=9, seed=0)
+    found = figures.single_label(given, 3, sums_to_one=True, abstains=True, draws=9, seed=0)
 
     assert found["answered"].value == 1.0
     assert not {"known_answered", "unknown_turned_away", "auroc"} & set(found)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.support import axes_classifier
+from zeroshot.answering import Answering
 from zeroshot.errors import InputError
 from zeroshot.evaluation import targets
 
@@ -52,6 +53,18 @@ def test_digits_are_a_label_if_labels_are_digits() -> None:
         targets.columns(["0"], digits)
 
 
+@pytest.mark.parametrize("number", [1, np.int64(3), 0])
+def test_a_number_that_may_be_a_label_or_a_column_is_rejected(number: Any) -> None:
+    message = rf"{number} is ambiguous.* the label '{number}' or column {number}, which is '"
+
+    with pytest.raises(InputError, match=message):
+        targets.columns([number], ("1", "2", "3", "4"))
+    # the label is the column, as of handwritten digits; a matrix has columns only
+    assert targets.columns([number], ("0", "1", "2", "3")).tolist() == [number]
+    head = axes_classifier(["1", "2"]).head
+    assert targets.resolve(np.eye(2, dtype=int), head).tolist() == [[True, False], [False, True]]
+
+
 def test_a_wordnet_id_is_found_by_its_label() -> None:
     assert targets.columns(["n01440764"], ("goldfish", "tench")).tolist() == [1]
 
@@ -60,7 +73,13 @@ def test_a_wordnet_id_is_found_by_its_label() -> None:
     ("truth", "message"),
     [
         (["cat", "dgo"], r"truth\[1\]: 'dgo' is not among the 4 labels; did you mean 'dog'\?"),
-        (["zzzzzz"], r"'zzzzzz' is not among the 4 labels; use one of them"),
+        (
+            ["zzzzzz"],
+            r"'zzzzzz' is not among the 4 labels; use one of them, or a column number. Labels: "
+            r"'cat', 'dog', 'golden retriever', 'Käfer'",
+        ),
+        (["1" * 5000], r"column number within 0\.\.3, got '?1111"),
+        ([10**5000], r"column number within 0\.\.3, got one of 16610 bits"),
         (["n01440764"], "'n01440764' is not among"),
         ([4], r"column number within 0\.\.3, got 4"),
         ([-1], r"column number within 0\.\.3, got -1"),
@@ -118,11 +137,20 @@ def test_single_labels_and_lists_cannot_be_mixed() -> None:
 
 
 def test_none_is_the_column_of_none_of_these() -> None:
-    found = targets.columns(
-        [None, "cat", "none of these", "None_of_these"], ["cat", "none of these"]
-    )
+    truth = [None, "cat", "none of these", "None_of_these", 1]
 
-    assert found.tolist() == [1, 0, 1, 1]
+    assert targets.columns(truth, ["cat"], none=1).tolist() == [1, 0, 1, 1, 1]
+    # a label of that name is another column
+    assert targets.columns([None, "none of these"], ["none of these"], none=1).tolist() == [1, 0]
+
+
+def test_a_threshold_makes_none_a_truth() -> None:
+    head = axes_classifier(["cat", "dog"]).head
+    below = Answering("below", 0.7, 0.7, "")
+
+    assert targets.resolve(["dog", None, "none of these"], head, below).tolist() == [1, 2, 2]
+    with pytest.raises(InputError, match="--none; for --head, save the head with `zeroshot cl"):
+        targets.resolve([None], head)
 
 
 def test_truth_is_named_as_calibrate_expects_it() -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from zeroshot.classifier import Classifier
     from zeroshot.evaluation.comparison import Difference
     from zeroshot.evaluation.report import Report
-    from zeroshot.head import Head
     from zeroshot.labeling.truth import Truth
     from zeroshot.model import Model
     from zeroshot.progress import Show
@@ -92,8 +91,8 @@ def command(
     with_labels = {"--labels": labels, "--prompts": prompts}
     reject_with_head(head, with_labels | {"--compare": compare, "--templates": templates})
     check_answers(answers, head)
-    if templates and answers.none_of_these:
-        raise click.UsageError("expected no --none with --templates; omit one")
+    if templates:
+        _check_templates(answers)
     import zeroshot
     from zeroshot.labeling import truth as truth_files
 
@@ -152,13 +151,14 @@ class _Run:
             )
         )
 
-    def _prepare(self, model: Model, head: Head) -> tuple[Any, Any]:
+    def _prepare(self, model: Model, classifier: Classifier) -> tuple[Any, Any]:
         """Return the columns of the right labels, and the embeddings."""
         from zeroshot.evaluation.answers import embed_images
         from zeroshot.evaluation.targets import resolve
         from zeroshot.windows import encoder_for
 
-        right = resolve(self._found.truth, head)
+        head = classifier.head
+        right = resolve(self._found.truth, head, classifier.answers)
         if self._embedded is None or self._embedded[0] != model.identity:
             encoder = encoder_for(model, head.scoring)
             given = embed_images(encoder, self._found.images, self._progress)
@@ -170,7 +170,7 @@ class _Run:
         from zeroshot.evaluation.measuring import measure
 
         classifier = self._classifier(model, prompts)
-        right, given = self._prepare(model, classifier.head)
+        right, given = self._prepare(model, classifier)
         return measure(classifier, given, right, images=self._found.images)
 
     def compare(
@@ -194,12 +194,24 @@ class _Run:
         from zeroshot.evaluation.comparison import template_effects
 
         classifier = self._classifier(model, prompts)
-        right, given = self._prepare(model, classifier.head)
+        right, given = self._prepare(model, classifier)
         if right.ndim == 2:
             raise click.UsageError(
                 "expected one label per image with --templates, got lists of labels; omit it"
             )
         return template_effects(classifier, given, right[given.places])
+
+
+def _check_templates(answers: AnswerChoice) -> None:
+    """Reject options with which top-1 is not that of the best label, as templates measure it."""
+    given = {
+        "--none": answers.none_of_these,
+        "--below": answers.below is not None,
+        "--keep": answers.keep is not None,
+        "--error": answers.error is not None,
+    }
+    if refused := [name for name, is_given in given.items() if is_given]:
+        raise click.UsageError(f"expected no {refused[0]} with --templates; omit one")
 
 
 def _check_target(target: Path, force: bool) -> None:

@@ -21,8 +21,10 @@ from zeroshot.predictions import Failure
 from zeroshot.progress import Show
 from zeroshot.scoring import rank
 from zeroshot.tensor_arguments import to_embeddings
+from zeroshot.vocabulary import NONE
 
 ROWS = 1024  # images scored at once; 8 MB of float64 at 1000 labels
+NO_ANSWER = "no answer"  # name of the column after the labels, of a classifier without words
 UNIT = 0.02  # allowed deviation of an embedding's length from 1; float16 files deviate by 0.001
 
 
@@ -45,8 +47,8 @@ class Embeddings:
 class Answers:
     """The answer for each image, where each image has one right label; arrays are [n].
 
-    Columns are those of the labels, then one for "none of these" if the classifier can give no
-    answer.
+    Columns are those of the labels, then one for no answer if the classifier can give none. That
+    column has no probability in a head without background words: `own` is 0 there.
     """
 
     truth: NDArray[np.int64]  # column of the right label
@@ -121,9 +123,14 @@ def as_embeddings(given: Any, width: int) -> Embeddings | None:
     return Embeddings(rows, np.arange(len(rows)), (None,) * len(rows), ())
 
 
-def can_abstain(head: Head, answering: Answering | None) -> bool:
-    """Return whether a classifier may give no answer to an image with one label."""
-    return answering is not None or head.classes != head.labels
+def no_answer(head: Head, answering: Answering | None) -> str | None:
+    """Return the name of the column for no answer, or None for a classifier that always answers.
+
+    It is "none of these" with background words, and "no answer" without.
+    """
+    if head.classes != head.labels:
+        return NONE
+    return None if answering is None else NO_ANSWER
 
 
 def answer(
@@ -147,7 +154,7 @@ def answer(
         own = truth[done : done + len(logits)]
         done += len(logits)
         abstains = None
-        if can_abstain(head, answering):
+        if no_answer(head, answering) is not None:
             found = rank(head, rows, top=1, answers=answering)
             abstains = np.array([each.label is None for each in found])
         parts.append(_answer(logits, chances, own, len(head), abstains))
@@ -163,17 +170,26 @@ def _answer(
 ) -> tuple[NDArray[Any], ...]:
     """Return the arrays of `Answers` without `truth`; of equal logits, the first is better."""
     lines = np.arange(len(logits))
-    own = logits[lines, truth][:, None]
+    none = truth == labels  # then no answer is right
+    has_column = truth < logits.shape[1]  # no column for it without background words
+    column = np.where(has_column, truth, 0)
+    own = logits[lines, column][:, None]
     before = np.arange(labels) < truth[:, None]
     better = ((logits[:, :labels] > own) | ((logits[:, :labels] == own) & before)).sum(axis=1)
     best = logits[:, :labels].argmax(axis=1)
     confidence, is_best_right = chances[lines, best], best == truth
     if abstains is not None:
-        none = truth == labels  # then the answer "none of these" is right
         better = np.where(none, np.where(abstains, 0, np.maximum(better, 1)), better + abstains)
         best = np.where(abstains, labels, best)
     squares = np.einsum("nl,nl->n", chances, chances)
-    return best, better, confidence, is_best_right, chances[lines, truth], squares
+    return (
+        best,
+        better,
+        confidence,
+        is_best_right,
+        np.where(has_column, chances[lines, column], 0.0),
+        squares,
+    )
 
 
 def probabilities(head: Head, embeddings: Embeddings) -> Floats:

@@ -91,7 +91,7 @@ def single_label(
     answers: Answers,
     labels: int,
     *,
-    is_softmax: bool,
+    sums_to_one: bool,
     abstains: bool = False,
     draws: int,
     seed: int,
@@ -100,11 +100,13 @@ def single_label(
 
     The calibration error has no interval: a bootstrap interval of a calibrated model's error never
     contains its true value 0, because resampling adds to the error. Its floor says how to read it.
-    `abstains` adds the figures of a classifier that may give no answer.
+    `abstains` adds the figures of a classifier that may give no answer, and omits the top five,
+    which its users do not get. Without `sums_to_one`, Brier score and NLL are omitted: the
+    probabilities of an image do not sum to 1, or right columns have no probability.
     """
     right = answers.right
     found = {"top1": proportion(right)}
-    if labels > 5:
+    if labels > 5 and not abstains:
         found["top5"] = proportion(answers.rank < 5)
     if abstains:
         found |= _answered(answers, labels, draws=draws, seed=seed)
@@ -122,7 +124,7 @@ def single_label(
 
     names = ("mean_per_label", "brier", "nll", "aurc")
     found |= dict(zip(names, _bootstrapped(all_of, len(right), draws, seed), strict=True))
-    if not is_softmax:  # the probabilities of an image do not sum to 1
+    if not sums_to_one:
         del found["brier"], found["nll"]
     error = metrics.calibration_error(answers.confidence, answers.is_best_right)
     return found | {"ece": Figure(float(error))}

@@ -20,15 +20,14 @@ from zeroshot.evaluation.answers import (
     Embeddings,
     answer,
     as_embeddings,
-    can_abstain,
     embed_images,
+    no_answer,
     probabilities,
 )
 from zeroshot.evaluation.report import Report
 from zeroshot.head import Head
 from zeroshot.images import ImageLike
 from zeroshot.progress import Show
-from zeroshot.vocabulary import NONE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +53,9 @@ def evaluate(
         images: An iterable of images, or their embeddings of unit length: float32 [n, d]. Images
             that cannot be read are listed in the report and not in its figures.
         truth: The right label of each image: a label, the number of its column, a WordNet id if
-            the labels are those of "imagenet", or None for none of the labels. Or a list of labels
-            for each image, or a matrix [n, L] of 0 and 1, if images have several labels or none.
+            the labels are those of "imagenet", or None for none of the labels, if the classifier
+            can give no answer. Or a list of labels for each image, or a matrix [n, L] of 0 and 1,
+            if images have several labels or none.
         draws: Number of resamples of the bootstrap intervals.
         seed: Seed of the resamples.
         progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
@@ -77,7 +77,7 @@ def evaluate(
     """
     _check_classifier(classifier)
     draws, seed = count("draws", draws, 1), count("seed", seed, 0)
-    right = targets.resolve(truth, classifier.head)
+    right = targets.resolve(truth, classifier.head, classifier.answers)
     given = as_embeddings(images, classifier.head.weight.shape[1])
     if given is None:
         given = _embed(classifier, cast("Iterable[ImageLike]", images), len(right), progress)
@@ -131,12 +131,14 @@ def _one_label(
     seed: int,
 ) -> Report:
     head, answering = classifier.head, classifier.answers
-    abstains = can_abstain(head, answering)
-    labels = (*head.labels, NONE) if abstains else head.labels
+    none = no_answer(head, answering)
+    abstains = none is not None
+    labels = head.labels if none is None else (*head.labels, none)
     answers = answer(head, given, truth, answering)
-    is_softmax = head.scoring == "softmax"
+    has_columns = head.classes != head.labels or bool((truth < len(head)).all())
+    sums_to_one = head.scoring == "softmax" and has_columns
     found = figures.single_label(
-        answers, len(head), is_softmax=is_softmax, abstains=abstains, draws=draws, seed=seed
+        answers, len(head), sums_to_one=sums_to_one, abstains=abstains, draws=draws, seed=seed
     )
     return Report(
         **_facts(classifier, given),
@@ -148,6 +150,7 @@ def _one_label(
         bins=figures.reliability(answers),
         published=published.find(head, classifier.encoder, len(truth)),
         notes=_notes(head, given, np.bincount(truth, minlength=len(head))[: len(head)]),
+        can_abstain=abstains,
         answers=answers,
         images=images,
         places=given.places,
@@ -158,6 +161,12 @@ def _several_labels(
     classifier: Classifier, given: Embeddings, truth: NDArray[np.bool_], draws: int, seed: int
 ) -> Report:
     head = classifier.head
+    if classifier.answers is not None:
+        raise InputError(
+            "expected a classifier without answering(...) for lists of labels, got "
+            f"answering({classifier.answers.kind}={classifier.answers.value}), which applies to "
+            "images with one label; evaluate the classifier without it"
+        )
     scores = probabilities(head, given)
     if not truth.any():
         raise InputError(

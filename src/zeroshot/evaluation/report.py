@@ -42,20 +42,22 @@ class Report:
         model: Name of the model, or None if it has none.
         prompts: Name of the prompt set.
         template_count: Number of its templates.
-        labels: The labels, in the order of the columns of the head; last "none of these" if the
-            classifier can give no answer.
+        labels: The labels, in the order of the columns of the head; last, if `can_abstain`, "none
+            of these", or "no answer" of a classifier without background words.
         n: Number of images in the figures.
         failures: The images that cannot be read; they are not in the figures.
         figures: Name to value with a 95 % interval. One label per image: `top1`, `top5` (with more
             than 5 labels), `mean_per_label`, `ece`, `brier`, `nll`, `aurc`; of a classifier that
-            can give no answer also `answered`, `right_among_answers` and, if some images show none
-            of the labels, `known_answered`, `unknown_turned_away`, `auroc`. Several: `map`, `top1`.
+            can give no answer no `top5`, but `answered`, `right_among_answers` and, if some images
+            show none of the labels, `known_answered`, `unknown_turned_away`, `auroc`. Several:
+            `map`, `top1`.
         per_label: The figures of each label.
         confusions: The most frequent confusions.
         floor: Mean and 95th percentile of the calibration error that chance alone gives, or None.
         bins: The reliability diagram.
         published: The published ImageNet accuracy of the model, or None.
         notes: What limits these figures.
+        can_abstain: Whether the classifier can give no answer.
         comparisons: Other classifiers on the same images, if they were compared.
         templates: The effect of each template, if it was measured.
         sources: Path, URL or key of each image in the figures, or None.
@@ -80,6 +82,7 @@ class Report:
     bins: tuple[Bin, ...]
     published: Published | None
     notes: tuple[str, ...]
+    can_abstain: bool = False
     comparisons: tuple[Difference, ...] = ()
     templates: tuple[TemplateEffect, ...] = ()
     sources: tuple[str | None, ...] = field(default=(), repr=False)
@@ -226,6 +229,7 @@ class Report:
             "prompts": self.prompts,
             "template_count": self.template_count,
             "labels": list(self.labels),
+            "can_abstain": self.can_abstain,
             "n": self.n,
             "failures": [failure.to_dict() for failure in self.failures],
             "figures": {name: asdict(figure) for name, figure in self.figures.items()},

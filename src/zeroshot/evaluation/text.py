@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from zeroshot.errors import shortened
 from zeroshot.evaluation.figures import Figure, LabelFigure, LabelPrecision
-from zeroshot.vocabulary import NONE
 
 if TYPE_CHECKING:
     from zeroshot.evaluation.comparison import Difference, TemplateEffect
@@ -66,8 +65,8 @@ def title(report: Report) -> str:
     """Return the first line of a report."""
     model = report.model or "an unnamed model"
     templates = f"{report.template_count} template{'s' if report.template_count != 1 else ''}"
-    has_none = report.labels[-1] == NONE
-    labels = f"{len(report.labels) - has_none} labels{' or none of these' if has_none else ''}"
+    none = f" or {report.labels[-1]}" if report.can_abstain else ""
+    labels = f"{len(report.labels) - report.can_abstain} labels{none}"
     return f"{report.n} images, {labels}, {model}, prompts {report.prompts!r} ({templates})"
 
 
