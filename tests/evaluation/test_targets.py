@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.support import axes_classifier
 from zeroshot.answering import Answering
 from zeroshot.errors import InputError
 from zeroshot.evaluation import targets
+from zeroshot.images import Sample
 
 LABELS = ("cat", "dog", "golden retriever", "Käfer")
 
@@ -95,9 +97,21 @@ def test_a_truth_that_is_no_label_is_rejected(truth: list[Any], message: str) ->
     assert len(str(caught.value)) < 600
 
 
+def test_an_error_names_the_image_of_the_truth() -> None:
+    head = axes_classifier(["cat", "dog"]).head
+    for images in (["a.jpg", Path("b/c.jpg")], [b"", Sample("b/c.jpg", b"")]):
+        for truth in (["cat", "bee"], ["cat", None], [["cat"], ["bee"]]):
+            with pytest.raises(InputError, match=r"^b/c.jpg \(truth\[1\]\): "):
+                targets.resolve(truth, head, images=images)
+    for unnamed in ([b"", b""], iter(["a.jpg", "b/c.jpg"]), None):
+        with pytest.raises(InputError, match=r"^truth\[1\]: "):
+            targets.resolve(["cat", "bee"], head, images=unnamed)
+
+
 def test_a_long_hostile_truth_is_shortened_in_the_error() -> None:
+    labels = ["y" * 5000, *(str(n) + "z" * 90 for n in range(9))]
     with pytest.raises(InputError) as caught:
-        targets.columns(["x\n" * 5000], ("y" * 5000, "z"))
+        targets.columns(["x\n" * 5000], labels, images=["p" * 5000])
     assert len(str(caught.value)) < 600
 
 

@@ -221,7 +221,10 @@ def test_images_are_not_used_while_labels_have_errors(tiny: zeroshot.Model) -> N
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"truth": ["cat", "dgo"]}, r"truth\[1\]: 'dgo' is not among the 5 labels; did you mean"),
+        (
+            {"truth": ["cat", "dgo"]},
+            r"1.png \(truth.*: 'dgo' is not among the 5 labels; did you mean",
+        ),
         ({"truth": ["cat"]}, "expected one truth per image, got 2 images but 1 truths"),
         ({"truth": [["cat"], ["dog"]]}, "got lists of labels or a matrix; lint"),
         ({"truth": np.eye(2, 5)}, "got lists of labels or a matrix; lint"),

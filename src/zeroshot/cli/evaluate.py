@@ -158,7 +158,7 @@ class _Run:
         from zeroshot.windows import encoder_for
 
         head = classifier.head
-        right = resolve(self._found.truth, head, classifier.answers)
+        right = resolve(self._found.truth, head, classifier.answers, images=self._found.images)
         if self._embedded is None or self._embedded[0] != model.identity:
             encoder = encoder_for(model, head.scoring)
             given = embed_images(encoder, self._found.images, self._progress)

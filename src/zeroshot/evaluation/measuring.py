@@ -77,7 +77,7 @@ def evaluate(
     """
     _check_classifier(classifier)
     draws, seed = count("draws", draws, 1), count("seed", seed, 0)
-    right = targets.resolve(truth, classifier.head, classifier.answers)
+    right = targets.resolve(truth, classifier.head, classifier.answers, images=images)
     given = as_embeddings(images, classifier.head.weight.shape[1])
     if given is None:
         given = _embed(classifier, cast("Iterable[ImageLike]", images), len(right), progress)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zeroshot import prompts
-from zeroshot.answering import Answering
 from zeroshot.arguments import integer, iterator
 from zeroshot.errors import InputError, shortened, some
-from zeroshot.head import Head
 from zeroshot.vocabulary import NONE
+
+if TYPE_CHECKING:
+    from zeroshot.answering import Answering
+    from zeroshot.head import Head
 
 WNID = re.compile(r"n\d{8}")
 NEAR = 0.5  # least similarity of a suggested label
 NAMED, NAME = 5, 40  # labels listed in an error, and characters of each
+PLACE = 150  # characters of a path
 DIGITS = 18  # of a column number; longer ones are no column
 
 
@@ -172,32 +176,54 @@ def is_multilabel(truth: Sequence[Any]) -> bool:
     return bool(lists) and lists[0]
 
 
+def place_of(images: object, row: int) -> str:
+    """Name a truth in an error: by the path, URL or key of its image, if there is one."""
+    image = images[row] if isinstance(images, list | tuple) and row < len(images) else None
+    name = getattr(image, "key", image)
+    if isinstance(name, str | os.PathLike):
+        return f"{shortened(os.fspath(name), PLACE)} (truth[{row}])"
+    return f"truth[{row}]"
+
+
 def columns(
-    truth: Sequence[Any], labels: Sequence[str], *, none: int | None = None
+    truth: Sequence[Any],
+    labels: Sequence[str],
+    *,
+    none: int | None = None,
+    images: object = None,
 ) -> NDArray[np.int64]:
     """Return the column of the right label of each image: int64 [n].
 
-    Where the truth is None, it is `none` if that is given. Raises InputError.
+    Where the truth is None, it is `none` if that is given. Raises InputError, which names the image
+    if `images` is a list of paths.
     """
     found = Columns(labels, none)
-    return np.asarray([found.find(t, f"truth[{n}]") for n, t in enumerate(truth)], np.int64)
+    result = np.zeros(len(truth), np.int64)
+    for n, each in enumerate(truth):
+        result[n] = found.find(each, place_of(images, n))
+    return result
 
 
-def memberships(truth: Sequence[Any], labels: Sequence[str]) -> NDArray[np.bool_]:
+def memberships(
+    truth: Sequence[Any], labels: Sequence[str], *, images: object = None
+) -> NDArray[np.bool_]:
     """Return which labels each image has: bool [n, L]. Raises InputError."""
     found = Columns(labels)
     result = np.zeros((len(truth), len(labels)), bool)
     for n, each in enumerate(truth):
         for entry in iterator(f"truth[{n}]", each):
-            result[n, found.find(entry, f"truth[{n}]")] = True
+            result[n, found.find(entry, place_of(images, n))] = True
     return result
 
 
-def resolve(truth: Any, head: Head, answering: Answering | None = None) -> NDArray[Any]:
+def resolve(
+    truth: Any, head: Head, answering: Answering | None = None, *, images: object = None
+) -> NDArray[Any]:
     """Return the column of each image's label: int64 [n], or its labels: bool [n, L].
 
     The column after the labels means none of them; a head with background words and a classifier
-    with `answering` have it. Raises InputError for a truth that is no label.
+    with `answering` have it. Raises InputError for a truth that is no label; it names the image if
+    `images` is a list of paths.
     """
     iterator("truth", truth)
     check_matrix(truth, len(head))
@@ -208,7 +234,11 @@ def resolve(truth: Any, head: Head, answering: Answering | None = None) -> NDArr
                 "expected one label or None for each image of a classifier with none_of_these, got "
                 "lists of labels; make the classifier with scores='independent'"
             )
-        found = as_matrix(truth) if is_matrix(truth) else memberships(entries, head.labels)
+        found = (
+            as_matrix(truth)
+            if is_matrix(truth)
+            else memberships(entries, head.labels, images=images)
+        )
         if not found.any():
             raise InputError(
                 f"expected a label for at least one image, got {len(found)} empty lists; pass the "
@@ -216,7 +246,7 @@ def resolve(truth: Any, head: Head, answering: Answering | None = None) -> NDArr
             )
         return found
     abstains = answering is not None or head.classes != head.labels
-    return columns(entries, head.labels, none=len(head) if abstains else None)
+    return columns(entries, head.labels, none=len(head) if abstains else None, images=images)
 
 
 def named(truth: Any, head: Head) -> list[Any]:

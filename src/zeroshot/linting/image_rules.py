@@ -54,7 +54,7 @@ def find_with_images(
     labels, or unless there is one truth per image; ImageError if no image can be read.
     """
     names = {entry.label: entry.names for entry in labels.entries}
-    given_truth = _resolve(truth, list(names))
+    given_truth = _resolve(truth, list(names), images)
     given = as_embeddings(images, model.embed_dim)
     if given is None:
         if isinstance(images, Sequence):
@@ -71,7 +71,7 @@ def find_with_images(
         yield from rule(found)
 
 
-def _resolve(truth: Any, labels: Sequence[str]) -> NDArray[np.int64]:
+def _resolve(truth: Any, labels: Sequence[str], images: object) -> NDArray[np.int64]:
     """Return the column of each truth, NONE for None: int64 [n]. Raises InputError."""
     is_matrix = getattr(truth, "ndim", 1) == 2
     found = [] if is_matrix else listed(truth)
@@ -80,7 +80,7 @@ def _resolve(truth: Any, labels: Sequence[str]) -> NDArray[np.int64]:
             "expected one label or None for each image, got lists of labels or a matrix; lint "
             "images that have one label each"
         )
-    return columns(found, labels, none=NONE)
+    return columns(found, labels, none=NONE, images=images)
 
 
 def _check(classifier: Classifier, given: Embeddings, right: NDArray[np.int64]) -> Checked:
