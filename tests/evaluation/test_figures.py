@@ -126,25 +126,61 @@ def test_bins_hold_all_images_sorted_by_confidence() -> None:
     assert found[0].confidence == pytest.approx(HIGH)
 
 
-def test_mean_average_precision_and_its_resamples_equal_plain_loops() -> None:
+def test_precisions_without_an_image_equal_plain_loops() -> None:
     random = np.random.default_rng(1)
     scores = random.integers(0, 6, (40, 5)) / 6  # many ties
     truth = random.random((40, 5)) < 0.3
-    weights = random.integers(0, 3, (3, 40)).astype(float)
+    truth[:, 0] = np.arange(40) == 7  # undefined without its only image
 
     for column in range(5):
-        ranking = figures._Ranking(scores[:, column], truth[:, column])
-        for row, value in zip(weights, ranking.precision(weights), strict=True):
-            taken = np.repeat(np.arange(40), row.astype(int))
-            expected = metrics.average_precision(scores[taken, column], truth[taken, column])
-            assert value == pytest.approx(expected)
+        found = figures.precisions_without(scores[:, column], truth[:, column])
+        for image in range(40):
+            rest = np.arange(40) != image
+            expected = metrics.average_precision(scores[rest, column], truth[rest, column])
+            assert found[image] == pytest.approx(expected, nan_ok=True)
+    assert figures.precisions_without(np.array([0.5]), np.array([True])).tolist() == [
+        pytest.approx(math.nan, nan_ok=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "share"),
+    [(300, 8, 0.2), (300, 8, 0.05), (200, 20, 0.05), (1000, 10, 0.02)],
+)
+def test_the_interval_of_mean_average_precision_contains_that_of_many_images(
+    images: int, labels: int, share: float
+) -> None:
+    random = np.random.default_rng(0)
+    shifts = np.linspace(0.8, 2.2, labels)
+
+    def draw(n: int, shift: object) -> tuple[np.ndarray, np.ndarray]:
+        truth = random.random((n, np.size(shift))) < share
+        return random.normal(size=truth.shape) + shift * truth, truth
+
+    many = [draw(200_000, shift) for shift in shifts]
+    expected = np.mean([metrics.average_precision(s[:, 0], t[:, 0]) for s, t in many])
+    covered = 0
+    for _ in range(200):
+        found = figures.mean_precision(*draw(images, shifts))
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low <= found.value <= found.high
+        covered += found.low <= expected <= found.high
+    assert covered >= 0.93 * 200
+
+
+def test_a_perfect_ranking_has_no_interval() -> None:
+    truth = np.eye(4, dtype=bool)[[0, 0, 1, 1, 2, 2, 3, 3]]
+
+    assert figures.mean_precision(truth.astype(float), truth) == figures.Figure(1.0)
+    assert figures.mean_precision(truth[:1].astype(float), truth[:1]) == figures.Figure(1.0)
 
 
 def test_several_labels_give_precision_and_the_share_of_right_best_labels() -> None:
     scores = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.3, 0.1]])
     truth = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], bool)
 
-    found = figures.multi_label(scores, truth, draws=200, seed=0)
+    found = figures.multi_label(scores, truth)
     each = figures.precisions(scores, truth, LABELS)
 
     # b: ranks are image 1, 2, 0; precision 1 and 2/3

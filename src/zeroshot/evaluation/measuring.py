@@ -100,7 +100,7 @@ def measure(
     """
     check_length(given.images, len(right))
     if right.ndim == 2:
-        return _several_labels(classifier, given, right[given.places], draws, seed)
+        return _several_labels(classifier, given, right[given.places])
     return _one_label(classifier, given, right[given.places], images, draws, seed)
 
 
@@ -157,9 +157,7 @@ def _one_label(
     )
 
 
-def _several_labels(
-    classifier: Classifier, given: Embeddings, truth: NDArray[np.bool_], draws: int, seed: int
-) -> Report:
+def _several_labels(classifier: Classifier, given: Embeddings, truth: NDArray[np.bool_]) -> Report:
     head = classifier.head
     if classifier.answers is not None:
         raise InputError(
@@ -175,7 +173,7 @@ def _several_labels(
     return Report(
         **_facts(classifier, given),
         labels=head.labels,
-        figures=figures.multi_label(scores, truth, draws=draws, seed=seed),
+        figures=figures.multi_label(scores, truth),
         per_label=figures.precisions(scores, truth, head.labels),
         confusions=(),
         floor=None,
