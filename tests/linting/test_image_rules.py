@@ -150,7 +150,7 @@ def test_templates_are_a_note_with_the_number_of_chance(
     assert problem.message.splitlines() == [
         "leaving out one template changes top-1 beyond its 95 % interval for 1 of 40 templates; "
         "chance alone gives up to 2",
-        "without 'a {}': -2.0 percentage points (-4.0 to -1.0)",
+        "without 'a {}': -2.0 (-4.0 to -1.0) percentage points",
     ]
     assert "better" not in problem.message + problem.suggestion
 
@@ -164,7 +164,7 @@ def test_a_template_that_decides_the_answers_is_found() -> None:
     (problem,) = image_rules.find_template_effects(found)
 
     assert "for 1 of 2 templates; chance alone gives up to 0.1" in problem.message
-    assert "without 'rrrr{}': +100.0 percentage points (+100.0 to +100.0)" in problem.message
+    assert "without 'rrrr{}': +100.0 (+94.0 to +100.0) percentage points" in problem.message
 
 
 def test_templates_without_an_effect_are_not_reported(tiny: zeroshot.Model) -> None:

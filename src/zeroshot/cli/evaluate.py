@@ -83,8 +83,8 @@ def command(
     numbers, or WordNet ids of ImageNet. With --none, or a head that has it, "none of these" is the
     label of images that show none of the labels.
 
-    Figures have 95 % intervals, except ECE. A change in --compare or --templates whose interval
-    contains 0 is no evidence of a difference.
+    Figures have 95 % intervals, except ECE and figures that vary too little to show one. A change
+    in --compare or --templates whose interval contains 0 is no evidence of a difference.
     """
     if target is not None:
         _check_target(target, force)

@@ -185,9 +185,10 @@ def mean_precision(scores: Floats, truth: NDArray[np.bool_]) -> Figure:
     A bootstrap repeats images of a label, which raises its average precision, and the average
     precision of few images is itself too high: percentile intervals contained the true value in
     0 to 87 % of simulations instead of 95 %. The jackknife estimates that bias and the variance
-    from the figures without each image (Efron and Tibshirani 1993, "An Introduction to the Bootstrap",
-    chapters 10 and 11). The interval is normal around the corrected value, widened to contain the
-    figure. In four simulations of 200 to 1000 images it contains the true value in 93 to 94 %.
+    from the figures without each image (Efron and Tibshirani 1993, "An Introduction to the
+    Bootstrap", chapters 10 and 11). The interval is normal around the corrected value, widened to
+    contain the figure. In four simulations of 200 to 1000 images it contains the true value in 93
+    to 94 %.
     """
     n = len(scores)
     value, total, labels = 0.0, np.zeros(n), np.zeros(n)

@@ -23,6 +23,7 @@ NAMES = {
 }
 SCORES = {"brier": "Brier score", "nll": "NLL", "aurc": "AURC", "auroc": "AUROC of known images"}
 WORST = 5  # labels listed
+DIGITS = 6  # most decimals of percentage points
 FAILED = 5  # images listed
 INTERVALS = (
     "In parentheses: 95 % intervals for images drawn like these; they say nothing about others."
@@ -44,8 +45,11 @@ def points(change: Figure) -> str:
     """Format a difference of two shares in percentage points, such as "+1.2 (-0.5 to +2.9)"."""
     assert change.low is not None
     assert change.high is not None
-    low, high = 100 * change.low, 100 * change.high
-    return f"{100 * change.value:+.1f} ({low:+.1f} to {high:+.1f})"
+    value, low, high = 100 * change.value, 100 * change.low, 100 * change.high
+    digits = 1
+    while digits < DIGITS and round(low, digits) == round(high, digits):  # the interval of 0 of n
+        digits += 1
+    return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def short(value: float) -> str:
@@ -58,7 +62,8 @@ def _bounds(figure: Figure, form: object) -> str:
     if figure.low is None or figure.high is None:
         return ""
     assert callable(form)
-    return f" ({form(figure.low)}-{form(figure.high)})"
+    low, high = form(figure.low), form(figure.high)
+    return f" ({low}-{high})" if low != high else ""  # narrower than the digits shown
 
 
 def title(report: Report) -> str:
@@ -100,13 +105,14 @@ def score_lines(report: Report) -> list[str]:
 
 
 def calibration_line(report: Report) -> str:
-    """Return the calibration error beside what chance gives."""
+    """Return the calibration error beside what chance gives, and what follows from it."""
     assert report.floor is not None
     error, (mean, high) = report.figures["ece"].value, report.floor
     line = f"ECE {short(error)}; chance alone gives {short(mean)} with {report.n} images."
+    chance = f"chance alone stays below {short(high)} in 95 % of cases"
     if error <= high:
-        return f"{line} This is no evidence of wrong probabilities."
-    return f"{line} Chance alone exceeds {short(high)} in 1 of 20 cases."
+        return f"{line} No evidence of wrong scores: {chance}."
+    return f"{line} The scores do not match the accuracy: {chance}; see calibrate."
 
 
 def worst_labels(report: Report, limit: int = WORST) -> list[tuple[str, str]]:

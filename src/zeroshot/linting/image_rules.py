@@ -18,6 +18,7 @@ from zeroshot.evaluation.answers import Answers, Embeddings, answer, as_embeddin
 from zeroshot.evaluation.comparison import TemplateEffect, excludes_zero, template_effects
 from zeroshot.evaluation.figures import CONFIDENCE, Figure, LabelFigure
 from zeroshot.evaluation.targets import columns, is_multilabel, listed
+from zeroshot.evaluation.text import points
 from zeroshot.linting.entries import LabelSet
 from zeroshot.linting.problems import Problem, quoted, unused_images
 from zeroshot.model import Model
@@ -190,13 +191,7 @@ def find_template_effects(found: Checked) -> Iterator[Problem]:
 
 
 def _effect_line(effect: TemplateEffect, change: Figure) -> str:
-    assert change.low is not None
-    assert change.high is not None
-    low, high = 100 * change.low, 100 * change.high
-    return (
-        f"without {shortened(repr(effect.template), 60)}: {100 * change.value:+.1f} percentage "
-        f"points ({low:+.1f} to {high:+.1f})"
-    )
+    return f"without {shortened(repr(effect.template), 60)}: {points(change)} percentage points"
 
 
 def find_disagreement(found: Checked) -> Iterator[Problem]:
