@@ -133,7 +133,27 @@ def test_reports_on_other_images_are_not_compared(embeddings: Embeddings) -> Non
     for other in (evaluated(images[:9], [0] * 9), evaluated(images, [1] * 60)):
         with pytest.raises(InputError, match="expected reports on the same images and labels"):
             other.compare(base)
+    with pytest.raises(InputError, match="got other embeddings of one model; evaluate both"):
+        evaluated(images.flip(0), [0] * 60).compare(base)
     with pytest.raises(InputError, match="requires one right label per image"):
         base.compare(evaluated(images, [[0]] * 60))
     with pytest.raises(InputError, match="expected a Report, got float"):
         base.compare(0.5)  # type: ignore[arg-type]
+
+
+def test_a_threshold_is_compared_with_answering_every_image(embeddings: Embeddings) -> None:
+    built, truth = classifier(["{}"]), [0, 1, 2] * 20
+    base = zeroshot.evaluate(built, embeddings.rows, truth, draws=9)
+    careful = zeroshot.evaluate(built.answering(below=0.99), embeddings.rows, truth, draws=9)
+
+    found = careful.compare(base)
+
+    assert found.change.value == pytest.approx(
+        careful.figures["top1"].value - base.figures["top1"].value
+    )
+    assert found.change.value < 0
+    unknown = zeroshot.evaluate(
+        built.answering(below=0.99), embeddings.rows, [None, 1, 2] * 20, draws=9
+    )
+    with pytest.raises(InputError, match="got another truth"):
+        unknown.compare(base)

@@ -119,6 +119,16 @@ def test_no_images_are_rejected(colors: zeroshot.Classifier) -> None:
         zeroshot.evaluate(colors, np.zeros((0, 3), np.float32), [])
 
 
+@pytest.mark.parametrize("wrap", [set, dict.fromkeys, frozenset])
+def test_collections_of_another_order_are_rejected(
+    wrap: Any, colors: zeroshot.Classifier, files: list[Path]
+) -> None:
+    with pytest.raises(InputError, match="expected truth as a list, one entry per image"):
+        zeroshot.evaluate(colors, files, wrap(COLORS))
+    with pytest.raises(InputError, match="expected images as a list, one entry per image"):
+        zeroshot.evaluate(colors, wrap(files), COLORS)
+
+
 def test_one_image_and_no_classifier_are_rejected(colors: zeroshot.Classifier) -> None:
     with pytest.raises(InputError, match=r"got one image 'a.jpg'; pass \[image\]"):
         zeroshot.evaluate(colors, "a.jpg", ["red"])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zeroshot.answering import Answering
+from zeroshot.arguments import in_order
 from zeroshot.embedding import ImageEncoder, check_many, embed
 from zeroshot.errors import InputError, image_error, shortened
 from zeroshot.head import Head
@@ -25,6 +26,7 @@ from zeroshot.vocabulary import NONE
 
 ROWS = 1024  # images scored at once; 8 MB of float64 at 1000 labels
 NO_ANSWER = "no answer"  # name of the column after the labels, of a classifier without words
+KEPT = 16  # values of an embedding in a report
 UNIT = 0.02  # allowed deviation of an embedding's length from 1; float16 files deviate by 0.001
 
 
@@ -36,6 +38,11 @@ class Embeddings:
     places: NDArray[np.int64]  # position of each row among the images, [m]
     sources: tuple[str | None, ...]  # path, URL or key of each row
     failures: tuple[Failure, ...]
+
+    @property
+    def fingerprint(self) -> NDArray[np.float32]:
+        """The first values of each row, which tell images apart: float32 [m, at most 16]."""
+        return np.asarray(self.rows[:, :KEPT].numpy(), np.float32).copy()
 
     @property
     def images(self) -> int:
@@ -103,13 +110,14 @@ def _no_images(failures: list[Failure]) -> Exception:
 def as_embeddings(given: Any, width: int) -> Embeddings | None:
     """Return embeddings that were given in place of images, or None for images.
 
-    Raises InputError for embeddings of another dimension or not of unit length, and for a single
-    image.
+    Raises InputError for embeddings of another dimension or not of unit length, for a single image,
+    and for a set or dict of images.
     """
     if isinstance(given, Embeddings):
         return given
     if getattr(given, "ndim", 0) != 2 or not isinstance(given, np.ndarray | Tensor):
         check_many(given)
+        in_order("images", given)
         return None
     rows = to_embeddings(given, width).detach().cpu()
     if not len(rows):

@@ -154,6 +154,8 @@ def _one_label(
         answers=answers,
         images=images,
         places=given.places,
+        fingerprint=given.fingerprint,
+        encoder=(head.model, head.scoring == "independent"),
     )
 
 

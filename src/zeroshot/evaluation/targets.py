@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zeroshot import prompts
-from zeroshot.arguments import integer, iterator
+from zeroshot.arguments import in_order, integer, iterator
 from zeroshot.errors import InputError, shortened, some
 from zeroshot.vocabulary import NONE
 
@@ -130,6 +130,7 @@ def _plain(text: str) -> str:
 
 def listed(truth: Any) -> list[Any]:
     """Return the truth as a list with one entry per image. Raises InputError."""
+    in_order("truth", truth)
     iterator("truth", truth)
     if is_matrix(truth):
         return [np.flatnonzero(row) for row in as_matrix(truth)]
