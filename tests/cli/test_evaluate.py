@@ -56,7 +56,8 @@ def test_the_report_is_printed_and_saved(run: Any, folder: Path, tmp_path: Path)
     assert result.stdout.startswith("6 images, 3 labels")
     assert "Top-1 " in result.stdout
     assert "<svg" in page.read_text("utf-8")
-    run("evaluate", folder, "--report", data)
+    assert result.stderr == f"Note: wrote {page}\n"
+    assert run("evaluate", folder, "--report", data, "--quiet").stderr == ""
     run("evaluate", folder, "--report", data)
     assert json.loads(data.read_text("utf-8"))["n"] == 6
 
@@ -296,6 +297,25 @@ def test_images_of_none_of_the_labels_are_measured_with_a_threshold(run: Any, ph
 
     assert found["labels"] == ["cat", "rocket", "no answer"]
     assert {"known_answered", "unknown_turned_away", "auroc"} < set(found["figures"])
+
+
+def test_the_promise_of_a_threshold_is_printed_once(run: Any, folder: Path) -> None:
+    result = run("evaluate", folder, "--below", "0.4", "--compare", "{}", "--compare", "a {}")
+
+    assert result.exit_code == 0
+    assert result.stderr.count("get no answer") == 1
+
+
+def test_a_folder_of_other_images_needs_a_head_that_knows_them(
+    run: Any, photos: Path, tmp_path: Path
+) -> None:
+    zeroshot.load("mini").head(["cat", "rocket"]).save(tmp_path / "h.safetensors")
+
+    result = run("evaluate", photos, "--head", tmp_path / "h.safetensors", "--model", "mini")
+
+    assert result.exit_code == 2
+    assert "photos/none_of_these/temple.jpg (truth[1]): None means none" in result.stderr
+    assert "save the head with `zeroshot classify --none --save-head`" in result.stderr
 
 
 def test_a_number_of_a_table_is_not_read_in_two_ways(run: Any, folder: Path) -> None:

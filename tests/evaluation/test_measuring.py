@@ -228,6 +228,9 @@ def test_none_of_these_is_measured_as_users_see_it(mini: zeroshot.Model) -> None
     assert [report.figures[name].value for name in shares] == [0.75, 0.25, 1.0, 0.5, 1.0]
     assert classifier.predict(images).tolist() == ["cat"] + 3 * ["none of these"]
     assert report.can_abstain
+    words = classifier.head.background
+    assert words is not None
+    assert any(f"among the labels and {len(words.words):,} other" in n for n in report.notes)
     text = str(report)
     assert text.startswith("4 images, 2 labels or none of these, mini")
     assert "Turned away among images that show none 100.0 % (" in text

@@ -16,7 +16,7 @@ from zeroshot.cli import sources
 from zeroshot.cli.answers import AnswerChoice, answer_options, check_answers
 from zeroshot.cli.failures import CANNOT_WRITE, fail
 from zeroshot.cli.heads import choose_model, head_options, reject_with_head
-from zeroshot.cli.messages import is_quiet
+from zeroshot.cli.messages import escaped, is_quiet, note
 from zeroshot.cli.options import ModelChoice, model_options
 from zeroshot.cli.outcomes import Outcomes, report
 
@@ -122,6 +122,7 @@ def command(
     _print(result, as_json=as_json)
     if target is not None:
         result.save(target, force=force)
+        note(escaped(f"wrote {target}"))
     _exit(result, found, strict=strict)
 
 
@@ -139,17 +140,21 @@ class _Run:
         self._found, self._labels, self._answers = found, labels, answers
         self._allow_equal, self._progress = allow_equal, progress
         self._embedded: tuple[str, Any] | None = None
+        self._is_noted = False  # what the threshold promises
 
     def _classifier(self, model: Model, prompts: prompt_sets.PromptSet) -> Classifier:
-        return self._answers.apply(
-            model.classifier(
-                self._labels,
-                prompts,
-                allow_equal=self._allow_equal,
-                none_of_these=self._answers.none_of_these,
-                progress=self._progress,
-            )
+        built = model.classifier(
+            self._labels,
+            prompts,
+            allow_equal=self._allow_equal,
+            none_of_these=self._answers.none_of_these,
+            progress=self._progress,
         )
+        chosen = self._answers
+        if self._is_noted and chosen.below is not None:  # the others require a head
+            return built.answering(below=chosen.below)
+        self._is_noted = True
+        return chosen.apply(built)
 
     def _prepare(self, model: Model, classifier: Classifier) -> tuple[Any, Any]:
         """Return the columns of the right labels, and the embeddings."""

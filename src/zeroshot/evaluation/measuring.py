@@ -214,11 +214,17 @@ def _notes(head: Head, given: Embeddings, counts: NDArray[np.int64]) -> tuple[st
     if repeated := sum(times - 1 for times in Counter(filter(None, given.sources)).values()):
         notes.append(f"{repeated} of the images repeat earlier ones; the intervals are too narrow.")
     if head.calibration is None:
-        notes.append(
-            "The scores are not calibrated: each is a share of the score among the labels offered."
-            if head.scoring == "softmax"
-            else "The scores are not calibrated, and those of an image do not sum to 1."
-        )
+        notes.append(f"The scores are not calibrated{_meaning(head)}.")
     if head.source == EMBEDDED:
         notes.append("mini is a demo model; its figures say nothing about CLIP.")
     return tuple(notes)
+
+
+def _meaning(head: Head) -> str:
+    """Say what the scores of a head are without calibration."""
+    if head.scoring != "softmax":
+        return ", and those of an image do not sum to 1"
+    among = "the labels offered"
+    if head.background is not None:
+        among = f"the labels and {len(head.background.words):,} other words"
+    return f": each is a share of the score among {among}"

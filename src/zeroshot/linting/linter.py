@@ -136,7 +136,7 @@ def _find_with_images(
     """Run the rules about images, unless labels have errors, which no classifier accepts."""
     if any(problem.level == "error" for problem in problems):
         yield unused_images(
-            "no rule looks at the images, because the labels have errors",
+            "the images are not used, because the labels have errors",
             "correct the errors, then lint with the images again",
         )
         return
