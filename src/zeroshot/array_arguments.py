@@ -94,12 +94,15 @@ def at_least_one(name: str, values: NDArray[Any]) -> None:
 
 def _array(name: str, values: ArrayLike, dimensions: int | None) -> NDArray[np.float64]:
     try:
-        given = np.asarray(values, np.float64)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raw = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raw = np.asarray(None)
+    if raw.dtype.kind not in "biuf":  # text and complex numbers would be converted
         raise InputError(
-            f"expected {name} as an array of numbers, got {type(values).__name__} "
+            f"expected {name} as an array of real numbers, got {type(values).__name__} "
             f"{shortened(repr(values))}; pass one value per image"
-        ) from error
+        )
+    given = raw.astype(np.float64, copy=False)
     if dimensions is not None and given.ndim != dimensions:
         raise InputError(
             f"expected {name} {AXES[dimensions]}, got shape {given.shape}; check the array"
