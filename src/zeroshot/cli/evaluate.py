@@ -90,9 +90,9 @@ def command(
         _check_target(target, force)
     with_labels = {"--labels": labels, "--prompts": prompts}
     reject_with_head(head, with_labels | {"--compare": compare, "--templates": templates})
-    check_answers(answers, head)
     if templates:
         _check_templates(answers)
+    check_answers(answers, head)
     import zeroshot
     from zeroshot.labeling import truth as truth_files
 
