@@ -130,3 +130,11 @@ def test_a_share_lies_between_0_and_1(value: object) -> None:
     assert arguments.share("keep", 0.9) == 0.9
     with pytest.raises(InputError, match="expected keep between 0 and 1, got"):
         arguments.share("keep", value)
+
+
+def test_a_set_or_dict_has_no_order_of_images() -> None:
+    for values in ({"a"}, frozenset("a"), {"a": 1}):
+        with pytest.raises(InputError, match="whose order is not that of other lists; pass a l"):
+            arguments.in_order("truth", values)
+    arguments.in_order("truth", ["a"])
+    arguments.in_order("truth", {"a": 1}.keys())  # in order of insertion

@@ -14,7 +14,7 @@ the example of https://github.com/openai/CLIP#linear-probe-evaluation.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +27,11 @@ from examples.paper import options
 from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.table import TABLE
 from examples.paper.linear_probe import Integers, choose, fit, one_label, parser, read
-from examples.paper.measures import bootstrapped
 from zeroshot import Classifier, Model, metrics
 from zeroshot.arguments import count
 from zeroshot.errors import InputError
 from zeroshot.evaluation import text
-from zeroshot.evaluation.figures import Figure, proportion
+from zeroshot.evaluation.figures import Figure, bootstrapped, proportion
 from zeroshot.fitting import with_examples
 from zeroshot.metrics import Floats
 from zeroshot.mixing import TEXT_WEIGHT
@@ -120,6 +119,7 @@ def few_shot(
     shots: Sequence[int] = SHOTS,
     draws: int = DRAWS,
     seed: int = 0,
+    report: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Compare a zero-shot classifier with linear probes and with mixed heads.
 
@@ -131,12 +131,14 @@ def few_shot(
         shots: Numbers of images for each label; larger ones than a label has are left out.
         draws: Number of random choices.
         seed: Seed of the first choice.
+        report: Called with a line of text about each part of the work.
 
     Raises:
         InputError: Images have several labels, or a label has no training image.
         ImageError: An image cannot be read.
     """
-    draws, truth, labels = count("draws", draws, 1), one_label(train), classifier.head.labels
+    draws, seed = count("draws", draws, 1), count("seed", seed, 0)
+    truth, labels = one_label(train), classifier.head.labels
     if not train.labels == test.labels == labels:
         raise InputError("expected images of the classifier's labels, in their order, got others")
     fewest = int(np.bincount(truth, minlength=len(labels)).min())
@@ -147,10 +149,14 @@ def few_shot(
             "use more images"
         )
     needed = np.unique(np.concatenate([draw(truth, used[-1], seed + n) for n in range(draws)]))
+    tell = report or (lambda line: None)
+    tell(f"embedding {len(needed):,} training images")
     known = embed(model, train, needed)
+    tell(f"embedding {len(test.images):,} test images")
     seen = embed(model, test, np.arange(len(test.images)))
     lines = []
     for number in used:
+        tell(f"images for each label: {number}, random choices of them: {draws}")
         choices = [
             known.take(np.searchsorted(needed, draw(truth, number, seed + n))) for n in range(draws)
         ]
@@ -215,7 +221,9 @@ def run_on(given: argparse.Namespace) -> str:
     train, test = read(given)
     model = zeroshot.load(given.model, device=given.device)
     zero_shot = options.classifier(model, TABLE[given.name], test)
-    found = few_shot(model, zero_shot, train, test, draws=given.draws, seed=given.seed)
+    found = few_shot(
+        model, zero_shot, train, test, draws=given.draws, seed=given.seed, report=options.progress
+    )
     return f"{given.name}, {model.name}, {len(test.labels)} labels\n{describe(found)}"
 
 

@@ -14,6 +14,7 @@ GPU too. `tests/paper/test_linear_probe.py` compares the two.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,11 +26,11 @@ from torch import Tensor
 import zeroshot
 from examples.paper import options
 from examples.paper.datasets.base import DataSet
-from examples.paper.measures import bootstrapped
 from zeroshot import metrics
+from zeroshot.arguments import count
 from zeroshot.errors import InputError, shortened
 from zeroshot.evaluation import text
-from zeroshot.evaluation.figures import proportion
+from zeroshot.evaluation.figures import bootstrapped, proportion
 
 Integers = NDArray[np.int64]
 
@@ -38,6 +39,7 @@ TOLERANCE = 1e-4  # largest derivative of the mean loss at the end; scikit-learn
 PER_DECADE = 8  # values of C in a factor of 10, at the end of the search; appendix A.3
 DECADES = 6  # C is between 1e-6 and 1e6; appendix A.3
 FIRST_STEP = 2 * PER_DECADE  # the search starts at 1e-6, 1e-4, ..., 1e6; appendix A.3
+FITS = 15  # at most, by this search
 VALIDATION = 0.2  # share of the training images of a label; the paper does not state it
 # torch's L-BFGS does not learn from a step along which the derivative changes by 1e-10 or less. The
 # mean loss has only such steps near the end; this multiple of it has none.
@@ -202,13 +204,23 @@ def split(truth: Integers, *, share: float = VALIDATION, seed: int = 0) -> NDArr
     chosen = np.zeros(len(truth), bool)
     for label in np.unique(truth):
         own = random.permutation(np.flatnonzero(truth == label))
-        count = min(max(1, round(share * len(own))), len(own) - 1)
-        chosen[own[:count]] = True
+        held = min(max(1, round(share * len(own))), len(own) - 1)
+        chosen[own[:held]] = True
     return chosen
 
 
-def choose(features: Tensor, truth: Integers, labels: int, *, seed: int = 0) -> tuple[float, float]:
-    """Return the C with the best accuracy on a validation part, and that accuracy."""
+def choose(
+    features: Tensor,
+    truth: Integers,
+    labels: int,
+    *,
+    seed: int = 0,
+    report: Callable[[str], None] | None = None,
+) -> tuple[float, float]:
+    """Return the C with the best accuracy on a validation part, and that accuracy.
+
+    `report` is called with a line of text before and after each of the fits.
+    """
     validation = split(truth, seed=seed)
     if not validation.any():
         raise InputError(
@@ -216,27 +228,46 @@ def choose(features: Tensor, truth: Integers, labels: int, *, seed: int = 0) -> 
             "image for each label"
         )
     held = torch.from_numpy(validation).to(features.device)
+    tell, number = report or (lambda line: None), itertools.count(1)
+    tell(f"choosing C: at most {FITS} fits on {int((~validation).sum()):,} images")
 
     def accuracy(c: float) -> float:
         probe = fit(features[~held], truth[~validation], labels, c)
-        return float(probe.is_right(features[held], truth[validation]).mean())
+        share = float(probe.is_right(features[held], truth[validation]).mean())
+        tell(f"fit {next(number)}: C = {c:.4g}, validation accuracy {100 * share:.1f} %")
+        return share
 
     return search(accuracy)
 
 
-def linear_probe(model: zeroshot.Model, train: DataSet, test: DataSet, *, seed: int = 0) -> Outcome:
+def linear_probe(
+    model: zeroshot.Model,
+    train: DataSet,
+    test: DataSet,
+    *,
+    seed: int = 0,
+    report: Callable[[str], None] | None = None,
+) -> Outcome:
     """Train a probe on the features of a model and test it.
 
+    `report` is called with a line of text about each part of the work.
+
     Raises:
-        InputError: Images have several labels, or the parts have different labels.
+        InputError: Images have several labels, the parts have different labels, or the seed is
+            negative.
         ImageError: An image cannot be read.
     """
+    seed = count("seed", seed, 0)
     if train.labels != test.labels:
         raise InputError("expected training and test images of the same labels, got others")
     labels, truth, wanted = len(train.labels), one_label(train), one_label(test)
+    tell = report or (lambda line: None)
+    tell(f"embedding {len(truth):,} training images")
     features = model.encode_image(train.images, project=False)
-    c, validation = choose(features, truth, labels, seed=seed)
+    c, validation = choose(features, truth, labels, seed=seed, report=tell)
+    tell(f"training on {len(truth):,} images with C = {c:.4g}")
     probe = fit(features, truth, labels, c)
+    tell(f"embedding {len(wanted):,} test images")
     right = probe.is_right(model.encode_image(test.images, project=False), wanted)
     return Outcome(probe, validation, right, wanted)
 
@@ -272,9 +303,10 @@ def describe(outcome: Outcome) -> str:
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser of the data set, the model and the device."""
-    result = options.data_parser(description)
+    limited = "random samples of N training images and of N test images"
+    result = options.data_parser(description, limited)
     result.add_argument("--device", help="torch device, such as cpu or cuda (default: the best)")
-    result.add_argument("--seed", type=int, default=0, help="seed of the random choices")
+    options.add_seed(result, "seed of the random choices")
     return result
 
 
@@ -289,7 +321,8 @@ def main(arguments: list[str]) -> None:
     train, test = read(given)
     model = zeroshot.load(given.model, device=given.device)
     print(f"{given.name}, {model.name}: {len(train.images):,} training images")
-    print(describe(linear_probe(model, train, test, seed=given.seed)))
+    outcome = linear_probe(model, train, test, seed=given.seed, report=options.progress)
+    print(describe(outcome))
 
 
 if __name__ == "__main__":

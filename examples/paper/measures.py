@@ -13,12 +13,19 @@ from examples.paper.datasets.base import DataSet, Metric
 from zeroshot import Classifier, Report, metrics
 from zeroshot.errors import InputError
 from zeroshot.evaluation.answers import Embeddings, probabilities
-from zeroshot.evaluation.figures import Figure
+from zeroshot.evaluation.figures import Figure, auroc, bootstrapped
 from zeroshot.evaluation.measuring import measure as evaluate
 from zeroshot.evaluation.targets import resolve
 from zeroshot.metrics import DRAWS, Floats
 
 RECALLS = 11  # levels of recall: 0, 0.1, ..., 1
+
+# Simulated: normal scores 1.5 apart, 200 to 1,000 images, 1 or 4 labels. The figure is higher than
+# its true value, by 1 to 3 points on average, and intervals that miss it are nearly all above it.
+NO_INTERVAL = (
+    "the 11-point mAP has no interval: on few images the best precision at a recall is too high, "
+    "and 95 % intervals of a bootstrap contain the true value in 83 to 95 % of simulations only."
+)
 
 NAMES: dict[Metric, str] = {
     "top1": "top-1",
@@ -76,7 +83,7 @@ def _figure(
             )
         scores = probabilities(classifier.head, embeddings)
         counted = _counted(data.ignored, right.shape, embeddings.places)
-        return mean_average_precision_11(scores, right, counted, draws=draws)
+        return mean_average_precision_11(scores, right, counted)
     if metric == "top1":
         return report.figures["top1"]
     if metric == "mean_per_class":
@@ -88,36 +95,15 @@ def _figure(
         return bootstrapped(lambda weights: metrics.mean(values, weights), len(values), draws=draws)
     if len(classifier.head) != 2:
         raise InputError(f"expected 2 labels for a ROC AUC, got {len(classifier.head)}")
-    logits = classifier.head.logits(embeddings.rows).cpu().double().numpy()
-    return roc_auc(logits[:, 1] - logits[:, 0], right == 1, draws=draws)
-
-
-def bootstrapped(statistic: metrics.Statistic, images: int, *, draws: int = DRAWS) -> Figure:
-    """Return a figure with its bootstrap interval; equal resamples give no interval."""
-    value = float(statistic(np.ones((1, images)))[0])
-    low, high = metrics.bootstrap(statistic, images, draws=draws)
-    return Figure(value, float(low), float(high)) if low < high else Figure(value)
-
-
-def roc_auc(scores: Floats, positive: NDArray[np.bool_], *, draws: int = DRAWS) -> Figure:
-    """Return the area under the ROC curve of scores [n] of the second label.
-
-    Raises InputError if all images have the same label.
-    """
+    positive = right == 1
     if positive.all() or not positive.any():
         raise InputError("expected images of both labels for a ROC AUC, got one label only")
-    order = np.argsort(~positive, kind="stable")  # images of the second label first
-
-    def area(weights: Floats) -> Floats:
-        return metrics.auroc(scores[positive], scores[~positive], weights[:, order])
-
-    return bootstrapped(area, len(scores), draws=draws)
+    logits = classifier.head.logits(embeddings.rows).cpu().double().numpy()
+    return auroc(logits[:, 1] - logits[:, 0], positive, draws=draws)
 
 
-def average_precision_11(
-    scores: Floats, truth: NDArray[np.bool_], weights: Floats | None = None
-) -> Floats:
-    """Return the mean of the best precision at a recall of at least 0, 0.1, ..., 1: [draws].
+def average_precision_11(scores: Floats, truth: NDArray[np.bool_]) -> float:
+    """Return the mean of the best precision at a recall of at least 0, 0.1, ..., 1.
 
     Images with equal scores are one step of the curve. NaN where no image has the label.
     Source: The PASCAL Visual Object Classes Challenge 2007 development kit, section 3.4.1.
@@ -125,61 +111,36 @@ def average_precision_11(
     Args:
         scores: Score of the label for each image: [n].
         truth: Whether the label is in the image: bool [n].
-        weights: How often each image counts: [draws, n]; once by default.
     """
-    counts = np.ones((1, len(scores))) if weights is None else weights
     order = np.argsort(-scores, kind="stable")
-    ranked = -scores[order]  # ascending
-    own = np.flatnonzero(truth[order])
-    if not len(own):
-        return np.full(len(counts), np.nan)
-    ends = np.searchsorted(ranked, ranked[own], side="right") - 1
-    counts = counts[:, order]
-    total = counts.cumsum(axis=1)[:, ends]
-    found = np.where(truth[order], counts, 0).cumsum(axis=1)[:, ends]
-    precision = np.divide(found, total, out=np.zeros_like(total), where=total > 0)
-    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    positives = counts[:, own].sum(axis=1)
-    lines = np.arange(len(counts))
-    result = np.zeros(len(counts))
-    for level in range(RECALLS):
-        # whole numbers: 0.3 and 3 / 10 differ in floating point
-        first = (found * (RECALLS - 1) < level * positives[:, None]).sum(axis=1)
-        result += best[lines, np.minimum(first, len(own) - 1)]
-    return np.where(positives > 0, result / RECALLS, np.nan)
+    ranked, hits = -scores[order], truth[order]  # ascending
+    if not hits.any():
+        return np.nan
+    own = np.flatnonzero(hits)
+    ends = np.searchsorted(ranked, ranked[own], side="right")  # images down to the same score
+    found = hits.cumsum()[ends - 1]
+    best = np.maximum.accumulate((found / ends)[::-1])[::-1]
+    # whole numbers: 0.3 and 3 / 10 differ in floating point
+    levels = [np.searchsorted(found * (RECALLS - 1), level * len(own)) for level in range(RECALLS)]
+    return float(best[levels].mean())
 
 
 def mean_average_precision_11(
-    scores: Floats,
-    truth: NDArray[np.bool_],
-    counted: NDArray[np.bool_] | None = None,
-    *,
-    draws: int = DRAWS,
+    scores: Floats, truth: NDArray[np.bool_], counted: NDArray[np.bool_] | None = None
 ) -> Figure:
     """Return the mean over labels of `average_precision_11`; arrays are [n, L].
 
     `counted` is false where an image does not count for a label. The scores are probabilities: the
     paper does not say by what it ranks the images of a class.
+
+    The figure has no interval: `NO_INTERVAL` says why.
     """
     rows = np.ones(truth.shape, bool) if counted is None else counted
-    present = np.flatnonzero((truth & rows).any(axis=0))
-
-    def mean_of(weights: Floats) -> Floats:
-        each = np.stack(
-            [
-                average_precision_11(
-                    scores[rows[:, column], column],
-                    truth[rows[:, column], column],
-                    weights[:, rows[:, column]],
-                )
-                for column in present
-            ]
-        )
-        known = ~np.isnan(each)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.where(known, each, 0).sum(axis=0) / known.sum(axis=0))
-
-    return bootstrapped(mean_of, len(scores), draws=draws)
+    each = [
+        average_precision_11(scores[rows[:, n], n], truth[rows[:, n], n])
+        for n in np.flatnonzero((truth & rows).any(axis=0))
+    ]
+    return Figure(float(np.mean(each)) if each else np.nan)
 
 
 def _counted(

@@ -12,10 +12,11 @@ from examples.paper.datasets.base import DataSet, Entry
 from examples.paper.datasets.table import TABLE, load
 from examples.paper.samples import sample
 from zeroshot import Classifier, Model, Report
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, shortened
 from zeroshot.evaluation import text
 
 FAILURES = 5  # printed
+LARGEST_SEED = 2**32 - 1
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -26,16 +27,30 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     )
 
 
-def data_parser(description: str | None) -> argparse.ArgumentParser:
+def data_parser(
+    description: str | None, limited: str = "a random sample of N images"
+) -> argparse.ArgumentParser:
     """Return a parser of the data set, the model and the limit, described by a docstring."""
     result = parser(description)
     result.add_argument("name", metavar="NAME", help="name of a data set")
     result.add_argument("folder", type=Path, metavar="FOLDER", help="the folder with its files")
     result.add_argument("--model", default="mini", help="name or path of a model (default: mini)")
-    result.add_argument(
-        "--limit", type=int, metavar="N", help="use a random sample of N images, to try a recipe"
-    )
+    result.add_argument("--limit", type=int, metavar="N", help=f"use {limited}, to try a recipe")
     return result
+
+
+def seed(text: str) -> int:
+    """Return a seed, within 0..LARGEST_SEED, of the command line."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= LARGEST_SEED):
+        raise argparse.ArgumentTypeError(
+            f"expected an integer within 0..{LARGEST_SEED}, got {shortened(repr(text))}"
+        )
+    return int(text)
+
+
+def add_seed(parser: argparse.ArgumentParser, description: str) -> None:
+    """Add a seed to a parser."""
+    parser.add_argument("--seed", type=seed, default=0, help=f"{description} (default: 0)")
 
 
 def add_split(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +100,11 @@ def remarks(given: argparse.Namespace, report: Report, note: str = "") -> list[s
     if given.limit is not None:
         notes.append(f"a random sample of {report.n} images, and not all of them.")
     return [*lines, *(f"Note: {each}" for each in [*notes, *report.notes])]
+
+
+def progress(line: str) -> None:
+    """Print what a recipe does; the results alone are on the standard output."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def run(main: Callable[[list[str]], None]) -> None:

@@ -15,6 +15,7 @@ Captions are read at once, images when they are indexed. What is not used is cou
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -46,24 +47,6 @@ class Unused(dict[str, str]):
         return f"skipped {len(self)}: {'; '.join(parts)}"
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Images and the caption of each.
-
-    Attributes:
-        images: Paths, or samples of a tar file that are read when they are indexed.
-        captions: The caption of each image.
-        skipped: What was found and is no pair.
-    """
-
-    images: Sequence[str | Sample]
-    captions: tuple[str, ...]
-    skipped: Unused = field(default_factory=Unused)
-
-    def __len__(self) -> int:
-        return len(self.captions)
-
-
 class Images(Sequence["str | Sample"]):
     """Paths and members of tar files; a member is read when it is indexed."""
 
@@ -83,9 +66,43 @@ class Images(Sequence["str | Sample"]):
         place = self._places[index]
         return place if isinstance(place, str) else Sample(_name(place), place.read())
 
+    def digest(self) -> str:
+        """Return a hash of the file names and sizes, in order: the same if a folder is moved."""
+        listed = hashlib.sha256()
+        for place in self._places:
+            name, size = (place.name, place.size) if isinstance(place, Member) else _facts(place)
+            listed.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
+        return listed.hexdigest()
+
+
+def _facts(path: str) -> tuple[str, int]:
+    """Return the name of a file and its size in bytes, -1 without a file."""
+    try:
+        return os.path.basename(path), os.stat(path).st_size
+    except (OSError, ValueError):  # training skips and counts it; ValueError: a null character
+        return os.path.basename(path), -1
+
 
 def _name(place: str | Member) -> str:
     return place if isinstance(place, str) else f"{place.path}/{place.name}"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images and the caption of each.
+
+    Attributes:
+        images: Paths, or samples of a tar file that are read when they are indexed.
+        captions: The caption of each image.
+        skipped: What was found and is no pair.
+    """
+
+    images: Images
+    captions: tuple[str, ...]
+    skipped: Unused = field(default_factory=Unused)
+
+    def __len__(self) -> int:
+        return len(self.captions)
 
 
 def read(path: Path) -> Pairs:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from examples.paper import options
+from zeroshot.arguments import count as whole
 from zeroshot.errors import InputError
 from zeroshot.files import write_atomically
 
@@ -152,6 +153,7 @@ def write(
             f"expected 4 to {limit} captions, an image or more for each, of 16 pixels or more, "
             f"got {captions} captions, {count} images and {side} pixels"
         )
+    seed = whole("seed", seed, 0)
     random = np.random.default_rng(seed)
     shuffled = [everything[n] for n in random.permutation(len(everything))]
     single, double = ([each for each in shuffled if len(each.shapes) == k] for k in (1, 2))
@@ -191,11 +193,11 @@ def main(arguments: list[str]) -> None:
         ("count", 4000, "number of images to train on"),
         ("captions", 300, "number of different captions"),
         ("side", 64, "side of the images in pixels"),
-        ("seed", 0, "seed of captions and images"),
     ):
         parser.add_argument(
             f"--{name}", type=int, default=default, help=f"{what} (default: {default})"
         )
+    options.add_seed(parser, "seed of captions and images")
     given = vars(parser.parse_args(arguments))
     out = given.pop("out")
     for part, images in write(out, **given).items():

@@ -18,6 +18,7 @@ from zeroshot.files import write_atomically
 from zeroshot.nn.network import Network
 
 KEY = "zeroshot.pretrain/1"  # of the metadata; the file belongs to this recipe if it is present
+LARGEST = 1 << 53  # number of epochs, steps or seconds; larger integers are not exact as float
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's running means, by torch's names
 
 
@@ -75,26 +76,47 @@ def restore(path: Path, network: Network, optimizer: torch.optim.AdamW, run: Any
         )
     try:
         with safe_open(path, framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()[KEY]))
+            progress = _progress(file.metadata()[KEY])
             _check_same(path, progress.run, run)
             parameters = dict(network.named_parameters())
             with torch.no_grad():
                 for name, values in parameters.items():
-                    values.copy_(file.get_tensor(f"network.{name}"))
+                    values.copy_(_tensor(file, f"network.{name}", values))
                     optimizer.state[values] = {
                         "step": torch.tensor(float(progress.steps)),
                         **{
-                            moment: file.get_tensor(f"{moment}.{name}").to(values.device)
+                            moment: _tensor(file, f"{moment}.{name}", values).to(values.device)
                             for moment in MOMENTS
                         },
                     }
     except (SafetensorError, OSError, TypeError, ValueError, RuntimeError) as error:
+        # RuntimeError includes RecursionError, of JSON in many brackets
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"{path}: cannot be read ({shortened(str(error), 150)}); remove it and start a new run"
         ) from error
     return progress
+
+
+def _progress(content: str) -> Progress:
+    """Return the progress in the metadata of a file. Raises ValueError or TypeError."""
+    progress = Progress(**json.loads(content))
+    if not isinstance(progress.run, dict):
+        raise TypeError(f"expected settings, got {shortened(repr(progress.run), 40)}")
+    for name in ("epoch", "steps", "seconds"):
+        value, kinds = getattr(progress, name), int if name != "seconds" else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value <= LARGEST:
+            raise ValueError(f"expected {name} of 0 or more, got {shortened(repr(value), 40)}")
+    return progress
+
+
+def _tensor(file: Any, name: str, like: Tensor) -> Tensor:
+    """Return a tensor of a file. Raises ValueError for one that `copy_` would broadcast."""
+    values: Tensor = file.get_tensor(name)
+    if values.shape != like.shape:
+        raise ValueError(f"{name}: expected {list(like.shape)}, got {list(values.shape)}")
+    return values
 
 
 def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

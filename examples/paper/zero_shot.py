@@ -17,7 +17,7 @@ import zeroshot
 from examples.paper import options, published
 from examples.paper.datasets.base import Entry
 from examples.paper.datasets.table import TABLE
-from examples.paper.measures import NAMES, Measured, measure
+from examples.paper.measures import NAMES, NO_INTERVAL, Measured, measure
 from zeroshot.evaluation import text
 from zeroshot.evaluation.answers import embed_images
 from zeroshot.evaluation.report import check_target
@@ -64,6 +64,7 @@ def describe(given: argparse.Namespace, split: str, result: Measured) -> str:
         _published(given, entry),
         *others,
         *options.remarks(given, report, entry.note if split == "test" else ""),
+        *([f"Note: {NO_INTERVAL}"] if entry.metric == "map11" else []),
     ]
     return "\n".join(lines)
 

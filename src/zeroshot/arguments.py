@@ -9,7 +9,7 @@ import operator
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,15 @@ def iterator(name: str, values: Any, kind: type[InputError] = InputError) -> Ite
         f"expected {name} to be a list, got {type(values).__name__} {shortened(repr(values))}; "
         "pass a list, even for a single value"
     )
+
+
+def in_order(name: str, values: Any) -> None:
+    """Raise InputError for a set or dict, whose order is not that of another collection."""
+    if isinstance(values, set | frozenset | Mapping):
+        raise InputError(
+            f"expected {name} as a list, one entry per image, got {type(values).__name__} "
+            f"{shortened(repr(values))}, whose order is not that of other lists; pass a list"
+        )
 
 
 def file_path(path: Any, kind: type[InputError] = InputError) -> Path:

@@ -15,6 +15,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zeroshot.arguments import count, one_of, share
+from zeroshot.array_arguments import at_least_one, columns, flags, numbers
+from zeroshot.array_arguments import probabilities as in_unit_interval
+from zeroshot.errors import InputError
 from zeroshot.metrics import softmax
 
 Floats = NDArray[np.float64]
@@ -173,7 +177,11 @@ def fit_inverse_temperature(
         >>> zeroshot.calibration.fit_inverse_temperature([[1.0, 0.0], [0.0, 1.0]], [0, 1]) > 1
         True
     """
-    z, right = np.asarray(logits, np.float64), np.asarray(truth, np.int64)
+    z = numbers("logits", logits, 2)
+    right = columns("truth", truth, z.shape[1], like=("logits", len(z)))
+    _check_positive("prior", prior)
+    if prior is None:
+        at_least_one("logits", z)
     own = z[np.arange(len(z)), right]
     weight = 0.0 if prior is None else 1 / prior**2
 
@@ -222,16 +230,22 @@ def fit_none_offset(
     Returns:
         The offset.
 
+    Raises:
+        InputError: The arrays have different lengths, or the prior is not positive.
+
     Example:
         >>> round(zeroshot.calibration.fit_none_offset([[0.0]] * 100, [3.0] * 100, [0, -1] * 50), 1)
         -3.0
     """
-    z, other = np.asarray(labels, np.float64), np.asarray(none, np.float64)
-    if not len(z):
+    z = numbers("labels", labels, 2)
+    other = numbers("none", none, like=("labels", len(z)))
+    right = numbers("truth", truth, like=("labels", len(z)))
+    _check_positive("prior", 0 if prior is None else prior)
+    if not z.size:
         return 0.0
     top = z.max(axis=1)
     gap = other - top - np.log(np.exp(z - top[:, None]).sum(axis=1))
-    unknown = int((np.asarray(truth, np.int64) < 0).sum())
+    unknown = int((right < 0).sum())
 
     def slope(offset: float) -> float:  # of the loss, which is convex
         chance = 1 / (1 + np.exp(-np.clip(gap + offset, -LARGEST, LARGEST)))
@@ -261,7 +275,9 @@ def fit_logistic(scores: ArrayLike, right: ArrayLike, ridge: float = 1.0) -> tup
         >>> abs(3 * factor + offset) < 0.2
         True
     """
-    x, y = np.asarray(scores, np.float64), np.asarray(right, np.float64)
+    x = numbers("scores", scores)
+    y = flags("right", right, like=("scores", len(x)))
+    _check_positive("ridge", ridge)
     middle = float(x.mean()) if len(x) else 0.0
     features = np.stack([x - middle, np.ones_like(x)], axis=1)
     prior, strength = np.array([1.0, middle]), ridge * np.array([1.0, 0.01])
@@ -314,12 +330,15 @@ def score_labels(
         >>> zeroshot.calibration.score_labels([[0.75, 0.25]]).tolist()
         [[0.25, 0.75]]
     """
-    p = np.asarray(probabilities, np.float64)
+    p = in_unit_interval("probabilities", probabilities, 2)
+    one_of("score", score, SET_SCORES)
     if score == "lac":
         return 1 - p
     order = np.argsort(-p, axis=1, kind="stable")
     best = np.take_along_axis(p, order, axis=1)
-    own = 1.0 if shares is None else np.asarray(shares, np.float64)[:, None]
+    own: float | Floats = 1.0
+    if shares is not None:
+        own = in_unit_interval("shares", shares, like=("probabilities", len(p)))[:, None]
     values = best.cumsum(axis=1) - best + own * best
     if score == "raps":
         values += RAPS_PENALTY * np.maximum(0, np.arange(1, p.shape[1] + 1) - RAPS_FREE)
@@ -347,8 +366,10 @@ def conformal_rank(images: int, coverage: float, confidence: float | None = None
         >>> zeroshot.calibration.conformal_rank(99, 0.9)
         90
     """
+    images, coverage = count("images", images, 0), share("coverage", coverage)
     if confidence is None:
         return min(images + 1, math.ceil((images + 1) * coverage - TINY))
+    share("confidence", confidence)
     for rank in range(1, images + 1):
         if binomial_cdf(rank - 1, images, coverage) >= confidence:
             return rank
@@ -362,6 +383,7 @@ def images_for(coverage: float) -> int:
         >>> zeroshot.calibration.images_for(0.95)
         19
     """
+    coverage = share("coverage", coverage)
     return math.ceil(coverage / (1 - coverage) - TINY * 1000)
 
 
@@ -380,7 +402,7 @@ def set_threshold(scores: ArrayLike, coverage: float, confidence: float | None =
         >>> zeroshot.calibration.set_threshold([0.1, 0.2, 0.3, 0.4], 0.75)
         0.4
     """
-    ordered = np.sort(np.asarray(scores, np.float64))
+    ordered = np.sort(numbers("scores", scores, allow_infinite=True))
     rank = conformal_rank(len(ordered), coverage, confidence)
     return math.inf if rank > len(ordered) else float(ordered[max(rank, 1) - 1])
 
@@ -403,6 +425,7 @@ def coverage_interval(images: int, coverage: float, confidence: float = 0.9) -> 
         >>> round(low, 2), round(high, 2)
         (0.85, 0.95)
     """
+    share("confidence", confidence)
     rank = conformal_rank(images, coverage)
     if rank > images:
         return 1.0, 1.0
@@ -430,8 +453,8 @@ def keep_threshold(surety: ArrayLike, keep: float) -> float:
         >>> zeroshot.calibration.keep_threshold([0.2, 0.4, 0.6, 0.8], 0.8)
         0.2
     """
-    ordered = np.sort(np.asarray(surety, np.float64))
-    rank = math.floor((1 - keep) * (len(ordered) + 1) + TINY)
+    ordered = np.sort(numbers("surety", surety, allow_infinite=True))
+    rank = math.floor((1 - share("keep", keep)) * (len(ordered) + 1) + TINY)
     return -math.inf if rank < 1 else float(ordered[rank - 1])
 
 
@@ -458,7 +481,8 @@ def error_threshold(
         >>> zeroshot.calibration.error_threshold(surety, [s > 0.3 for s in surety], 0.1) < 0.4
         True
     """
-    sure, answers = np.asarray(surety, np.float64), np.asarray(right, np.bool_)
+    sure = numbers("surety", surety, allow_infinite=True)
+    answers = flags("right", right, like=("surety", len(sure))) == 1
     order = np.argsort(-sure, kind="stable")
     wrong = (~answers[order]).cumsum()
     least = answers_for(error, confidence)
@@ -479,7 +503,8 @@ def answers_for(error: float, confidence: float = 0.9) -> int:
         >>> zeroshot.calibration.answers_for(0.1)
         22
     """
-    return math.ceil(math.log(1 - confidence) / math.log(1 - error) - TINY)
+    needed = math.log(1 - share("confidence", confidence)) / math.log(1 - share("error", error))
+    return math.ceil(needed - TINY)
 
 
 def lowest_error(surety: ArrayLike, right: ArrayLike, confidence: float = 0.9) -> float:
@@ -556,7 +581,9 @@ def has_shifted(calibrated: ArrayLike, new: ArrayLike, level: float = SHIFT) -> 
         >>> zeroshot.calibration.has_shifted([0.9] * 50, [0.3] * 50)
         True
     """
-    first, second = (np.sort(np.asarray(given, np.float64)) for given in (calibrated, new))
+    share("level", level)
+    first = np.sort(numbers("calibrated", calibrated, allow_infinite=True))
+    second = np.sort(numbers("new", new, allow_infinite=True))
     if not len(first) or not len(second):
         return False
     points = np.concatenate([first, second])
@@ -569,6 +596,14 @@ def has_shifted(calibrated: ArrayLike, new: ArrayLike, level: float = SHIFT) -> 
     x = (size + 0.12 + 0.11 / size) * distance
     terms = [(-1) ** (k - 1) * math.exp(-2 * (k * x) ** 2) for k in range(1, 101)]
     return 2 * sum(terms) < level if x > 0.3 else False
+
+
+def _check_positive(name: str, value: object) -> None:
+    """Raise InputError unless a value is a positive number or None."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"expected a positive number {name}, got {value!r}; for example {name}=1")
 
 
 @lru_cache(maxsize=64)

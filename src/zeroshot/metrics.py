@@ -2,7 +2,8 @@
 
 Everything is numpy. Figures of images take `weights` [..., n], how often each image counts, and
 return one value per leading index; `bootstrap` uses that to compute thousands of resamples at once.
-A figure that no image contributes to is NaN.
+A figure that no image contributes to is NaN. Functions raise InputError for NaN, for an index of no
+label, and for arrays of different lengths.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from zeroshot.arguments import count as integer
+from zeroshot.arguments import share
+from zeroshot.array_arguments import at_least_one, columns, flags, numbers
+from zeroshot.array_arguments import probabilities as in_unit_interval
+from zeroshot.errors import InputError
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]  # weights [draws, n] -> values [draws, ...]
@@ -25,9 +32,23 @@ CHUNK = 2_000_000  # weights computed at once; 16 MB
 
 
 def softmax(logits: ArrayLike) -> Floats:
-    """Convert logits [..., L] to probabilities that sum to 1: float64 [..., L]."""
-    z = np.asarray(logits, np.float64)
-    powers = np.exp(z - z.max(axis=-1, keepdims=True))
+    """Convert logits [..., L] to probabilities that sum to 1: float64 [..., L].
+
+    Labels with a logit of minus infinity have probability 0. Raises InputError for NaN and plus
+    infinity, and for rows without a finite logit.
+    """
+    z = numbers("logits", logits, None, allow_infinite=True)
+    if not z.ndim or not z.shape[-1]:
+        raise InputError(
+            f"expected logits [..., L] of at least one label, got shape {z.shape}; check the array"
+        )
+    top = z.max(axis=-1, keepdims=True)
+    if not np.isfinite(top).all():
+        raise InputError(
+            "expected a finite logit in each row and none of plus infinity, got others; check the "
+            "model's logits"
+        )
+    powers = np.exp(z - top)
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
@@ -49,7 +70,9 @@ def is_in_top(scores: ArrayLike, truth: ArrayLike, k: int = 1) -> NDArray[np.boo
         >>> zeroshot.metrics.is_in_top([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]], [1, 1]).tolist()
         [True, False]
     """
-    values, right = np.asarray(scores, np.float64), np.asarray(truth, np.int64)
+    values = numbers("scores", scores, 2, allow_infinite=True)
+    right = columns("truth", truth, values.shape[1], like=("scores", len(values)))
+    k = integer("k", k, 1)
     own = values[np.arange(len(values)), right][:, None]
     before = np.arange(values.shape[1]) < right[:, None]
     better = (values > own) | ((values == own) & before)
@@ -70,7 +93,7 @@ def mean(values: ArrayLike, weights: ArrayLike | None = None) -> Floats:
         >>> float(zeroshot.metrics.mean([True, False, True, True]))
         0.75
     """
-    given = np.asarray(values, np.float64)
+    given = numbers("values", values)
     counts = _weights(weights, len(given))
     return _divide(counts @ given, counts.sum(axis=-1))
 
@@ -92,7 +115,8 @@ def mean_per_label(right: ArrayLike, truth: ArrayLike, weights: ArrayLike | None
         >>> float(zeroshot.metrics.mean_per_label([True, True, True, False], [0, 0, 0, 1]))
         0.5
     """
-    answers, labels = np.asarray(right, np.float64), np.asarray(truth, np.int64)
+    answers = flags("right", right)
+    labels = columns("truth", truth, like=("right", len(answers)))
     counts = _weights(weights, len(answers))
     if not len(answers):
         return np.full(counts.shape[:-1], np.nan)
@@ -121,8 +145,10 @@ def confusion(predicted: ArrayLike, truth: ArrayLike, labels: int) -> NDArray[np
         >>> zeroshot.metrics.confusion([0, 1, 1], [0, 0, 1], labels=2).tolist()
         [[1, 1], [0, 1]]
     """
-    rows, columns = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
-    counts = np.bincount(rows * labels + columns, minlength=labels * labels)
+    labels = integer("labels", labels, 1)
+    rows = columns("truth", truth, labels)
+    answers = columns("predicted", predicted, labels, like=("truth", len(rows)))
+    counts = np.bincount(rows * labels + answers, minlength=labels * labels)
     return counts.reshape(labels, labels)
 
 
@@ -142,7 +168,8 @@ def average_precision(scores: ArrayLike, truth: ArrayLike) -> float:
         >>> zeroshot.metrics.average_precision([0.9, 0.8, 0.3], [True, False, True])
         0.8333333333333333
     """
-    values, positive = np.asarray(scores, np.float64), np.asarray(truth, np.float64)
+    values = numbers("scores", scores, allow_infinite=True)
+    positive = flags("truth", truth, like=("scores", len(values)))
     if not positive.any():
         return float("nan")
     order = np.argsort(-values, kind="stable")
@@ -166,7 +193,13 @@ def mean_average_precision(scores: ArrayLike, truth: ArrayLike) -> float:
         >>> zeroshot.metrics.mean_average_precision([[0.9, 0.1], [0.2, 0.8]], [[1, 0], [0, 1]])
         1.0
     """
-    values, positive = np.asarray(scores, np.float64), np.asarray(truth)
+    values = numbers("scores", scores, 2, allow_infinite=True)
+    positive = flags("truth", truth, 2, like=("scores", len(values)))
+    if positive.shape != values.shape:
+        raise InputError(
+            f"expected scores and truth of one shape, got {values.shape} and {positive.shape}; "
+            "pass one column per label in each"
+        )
     each = [average_precision(values[:, i], positive[:, i]) for i in range(values.shape[1])]
     known = [value for value in each if value == value]
     return float(np.mean(known)) if known else float("nan")
@@ -177,7 +210,7 @@ def mean_average_precision(scores: ArrayLike, truth: ArrayLike) -> float:
 
 def calibration_bins(images: int) -> int:
     """Return the number of bins for the calibration error of that many images."""
-    return max(FEWEST_BINS, min(BINS, images // PER_BIN))
+    return max(FEWEST_BINS, min(BINS, integer("images", images, 0) // PER_BIN))
 
 
 def calibration_error(
@@ -207,9 +240,10 @@ def calibration_error(
         >>> float(zeroshot.metrics.calibration_error([0.9, 0.9, 0.1], [True, True, False]))
         0.1
     """
-    sure, answers = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
+    sure = in_unit_interval("confidence", confidence)
+    answers = flags("right", right, like=("confidence", len(sure)))
     counts = _weights(weights, len(sure))
-    number = calibration_bins(len(sure)) if bins is None else bins
+    number = calibration_bins(len(sure)) if bins is None else integer("bins", bins, 1)
     order = np.argsort(sure, kind="stable")
     sure, answers, counts = sure[order], answers[order], counts[..., order]
     total = counts.sum(axis=-1)
@@ -244,8 +278,10 @@ def calibration_floor(
         >>> round(mean, 2)
         0.08
     """
-    sure = np.asarray(confidence, np.float64)
-    random = np.random.default_rng(seed)
+    sure = in_unit_interval("confidence", confidence)
+    at_least_one("confidence", sure)
+    random = np.random.default_rng(integer("seed", seed, 0))
+    draws = integer("draws", draws, 1)
     found = [
         float(calibration_error(sure, random.random(len(sure)) < sure, bins=bins))
         for _ in range(draws)
@@ -267,7 +303,7 @@ def brier_score(probabilities: ArrayLike, truth: ArrayLike) -> Floats:
         >>> zeroshot.metrics.brier_score([[0.5, 0.5]], [0]).tolist()
         [0.5]
     """
-    p, right = np.asarray(probabilities, np.float64), np.asarray(truth, np.int64)
+    p, right = _with_truth(probabilities, truth)
     own = p[np.arange(len(p)), right]
     return np.asarray((p**2).sum(axis=1) - 2 * own + 1)
 
@@ -286,7 +322,7 @@ def log_loss(probabilities: ArrayLike, truth: ArrayLike) -> Floats:
         >>> zeroshot.metrics.log_loss([[0.5, 0.5]], [0]).round(3).tolist()
         [0.693]
     """
-    p, right = np.asarray(probabilities, np.float64), np.asarray(truth, np.int64)
+    p, right = _with_truth(probabilities, truth)
     return np.asarray(-np.log(np.maximum(p[np.arange(len(p)), right], np.finfo(np.float64).tiny)))
 
 
@@ -308,7 +344,8 @@ def risk_coverage(confidence: ArrayLike, right: ArrayLike) -> tuple[Floats, Floa
         >>> coverage.tolist(), risk.tolist()
         ([0.5, 1.0], [0.0, 0.5])
     """
-    sure, answers = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
+    sure = numbers("confidence", confidence, allow_infinite=True)
+    answers = flags("right", right, like=("confidence", len(sure)))
     order = np.argsort(-sure, kind="stable")
     ends = _group_ends(sure[order])
     answered = ends + 1
@@ -335,7 +372,8 @@ def area_under_risk(
         >>> float(zeroshot.metrics.area_under_risk([0.9, 0.6], [True, False]))
         0.25
     """
-    sure, answers = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
+    sure = numbers("confidence", confidence, allow_infinite=True)
+    answers = flags("right", right, like=("confidence", len(sure)))
     counts = _weights(weights, len(sure))
     if not len(sure):
         return np.full(counts.shape[:-1], np.nan)
@@ -364,7 +402,8 @@ def auroc(positive: ArrayLike, negative: ArrayLike, weights: ArrayLike | None = 
         >>> float(zeroshot.metrics.auroc([0.9, 0.4], [0.1, 0.4]))
         0.875
     """
-    high, low = np.asarray(positive, np.float64), np.asarray(negative, np.float64)
+    high = numbers("positive", positive, allow_infinite=True)
+    low = numbers("negative", negative, allow_infinite=True)
     counts = _weights(weights, len(high) + len(low))
     if not len(high) or not len(low):
         return np.full(counts.shape[:-1], np.nan)
@@ -398,10 +437,12 @@ def wilson_interval(count: int, of: int, confidence: float = 0.95) -> tuple[floa
         >>> round(low, 3), round(high, 3)
         (0.49, 0.943)
     """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, spread = count / of, z * z / of
-    center = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * np.sqrt(share * (1 - share) / of + spread / (4 * of))
+    of = integer("of", of, 1)
+    count = integer("count", count, 0, most=of)
+    z = NormalDist().inv_cdf((1 + share("confidence", confidence)) / 2)
+    rate, spread = count / of, z * z / of
+    center = (rate + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * np.sqrt(rate * (1 - rate) / of + spread / (4 * of))
     return max(0.0, float(center - half)), min(1.0, float(center + half))
 
 
@@ -436,8 +477,10 @@ def bootstrap(
         >>> round(float(low), 2), round(float(high), 2)
         (0.72, 0.87)
     """
+    images, draws = integer("images", images, 1), integer("draws", draws, 1)
+    tail = (1 - share("confidence", confidence)) / 2
+    seed = integer("seed", seed, 0)
     values = np.concatenate([statistic(part) for part in _resamples(images, draws, seed)])
-    tail = (1 - confidence) / 2
     low, high = np.nanquantile(values, [tail, 1 - tail], axis=0)
     return np.asarray(low), np.asarray(high)
 
@@ -455,7 +498,20 @@ def _resamples(images: int, draws: int, seed: int) -> Iterator[Floats]:
 
 
 def _weights(weights: ArrayLike | None, images: int) -> Floats:
-    return np.ones(images) if weights is None else np.asarray(weights, np.float64)
+    if weights is None:
+        return np.ones(images)
+    given = np.asarray(weights, np.float64)
+    if not given.ndim or given.shape[-1] != images:
+        raise InputError(
+            f"expected weights [..., {images}], one per image, got shape {given.shape}; check them"
+        )
+    return given
+
+
+def _with_truth(probabilities: ArrayLike, truth: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
+    """Return probabilities [n, L] and the index of the right label of each image [n]."""
+    p = in_unit_interval("probabilities", probabilities, 2)
+    return p, columns("truth", truth, p.shape[1], like=("probabilities", len(p)))
 
 
 def _divide(numerator: Any, denominator: Any) -> Floats:

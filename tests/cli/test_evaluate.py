@@ -56,7 +56,8 @@ def test_the_report_is_printed_and_saved(run: Any, folder: Path, tmp_path: Path)
     assert result.stdout.startswith("6 images, 3 labels")
     assert "Top-1 " in result.stdout
     assert "<svg" in page.read_text("utf-8")
-    run("evaluate", folder, "--report", data)
+    assert result.stderr == f"Note: wrote {page}\n"
+    assert run("evaluate", folder, "--report", data, "--quiet").stderr == ""
     run("evaluate", folder, "--report", data)
     assert json.loads(data.read_text("utf-8"))["n"] == 6
 
@@ -172,7 +173,8 @@ def test_prompts_and_models_are_compared_on_the_same_images(
 
     names = ["{} art", str(prompts), str(tiny_path)]
     assert [each["name"] for each in found["comparisons"]] == names
-    assert found["comparisons"][2]["change"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    most = zeroshot.metrics.wilson_interval(0, 6)[1]
+    assert found["comparisons"][2]["change"] == {"value": 0.0, "low": -most, "high": most}
     assert not found["comparisons"][2]["outside"]
 
 
@@ -250,7 +252,7 @@ def test_a_folder_none_of_these_has_images_without_a_label(run: Any, photos: Pat
     assert [2, 2, 1] in found["confusion"]
     refused = run("evaluate", photos, "--model", "mini")
     assert refused.exit_code == 2
-    assert "make it with none_of_these=True (on the command line --none)" in refused.stderr
+    assert "make it with none_of_these=True (on the command line --none;" in refused.stderr
 
 
 def test_a_saved_head_is_measured_with_its_threshold(
@@ -280,8 +282,49 @@ def test_a_head_has_labels_and_prompts_of_its_own(
     assert f"expected no {options[0]} with --head" in result.stderr
 
 
-def test_templates_are_not_measured_with_none_of_these(run: Any, photos: Path) -> None:
-    result = run("evaluate", photos, "--none", "--templates")
+@pytest.mark.parametrize("option", ["--none", "--below=0.5", "--keep=0.9", "--error=0.1"])
+def test_templates_are_measured_only_where_every_image_is_answered(
+    option: str, run: Any, photos: Path
+) -> None:
+    result = run("evaluate", photos, option, "--templates")
 
     assert result.exit_code == 2
-    assert "expected no --none with --templates" in result.stderr
+    assert f"expected no {option.split('=')[0]} with --templates" in result.stderr
+
+
+def test_images_of_none_of_the_labels_are_measured_with_a_threshold(run: Any, photos: Path) -> None:
+    found = report_of(run, photos, "--below", "0.5", "--model", "mini")
+
+    assert found["labels"] == ["cat", "rocket", "no answer"]
+    assert {"known_answered", "unknown_turned_away", "auroc"} < set(found["figures"])
+
+
+def test_the_promise_of_a_threshold_is_printed_once(run: Any, folder: Path) -> None:
+    result = run("evaluate", folder, "--below", "0.4", "--compare", "{}", "--compare", "a {}")
+
+    assert result.exit_code == 0
+    assert result.stderr.count("get no answer") == 1
+
+
+def test_a_folder_of_other_images_needs_a_head_that_knows_them(
+    run: Any, photos: Path, tmp_path: Path
+) -> None:
+    zeroshot.load("mini").head(["cat", "rocket"]).save(tmp_path / "h.safetensors")
+
+    result = run("evaluate", photos, "--head", tmp_path / "h.safetensors", "--model", "mini")
+
+    assert result.exit_code == 2
+    assert "photos/none_of_these/temple.jpg (truth[1]): None means none" in result.stderr
+    assert "save the head with `zeroshot classify --none --save-head`" in result.stderr
+
+
+def test_a_number_of_a_table_is_not_read_in_two_ways(run: Any, folder: Path) -> None:
+    (folder / "t.csv").write_text("path,label\ncat/0.png,1\n")
+    (folder / "t.json").write_text('[{"path": "cat/0.png", "label": 1}]')
+
+    found = report_of(run, folder / "t.csv", "--labels", "1,2,3")
+    refused = run("evaluate", folder / "t.json", "--labels", "1,2,3")
+
+    assert [each["n"] for each in found["per_label"]] == [1, 0, 0]
+    assert refused.exit_code == 2
+    assert "1 is ambiguous" in refused.stderr

@@ -162,6 +162,14 @@ def test_numbers_of_a_table_are_columns_of_the_labels(
     assert "expected a column number within 0..1, got 7" in result.stderr
 
 
+def test_a_folder_that_is_no_label_is_named(run: Any, folder: Path, tiny_path: Path) -> None:
+    result = run("lint", "cat,dog", "--model", tiny_path, "--images", folder)
+
+    assert result.exit_code == 2
+    assert "red_car/2.png (truth[" in result.stderr
+    assert "'red_car' is not among the 2 labels" in result.stderr
+
+
 def test_images_need_a_model(run: Any, folder: Path) -> None:
     result = run("lint", "cat,dog", "--images", folder)
 

@@ -21,7 +21,7 @@ def test_each_bin_is_a_dot_with_its_interval_in_words() -> None:
     assert dot is not None
     assert float(dot.attrib["cx"]) == charts.LEFT + charts.SIDE / 2
     assert float(dot.attrib["cy"]) == charts.TOP
-    assert dot.findtext("title") == "9 images: confidence 0.50, accuracy 1.00 (0.70-1.00)"
+    assert dot.findtext("title") == "9 images: confidence .50, accuracy 100.0 % (70.0-100.0)"
     assert len(drawing.findall("line")) == 2  # the diagonal and the interval
 
 

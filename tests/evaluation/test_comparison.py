@@ -41,7 +41,8 @@ def test_a_change_is_the_mean_of_paired_differences() -> None:
 
     same, swapped, better = changes(other, base, draws=500)
 
-    assert same == Figure(0.0, 0.0, 0.0)
+    most = zeroshot.metrics.wilson_interval(0, 100)[1]  # 3.7 percentage points may differ
+    assert same == Figure(0.0, -most, most)
     assert swapped.value == 0.0
     assert better.value == 0.5
     assert better.low is not None
@@ -68,8 +69,9 @@ def test_a_few_differing_images_are_no_difference(differing: int, outside: bool)
 
     change = changes(~base[:, None], base, draws=200)[0]
 
+    most = zeroshot.metrics.wilson_interval(0, differing)[1]
     assert change.value == change.low == -1.0
-    assert change.high == (-1.0 if outside else 0.0)
+    assert change.high == (most - 1 if outside else 0.0)
     assert excludes_zero(change) == outside
 
 
@@ -96,7 +98,8 @@ def test_the_only_template_cannot_be_left_out(embeddings: Embeddings) -> None:
     (found,) = template_effects(classifier(["{}"]), embeddings, np.zeros(60, int), draws=9)
 
     assert found.without is None
-    assert found.alone == Figure(0.0, 0.0, 0.0)
+    most = zeroshot.metrics.wilson_interval(0, 60)[1]
+    assert found.alone == Figure(0.0, -most, most)
 
 
 def test_a_head_of_other_rows_is_rejected(embeddings: Embeddings) -> None:
@@ -130,7 +133,27 @@ def test_reports_on_other_images_are_not_compared(embeddings: Embeddings) -> Non
     for other in (evaluated(images[:9], [0] * 9), evaluated(images, [1] * 60)):
         with pytest.raises(InputError, match="expected reports on the same images and labels"):
             other.compare(base)
+    with pytest.raises(InputError, match="got other embeddings of one model; evaluate both"):
+        evaluated(images.flip(0), [0] * 60).compare(base)
     with pytest.raises(InputError, match="requires one right label per image"):
         base.compare(evaluated(images, [[0]] * 60))
     with pytest.raises(InputError, match="expected a Report, got float"):
         base.compare(0.5)  # type: ignore[arg-type]
+
+
+def test_a_threshold_is_compared_with_answering_every_image(embeddings: Embeddings) -> None:
+    built, truth = classifier(["{}"]), [0, 1, 2] * 20
+    base = zeroshot.evaluate(built, embeddings.rows, truth, draws=9)
+    careful = zeroshot.evaluate(built.answering(below=0.99), embeddings.rows, truth, draws=9)
+
+    found = careful.compare(base)
+
+    assert found.change.value == pytest.approx(
+        careful.figures["top1"].value - base.figures["top1"].value
+    )
+    assert found.change.value < 0
+    unknown = zeroshot.evaluate(
+        built.answering(below=0.99), embeddings.rows, [None, 1, 2] * 20, draws=9
+    )
+    with pytest.raises(InputError, match="got another truth"):
+        unknown.compare(base)

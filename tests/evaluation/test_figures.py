@@ -26,12 +26,12 @@ def answers(best: list[int], truth: list[int], labels: int = 3) -> Answers:
     return answer(head, embeddings, np.asarray(truth))
 
 
-def single(found: Answers, labels: int = 3, *, is_softmax: bool = True) -> dict[str, object]:
-    return figures.single_label(found, labels, is_softmax=is_softmax, draws=200, seed=0)
+def single(found: Answers, labels: int = 3, *, sums_to_one: bool = True) -> dict[str, object]:
+    return figures.single_label(found, labels, sums_to_one=sums_to_one, draws=200, seed=0)
 
 
 def test_figures_equal_hand_computed_values() -> None:
-    found = figures.single_label(answers(BEST, TRUTH), 3, is_softmax=True, draws=200, seed=0)
+    found = figures.single_label(answers(BEST, TRUTH), 3, sums_to_one=True, draws=200, seed=0)
 
     low = 1 / (math.exp(4) + 2)
     right, wrong = (1 - HIGH) ** 2 + 2 * low**2, HIGH**2 + (1 - low) ** 2 + low**2
@@ -48,7 +48,7 @@ def test_figures_equal_hand_computed_values() -> None:
 
 
 def test_every_figure_but_the_calibration_error_has_an_interval_around_it() -> None:
-    found = figures.single_label(answers(BEST, TRUTH), 3, is_softmax=True, draws=200, seed=0)
+    found = figures.single_label(answers(BEST, TRUTH), 3, sums_to_one=True, draws=200, seed=0)
 
     assert found["ece"].low is None
     for name in ("top1", "mean_per_label", "brier", "nll", "aurc"):
@@ -76,19 +76,22 @@ def test_the_seed_decides_the_intervals() -> None:
     found = answers(BEST * 5, TRUTH * 5)
 
     assert single(found) == single(found)
-    other = figures.single_label(found, 3, is_softmax=True, draws=200, seed=1)
+    other = figures.single_label(found, 3, sums_to_one=True, draws=200, seed=1)
     assert single(found)["nll"] != other["nll"]
 
 
 def test_top_five_needs_more_than_five_labels() -> None:
     assert "top5" not in single(answers([0], [0], 5), 5)
-    found = figures.single_label(answers([0, 0], [4, 5], 6), 6, is_softmax=True, draws=9, seed=0)
+    found = figures.single_label(answers([0, 0], [4, 5], 6), 6, sums_to_one=True, draws=9, seed=0)
     assert found["top5"].value == 0.5  # of equal scores the first labels are better
+    given = answers([0, 0], [4, 5], 6)
+    refusing = figures.single_label(given, 6, sums_to_one=True, abstains=True, draws=9, seed=0)
+    assert "top5" not in refusing  # an image without an answer has no five labels
 
 
 @pytest.mark.parametrize(("truth", "top1"), [(0, 1.0), (1, 0.0)])
 def test_one_image_gives_figures_without_bootstrap_intervals(truth: int, top1: float) -> None:
-    found = figures.single_label(answers([0], [truth]), 3, is_softmax=True, draws=9, seed=0)
+    found = figures.single_label(answers([0], [truth]), 3, sums_to_one=True, draws=9, seed=0)
 
     assert found["top1"].value == found["mean_per_label"].value == top1
     assert found["mean_per_label"].low is None
@@ -96,7 +99,7 @@ def test_one_image_gives_figures_without_bootstrap_intervals(truth: int, top1: f
 
 
 def test_without_softmax_scores_that_need_sums_of_one_are_left_out() -> None:
-    found = single(answers(BEST, TRUTH), is_softmax=False)
+    found = single(answers(BEST, TRUTH), sums_to_one=False)
 
     assert not {"brier", "nll"} & set(found)
     assert {"ece", "aurc"} < set(found)
@@ -123,25 +126,61 @@ def test_bins_hold_all_images_sorted_by_confidence() -> None:
     assert found[0].confidence == pytest.approx(HIGH)
 
 
-def test_mean_average_precision_and_its_resamples_equal_plain_loops() -> None:
+def test_precisions_without_an_image_equal_plain_loops() -> None:
     random = np.random.default_rng(1)
     scores = random.integers(0, 6, (40, 5)) / 6  # many ties
     truth = random.random((40, 5)) < 0.3
-    weights = random.integers(0, 3, (3, 40)).astype(float)
+    truth[:, 0] = np.arange(40) == 7  # undefined without its only image
 
     for column in range(5):
-        ranking = figures._Ranking(scores[:, column], truth[:, column])
-        for row, value in zip(weights, ranking.precision(weights), strict=True):
-            taken = np.repeat(np.arange(40), row.astype(int))
-            expected = metrics.average_precision(scores[taken, column], truth[taken, column])
-            assert value == pytest.approx(expected)
+        found = figures.precisions_without(scores[:, column], truth[:, column])
+        for image in range(40):
+            rest = np.arange(40) != image
+            expected = metrics.average_precision(scores[rest, column], truth[rest, column])
+            assert found[image] == pytest.approx(expected, nan_ok=True)
+    assert figures.precisions_without(np.array([0.5]), np.array([True])).tolist() == [
+        pytest.approx(math.nan, nan_ok=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "share"),
+    [(300, 8, 0.2), (300, 8, 0.05), (200, 20, 0.05), (1000, 10, 0.02)],
+)
+def test_the_interval_of_mean_average_precision_contains_that_of_many_images(
+    images: int, labels: int, share: float
+) -> None:
+    random = np.random.default_rng(0)
+    shifts = np.linspace(0.8, 2.2, labels)
+
+    def draw(n: int, shift: object) -> tuple[np.ndarray, np.ndarray]:
+        truth = random.random((n, np.size(shift))) < share
+        return random.normal(size=truth.shape) + shift * truth, truth
+
+    many = [draw(200_000, shift) for shift in shifts]
+    expected = np.mean([metrics.average_precision(s[:, 0], t[:, 0]) for s, t in many])
+    covered = 0
+    for _ in range(200):
+        found = figures.mean_precision(*draw(images, shifts))
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low <= found.value <= found.high
+        covered += found.low <= expected <= found.high
+    assert covered >= 0.93 * 200
+
+
+def test_a_perfect_ranking_has_no_interval() -> None:
+    truth = np.eye(4, dtype=bool)[[0, 0, 1, 1, 2, 2, 3, 3]]
+
+    assert figures.mean_precision(truth.astype(float), truth) == figures.Figure(1.0)
+    assert figures.mean_precision(truth[:1].astype(float), truth[:1]) == figures.Figure(1.0)
 
 
 def test_several_labels_give_precision_and_the_share_of_right_best_labels() -> None:
     scores = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.3, 0.1]])
     truth = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], bool)
 
-    found = figures.multi_label(scores, truth, draws=200, seed=0)
+    found = figures.multi_label(scores, truth)
     each = figures.precisions(scores, truth, LABELS)
 
     # b: ranks are image 1, 2, 0; precision 1 and 2/3
@@ -162,7 +201,7 @@ def test_figures_of_a_classifier_that_gives_no_answer_equal_hand_counts() -> Non
     right, zeros = np.array([1, 0, 1, 1, 0, 0, 0, 0], bool), np.zeros(8)
     given = Answers(truth, best, rank, sure, right, zeros, zeros)
 
-    found = figures.single_label(given, 2, is_softmax=True, abstains=True, draws=500, seed=0)
+    found = figures.single_label(given, 2, sums_to_one=True, abstains=True, draws=500, seed=0)
 
     def wilson(count: int, of: int) -> figures.Figure:
         return figures.Figure(count / of, *metrics.wilson_interval(count, of))
@@ -183,7 +222,7 @@ def test_figures_of_a_classifier_that_gives_no_answer_equal_hand_counts() -> Non
 def test_without_unknown_images_nothing_is_said_about_them() -> None:
     given = answers([0, 1], [0, 1], 3)
 
-    found = figures.single_label(given, 3, is_softmax=True, abstains=True, draws=9, seed=0)
+    found = figures.single_label(given, 3, sums_to_one=True, abstains=True, draws=9, seed=0)
 
     assert found["answered"].value == 1.0
     assert not {"known_answered", "unknown_turned_away", "auroc"} & set(found)

@@ -119,6 +119,16 @@ def test_no_images_are_rejected(colors: zeroshot.Classifier) -> None:
         zeroshot.evaluate(colors, np.zeros((0, 3), np.float32), [])
 
 
+@pytest.mark.parametrize("wrap", [set, dict.fromkeys, frozenset])
+def test_collections_of_another_order_are_rejected(
+    wrap: Any, colors: zeroshot.Classifier, files: list[Path]
+) -> None:
+    with pytest.raises(InputError, match="expected truth as a list, one entry per image"):
+        zeroshot.evaluate(colors, files, wrap(COLORS))
+    with pytest.raises(InputError, match="expected images as a list, one entry per image"):
+        zeroshot.evaluate(colors, wrap(files), COLORS)
+
+
 def test_one_image_and_no_classifier_are_rejected(colors: zeroshot.Classifier) -> None:
     with pytest.raises(InputError, match=r"got one image 'a.jpg'; pass \[image\]"):
         zeroshot.evaluate(colors, "a.jpg", ["red"])
@@ -217,12 +227,46 @@ def test_none_of_these_is_measured_as_users_see_it(mini: zeroshot.Model) -> None
     shares = ("top1", "answered", "right_among_answers", "known_answered", "unknown_turned_away")
     assert [report.figures[name].value for name in shares] == [0.75, 0.25, 1.0, 0.5, 1.0]
     assert classifier.predict(images).tolist() == ["cat"] + 3 * ["none of these"]
+    assert report.can_abstain
+    words = classifier.head.background
+    assert words is not None
+    assert any(f"among the labels and {len(words.words):,} other" in n for n in report.notes)
     text = str(report)
     assert text.startswith("4 images, 2 labels or none of these, mini")
     assert "Turned away among images that show none 100.0 % (" in text
     assert "none of these" in report._repr_html_()
     with pytest.raises(InputError, match="got lists of labels; make the classifier with scores"):
         zeroshot.evaluate(classifier, images[:1], [["cat"]])
+
+
+def test_a_threshold_without_words_is_measured_on_images_of_none_of_the_labels(
+    colors: zeroshot.Classifier,
+) -> None:
+    rows = np.array([[1, 0, 0], [0.6, 0.64, 0.48], [0.5, 0.5, 0.7071]], np.float32)
+    careful = colors.answering(below=0.8)
+
+    report = zeroshot.evaluate(careful, rows, ["red", None, "none of these"])
+
+    assert report.labels == ("red", "green", "blue", "no answer")
+    assert report.confusion().tolist() == [[1, 0, 0, 0], [0] * 4, [0] * 4, [0, 0, 0, 2]]
+    assert report.figures["unknown_turned_away"].value == 1.0
+    assert str(report).startswith("3 images, 3 labels or no answer, ")
+    assert not {"brier", "nll", "top5"} & set(report.figures)  # no answer has no probability
+    assert {"brier", "nll"} < set(zeroshot.evaluate(careful, rows, [0, 1, 2]).figures)
+
+
+def test_a_label_that_reads_none_of_these_is_a_label() -> None:
+    classifier = axes_classifier(["a", "none of these"])
+
+    report = zeroshot.evaluate(classifier, one_hot([0, 1], 2), ["a", "none of these"])
+
+    assert str(report).startswith("2 images, 2 labels, ")
+    assert not report.can_abstain
+
+
+def test_a_threshold_is_not_measured_on_lists_of_labels(colors: zeroshot.Classifier) -> None:
+    with pytest.raises(InputError, match=r"without answering\(...\) for lists of labels, got ans"):
+        zeroshot.evaluate(colors.answering(below=0.5), one_hot([0], 3), [["red"]])
 
 
 def test_independent_scores_are_measured_on_windows(mini: zeroshot.Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 from tests.support import axes_classifier
+from zeroshot.answering import Answering
 from zeroshot.errors import InputError
 from zeroshot.evaluation import targets
+from zeroshot.images import Sample
 
 LABELS = ("cat", "dog", "golden retriever", "Käfer")
 
@@ -52,6 +55,18 @@ def test_digits_are_a_label_if_labels_are_digits() -> None:
         targets.columns(["0"], digits)
 
 
+@pytest.mark.parametrize("number", [1, np.int64(3), 0])
+def test_a_number_that_may_be_a_label_or_a_column_is_rejected(number: Any) -> None:
+    message = rf"{number} is ambiguous.* the label '{number}' or column {number}, which is '"
+
+    with pytest.raises(InputError, match=message):
+        targets.columns([number], ("1", "2", "3", "4"))
+    # the label is the column, as of handwritten digits; a matrix has columns only
+    assert targets.columns([number], ("0", "1", "2", "3")).tolist() == [number]
+    head = axes_classifier(["1", "2"]).head
+    assert targets.resolve(np.eye(2, dtype=int), head).tolist() == [[True, False], [False, True]]
+
+
 def test_a_wordnet_id_is_found_by_its_label() -> None:
     assert targets.columns(["n01440764"], ("goldfish", "tench")).tolist() == [1]
 
@@ -60,7 +75,13 @@ def test_a_wordnet_id_is_found_by_its_label() -> None:
     ("truth", "message"),
     [
         (["cat", "dgo"], r"truth\[1\]: 'dgo' is not among the 4 labels; did you mean 'dog'\?"),
-        (["zzzzzz"], r"'zzzzzz' is not among the 4 labels; use one of them"),
+        (
+            ["zzzzzz"],
+            r"'zzzzzz' is not among the 4 labels; use one of them, or a column number. Labels: "
+            r"'cat', 'dog', 'golden retriever', 'Käfer'",
+        ),
+        (["1" * 5000], r"column number within 0\.\.3, got '?1111"),
+        ([10**5000], r"column number within 0\.\.3, got one of 16610 bits"),
         (["n01440764"], "'n01440764' is not among"),
         ([4], r"column number within 0\.\.3, got 4"),
         ([-1], r"column number within 0\.\.3, got -1"),
@@ -76,9 +97,21 @@ def test_a_truth_that_is_no_label_is_rejected(truth: list[Any], message: str) ->
     assert len(str(caught.value)) < 600
 
 
+def test_an_error_names_the_image_of_the_truth() -> None:
+    head = axes_classifier(["cat", "dog"]).head
+    for images in (["a.jpg", Path("b/c.jpg")], [b"", Sample("b/c.jpg", b"")]):
+        for truth in (["cat", "bee"], ["cat", None], [["cat"], ["bee"]]):
+            with pytest.raises(InputError, match=r"^b/c.jpg \(truth\[1\]\): "):
+                targets.resolve(truth, head, images=images)
+    for unnamed in ([b"", b""], iter(["a.jpg", "b/c.jpg"]), None):
+        with pytest.raises(InputError, match=r"^truth\[1\]: "):
+            targets.resolve(["cat", "bee"], head, images=unnamed)
+
+
 def test_a_long_hostile_truth_is_shortened_in_the_error() -> None:
+    labels = ["y" * 5000, *(str(n) + "z" * 90 for n in range(9))]
     with pytest.raises(InputError) as caught:
-        targets.columns(["x\n" * 5000], ("y" * 5000, "z"))
+        targets.columns(["x\n" * 5000], labels, images=["p" * 5000])
     assert len(str(caught.value)) < 600
 
 
@@ -118,11 +151,20 @@ def test_single_labels_and_lists_cannot_be_mixed() -> None:
 
 
 def test_none_is_the_column_of_none_of_these() -> None:
-    found = targets.columns(
-        [None, "cat", "none of these", "None_of_these"], ["cat", "none of these"]
-    )
+    truth = [None, "cat", "none of these", "None_of_these", 1]
 
-    assert found.tolist() == [1, 0, 1, 1]
+    assert targets.columns(truth, ["cat"], none=1).tolist() == [1, 0, 1, 1, 1]
+    # a label of that name is another column
+    assert targets.columns([None, "none of these"], ["none of these"], none=1).tolist() == [1, 0]
+
+
+def test_a_threshold_makes_none_a_truth() -> None:
+    head = axes_classifier(["cat", "dog"]).head
+    below = Answering("below", 0.7, 0.7, "")
+
+    assert targets.resolve(["dog", None, "none of these"], head, below).tolist() == [1, 2, 2]
+    with pytest.raises(InputError, match="--none; for --head, save the head with `zeroshot cl"):
+        targets.resolve([None], head)
 
 
 def test_truth_is_named_as_calibrate_expects_it() -> None:

@@ -26,6 +26,10 @@ def test_figures_have_their_interval_in_parentheses() -> None:
     assert text.percent(Figure(1.0)) == "100.0 %"
     assert text.decimal(Figure(1.384, 0.999, 2.0)) == "1.38 (1.00-2.00)"
     assert text.points(Figure(0.012, -0.005, 0.0291)) == "+1.2 (-0.5 to +2.9)"
+    assert text.points(Figure(0.0, -0.00008, 0.00008)) == "+0.00 (-0.01 to +0.01)"
+    # bounds that are equal as shown are no interval
+    assert text.percent(Figure(1.0, 0.99996, 1.0)) == "100.0 %"
+    assert text.decimal(Figure(0.0, 0.0, 0.001)) == ".00"
     assert [text.short(x) for x in (0.06, 0.0, 1.0)] == [".06", ".00", "1.00"]
 
 
@@ -42,8 +46,14 @@ def test_the_calibration_error_is_read_against_chance(report: zeroshot.Report) -
     quiet = text.calibration_line(replace(report, figures=ece, floor=(0.05, 0.08)))
     loud = text.calibration_line(replace(report, figures=ece, floor=(0.03, 0.05)))
 
-    assert quiet.startswith("ECE .06; chance alone gives .05 with 176 images. This is no evidence")
-    assert loud.endswith("Chance alone exceeds .05 in 1 of 20 cases.")
+    assert quiet == (
+        "ECE .06; chance alone gives .05 with 176 images. No evidence of wrong scores: chance "
+        "alone stays below .08 in 95 % of cases."
+    )
+    assert loud.endswith(
+        "The scores do not match the accuracy: chance alone stays below .05 in 95 % of cases; see "
+        "calibrate."
+    )
 
 
 def test_a_report_names_confusions_and_the_worst_labels(report: zeroshot.Report) -> None:

@@ -117,15 +117,27 @@ def test_tables_and_shards_are_recognized(tmp_path: Path) -> None:
 
 
 def test_numbers_are_replaced_by_names_that_are_labels() -> None:
-    found = truth.Truth([], [1, [0, 1], "b", 7, None], {"a": ["a"], "b": ["b"]})
+    found = truth.Truth([], [1, [0, 1], "b", None], {"a": ["a"], "b": ["b"]})
 
-    assert found.named(["b", "c", "a"]) == ["b", ["a", "b"], "b", 7, None]
+    assert found.named(["b", "c", "a"]) == ["b", ["a", "b"], "b", None]
+
+
+@pytest.mark.parametrize("number", [2, -1])
+@pytest.mark.parametrize("labels", [["b", "c", "a"], ["x", "y"]])
+def test_a_number_beyond_the_classes_of_the_data_set_is_rejected(
+    labels: list[str], number: int
+) -> None:
+    found = truth.Truth(["x.jpg", "y.jpg"], [0, number], {"a": ["a"], "b": ["b"]})
+
+    with pytest.raises(InputError, match=rf"y.jpg .* within 0\.\.1, .* got {number}; corr"):
+        found.named(labels)
 
 
 def test_numbers_follow_other_labels_of_the_same_length() -> None:
     found = truth.Truth([], [1, 0], {"a": ["a"], "b": ["b"]})
 
     assert found.named(["x", "y"]) == [1, 0]
+    assert found.named(["1", "2"]) == ["2", "1"]
     with pytest.raises(
         InputError, match=r"expected 2 labels in the order .* got 3 others; use its"
     ):

@@ -128,7 +128,7 @@ def test_the_surest_disagreement_is_first_with_path_label_and_answer(mini: zeros
     assert found.labels == ("rocket", "coffee")
     assert found.image == str(photos / "coffee.jpg")
     assert found.message.startswith(
-        f"{photos / 'coffee.jpg'}: the label is 'rocket', the answer 'coffee' with probability "
+        f"{photos / 'coffee.jpg'}: the label is 'rocket', the answer 'coffee' with score "
     )
 
 
@@ -150,7 +150,7 @@ def test_templates_are_a_note_with_the_number_of_chance(
     assert problem.message.splitlines() == [
         "leaving out one template changes top-1 beyond its 95 % interval for 1 of 40 templates; "
         "chance alone gives up to 2",
-        "without 'a {}': -2.0 percentage points (-4.0 to -1.0)",
+        "without 'a {}': -2.0 (-4.0 to -1.0) percentage points",
     ]
     assert "better" not in problem.message + problem.suggestion
 
@@ -164,7 +164,7 @@ def test_a_template_that_decides_the_answers_is_found() -> None:
     (problem,) = image_rules.find_template_effects(found)
 
     assert "for 1 of 2 templates; chance alone gives up to 0.1" in problem.message
-    assert "without 'rrrr{}': +100.0 percentage points (+100.0 to +100.0)" in problem.message
+    assert "without 'rrrr{}': +100.0 (+94.0 to +100.0) percentage points" in problem.message
 
 
 def test_templates_without_an_effect_are_not_reported(tiny: zeroshot.Model) -> None:
@@ -191,8 +191,18 @@ def test_images_of_none_of_the_labels_are_not_used(tiny: zeroshot.Model) -> None
 
     problems = lint(tiny, images=rows, truth=["cat", "dog", None, None, "house"])
 
-    assert notes(problems) == ["of 5 images, 2 show none of the labels; no rule looks at them"]
+    assert notes(problems) == ["of 5 images, 2 show none of the labels; they are not used"]
     assert notes(lint(tiny, images=rows[:1], truth=[None])) != []
+    (problem,) = [each for each in problems if each.kind == "unused images"]
+    assert problem.suggestion.startswith(
+        "zeroshot.evaluate measures a classifier on images of none"
+    )
+
+
+def test_a_score_is_never_shown_as_certain() -> None:
+    assert [image_rules._score(x) for x in (0.9, 0.9949, 0.9951, 1.0)] == [
+        *(".90", ".99", ">.99", ">.99")
+    ]
 
 
 def test_images_that_cannot_be_read_are_counted(tiny: zeroshot.Model, photos: list[Path]) -> None:
@@ -202,7 +212,9 @@ def test_images_that_cannot_be_read_are_counted(tiny: zeroshot.Model, photos: li
 
     (note,) = notes(problems)
     assert note.startswith("of 3 images, 1 could not be read (")
-    assert note.endswith("photos/1.png); no rule looks at them")
+    assert note.endswith("photos/1.png); they are not used")
+    (problem,) = [each for each in problems if each.kind == "unused images"]
+    assert problem.suggestion == "replace files that cannot be read"
 
 
 def test_no_readable_image_raises(tiny: zeroshot.Model, photos: list[Path]) -> None:
@@ -215,13 +227,16 @@ def test_no_readable_image_raises(tiny: zeroshot.Model, photos: list[Path]) -> N
 def test_images_are_not_used_while_labels_have_errors(tiny: zeroshot.Model) -> None:
     problems = lint(tiny, ["cat", "Cat"], images=torch.zeros(1, 16), truth=["cat"])
 
-    assert notes(problems) == ["no rule looks at the images, because the labels have errors"]
+    assert notes(problems) == ["the images are not used, because the labels have errors"]
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"truth": ["cat", "dgo"]}, r"truth\[1\]: 'dgo' is not among the 5 labels; did you mean"),
+        (
+            {"truth": ["cat", "dgo"]},
+            r"1.png \(truth.*: 'dgo' is not among the 5 labels; did you mean",
+        ),
         ({"truth": ["cat"]}, "expected one truth per image, got 2 images but 1 truths"),
         ({"truth": [["cat"], ["dog"]]}, "got lists of labels or a matrix; lint"),
         ({"truth": np.eye(2, 5)}, "got lists of labels or a matrix; lint"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from examples.paper.datasets.annotation_files import clevr_counts, hateful_memes
 from examples.paper.datasets.names import labels
 from examples.paper.datasets.table import load
 from tests.paper.published import write, write_image
-from zeroshot.errors import InputError, MissingPackage
+from zeroshot.errors import InputError
 
 
 def cars(path: Path, rows: list[tuple[str, int]]) -> None:
@@ -71,6 +70,19 @@ def test_annotations_without_class_are_rejected(garage):
         load("stanfordcars", garage)
 
 
+@pytest.mark.parametrize("names", ["AM General Hummer", 7, [[1, 2], [3, 4]]], ids=str)
+def test_other_class_names_of_stanford_cars_are_rejected(garage, names):
+    savemat(garage / "devkit/cars_meta.mat", {"class_names": names})
+    with pytest.raises(InputError, match="expected 196 classes, got"):
+        load("stanfordcars", garage)
+
+
+def test_stanford_cars_class_of_infinity_is_rejected(garage):
+    cars(garage / "cars_test_annos_withlabels.mat", [("00001.jpg", np.inf)])
+    with pytest.raises(InputError, match="expected annotations with fname and class"):
+        load("stanfordcars", garage)
+
+
 @pytest.fixture
 def garden(tmp_path: Path) -> Path:
     savemat(tmp_path / "imagelabels.mat", {"labels": np.array([[77, 1, 102, 5]], np.uint8)})
@@ -97,6 +109,18 @@ def test_flower_label_that_is_no_integer_is_rejected(garden):
         load("flowers102", garden)
 
 
+@pytest.mark.parametrize("images", ["x", {"a": 1}, 2.5, 0], ids=str)
+def test_flower_that_is_no_number_of_an_image_is_rejected(garden, images):
+    savemat(garden / "setid.mat", {"trnid": images, "valid": [2]})
+    with pytest.raises(InputError, match=r"setid\.mat: expected a class number within 1\.\.4, got"):
+        load("flowers102", garden, "train")
+
+
+def test_flowers_listed_in_a_table_are_read(garden):
+    savemat(garden / "setid.mat", {"trnid": [[1, 2], [3, 4]], "valid": [2]})
+    assert len(load("flowers102", garden, "train").images) == 5
+
+
 def test_file_that_is_no_matlab_file_is_rejected(garden):
     write(garden / "setid.mat", b"no MATLAB file" * 20)
     with pytest.raises(InputError, match="expected a MATLAB file of version 5"):
@@ -106,12 +130,6 @@ def test_file_that_is_no_matlab_file_is_rejected(garden):
 def test_matlab_file_with_other_variables_is_rejected(garden):
     savemat(garden / "setid.mat", {"other": [1]})
     with pytest.raises(InputError, match="got no tstid"):
-        load("flowers102", garden)
-
-
-def test_matlab_file_without_scipy_says_what_to_install(garden, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    with pytest.raises(MissingPackage, match=r"pip install 'zeroshot-clip\[examples\]'"):
         load("flowers102", garden)
 
 
@@ -170,6 +188,26 @@ def test_voc2007_list_without_mark_is_rejected(voc):
     write(voc / "VOCdevkit/VOC2007/ImageSets/Main/dog_test.txt", "000001\n000002\n000003\n")
     with pytest.raises(InputError, match="expected an image and 1, -1 or 0"):
         load("voc2007", voc)
+
+
+@pytest.mark.parametrize("image", ["../../../../etc/passwd", "/etc/passwd"])
+def test_voc2007_list_that_leaves_the_folder_is_rejected(voc, image):
+    for name in labels("voc2007"):
+        write(voc / f"VOCdevkit/VOC2007/ImageSets/Main/{name}_test.txt", f"{image}  1\n")
+    with pytest.raises(InputError, match="expected a path inside"):
+        load("voc2007", voc)
+
+
+def test_annotation_files_without_images_are_rejected(garage, tmp_path):
+    cars(garage / "cars_test_annos_withlabels.mat", [])
+    with pytest.raises(InputError, match="part 'test' of stanfordcars, got none"):
+        load("stanfordcars", garage)
+    write_clevr(tmp_path, [])
+    with pytest.raises(InputError, match="part 'test' of clevrcounts, got none"):
+        load("clevrcounts", tmp_path)
+    write(tmp_path / "Final_Test/Images/GT-final_test.csv", f"{HEADER}\n")
+    with pytest.raises(InputError, match="part 'test' of gtsrb, got none"):
+        load("gtsrb", tmp_path)
 
 
 def write_clevr(folder: Path, counts: list[int], part: str = "val") -> Path:

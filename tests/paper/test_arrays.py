@@ -112,6 +112,14 @@ def test_stl10_with_other_number_of_labels_is_rejected(tmp_path, unlabeled):
         load("stl10", tmp_path)
 
 
+def test_folder_in_place_of_a_file_is_rejected(tmp_path, unlabeled):
+    answers = tmp_path / "stl10_binary/test_y.bin"
+    answers.unlink()
+    answers.mkdir()
+    with pytest.raises(InputError, match=r"test_y\.bin: cannot be read \(.*; expected test_X"):
+        load("stl10", tmp_path)
+
+
 def idx(values: np.ndarray) -> bytes:
     """Return an IDX file of unsigned bytes."""
     return struct.pack(f">i{values.ndim}i", 2048 + values.ndim, *values.shape) + values.tobytes()
@@ -188,6 +196,41 @@ def test_fer2013_emotion_above_the_classes_is_rejected(tmp_path):
     write(tmp_path / "fer2013.csv", 'emotion,pixels,Usage\n7,"1 2 3",PrivateTest\n')
     with pytest.raises(InputError, match=rf"within 0\.\.{len(FER2013) - 1}, got '7'"):
         load("fer2013", tmp_path)
+
+
+FACE = " ".join(["7"] * 48 * 48)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (f"0,{FACE}", "row 3: expected 3 fields, got 2"),
+        (f"0,{FACE},PrivateTest,x", "row 3: expected 3 fields, got 4"),
+        (",,", "row 3: expected .* as Usage, got ''"),
+        (f"0,{FACE},Privatetest", "row 3: expected .* as Usage, got 'Privatetest'"),
+    ],
+    ids=["too few", "too many", "empty", "usage"],
+)
+def test_fer2013_row_that_is_no_face_is_named(tmp_path, row, problem):
+    first = f"0,{FACE},PrivateTest"
+    write(tmp_path / "fer2013.csv", f"emotion,pixels,Usage\n{first}\n{row}\n{first}\n")
+    for split in ("test", "train"):
+        with pytest.raises(InputError, match=problem):
+            load("fer2013", tmp_path, split)
+
+
+def test_blank_line_at_the_end_of_fer2013_is_no_row(tmp_path):
+    write(tmp_path / "fer2013.csv", f"emotion,pixels,Usage\n0,{FACE},PrivateTest\n\n")
+    assert load("fer2013", tmp_path).truth == [0]
+
+
+def test_array_files_without_images_are_rejected(tmp_path):
+    write(tmp_path / "t10k-images-idx3-ubyte", idx(np.zeros((0, 28, 28), np.uint8)))
+    write(tmp_path / "t10k-labels-idx1-ubyte", idx(np.zeros(0, np.uint8)))
+    write(tmp_path / "fer2013.csv", "emotion,pixels,Usage\n")
+    for name in ("mnist", "fer2013"):
+        with pytest.raises(InputError, match=f"images in the part 'test' of {name}, got none"):
+            load(name, tmp_path)
 
 
 def camelyon(folder: Path, part: str, images: np.ndarray, truth: list[int]) -> None:

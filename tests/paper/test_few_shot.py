@@ -125,6 +125,11 @@ def test_label_without_training_images_is_an_error(
         few_shot(tiny, classifier, partial, data_set(2, 2))
 
 
+def test_negative_seed_is_an_error(tiny: zeroshot.Model, classifier: zeroshot.Classifier) -> None:
+    with pytest.raises(InputError, match="seed=-1 must be an integer of at least 0"):
+        few_shot(tiny, classifier, data_set(2, 1), data_set(2, 2), seed=-1)
+
+
 def test_labels_in_another_order_are_an_error(
     tiny: zeroshot.Model, classifier: zeroshot.Classifier
 ) -> None:

@@ -65,6 +65,20 @@ def test_invalid_json_lines_name_the_line(tmp_path: Path) -> None:
         list(read_json_lines(tmp_path / "a.jsonl"))
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, '{"a": ' + "9" * 5000 + "}"],
+    ids=["100,000 brackets", "5,000 digits"],
+)
+def test_json_that_python_cannot_read_is_rejected(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+
+    with pytest.raises(InputError, match=r"a\.json: invalid JSON"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(InputError, match="line 1: invalid JSON"):
+        list(read_json_lines(tmp_path / "a.json"))
+
+
 def test_quotes_are_syntax_in_csv_and_text_in_tsv(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('label,id\n"massaging, ""a"" head",x\n')
     (tmp_path / "a.tsv").write_text('sentence\tlabel\n"unclosed\t1\n')

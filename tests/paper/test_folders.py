@@ -200,3 +200,16 @@ def test_folder_without_imagenet_says_what_is_expected_and_where_to_get_it(tmp_p
         load("imagenet", tmp_path)
     assert "Expected val/n01440764/*.JPEG" in str(caught.value)
     assert "https://image-net.org/download-images" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "synsets",
+    ["text", 7, {"WNID": "n01440764"}, {"ILSVRC2012_ID": np.inf, "WNID": "n01440764"}],
+    ids=["text", "number", "no number", "infinity"],
+)
+def test_devkit_with_other_synsets_is_rejected(tmp_path, synsets):
+    devkit(tmp_path, [1])
+    write_image(tmp_path / "ILSVRC2012_val_00000001.JPEG")
+    savemat(tmp_path / "ILSVRC2012_devkit_t12/data/meta.mat", {"synsets": synsets})
+    with pytest.raises(InputError, match="expected the 1000 synsets of ILSVRC2012"):
+        load("imagenet", tmp_path)

@@ -107,7 +107,11 @@ def test_incomplete_kitti_labels_are_rejected(tmp_path: Path) -> None:
         kitti(folder, "test")
 
 
-@pytest.mark.parametrize("line", ["Car 0.00 0", CAR.format(z="near")], ids=["short", "text"])
+@pytest.mark.parametrize(
+    "line",
+    ["Car 0.00 0", CAR.format(z="near"), CAR.format(z="nan"), CAR.format(z="inf")],
+    ids=["short", "text", "nan", "inf"],
+)
 def test_damaged_kitti_label_names_the_file_and_line(tmp_path: Path, line: str) -> None:
     folder = write_kitti(tmp_path, [CAR.format(z="5.0") + "\n" + line])
 

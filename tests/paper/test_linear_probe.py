@@ -187,6 +187,11 @@ def test_several_labels_for_an_image_are_an_error(truth: Any) -> None:
         one_label(DataSet(["a.jpg", "b.jpg"], truth, ("dark", "light")))
 
 
+def test_negative_seed_is_an_error(tiny: zeroshot.Model) -> None:
+    with pytest.raises(InputError, match="seed=-1 must be an integer of at least 0"):
+        linear_probe(tiny, data_set(2, 1), data_set(2, 1), seed=-1)
+
+
 def test_parts_with_other_labels_are_an_error(tiny: zeroshot.Model) -> None:
     with pytest.raises(InputError, match="the same labels"):
         linear_probe(tiny, data_set(2, 1), data_set(2, 1, ("light", "dark")))

@@ -179,9 +179,47 @@ def test_a_run_is_not_resumed_with_other_settings_or_pairs(train: Path, tmp_path
         pretrain.pretrain(other, out, TINY, resume=True)
 
 
+def test_a_run_is_not_resumed_with_other_images_of_the_same_captions(tmp_path: Path) -> None:
+    folder, out = write_images(tmp_path / "images", each=2, seed=0), tmp_path / "m.safetensors"
+
+    def stop(line: str) -> None:
+        if line.startswith("epoch 1:"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.pretrain(folder, out, replace(TINY, epochs=2), report=stop)
+    moved = folder.rename(tmp_path / "moved")
+    other = write_images(tmp_path / "images", each=2, seed=1)
+
+    with pytest.raises(InputError, match="had images "):
+        pretrain.pretrain(other, out, replace(TINY, epochs=2), resume=True)
+    lines: list[str] = []
+    pretrain.pretrain(moved, out, replace(TINY, epochs=2), resume=True, report=lines.append)
+    assert lines[0] == "resumed after epoch 1"
+
+
 def test_resume_requires_an_interrupted_run(train: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="got no file; omit --resume"):
         pretrain.pretrain(train, tmp_path / "m.safetensors", TINY, resume=True)
+
+
+def test_loss_is_reported_beside_that_of_chance(train: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    settings = replace(TINY, epochs=1, rate=1e-9)
+
+    pretrain.pretrain(train, tmp_path / "m.safetensors", settings, report=lines.append)
+
+    assert re.match(r"epoch 1: loss 2\.\d+ \(chance 2\.773\), .* 4 steps, ", lines[1])  # ln(16)
+    assert lines[-1].startswith("Nothing or almost nothing was learned yet: the loss of the last")
+    assert "Train longer" in lines[-1]
+
+
+def test_a_run_that_learned_does_not_say_otherwise(train: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    pretrain.pretrain(train, tmp_path / "m.safetensors", TINY, report=lines.append)
+
+    assert not [line for line in lines if "was learned" in line]
 
 
 def test_damaged_images_are_counted_and_reported(tmp_path: Path) -> None:
@@ -194,7 +232,7 @@ def test_damaged_images_are_counted_and_reported(tmp_path: Path) -> None:
     run = pretrain.pretrain(folder, tmp_path / "m.safetensors", settings, report=lines.append)
 
     assert {Path(name).name for name in run.crops.skipped} == {"red0.png", "blue1.png"}
-    assert "skipped 2: 1 unreadable: not_image" in lines[-1]
+    assert any("2 steps" in line and "skipped 2: 1 unreadable: not_image" in line for line in lines)
 
 
 def test_only_damaged_images_are_an_error(tmp_path: Path) -> None:
@@ -238,10 +276,16 @@ def test_crops_are_random_parts_of_the_resized_image(tmp_path: Path) -> None:
     assert len({values.item() for values in pixels[:, 0, 0, 0]}) > 5
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seed_out_of_range_is_an_error(seed: int) -> None:
+    with pytest.raises(InputError, match=f"seed={seed} must be an integer of at"):
+        replace(TINY, seed=seed)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--minutes", "1", "--epochs", "2"], "expected --epochs or --minutes"),
+        (["--minutes", "1", "--epochs", "2"], "got 2 epochs and 1.0 minutes; give one"),
         (["--epochs", "0"], "expected a length of training above 0"),
         (["--batch-size", "1"], "expected a batch of 2 pairs or more"),
         (["--width", "0"], "expected vision width"),

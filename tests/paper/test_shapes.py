@@ -67,3 +67,8 @@ def test_command_prints_the_number_of_images(
 def test_impossible_numbers_are_rejected(tmp_path: Path, options: dict[str, int]) -> None:
     with pytest.raises(InputError, match="expected 4 to 300 captions"):
         shapes.write(tmp_path / "out", **options)
+
+
+def test_negative_seed_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="seed=-1 must be an integer of at least 0"):
+        shapes.write(tmp_path / "out", seed=-1)

@@ -37,6 +37,32 @@ def test_rows_of_robustness_have_the_labels_of_imagenet() -> None:
 
 
 @pytest.mark.parametrize("name", [*TABLE, *ROBUSTNESS])
+def test_missing_files_are_looked_for_in_the_folder_of_the_archive(
+    name: str, tmp_path: Path
+) -> None:
+    table = TABLE if name in TABLE else ROBUSTNESS
+    inner = tmp_path.joinpath(*table[name].archive)
+    inner.mkdir(parents=True, exist_ok=True)
+
+    with pytest.raises(InputError) as caught:
+        load(name, tmp_path, "test", table)
+
+    assert str(inner) in str(caught.value.__cause__)
+    if inner != tmp_path:
+        assert f"in it or in its folder {'/'.join(table[name].archive)}" in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_other_subfolder_with_the_files_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist/t10k-images-idx3-ubyte.gz").touch()
+
+    with pytest.raises(InputError, match="in it or in its folder MNIST/raw; mnist contains") as got:
+        load("mnist", tmp_path)
+    assert f"try {tmp_path / 'mnist'}" in str(got.value)
+
+
+@pytest.mark.parametrize("name", [*TABLE, *ROBUSTNESS])
 def test_split_that_is_not_published_is_rejected(name: str, tmp_path: Path) -> None:
     table = TABLE if name in TABLE else ROBUSTNESS
     expected = f"among {', '.join(table[name].splits)}, got 'other'; the data set publishes no"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load, save_file
 
 from examples.paper import contrastive, training_state
 from examples.paper.training_state import Progress
@@ -68,6 +72,61 @@ def test_a_state_of_another_run_is_rejected(
 
     with pytest.raises(InputError, match="had seed 0, now 7; resume with the same settings"):
         training_state.restore(path, *started, {**RUN, "seed": 7})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": "x"},
+        {"epoch": -5},
+        {"epoch": None},
+        {"epoch": 1.5},
+        {"steps": True},
+        {"seconds": None},
+        {"seconds": math.nan},
+        {"seconds": 10**30},
+        {"run": [1]},
+        {"other": 1},
+    ],
+    ids=str,
+)
+def test_a_state_with_an_impossible_progress_is_rejected(
+    started: tuple[Network, torch.optim.AdamW], tmp_path: Path, change: dict[str, Any]
+) -> None:
+    path = tmp_path / "s.safetensors"
+    training_state.write(path, *started, Progress(RUN, 1, 1, 0.0))
+    content = json.dumps(vars(Progress(RUN, 1, 1, 0.0)) | change)
+    save_file(tensors_of(path), path, {training_state.KEY: content})
+
+    with pytest.raises(InputError, match=r"cannot be read .*; remove it and start a new run"):
+        training_state.restore(path, *started, RUN)
+
+
+def tensors_of(path: Path) -> dict[str, torch.Tensor]:
+    return load(path.read_bytes())
+
+
+def test_a_state_with_deep_json_is_rejected(
+    started: tuple[Network, torch.optim.AdamW], tmp_path: Path
+) -> None:
+    path = tmp_path / "s.safetensors"
+    save_file({"x": torch.zeros(1)}, path, {training_state.KEY: "[" * 100_000})
+
+    with pytest.raises(InputError, match="cannot be read"):
+        training_state.restore(path, *started, RUN)
+
+
+def test_a_state_with_tensors_of_another_shape_is_rejected(
+    started: tuple[Network, torch.optim.AdamW], tmp_path: Path
+) -> None:
+    path = tmp_path / "s.safetensors"
+    progress = Progress(RUN, 1, 1, 0.0)
+    training_state.write(path, *started, progress)
+    small = {name: v[:1].clone() if v.ndim else v for name, v in tensors_of(path).items()}
+    save_file(small, path, {training_state.KEY: json.dumps(vars(progress))})
+
+    with pytest.raises(InputError, match=r"expected \[.*\], got \[1"):
+        training_state.restore(path, *started, RUN)
 
 
 def test_a_damaged_state_is_rejected(

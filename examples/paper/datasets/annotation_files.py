@@ -10,14 +10,15 @@ from examples.paper.datasets.base import DataSet
 from examples.paper.datasets.files import (
     class_column,
     find,
+    inside,
     lines,
-    mat,
     read_json,
     read_json_lines,
     root,
     rows,
 )
 from examples.paper.datasets.folders import by_class, folders_in
+from examples.paper.datasets.matlab import mat
 from examples.paper.datasets.names import Names, labels
 from zeroshot.errors import InputError, shortened
 
@@ -48,14 +49,14 @@ def stanfordcars(folder: Path, split: str) -> DataSet:
         file = find(base, "devkit/cars_train_annos.mat")
     meta = find(base, "devkit/cars_meta.mat")
     names = Names("stanfordcars", meta)
-    names.check_order(str(name) for name in mat(meta, "class_names")[0])
+    names.check_order(str(name) for name in np.ravel(mat(meta, "class_names")[0]))
     images = find(base, f"cars_{split}")
     (annotations,) = mat(file, "annotations")
     paths, truth = [], []
-    for each in np.atleast_1d(annotations):
+    for each in np.ravel(annotations).tolist():
         try:
             image, label = str(each["fname"]), int(each["class"])
-        except (KeyError, ValueError, IndexError, TypeError) as error:
+        except (KeyError, ValueError, IndexError, TypeError, OverflowError) as error:
             raise InputError(
                 f"{file}: expected annotations with fname and class "
                 f"({shortened(str(error), 100)}); use cars_{split}_annos with labels"
@@ -76,12 +77,12 @@ def flowers102(folder: Path, split: str) -> DataSet:
     images = find(base, "jpg")
     (every,) = mat(answers, "labels")
     chosen = mat(splits, "tstid") if split == "test" else mat(splits, "trnid", "valid")
-    values = np.atleast_1d(every).tolist()
+    values = np.ravel(every).tolist()
     known = labels("flowers102")
     paths, truth = [], []
-    for image in np.concatenate([np.atleast_1d(part) for part in chosen]).tolist():
+    for image in (each for part in chosen for each in np.ravel(part).tolist()):
         position = class_column(image, splits, len(values), start=1)
-        paths.append(images / f"image_{image:05d}.jpg")
+        paths.append(images / f"image_{position + 1:05d}.jpg")
         truth.append(class_column(values[position], answers, len(known), start=1))
     return DataSet(paths, truth, known)
 
@@ -135,7 +136,7 @@ def voc2007(folder: Path, split: str) -> DataSet:
                 )
             if pair[1] != "-1":
                 (truth if pair[1] == "1" else ignored)[n].append(column)
-    paths = [base / "JPEGImages" / f"{image}.jpg" for image in images]
+    paths = [inside(base / "JPEGImages", f"{image}.jpg") for image in images]
     return DataSet(paths, truth, known, ignored)
 
 
@@ -157,8 +158,8 @@ def clevr_counts(folder: Path, split: str) -> DataSet:
             truth.append(columns[str(len(scene["objects"]))])
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: expected scenes with image_filename and 3 to 10 objects, got {error!r} in "
-            f"scene {len(truth)}; extract the archive again"
+            f"{path}: expected scenes with image_filename and 3 to 10 objects, got "
+            f"{shortened(repr(error))} in scene {len(truth)}; extract the archive again"
         ) from error
     return DataSet(images, truth, known)
 

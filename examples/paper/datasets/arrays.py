@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import math
 import struct
 import zlib
@@ -28,6 +29,7 @@ STL10 = (3, 96, 96)  # planes R, G, B; columns
 IDX_IMAGES, IDX_LABELS = 2051, 2049  # first number of MNIST's files
 LARGEST_IDX = 16 + 60_000 * 28 * 28  # bytes of the training images, the largest of the files
 FACE = 48  # pixels of an edge in FER2013
+USAGES = {"test": ("PrivateTest",), "train": ("Training", "PublicTest")}  # of FER2013
 
 
 def cifar10(folder: Path, split: str) -> DataSet:
@@ -182,7 +184,6 @@ def fer2013(folder: Path, split: str) -> DataSet:
     "test" is the usage PrivateTest, "train" are Training and PublicTest.
     """
     file = find(folder, "icml_face_data.csv", "fer2013.csv", "fer2013/fer2013.csv")
-    usages = {"PrivateTest"} if split == "test" else {"Training", "PublicTest"}
     names = Names("fer2013", file)
     listed = list(FER2013)
     places: list[int] = []
@@ -195,9 +196,14 @@ def fer2013(folder: Path, split: str) -> DataSet:
                 f"{shortened(repr(header))}; download it again"
             )
         emotion, pixels, usage = (header.index(n) for n in ("emotion", "pixels", "Usage"))
-        while line := stream.readline():
+        for number in itertools.count(2):
+            if not (line := stream.readline()):
+                break
             row = _row(line, file)
-            if len(row) == len(header) and row[usage].strip() in usages:
+            if not row:  # a blank line
+                continue
+            _check_face_row(row, len(header), usage, f"{file}, row {number}")
+            if row[usage].strip() in USAGES[split]:
                 places.append(stream.tell() - len(line))
                 truth.append(names.column(listed[class_column(row[emotion], file, len(listed))]))
 
@@ -208,6 +214,19 @@ def fer2013(folder: Path, split: str) -> DataSet:
 
     shown = [f"{file.name}/{place}" for place in places]
     return DataSet(lazy_images(shown, decode), truth, names.labels)
+
+
+def _check_face_row(row: list[str], fields: int, usage: int, place: str) -> None:
+    if len(row) != fields:
+        raise InputError(
+            f"{place}: expected {fields} fields, got {len(row)}; download the file again"
+        )
+    known = [each for usages in USAGES.values() for each in usages]
+    if row[usage].strip() not in known:
+        raise InputError(
+            f"{place}: expected {', '.join(known)} as Usage, got {shortened(repr(row[usage]))}; "
+            "download the file again"
+        )
 
 
 def _row(line: bytes, file: Path) -> list[str]:

@@ -41,6 +41,8 @@ class Entry:
         url: Where to get the data.
         note: How these images differ from those of the paper; empty if they do not.
         splits: The parts that it publishes; "test" is what the paper measures on.
+        archive: Folders in each other, from the outer, that the archive creates; the files are in
+            FOLDER or, as far as these exist, in them.
     """
 
     read: Callable[[Path, str], DataSet]
@@ -51,3 +53,4 @@ class Entry:
     url: str
     note: str = ""
     splits: tuple[str, ...] = ("train", "test")
+    archive: tuple[str, ...] = ()

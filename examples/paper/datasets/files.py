@@ -7,10 +7,10 @@ import importlib
 import io
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zeroshot.errors import InputError, MissingPackage, shortened, some
+from zeroshot.errors import InputError, MissingPackage, shortened
 
 IMAGES = (".jpeg", ".jpg", ".png", ".ppm")
 EXTRA = "pip install 'zeroshot-clip[examples]'"
@@ -88,8 +88,10 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
 def _json(content: str, place: str) -> Any:
     try:
         return json.loads(content)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place}: invalid JSON ({error}); download it again") from error
+    # ValueError: a number of too many digits too; RecursionError: too many brackets
+    except (ValueError, RecursionError) as error:
+        problem = shortened(str(error), 100)
+        raise InputError(f"{place}: invalid JSON ({problem}); download it again") from error
 
 
 def rows(path: Path, fields: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
@@ -145,30 +147,20 @@ def images_in(folder: Path) -> list[Path]:
     )
 
 
+def inside(base: Path, relative: str) -> Path:
+    """Return the path of a listed image. Raises InputError if it leaves the folder."""
+    listed = PurePosixPath(relative)
+    if ".." in listed.parts or listed.is_absolute():
+        raise InputError(
+            f"expected a path inside {base}, got {shortened(repr(relative))}; download the list "
+            "again"
+        )
+    return base.joinpath(*listed.parts)
+
+
 def package(module: str, title: str, what: str) -> Any:
     """Import a module of the extra `examples`. Raises MissingPackage; `what` requires it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingPackage(f"{what} requires {title}; run: {EXTRA}") from error
-
-
-def mat(path: Path, *names: str) -> list[Any]:
-    """Return variables of a MATLAB file of version 5, squeezed; its content is never executed.
-
-    Raises MissingPackage without SciPy, and InputError for another file.
-    """
-    scipy = package("scipy.io", "SciPy", path.name)
-    try:
-        content = scipy.loadmat(path, squeeze_me=True, variable_names=names)
-    except (OSError, ValueError, TypeError, NotImplementedError, EOFError) as error:
-        raise InputError(
-            f"{path}: expected a MATLAB file of version 5 ({shortened(str(error), 100)}); "
-            "download it again"
-        ) from error
-    if absent := [name for name in names if name not in content]:
-        raise InputError(
-            f"{path}: expected the variables {', '.join(names)}, got no {some(absent)}; "
-            "download it again"
-        )
-    return [content[name] for name in names]

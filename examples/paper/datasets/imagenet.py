@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import class_column, find, images_in, lines, mat
+from examples.paper.datasets.files import class_column, find, images_in, lines
 from examples.paper.datasets.folders import by_class, folders_in
+from examples.paper.datasets.matlab import mat
 from examples.paper.datasets.names import labels
 from zeroshot import prompts
-from zeroshot.errors import InputError
+from zeroshot.errors import InputError, shortened
 
 WNID = re.compile(r"n\d{8}")
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG", re.IGNORECASE)
@@ -90,13 +93,14 @@ def _numbered(meta: Path) -> list[int]:
     columns = _columns()
     found: dict[int, int] = {}
     try:
-        for synset in synsets:
+        for synset in np.ravel(synsets).tolist():
             where: Any = synset["ILSVRC2012_ID"]
             if int(where) <= CLASSES:  # the others are inner nodes of the tree
                 found[int(where)] = columns[str(synset["WNID"])]
         return [found[n] for n in range(1, CLASSES + 1)]
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
+        problem = shortened(f"{type(error).__name__}: {error}", 100)
         raise InputError(
-            f"{meta}: expected the {CLASSES} synsets of ILSVRC2012 ({type(error).__name__}: "
-            f"{error}); download the devkit again"
+            f"{meta}: expected the {CLASSES} synsets of ILSVRC2012 ({problem}); download the "
+            "devkit again"
         ) from error

@@ -28,7 +28,7 @@ from examples.paper.datasets.imagenet import wnid_folders
 from examples.paper.datasets.images import LazyImage
 from examples.paper.datasets.names import labels
 from zeroshot import prompts
-from zeroshot.errors import InputError, some
+from zeroshot.errors import InputError, shortened, some
 from zeroshot.images import open_image
 
 IMAGENET_CLASSES = 1000
@@ -162,7 +162,7 @@ def objectnet_classes(mappings: Path) -> dict[str, tuple[str, ...]]:
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(
             f"{mappings}: expected ObjectNet's mappings to ImageNet, got files that do not match "
-            f"({error!r}); extract the archive again"
+            f"({shortened(repr(error))}); extract the archive again"
         ) from error
     if len(result) != OBJECTNET_CLASSES:
         raise InputError(

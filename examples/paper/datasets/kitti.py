@@ -5,6 +5,7 @@ The paper takes the task from VTAB (Zhai et al. 2019, arXiv 1910.04867).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def _vehicle_distances(path: Path) -> Iterable[float]:
             if len(fields) < FIELDS:
                 raise ValueError(f"{len(fields)} fields")
             distance = float(fields[Z])
+            if not math.isfinite(distance):  # NaN would be compared as "no vehicle"
+                raise ValueError(f"distance {fields[Z]}")
         except ValueError as error:
             raise InputError(
                 f"{path}, line {number}: expected {FIELDS} fields with the distance at position "

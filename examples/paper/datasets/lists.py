@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from examples.paper.datasets.base import DataSet
-from examples.paper.datasets.files import find, lines, root, rows
+from examples.paper.datasets.files import find, inside, lines, root, rows
 from examples.paper.datasets.names import Names, labels
 from zeroshot.errors import InputError, shortened
 
@@ -20,7 +19,7 @@ def food101(folder: Path, split: str) -> DataSet:
     listed = lines(find(base, f"meta/{split}.txt"))
     images = find(base, "images")
     names = Names("food101", base / f"meta/{split}.txt")
-    paths = [_inside(images, f"{line}.jpg") for line in listed]
+    paths = [inside(images, f"{line}.jpg") for line in listed]
     return DataSet(paths, [names.column(path.parent.name) for path in paths], names.labels)
 
 
@@ -40,7 +39,7 @@ def birdsnap(folder: Path, split: str) -> DataSet:
         listed = [row["path"] for row in every if row["path"] not in tests]
     images = find(base, "download/images", "images")
     names = Names("birdsnap", base / "test_images.txt")
-    paths = [path for line in listed if (path := _inside(images, line)).exists()]
+    paths = [path for line in listed if (path := inside(images, line)).exists()]
     if not paths:
         raise InputError(
             f"{images}: none of the {len(listed)} listed images exists; run get_birdsnap.py"
@@ -68,7 +67,7 @@ def sun397(folder: Path, split: str) -> DataSet:
             raise InputError(
                 f"{file}: {shortened(repr(scene))} is not in ClassName.txt; download both again"
             )
-        paths.append(_inside(base, line.lstrip("/")))
+        paths.append(inside(base, line.lstrip("/")))
         truth.append(known[scene])
     return DataSet(paths, truth, names.labels)
 
@@ -106,7 +105,7 @@ def fgvcaircraft(folder: Path, split: str) -> DataSet:
             raise InputError(
                 f"{file}: {shortened(repr(variant))} is not in variants.txt; download it again"
             )
-        paths.append(_inside(base / "images", f"{image}.jpg"))
+        paths.append(inside(base / "images", f"{image}.jpg"))
         truth.append(columns[variant])
     return DataSet(paths, truth, known)
 
@@ -120,7 +119,7 @@ def dtd(folder: Path, split: str) -> DataSet:
     parts = ("test1",) if split == "test" else ("train1", "val1")
     files = [find(base, f"labels/{part}.txt") for part in parts]
     names = Names("dtd", files[0])
-    paths = [_inside(base / "images", line) for file in files for line in lines(file)]
+    paths = [inside(base / "images", line) for file in files for line in lines(file)]
     return DataSet(paths, [names.column(path.parent.name) for path in paths], names.labels)
 
 
@@ -138,17 +137,6 @@ def oxfordpets(folder: Path, split: str) -> DataSet:
         if line.startswith("#"):
             continue
         image = line.split()[0]
-        paths.append(_inside(folder / "images", f"{image}.jpg"))
+        paths.append(inside(folder / "images", f"{image}.jpg"))
         truth.append(names.column(image.rpartition("_")[0]))
     return DataSet(paths, truth, names.labels)
-
-
-def _inside(base: Path, relative: str) -> Path:
-    """Return the path of a listed image. Raises InputError if it leaves the folder."""
-    parts: Sequence[str] = PurePosixPath(relative).parts
-    if ".." in parts or PurePosixPath(relative).is_absolute():
-        raise InputError(
-            f"expected a path inside {base}, got {shortened(repr(relative))}; download the list "
-            "again"
-        )
-    return base.joinpath(*parts)

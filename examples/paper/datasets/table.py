@@ -37,35 +37,44 @@ TABLE: dict[str, Entry] = {
         RESEARCH, "https://image-net.org/download-images"),
     "food101": Entry(
         lists.food101, "food101", "top1", "images/ and meta/test.txt",
-        "scientific fair use", "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/"),
+        "scientific fair use", "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
+        archive=("food-101",)),
     "cifar10": Entry(
         arrays.cifar10, "cifar10", "top1", "test_batch.bin and batches.meta.txt (binary version)",
-        UNSTATED, "https://www.cs.toronto.edu/~kriz/cifar.html"),
+        UNSTATED, "https://www.cs.toronto.edu/~kriz/cifar.html",
+        archive=("cifar-10-batches-bin",)),
     "cifar100": Entry(
         arrays.cifar100, "cifar100", "top1", "test.bin and fine_label_names.txt (binary version)",
-        UNSTATED, "https://www.cs.toronto.edu/~kriz/cifar.html"),
+        UNSTATED, "https://www.cs.toronto.edu/~kriz/cifar.html",
+        archive=("cifar-100-binary",)),
     "birdsnap": Entry(
         lists.birdsnap, "birdsnap", "top1", "download/images/ (or images/) and test_images.txt",
         "each photograph has its own", "http://thomasberg.org/",
-        "Of 2,443 listed test images, those that Flickr no longer has are left out."),
+        "Of 2,443 listed test images, those that Flickr no longer has are left out.",
+        archive=("birdsnap",)),
     "sun397": Entry(
         lists.sun397, "sun397", "top1", "a/abbey/*.jpg ..., Testing_01.txt and ClassName.txt",
-        UNSTATED, "https://vision.princeton.edu/projects/2010/SUN/"),
+        UNSTATED, "https://vision.princeton.edu/projects/2010/SUN/",
+        archive=("SUN397",)),
     "stanfordcars": Entry(
         annotation_files.stanfordcars, "stanfordcars", "top1",
         "cars_test/, cars_test_annos_withlabels.mat and devkit/cars_meta.mat",
-        RESEARCH, "https://github.com/pytorch/vision/issues/7545"),
+        RESEARCH, "https://github.com/pytorch/vision/issues/7545",
+        archive=("stanford_cars",)),
     "fgvcaircraft": Entry(
         lists.fgvcaircraft, "fgvcaircraft", "mean_per_class",
         "data/images/, data/images_variant_test.txt and data/variants.txt",
-        RESEARCH, "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/"),
+        RESEARCH, "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/",
+        archive=("fgvc-aircraft-2013b", "data")),
     "voc2007": Entry(
         annotation_files.voc2007, "voc2007", "map11",
         "VOCdevkit/VOC2007/ with JPEGImages/ and ImageSets/Main/*_test.txt",
-        "Flickr terms of use", "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/"),
+        "Flickr terms of use", "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/",
+        archive=("VOCdevkit", "VOC2007")),
     "dtd": Entry(
         lists.dtd, "dtd", "top1", "images/ and labels/test1.txt",
-        "research", "https://www.robots.ox.ac.uk/~vgg/data/dtd/"),
+        "research", "https://www.robots.ox.ac.uk/~vgg/data/dtd/",
+        archive=("dtd",)),
     "oxfordpets": Entry(
         lists.oxfordpets, "oxfordpets", "mean_per_class", "images/ and annotations/test.txt",
         "CC BY-SA 4.0", "https://www.robots.ox.ac.uk/~vgg/data/pets/"),
@@ -73,15 +82,18 @@ TABLE: dict[str, Entry] = {
         folders.caltech101, "caltech101", "mean_per_class",
         "101_ObjectCategories/accordion/*.jpg ...",
         "CC BY 4.0", "https://data.caltech.edu/records/mzrjq-6wc02",
-        "The 30 training images of a class are not published; the split here is another sample."),
+        "The 30 training images of a class are not published; the split here is another sample.",
+        archive=("101_ObjectCategories",)),
     "flowers102": Entry(
         annotation_files.flowers102, "flowers102", "mean_per_class",
         "jpg/, imagelabels.mat and setid.mat",
-        UNSTATED, "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"),
+        UNSTATED, "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
+        archive=("flowers-102",)),
     "mnist": Entry(
         arrays.mnist, "mnist", "top1",
         "t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz, compressed or not",
-        UNSTATED, "http://yann.lecun.com/exdb/mnist/"),
+        UNSTATED, "http://yann.lecun.com/exdb/mnist/",
+        archive=("MNIST", "raw")),
     "fer2013": Entry(
         arrays.fer2013, "fer2013", "top1", "icml_face_data.csv or fer2013.csv",
         "terms of the Kaggle challenge",
@@ -89,20 +101,24 @@ TABLE: dict[str, Entry] = {
         "The 3,589 images of PrivateTest; the paper may have used other ones."),
     "stl10": Entry(
         arrays.stl10, "stl10", "top1", "test_X.bin, test_y.bin and class_names.txt",
-        "terms of ImageNet", "https://cs.stanford.edu/~acoates/stl10/"),
+        "terms of ImageNet", "https://cs.stanford.edu/~acoates/stl10/",
+        archive=("stl10_binary",)),
     "eurosat": Entry(
         folders.eurosat, "eurosat", "top1", "2750/AnnualCrop/*.jpg ...",
         "MIT", "https://github.com/phelber/EuroSAT",
         "All 27,000 images; the split of the paper is not published.",
-        splits=ONLY_TEST),
+        splits=ONLY_TEST,
+        archive=("EuroSAT", "EuroSAT_RGB", "2750")),
     "resisc45": Entry(
         folders.resisc45, "resisc45", "top1", "NWPU-RESISC45/airplane/*.jpg ...",
         UNSTATED, "https://gcheng-nwpu.github.io/",
         "All 31,500 images; the split of the paper is not published.",
-        splits=ONLY_TEST),
+        splits=ONLY_TEST,
+        archive=("NWPU-RESISC45",)),
     "gtsrb": Entry(
         annotation_files.gtsrb, "gtsrb", "top1", "Final_Test/Images/*.ppm and GT-final_test.csv",
-        UNSTATED, "https://benchmark.ini.rub.de/gtsrb_dataset.html"),
+        UNSTATED, "https://benchmark.ini.rub.de/gtsrb_dataset.html",
+        archive=("GTSRB",)),
     "kitti": Entry(
         kitti.kitti, "kitti", "top1",
         "training/image_2/*.png, training/label_2/*.txt and mapping/*.txt (of devkit_object.zip)",
@@ -111,7 +127,8 @@ TABLE: dict[str, Entry] = {
     "country211": Entry(
         folders.country211, "country211", "top1", "test/AD/*.jpg ...",
         "each photograph has its own Creative Commons license",
-        "https://github.com/openai/CLIP/blob/main/data/country211.md"),
+        "https://github.com/openai/CLIP/blob/main/data/country211.md",
+        archive=("country211",)),
     "patchcamelyon": Entry(
         arrays.patchcamelyon, "patchcamelyon", "top1",
         "camelyonpatch_level_2_split_test_x.h5 and camelyonpatch_level_2_split_test_y.h5, unpacked",
@@ -133,18 +150,21 @@ TABLE: dict[str, Entry] = {
         annotation_files.clevr_counts, "clevrcounts", "top1",
         "images/val/*.png and scenes/CLEVR_val_scenes.json",
         "CC BY 4.0", "https://cs.stanford.edu/people/jcjohns/clevr/",
-        "All 15,000 validation images; the 500 images of the paper are not published."),
+        "All 15,000 validation images; the 500 images of the paper are not published.",
+        archive=("CLEVR_v1.0",)),
     "hatefulmemes": Entry(
         annotation_files.hateful_memes, "hatefulmemes", "roc_auc",
         "img/*.png and dev_seen.jsonl (or dev.jsonl)",
         "research, on Meta's terms", "https://ai.meta.com/tools/hatefulmemes/",
         "The test part here is the seen development set; `--split test_seen` and `test_unseen` "
         "read the later test sets.",
-        splits=tuple(annotation_files.MEME_FILES)),
+        splits=tuple(annotation_files.MEME_FILES),
+        archive=("hateful_memes", "data")),
     "sst2": Entry(
         folders.sst2, "sst2", "top1", "test/negative/*.png and test/positive/*.png",
         UNSTATED, "https://github.com/openai/CLIP/blob/main/data/rendered-sst2.md",
-        splits=("train", "valid", "test")),
+        splits=("train", "valid", "test"),
+        archive=("rendered-sst2",)),
 }
 
 ROBUSTNESS: dict[str, Entry] = {
@@ -152,25 +172,30 @@ ROBUSTNESS: dict[str, Entry] = {
         imagenet_variants.imagenet_v2, "imagenet", "top1",
         "imagenetv2-matched-frequency-format-val/0/*.jpeg ...",
         "each photograph has its own", "https://huggingface.co/datasets/vaishaal/ImageNetV2",
-        splits=ONLY_TEST),
+        splits=ONLY_TEST,
+        archive=("imagenetv2-matched-frequency-format-val",)),
     "imagenet-r": Entry(
         imagenet_variants.imagenet_r, "imagenet", "top1", "imagenet-r/n*/*.jpg",
         UNSTATED, "https://github.com/hendrycks/imagenet-r",
-        splits=ONLY_TEST),
+        splits=ONLY_TEST,
+        archive=("imagenet-r",)),
     "imagenet-a": Entry(
         imagenet_variants.imagenet_a, "imagenet", "top1", "imagenet-a/n*/*.jpg",
         UNSTATED, "https://github.com/hendrycks/natural-adv-examples",
-        splits=ONLY_TEST),
+        splits=ONLY_TEST,
+        archive=("imagenet-a",)),
     "imagenet-sketch": Entry(
         imagenet_variants.imagenet_sketch, "imagenet", "top1", "sketch/n*/*.JPEG",
         UNSTATED, "https://github.com/HaohanWang/ImageNet-Sketch",
-        splits=ONLY_TEST),
+        splits=ONLY_TEST,
+        archive=("sketch",)),
     "objectnet": Entry(
         imagenet_variants.objectnet, "imagenet", "top1",
         "objectnet-1.0/images/*/*.png and objectnet-1.0/mappings/",
         "CC BY 4.0 with two clauses: never train on it, post images only with the border",
         "https://objectnet.dev",
-        splits=ONLY_TEST),
+        splits=ONLY_TEST,
+        archive=("objectnet-1.0",)),
 }
 # fmt: on
 
@@ -188,7 +213,8 @@ def load(
         table: `TABLE` or `ROBUSTNESS`.
 
     Raises:
-        InputError: There is no such data set or split, or the folder has another layout.
+        InputError: There is no such data set or split, the folder has another layout, or a file
+            is damaged or lists no images.
         MissingPackage: The files require a package of the extra `examples`.
     """
     if name not in table:
@@ -200,12 +226,32 @@ def load(
         if not place.is_dir():
             raise MissingFile(f"no folder {place}", missing="such folder")
         _check_split(split, entry.splits)
-        return entry.read(place, split)
+        data = entry.read(place, split)
     except MissingFile as error:
         raise InputError(
-            f"{place}: not {name} as published: no {error.missing}. Expected {entry.layout}. Get "
-            f"it from {entry.url}"
+            f"{place}: not {name} as published: no {error.missing}. Expected {entry.layout}"
+            f"{_subfolders(place, entry, error.missing)}. Get it from {entry.url}"
         ) from error
+    except OSError as error:  # a folder in place of a file, a file in place of a folder, ...
+        raise InputError(
+            f"{error.filename or place}: cannot be read ({error.strerror or error}); expected "
+            f"{entry.layout} in {place}"
+        ) from error
+    if not data.images:
+        raise InputError(
+            f"{place}: expected images in the part {split!r} of {name}, got none; download it again"
+        )
+    return data
+
+
+def _subfolders(place: Path, entry: Entry, missing: str) -> str:
+    """Return in which subfolders the files are looked for, and in which other one they are."""
+    looked = f", in it or in its folder {'/'.join(entry.archive)}" if entry.archive else ""
+    names = [name for name in missing.split(" or ") if name and ".." not in name]
+    for folder in sorted(place.iterdir()) if place.is_dir() else ():
+        if folder.is_dir() and any((folder / name).exists() for name in names):
+            return f"{looked}; {shortened(folder.name)} contains some of it: try {folder}"
+    return looked
 
 
 def _check_split(split: str, splits: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from zeroshot.cli import sources
 from zeroshot.cli.answers import AnswerChoice, answer_options, check_answers
 from zeroshot.cli.failures import CANNOT_WRITE, fail
 from zeroshot.cli.heads import choose_model, head_options, reject_with_head
-from zeroshot.cli.messages import is_quiet
+from zeroshot.cli.messages import escaped, is_quiet, note
 from zeroshot.cli.options import ModelChoice, model_options
 from zeroshot.cli.outcomes import Outcomes, report
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from zeroshot.classifier import Classifier
     from zeroshot.evaluation.comparison import Difference
     from zeroshot.evaluation.report import Report
-    from zeroshot.head import Head
     from zeroshot.labeling.truth import Truth
     from zeroshot.model import Model
     from zeroshot.progress import Show
@@ -84,16 +83,16 @@ def command(
     numbers, or WordNet ids of ImageNet. With --none, or a head that has it, "none of these" is the
     label of images that show none of the labels.
 
-    Figures have 95 % intervals, except ECE. A change in --compare or --templates whose interval
-    contains 0 is no evidence of a difference.
+    Figures have 95 % intervals, except ECE and figures that vary too little to show one. A change
+    in --compare or --templates whose interval contains 0 is no evidence of a difference.
     """
     if target is not None:
         _check_target(target, force)
     with_labels = {"--labels": labels, "--prompts": prompts}
     reject_with_head(head, with_labels | {"--compare": compare, "--templates": templates})
+    if templates:
+        _check_templates(answers)
     check_answers(answers, head)
-    if templates and answers.none_of_these:
-        raise click.UsageError("expected no --none with --templates; omit one")
     import zeroshot
     from zeroshot.labeling import truth as truth_files
 
@@ -123,6 +122,7 @@ def command(
     _print(result, as_json=as_json)
     if target is not None:
         result.save(target, force=force)
+        note(escaped(f"wrote {target}"))
     _exit(result, found, strict=strict)
 
 
@@ -140,25 +140,30 @@ class _Run:
         self._found, self._labels, self._answers = found, labels, answers
         self._allow_equal, self._progress = allow_equal, progress
         self._embedded: tuple[str, Any] | None = None
+        self._is_noted = False  # what the threshold promises
 
     def _classifier(self, model: Model, prompts: prompt_sets.PromptSet) -> Classifier:
-        return self._answers.apply(
-            model.classifier(
-                self._labels,
-                prompts,
-                allow_equal=self._allow_equal,
-                none_of_these=self._answers.none_of_these,
-                progress=self._progress,
-            )
+        built = model.classifier(
+            self._labels,
+            prompts,
+            allow_equal=self._allow_equal,
+            none_of_these=self._answers.none_of_these,
+            progress=self._progress,
         )
+        chosen = self._answers
+        if self._is_noted and chosen.below is not None:  # the others require a head
+            return built.answering(below=chosen.below)
+        self._is_noted = True
+        return chosen.apply(built)
 
-    def _prepare(self, model: Model, head: Head) -> tuple[Any, Any]:
+    def _prepare(self, model: Model, classifier: Classifier) -> tuple[Any, Any]:
         """Return the columns of the right labels, and the embeddings."""
         from zeroshot.evaluation.answers import embed_images
         from zeroshot.evaluation.targets import resolve
         from zeroshot.windows import encoder_for
 
-        right = resolve(self._found.truth, head)
+        head = classifier.head
+        right = resolve(self._found.truth, head, classifier.answers, images=self._found.images)
         if self._embedded is None or self._embedded[0] != model.identity:
             encoder = encoder_for(model, head.scoring)
             given = embed_images(encoder, self._found.images, self._progress)
@@ -170,7 +175,7 @@ class _Run:
         from zeroshot.evaluation.measuring import measure
 
         classifier = self._classifier(model, prompts)
-        right, given = self._prepare(model, classifier.head)
+        right, given = self._prepare(model, classifier)
         return measure(classifier, given, right, images=self._found.images)
 
     def compare(
@@ -194,12 +199,24 @@ class _Run:
         from zeroshot.evaluation.comparison import template_effects
 
         classifier = self._classifier(model, prompts)
-        right, given = self._prepare(model, classifier.head)
+        right, given = self._prepare(model, classifier)
         if right.ndim == 2:
             raise click.UsageError(
                 "expected one label per image with --templates, got lists of labels; omit it"
             )
         return template_effects(classifier, given, right[given.places])
+
+
+def _check_templates(answers: AnswerChoice) -> None:
+    """Reject options with which top-1 is not that of the best label, as templates measure it."""
+    given = {
+        "--none": answers.none_of_these,
+        "--below": answers.below is not None,
+        "--keep": answers.keep is not None,
+        "--error": answers.error is not None,
+    }
+    if refused := [name for name, is_given in given.items() if is_given]:
+        raise click.UsageError(f"expected no {refused[0]} with --templates; omit one")
 
 
 def _check_target(target: Path, force: bool) -> None:

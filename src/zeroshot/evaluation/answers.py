@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zeroshot.answering import Answering
+from zeroshot.arguments import in_order
 from zeroshot.embedding import ImageEncoder, check_many, embed
 from zeroshot.errors import InputError, image_error, shortened
 from zeroshot.head import Head
@@ -21,8 +22,11 @@ from zeroshot.predictions import Failure
 from zeroshot.progress import Show
 from zeroshot.scoring import rank
 from zeroshot.tensor_arguments import to_embeddings
+from zeroshot.vocabulary import NONE
 
 ROWS = 1024  # images scored at once; 8 MB of float64 at 1000 labels
+NO_ANSWER = "no answer"  # name of the column after the labels, of a classifier without words
+KEPT = 16  # values of an embedding in a report
 UNIT = 0.02  # allowed deviation of an embedding's length from 1; float16 files deviate by 0.001
 
 
@@ -36,6 +40,11 @@ class Embeddings:
     failures: tuple[Failure, ...]
 
     @property
+    def fingerprint(self) -> NDArray[np.float32]:
+        """The first values of each row, which tell images apart: float32 [m, at most 16]."""
+        return np.asarray(self.rows[:, :KEPT].numpy(), np.float32).copy()
+
+    @property
     def images(self) -> int:
         """Number of images, including those that cannot be read."""
         return len(self.places) + len(self.failures)
@@ -45,8 +54,8 @@ class Embeddings:
 class Answers:
     """The answer for each image, where each image has one right label; arrays are [n].
 
-    Columns are those of the labels, then one for "none of these" if the classifier can give no
-    answer.
+    Columns are those of the labels, then one for no answer if the classifier can give none. That
+    column has no probability in a head without background words: `own` is 0 there.
     """
 
     truth: NDArray[np.int64]  # column of the right label
@@ -101,13 +110,14 @@ def _no_images(failures: list[Failure]) -> Exception:
 def as_embeddings(given: Any, width: int) -> Embeddings | None:
     """Return embeddings that were given in place of images, or None for images.
 
-    Raises InputError for embeddings of another dimension or not of unit length, and for a single
-    image.
+    Raises InputError for embeddings of another dimension or not of unit length, for a single image,
+    and for a set or dict of images.
     """
     if isinstance(given, Embeddings):
         return given
     if getattr(given, "ndim", 0) != 2 or not isinstance(given, np.ndarray | Tensor):
         check_many(given)
+        in_order("images", given)
         return None
     rows = to_embeddings(given, width).detach().cpu()
     if not len(rows):
@@ -121,9 +131,14 @@ def as_embeddings(given: Any, width: int) -> Embeddings | None:
     return Embeddings(rows, np.arange(len(rows)), (None,) * len(rows), ())
 
 
-def can_abstain(head: Head, answering: Answering | None) -> bool:
-    """Return whether a classifier may give no answer to an image with one label."""
-    return answering is not None or head.classes != head.labels
+def no_answer(head: Head, answering: Answering | None) -> str | None:
+    """Return the name of the column for no answer, or None for a classifier that always answers.
+
+    It is "none of these" with background words, and "no answer" without.
+    """
+    if head.classes != head.labels:
+        return NONE
+    return None if answering is None else NO_ANSWER
 
 
 def answer(
@@ -147,7 +162,7 @@ def answer(
         own = truth[done : done + len(logits)]
         done += len(logits)
         abstains = None
-        if can_abstain(head, answering):
+        if no_answer(head, answering) is not None:
             found = rank(head, rows, top=1, answers=answering)
             abstains = np.array([each.label is None for each in found])
         parts.append(_answer(logits, chances, own, len(head), abstains))
@@ -163,17 +178,26 @@ def _answer(
 ) -> tuple[NDArray[Any], ...]:
     """Return the arrays of `Answers` without `truth`; of equal logits, the first is better."""
     lines = np.arange(len(logits))
-    own = logits[lines, truth][:, None]
+    none = truth == labels  # then no answer is right
+    has_column = truth < logits.shape[1]  # no column for it without background words
+    column = np.where(has_column, truth, 0)
+    own = logits[lines, column][:, None]
     before = np.arange(labels) < truth[:, None]
     better = ((logits[:, :labels] > own) | ((logits[:, :labels] == own) & before)).sum(axis=1)
     best = logits[:, :labels].argmax(axis=1)
     confidence, is_best_right = chances[lines, best], best == truth
     if abstains is not None:
-        none = truth == labels  # then the answer "none of these" is right
         better = np.where(none, np.where(abstains, 0, np.maximum(better, 1)), better + abstains)
         best = np.where(abstains, labels, best)
     squares = np.einsum("nl,nl->n", chances, chances)
-    return best, better, confidence, is_best_right, chances[lines, truth], squares
+    return (
+        best,
+        better,
+        confidence,
+        is_best_right,
+        np.where(has_column, chances[lines, column], 0.0),
+        squares,
+    )
 
 
 def probabilities(head: Head, embeddings: Embeddings) -> Floats:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from zeroshot.evaluation.figures import Bin
+from zeroshot.evaluation.text import percent, short
 
 SIDE = 260  # units of the plot area
 LEFT, TOP, MARGIN = 60, 10, 40
@@ -22,7 +23,7 @@ def reliability(bins: Sequence[Bin]) -> str:
         low, high = each.accuracy.low or 0.0, each.accuracy.high or 0.0
         x, y = each.confidence, each.accuracy.value
         marks.append(_line((x, low), (x, high)))
-        words = f"{each.n} images: confidence {x:.2f}, accuracy {y:.2f} ({low:.2f}-{high:.2f})"
+        words = f"{each.n} images: confidence {short(x)}, accuracy {percent(each.accuracy)}"
         marks.append(
             f"<circle cx='{_x(x):.1f}' cy='{_y(y):.1f}' r='{DOT}' fill='currentColor'>"
             f"<title>{words}</title></circle>"

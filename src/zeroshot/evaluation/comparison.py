@@ -66,7 +66,8 @@ def changes(
 
     The interval is a paired bootstrap over images: each resample takes the same images for both. A
     bootstrap of few differing images is too narrow, so zero is included unless the exact sign test
-    (McNemar's) also finds a difference.
+    (McNemar's) also finds a difference. Where all resamples are equal, as without any change, the
+    bounds are those of Wilson's interval for 0 of n images.
     """
     each = right.astype(np.float64) - base[:, None]
 
@@ -74,7 +75,10 @@ def changes(
         return np.asarray(weights @ each / weights.sum(axis=1, keepdims=True))
 
     low, high = metrics.bootstrap(mean, len(base), draws=draws, confidence=CONFIDENCE, seed=seed)
-    values = zip(each.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
+    value = each.mean(axis=0)
+    margin = np.where(low == high, metrics.wilson_interval(0, len(base), CONFIDENCE)[1], 0.0)
+    low, high = np.maximum(low - margin, -1), np.minimum(high + margin, 1)
+    values = zip(value.tolist(), low.tolist(), high.tolist(), strict=True)
     return [
         Figure(*value) if _is_significant(each[:, n]) else _with_zero(*value)
         for n, value in enumerate(values)

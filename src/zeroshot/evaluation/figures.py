@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from zeroshot.evaluation.answers import Answers
 from zeroshot.metrics import Floats
 
 CONFIDENCE = 0.95  # confidence of all intervals
+ROUNDING = 1e-12  # of a standard error that is 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def single_label(
     answers: Answers,
     labels: int,
     *,
-    is_softmax: bool,
+    sums_to_one: bool,
     abstains: bool = False,
     draws: int,
     seed: int,
@@ -100,11 +103,13 @@ def single_label(
 
     The calibration error has no interval: a bootstrap interval of a calibrated model's error never
     contains its true value 0, because resampling adds to the error. Its floor says how to read it.
-    `abstains` adds the figures of a classifier that may give no answer.
+    `abstains` adds the figures of a classifier that may give no answer, and omits the top five,
+    which its users do not get. Without `sums_to_one`, Brier score and NLL are omitted: the
+    probabilities of an image do not sum to 1, or right columns have no probability.
     """
     right = answers.right
     found = {"top1": proportion(right)}
-    if labels > 5:
+    if labels > 5 and not abstains:
         found["top5"] = proportion(answers.rank < 5)
     if abstains:
         found |= _answered(answers, labels, draws=draws, seed=seed)
@@ -122,7 +127,7 @@ def single_label(
 
     names = ("mean_per_label", "brier", "nll", "aurc")
     found |= dict(zip(names, _bootstrapped(all_of, len(right), draws, seed), strict=True))
-    if not is_softmax:  # the probabilities of an image do not sum to 1
+    if not sums_to_one:
         del found["brier"], found["nll"]
     error = metrics.calibration_error(answers.confidence, answers.is_best_right)
     return found | {"ece": Figure(float(error))}
@@ -162,55 +167,79 @@ def reliability(answers: Answers) -> tuple[Bin, ...]:
     )
 
 
-def multi_label(
-    scores: Floats, truth: NDArray[np.bool_], *, draws: int, seed: int
-) -> dict[str, Figure]:
+def multi_label(scores: Floats, truth: NDArray[np.bool_]) -> dict[str, Figure]:
     """Return the figures of images with several labels: scores and truth are [n, L].
 
     At least one image must have a label.
 
     "top1" is the share of images whose best label is one of theirs, among images with a label.
     """
-    tables = [_Ranking(scores[:, i], truth[:, i]) for i in np.flatnonzero(truth.any(axis=0))]
-
-    def mean_of(weights: Floats) -> Floats:
-        each = np.stack([table.precision(weights) for table in tables])
-        present = ~np.isnan(each)
-        total = np.where(present, each, 0).sum(axis=0)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(total / present.sum(axis=0))
-
     labeled = truth.any(axis=1)
     hits = truth[np.arange(len(scores)), scores.argmax(axis=1)][labeled]
-    return {
-        "map": bootstrapped(mean_of, len(scores), draws=draws, seed=seed),
-        "top1": proportion(hits),
-    }
+    return {"map": mean_precision(scores, truth), "top1": proportion(hits)}
 
 
-class _Ranking:
-    """The images sorted by the score of one label, for average precisions of resamples."""
+def mean_precision(scores: Floats, truth: NDArray[np.bool_]) -> Figure:
+    """Return the mean average precision with a jackknife interval over images.
 
-    def __init__(self, scores: Floats, truth: NDArray[np.bool_]) -> None:
-        self._order = np.argsort(-scores, kind="stable")
-        sorted_scores = scores[self._order]
-        positive = truth[self._order]
-        ends = np.flatnonzero(np.append(np.diff(sorted_scores) != 0, True))
-        where = np.flatnonzero(positive)
-        self._positive = where
-        self._ends = ends[np.searchsorted(ends, where)]  # equal scores are one step
+    A bootstrap repeats images of a label, which raises its average precision, and the average
+    precision of few images is itself too high: percentile intervals contained the true value in
+    0 to 87 % of simulations instead of 95 %. The jackknife estimates that bias and the variance
+    from the figures without each image (Efron and Tibshirani 1993, "An Introduction to the
+    Bootstrap", chapters 10 and 11). The interval is normal around the corrected value, widened to
+    contain the figure. In four simulations of 200 to 1000 images it contains the true value in 93
+    to 94 %.
+    """
+    n = len(scores)
+    value, total, labels = 0.0, np.zeros(n), np.zeros(n)
+    used = np.flatnonzero(truth.any(axis=0)).tolist()
+    for i in used:
+        value += metrics.average_precision(scores[:, i], truth[:, i]) / len(used)
+        each = precisions_without(scores[:, i], truth[:, i])
+        known = ~np.isnan(each)
+        total += np.where(known, each, 0.0)
+        labels += known
+    if not labels.all():  # a figure without an image is undefined, as of one label in one image
+        return Figure(value)
+    without = total / labels
+    corrected = value - (n - 1) * (float(without.mean()) - value)
+    spread = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
+    half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * spread
+    low = max(0.0, min(value, corrected - half))
+    high = min(1.0, max(value, corrected + half))
+    return Figure(value, low, high) if spread > ROUNDING else Figure(value)
 
-    def precision(self, weights: Floats) -> Floats:
-        """Return the average precision for each row of weights [draws, n]."""
-        counts = weights[:, self._order]
-        total = counts.cumsum(axis=1)[:, self._ends]
-        own = counts[:, self._positive]
-        # positives up to the end of each group of equal scores
-        last = np.searchsorted(self._ends, self._ends, side="right") - 1
-        found = own.cumsum(axis=1)[:, last]
-        share = np.divide(found, total, out=np.zeros_like(total), where=total > 0)
-        with np.errstate(invalid="ignore"):
-            return np.asarray((own * share).sum(axis=1) / own.sum(axis=1))
+
+def precisions_without(scores: Floats, truth: NDArray[np.bool_]) -> Floats:
+    """Return the average precision of one label without each of the images: float64 [n].
+
+    NaN without the only image of the label. Images with equal scores are one step.
+    """
+    order = np.argsort(-scores, kind="stable")
+    positive = truth[order].astype(np.float64)
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    group = np.searchsorted(ends, np.arange(len(scores)))  # of each image
+    found = positive.cumsum()[ends][group]  # positives up to the end of its group
+    images = ends[group] + 1.0  # images up to there
+    fewer = np.maximum(images - 1, 1)  # a first image has no term without itself
+    kept = _sums(positive * found / images)
+    rest_without_negative = _sums(positive * found / fewer)
+    rest_without_positive = _sums(positive * (found - 1) / fewer)
+    starts = np.append(0, ends[:-1] + 1)[group]
+    # groups before that of the image keep their precision; it is missing in its own and the others
+    before = kept[starts]
+    negative_rest = rest_without_negative[-1] - rest_without_negative[starts]
+    positive_rest = rest_without_positive[-1] - rest_without_positive[starts] - (found - 1) / fewer
+    total = before + np.where(positive == 1, positive_rest, negative_rest)
+    left = positive.sum() - positive
+    result = np.full(len(scores), np.nan)
+    result[order] = np.divide(total, left, out=result[order], where=left > 0)
+    return result
+
+
+def _sums(values: Floats) -> Floats:
+    """Return the sum of the first k values for k from 0 to n."""
+    return np.append(0.0, values.cumsum())
 
 
 @dataclass(frozen=True)

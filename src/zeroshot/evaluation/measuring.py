@@ -20,15 +20,14 @@ from zeroshot.evaluation.answers import (
     Embeddings,
     answer,
     as_embeddings,
-    can_abstain,
     embed_images,
+    no_answer,
     probabilities,
 )
 from zeroshot.evaluation.report import Report
 from zeroshot.head import Head
 from zeroshot.images import ImageLike
 from zeroshot.progress import Show
-from zeroshot.vocabulary import NONE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +53,9 @@ def evaluate(
         images: An iterable of images, or their embeddings of unit length: float32 [n, d]. Images
             that cannot be read are listed in the report and not in its figures.
         truth: The right label of each image: a label, the number of its column, a WordNet id if
-            the labels are those of "imagenet", or None for none of the labels. Or a list of labels
-            for each image, or a matrix [n, L] of 0 and 1, if images have several labels or none.
+            the labels are those of "imagenet", or None for none of the labels, if the classifier
+            can give no answer. Or a list of labels for each image, or a matrix [n, L] of 0 and 1,
+            if images have several labels or none.
         draws: Number of resamples of the bootstrap intervals.
         seed: Seed of the resamples.
         progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
@@ -77,7 +77,7 @@ def evaluate(
     """
     _check_classifier(classifier)
     draws, seed = count("draws", draws, 1), count("seed", seed, 0)
-    right = targets.resolve(truth, classifier.head)
+    right = targets.resolve(truth, classifier.head, classifier.answers, images=images)
     given = as_embeddings(images, classifier.head.weight.shape[1])
     if given is None:
         given = _embed(classifier, cast("Iterable[ImageLike]", images), len(right), progress)
@@ -100,7 +100,7 @@ def measure(
     """
     check_length(given.images, len(right))
     if right.ndim == 2:
-        return _several_labels(classifier, given, right[given.places], draws, seed)
+        return _several_labels(classifier, given, right[given.places])
     return _one_label(classifier, given, right[given.places], images, draws, seed)
 
 
@@ -131,12 +131,14 @@ def _one_label(
     seed: int,
 ) -> Report:
     head, answering = classifier.head, classifier.answers
-    abstains = can_abstain(head, answering)
-    labels = (*head.labels, NONE) if abstains else head.labels
+    none = no_answer(head, answering)
+    abstains = none is not None
+    labels = head.labels if none is None else (*head.labels, none)
     answers = answer(head, given, truth, answering)
-    is_softmax = head.scoring == "softmax"
+    has_columns = head.classes != head.labels or bool((truth < len(head)).all())
+    sums_to_one = head.scoring == "softmax" and has_columns
     found = figures.single_label(
-        answers, len(head), is_softmax=is_softmax, abstains=abstains, draws=draws, seed=seed
+        answers, len(head), sums_to_one=sums_to_one, abstains=abstains, draws=draws, seed=seed
     )
     return Report(
         **_facts(classifier, given),
@@ -148,16 +150,23 @@ def _one_label(
         bins=figures.reliability(answers),
         published=published.find(head, classifier.encoder, len(truth)),
         notes=_notes(head, given, np.bincount(truth, minlength=len(head))[: len(head)]),
+        can_abstain=abstains,
         answers=answers,
         images=images,
         places=given.places,
+        fingerprint=given.fingerprint,
+        encoder=(head.model, head.scoring == "independent"),
     )
 
 
-def _several_labels(
-    classifier: Classifier, given: Embeddings, truth: NDArray[np.bool_], draws: int, seed: int
-) -> Report:
+def _several_labels(classifier: Classifier, given: Embeddings, truth: NDArray[np.bool_]) -> Report:
     head = classifier.head
+    if classifier.answers is not None:
+        raise InputError(
+            "expected a classifier without answering(...) for lists of labels, got "
+            f"answering({classifier.answers.kind}={classifier.answers.value}), which applies to "
+            "images with one label; evaluate the classifier without it"
+        )
     scores = probabilities(head, given)
     if not truth.any():
         raise InputError(
@@ -166,7 +175,7 @@ def _several_labels(
     return Report(
         **_facts(classifier, given),
         labels=head.labels,
-        figures=figures.multi_label(scores, truth, draws=draws, seed=seed),
+        figures=figures.multi_label(scores, truth),
         per_label=figures.precisions(scores, truth, head.labels),
         confusions=(),
         floor=None,
@@ -205,11 +214,17 @@ def _notes(head: Head, given: Embeddings, counts: NDArray[np.int64]) -> tuple[st
     if repeated := sum(times - 1 for times in Counter(filter(None, given.sources)).values()):
         notes.append(f"{repeated} of the images repeat earlier ones; the intervals are too narrow.")
     if head.calibration is None:
-        notes.append(
-            "The scores are not calibrated: each is a share of the score among the labels offered."
-            if head.scoring == "softmax"
-            else "The scores are not calibrated, and those of an image do not sum to 1."
-        )
+        notes.append(f"The scores are not calibrated{_meaning(head)}.")
     if head.source == EMBEDDED:
         notes.append("mini is a demo model; its figures say nothing about CLIP.")
     return tuple(notes)
+
+
+def _meaning(head: Head) -> str:
+    """Say what the scores of a head are without calibration."""
+    if head.scoring != "softmax":
+        return ", and those of an image do not sum to 1"
+    among = "the labels offered"
+    if head.background is not None:
+        among = f"the labels and {len(head.background.words):,} other words"
+    return f": each is a share of the score among {among}"

@@ -28,6 +28,7 @@ from zeroshot.predictions import Failure
 FORMAT = "zeroshot.report/1"  # marks the files that `save` may replace
 MARK = f'<meta name="generator" content="{FORMAT}">'
 HEAD = 1024  # bytes of a file that contain the mark
+NEAR = 0.02  # of values of embeddings; on mini bfloat16 differs by 0.010, photographs by 0.063
 POINTS = 200  # most points of the risk-coverage curve
 
 
@@ -42,20 +43,22 @@ class Report:
         model: Name of the model, or None if it has none.
         prompts: Name of the prompt set.
         template_count: Number of its templates.
-        labels: The labels, in the order of the columns of the head; last "none of these" if the
-            classifier can give no answer.
+        labels: The labels, in the order of the columns of the head; last, if `can_abstain`, "none
+            of these", or "no answer" of a classifier without background words.
         n: Number of images in the figures.
         failures: The images that cannot be read; they are not in the figures.
         figures: Name to value with a 95 % interval. One label per image: `top1`, `top5` (with more
             than 5 labels), `mean_per_label`, `ece`, `brier`, `nll`, `aurc`; of a classifier that
-            can give no answer also `answered`, `right_among_answers` and, if some images show none
-            of the labels, `known_answered`, `unknown_turned_away`, `auroc`. Several: `map`, `top1`.
+            can give no answer no `top5`, but `answered`, `right_among_answers` and, if some images
+            show none of the labels, `known_answered`, `unknown_turned_away`, `auroc`. Several:
+            `map`, `top1`.
         per_label: The figures of each label.
         confusions: The most frequent confusions.
         floor: Mean and 95th percentile of the calibration error that chance alone gives, or None.
         bins: The reliability diagram.
         published: The published ImageNet accuracy of the model, or None.
         notes: What limits these figures.
+        can_abstain: Whether the classifier can give no answer.
         comparisons: Other classifiers on the same images, if they were compared.
         templates: The effect of each template, if it was measured.
         sources: Path, URL or key of each image in the figures, or None.
@@ -80,6 +83,7 @@ class Report:
     bins: tuple[Bin, ...]
     published: Published | None
     notes: tuple[str, ...]
+    can_abstain: bool = False
     comparisons: tuple[Difference, ...] = ()
     templates: tuple[TemplateEffect, ...] = ()
     sources: tuple[str | None, ...] = field(default=(), repr=False)
@@ -87,6 +91,9 @@ class Report:
     # For thumbnails: the images as given, if they are a list, and the position of each row.
     images: Sequence[ImageLike] | None = field(default=None, repr=False)
     places: NDArray[np.int64] | None = field(default=None, repr=False)
+    # For comparisons: the start of each embedding, and by what images were embedded.
+    fingerprint: NDArray[np.float32] | None = field(default=None, repr=False)
+    encoder: tuple[str, bool] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         from zeroshot.evaluation.text import format_report
@@ -146,6 +153,10 @@ class Report:
     def compare(self, base: Report, *, name: str | None = None) -> Difference:
         """Compare with another report on the same images.
 
+        One of the classifiers may be able to give no answer; then no answer is wrong for an image
+        of a label. Images are the same if their sources, their truth and, of one model, their
+        embeddings are equal. Embeddings of different models are not checked.
+
         Args:
             base: The report to compare with.
             name: Name of this report in the result; by default the model and prompts.
@@ -172,15 +183,34 @@ class Report:
                 "result of zeroshot.evaluate"
             )
         own, other = self._answers("a comparison"), base._answers("a comparison")
-        same = self.labels == base.labels and np.array_equal(own.truth, other.truth)
-        if not same or self.sources != base.sources:
+        if problem := self._difference(base):
             raise InputError(
-                f"expected reports on the same images and labels, got {self.n} images and "
-                f"{len(self.labels)} labels, and {base.n} and {len(base.labels)}; evaluate both "
+                f"expected reports on the same images and labels, got {problem}; evaluate both "
                 "classifiers on one list"
             )
         change = changes(own.right[:, None], other.right)[0]
         return Difference(name or f"{self.model}, {self.prompts}", self.figures["top1"], change)
+
+    def _difference(self, base: Report) -> str:
+        """Say why two reports are not of the same images and labels, or return ""."""
+        labels, others = (r.labels[: len(r.labels) - r.can_abstain] for r in (self, base))
+        if self.n != base.n or len(labels) != len(others):
+            return (
+                f"{self.n} images and {len(labels)} labels, and {base.n} images and "
+                f"{len(others)} labels"
+            )
+        if labels != others:
+            return "other labels or another order of them"
+        assert self.answers is not None
+        assert base.answers is not None
+        if not np.array_equal(self.answers.truth, base.answers.truth):
+            return "another truth"
+        if self.sources != base.sources:
+            return "other paths or URLs of images"
+        if self.encoder != base.encoder or self.fingerprint is None or base.fingerprint is None:
+            return ""
+        is_same = np.allclose(self.fingerprint, base.fingerprint, rtol=0, atol=NEAR)
+        return "" if is_same else "other embeddings of one model"
 
     def _answers(self, what: str) -> Answers:
         if self.answers is None:
@@ -226,6 +256,7 @@ class Report:
             "prompts": self.prompts,
             "template_count": self.template_count,
             "labels": list(self.labels),
+            "can_abstain": self.can_abstain,
             "n": self.n,
             "failures": [failure.to_dict() for failure in self.failures],
             "figures": {name: asdict(figure) for name, figure in self.figures.items()},

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from zeroshot.errors import shortened
 from zeroshot.evaluation.figures import Figure, LabelFigure, LabelPrecision
-from zeroshot.vocabulary import NONE
 
 if TYPE_CHECKING:
     from zeroshot.evaluation.comparison import Difference, TemplateEffect
@@ -24,6 +23,7 @@ NAMES = {
 }
 SCORES = {"brier": "Brier score", "nll": "NLL", "aurc": "AURC", "auroc": "AUROC of known images"}
 WORST = 5  # labels listed
+DIGITS = 6  # most decimals of percentage points
 FAILED = 5  # images listed
 INTERVALS = (
     "In parentheses: 95 % intervals for images drawn like these; they say nothing about others."
@@ -45,8 +45,11 @@ def points(change: Figure) -> str:
     """Format a difference of two shares in percentage points, such as "+1.2 (-0.5 to +2.9)"."""
     assert change.low is not None
     assert change.high is not None
-    low, high = 100 * change.low, 100 * change.high
-    return f"{100 * change.value:+.1f} ({low:+.1f} to {high:+.1f})"
+    value, low, high = 100 * change.value, 100 * change.low, 100 * change.high
+    digits = 1
+    while digits < DIGITS and round(low, digits) == round(high, digits):  # the interval of 0 of n
+        digits += 1
+    return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def short(value: float) -> str:
@@ -59,15 +62,16 @@ def _bounds(figure: Figure, form: object) -> str:
     if figure.low is None or figure.high is None:
         return ""
     assert callable(form)
-    return f" ({form(figure.low)}-{form(figure.high)})"
+    low, high = form(figure.low), form(figure.high)
+    return f" ({low}-{high})" if low != high else ""  # narrower than the digits shown
 
 
 def title(report: Report) -> str:
     """Return the first line of a report."""
     model = report.model or "an unnamed model"
     templates = f"{report.template_count} template{'s' if report.template_count != 1 else ''}"
-    has_none = report.labels[-1] == NONE
-    labels = f"{len(report.labels) - has_none} labels{' or none of these' if has_none else ''}"
+    none = f" or {report.labels[-1]}" if report.can_abstain else ""
+    labels = f"{len(report.labels) - report.can_abstain} labels{none}"
     return f"{report.n} images, {labels}, {model}, prompts {report.prompts!r} ({templates})"
 
 
@@ -101,13 +105,14 @@ def score_lines(report: Report) -> list[str]:
 
 
 def calibration_line(report: Report) -> str:
-    """Return the calibration error beside what chance gives."""
+    """Return the calibration error beside what chance gives, and what follows from it."""
     assert report.floor is not None
     error, (mean, high) = report.figures["ece"].value, report.floor
     line = f"ECE {short(error)}; chance alone gives {short(mean)} with {report.n} images."
+    chance = f"chance alone stays below {short(high)} in 95 % of cases"
     if error <= high:
-        return f"{line} This is no evidence of wrong probabilities."
-    return f"{line} Chance alone exceeds {short(high)} in 1 of 20 cases."
+        return f"{line} No evidence of wrong scores: {chance}."
+    return f"{line} The scores do not match the accuracy: {chance}; see calibrate."
 
 
 def worst_labels(report: Report, limit: int = WORST) -> list[tuple[str, str]]:

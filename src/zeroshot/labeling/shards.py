@@ -31,6 +31,7 @@ TYPE, SHARDS = "dataset_type.txt", "nshards.txt"
 SPLIT = "test"
 IMAGES = ("jpg", "jpeg", "png", "webp")
 NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)")  # up to the first dot, as WebDataset groups files
+DIGITS = 18  # of a number
 MAX_LABEL = 1 << 20  # bytes of a .cls or .npy file
 
 
@@ -136,7 +137,7 @@ def _tar_files(folder: Path) -> list[Path]:
     if lines is None:
         found = sorted(folder.glob("*.tar"), key=lambda path: (len(path.name), path.name))
         return found
-    if len(lines) != 1 or not lines[0].isdecimal():
+    if len(lines) != 1 or not lines[0].isdecimal() or len(lines[0]) > DIGITS:
         raise InputError(
             f"{folder / SHARDS}: expected the number of tar files, got "
             f"{shortened(repr(lines), 80)}; correct it"
@@ -205,4 +206,11 @@ def _parse(label: Member, suffix: str) -> Any:
         ) from error
     if not text:
         raise InputError(f"{problem}: expected a class number, got an empty file; correct it")
-    return int(text) if text.isdecimal() else text
+    if not text.isdecimal():
+        return text
+    if len(text) > DIGITS:
+        raise InputError(
+            f"{problem}: expected a class number of at most {DIGITS} digits, got {len(text)} "
+            "digits; correct it"
+        )
+    return int(text)

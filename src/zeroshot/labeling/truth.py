@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zeroshot import prompts
 from zeroshot.errors import InputError, seen_from, shortened, some
+from zeroshot.evaluation.targets import place_of
 from zeroshot.labeling import shards, tables
 from zeroshot.labeling.sources import Skipped, walk
 from zeroshot.vocabulary import NONE
@@ -41,27 +42,42 @@ class Truth:
     def named(self, labels: Collection[str]) -> Sequence[Any]:
         """Return the truth, its numbers replaced by the names of the data set if those are labels.
 
-        Raises InputError unless other labels are as many, in the order of the numbers.
+        Raises InputError for a number that is no class of the data set, and unless other labels are
+        as many, in the order of the numbers.
         """
         own = list(self.labels or ())
         numbered = any(isinstance(each, int | list) for each in self.truth)
         if not own or not numbered:
             return self.truth
         if set(own) <= set(labels):
-            return [_names_of(each, own) for each in self.truth]
+            return self._replaced(own)
         if len(labels) != len(own):
             raise InputError(
                 f"expected {len(own)} labels in the order of the data set's classes, or labels "
                 f"that include their names, got {len(labels)} others; use its own names, such as "
                 f"{shortened(repr(own[0]))}"
             )
-        return self.truth
+        replaced = self._replaced(list(labels))
+        # among labels that are numbers, a class number would be ambiguous
+        return replaced if any(label.isdecimal() for label in labels) else self.truth
+
+    def _replaced(self, names: Sequence[str]) -> list[Any]:
+        """Return the truth with a name for each class number. Raises InputError."""
+        return [_name_of(each, names, n, self.images) for n, each in enumerate(self.truth)]
 
 
-def _names_of(truth: Any, names: Sequence[str]) -> Any:
+def _name_of(truth: Any, names: Sequence[str], row: int, images: Sequence[Any]) -> Any:
     if isinstance(truth, list):
-        return [_names_of(each, names) for each in truth]
-    return names[truth] if isinstance(truth, int) and 0 <= truth < len(names) else truth
+        return [_name_of(each, names, row, images) for each in truth]
+    if not isinstance(truth, int):
+        return truth
+    if not 0 <= truth < len(names):
+        place = place_of(images, row)
+        raise InputError(
+            f"{place}: expected a class number within 0..{len(names) - 1}, as the data set names "
+            f"{len(names)} classes, got {truth}; correct the number or the list of classes"
+        )
+    return names[truth]
 
 
 def read(source: str | os.PathLike[str]) -> Truth:

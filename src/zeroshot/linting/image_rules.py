@@ -18,6 +18,7 @@ from zeroshot.evaluation.answers import Answers, Embeddings, answer, as_embeddin
 from zeroshot.evaluation.comparison import TemplateEffect, excludes_zero, template_effects
 from zeroshot.evaluation.figures import CONFIDENCE, Figure, LabelFigure
 from zeroshot.evaluation.targets import columns, is_multilabel, listed
+from zeroshot.evaluation.text import points, short
 from zeroshot.linting.entries import LabelSet
 from zeroshot.linting.problems import Problem, quoted, unused_images
 from zeroshot.model import Model
@@ -27,6 +28,7 @@ SHARE = 3  # times as many answers as images, from which a label is reported
 HIGH = 0.9  # probability of the answer from which an image of another label is reported
 NONE = -1  # column of images that show none of the labels
 FITTED = 2000  # images that the temperature is fitted on
+CERTAIN = 0.995  # scores that would be rounded to 1
 SHOWN = 10  # templates and files named in a message
 
 
@@ -54,7 +56,7 @@ def find_with_images(
     labels, or unless there is one truth per image; ImageError if no image can be read.
     """
     names = {entry.label: entry.names for entry in labels.entries}
-    given_truth = _resolve(truth, list(names))
+    given_truth = _resolve(truth, list(names), images)
     given = as_embeddings(images, model.embed_dim)
     if given is None:
         if isinstance(images, Sequence):
@@ -71,7 +73,7 @@ def find_with_images(
         yield from rule(found)
 
 
-def _resolve(truth: Any, labels: Sequence[str]) -> NDArray[np.int64]:
+def _resolve(truth: Any, labels: Sequence[str], images: object) -> NDArray[np.int64]:
     """Return the column of each truth, NONE for None: int64 [n]. Raises InputError."""
     is_matrix = getattr(truth, "ndim", 1) == 2
     found = [] if is_matrix else listed(truth)
@@ -80,7 +82,7 @@ def _resolve(truth: Any, labels: Sequence[str]) -> NDArray[np.int64]:
             "expected one label or None for each image, got lists of labels or a matrix; lint "
             "images that have one label each"
         )
-    return columns(found, labels, none=NONE)
+    return columns(found, labels, none=NONE, images=images)
 
 
 def _check(classifier: Classifier, given: Embeddings, right: NDArray[np.int64]) -> Checked:
@@ -102,18 +104,19 @@ def _check(classifier: Classifier, given: Embeddings, right: NDArray[np.int64]) 
 
 def _find_unused(given: Embeddings, right: NDArray[np.int64]) -> Iterator[Problem]:
     """Find images that cannot be read or show none of the labels."""
-    parts = []
+    parts, advice = [], []
     if failed := given.failures:
         names = [shortened(str(each.source), 120) for each in failed if each.source is not None]
         which = f" ({some(names, 3)})" if names else ""
         parts.append(f"{len(failed)} could not be read{which}")
+        advice.append("replace files that cannot be read")
     if none := int((right == NONE).sum()):
         parts.append(f"{none} show none of the labels")
+        advice.append("zeroshot.evaluate measures a classifier on images of none of the labels")
     if parts:
         yield unused_images(
-            f"of {given.images} images, {' and '.join(parts)}; no rule looks at them",
-            "replace files that cannot be read; zeroshot.evaluate measures images of none of the "
-            "labels",
+            f"of {given.images} images, {' and '.join(parts)}; they are not used",
+            "; ".join(advice),
         )
 
 
@@ -190,13 +193,7 @@ def find_template_effects(found: Checked) -> Iterator[Problem]:
 
 
 def _effect_line(effect: TemplateEffect, change: Figure) -> str:
-    assert change.low is not None
-    assert change.high is not None
-    low, high = 100 * change.low, 100 * change.high
-    return (
-        f"without {shortened(repr(effect.template), 60)}: {100 * change.value:+.1f} percentage "
-        f"points ({low:+.1f} to {high:+.1f})"
-    )
+    return f"without {shortened(repr(effect.template), 60)}: {points(change)} percentage points"
 
 
 def find_disagreement(found: Checked) -> Iterator[Problem]:
@@ -212,13 +209,18 @@ def find_disagreement(found: Checked) -> Iterator[Problem]:
             labels=(own, best),
             message=(
                 f"{shortened(names[row], 200)}: the label is {quoted([own])}, the answer "
-                f"{quoted([best])} with probability {answers.confidence[row]:.2f}"
+                f"{quoted([best])} with score {_score(float(answers.confidence[row]))}"
             ),
             suggestion=(
                 "look at the image: it may be mislabeled, show both, or be a mistake of the model"
             ),
             image=names[row],
         )
+
+
+def _score(value: float) -> str:
+    """Format a score; no score is certain."""
+    return ">.99" if value >= CERTAIN else short(value)
 
 
 RULES: tuple[Callable[[Checked], Iterator[Problem]], ...] = (

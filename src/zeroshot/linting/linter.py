@@ -62,7 +62,7 @@ def lint(
       label that no image shows needs 8 wrong answers among 10 labels, and 15 among 1000.
     - "template effect", a note: templates whose removal changes top-1 beyond the paired 95 %
       interval, beside the number that chance alone gives.
-    - "disagreement", a note for each image whose answer is another label with a probability of at
+    - "disagreement", a note for each image whose answer is another label with a score of at
       least 0.9, after one temperature is fitted to these images. The label of the image or the
       answer is wrong.
 
@@ -136,7 +136,7 @@ def _find_with_images(
     """Run the rules about images, unless labels have errors, which no classifier accepts."""
     if any(problem.level == "error" for problem in problems):
         yield unused_images(
-            "no rule looks at the images, because the labels have errors",
+            "the images are not used, because the labels have errors",
             "correct the errors, then lint with the images again",
         )
         return

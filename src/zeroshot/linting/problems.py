@@ -45,7 +45,7 @@ class Problem:
 
 
 def unused_images(message: str, suggestion: str) -> Problem:
-    """Return the note that no rule looks at some or all of the images."""
+    """Return the note that some or all of the images are not used."""
     return Problem(
         level="note", kind="unused images", labels=(), message=message, suggestion=suggestion
     )
