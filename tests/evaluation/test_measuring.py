@@ -286,3 +286,11 @@ def test_independent_scores_are_measured_on_windows(mini: zeroshot.Model) -> Non
     rows = mini.encode_image([both, left])
     alone = tags.head.probabilities(tags.head.logits(rows)).numpy()
     assert not np.allclose(scores[0], alone[0], atol=0.01)
+
+
+def test_a_kept_temperature_is_named_in_the_notes() -> None:
+    kept = axes_classifier(["a", "b"], inverse_temperature=1.5)
+
+    notes = zeroshot.evaluate(kept, one_hot([0, 1], 2), ["a", "b"]).notes
+
+    assert "The scores have the temperature of a calibration for other labels." in notes

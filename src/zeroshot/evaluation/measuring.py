@@ -213,7 +213,9 @@ def _notes(head: Head, given: Embeddings, counts: NDArray[np.int64]) -> tuple[st
         notes.append(f"{absent} of {len(head)} labels have no image; no figure covers them.")
     if repeated := sum(times - 1 for times in Counter(filter(None, given.sources)).values()):
         notes.append(f"{repeated} of the images repeat earlier ones; the intervals are too narrow.")
-    if head.calibration is None:
+    if not head.is_calibrated and head.has_temperature:
+        notes.append("The scores have the temperature of a calibration for other labels.")
+    elif not head.is_calibrated:
         notes.append(f"The scores are not calibrated{_meaning(head)}.")
     if head.source == EMBEDDED:
         notes.append("mini is a demo model; its figures say nothing about CLIP.")
