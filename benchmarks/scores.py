@@ -193,11 +193,8 @@ def thresholds(photos: Photographs) -> None:
         known = truth[test] >= 0
         for keep, found_away in away.items():
             found = answer(head, photos.rows[test], "keep", keep)
-            found_away.append(
-                np.mean(
-                    [each is None for each, is_known in zip(found, known, strict=True) if is_known]
-                )
-            )
+            silent = [each is None for each, is_known in zip(found, known, strict=True) if is_known]
+            found_away.append(float(np.mean(silent)))
         try:
             found = answer(head, photos.rows[test], "error", 0.2)
         except InputError:  # these images cannot show it
