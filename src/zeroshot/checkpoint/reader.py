@@ -103,10 +103,11 @@ def _interpret(
             spec = spec.resized(image_size)
         except ValueError as error:
             raise InputError(f"image_size={image_size!r}: {error}") from error
-        shapes = on_meta(spec.network).state_dict()
+        shapes, extra = on_meta(spec.network).state_dict(), spec.network.vision.extra_positions
         for local in spec.network.vision.position_embeddings:
             name = f"visual.{local}"
-            stored[name] = replace(stored[name], positions=len(shapes[name]) - 1)
+            positions = len(shapes[name]) - extra
+            stored[name] = replace(stored[name], positions=positions, extra=extra)
         weights = Weights(spec.network, stored, content.maps, source)
     return Checkpoint(weights, spec, layout.name)
 

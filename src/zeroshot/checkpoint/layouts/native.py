@@ -66,6 +66,7 @@ def to_json(spec: Spec) -> dict[str, Any]:
             "embed_dim": network.embed_dim,
             "vision": _tower_to_json(network.vision),
             "text": _tower_to_json(network.text),
+            **({"logit_bias": True} if network.logit_bias else {}),
         },
         "preprocess": asdict(spec.preprocess),
         "tokenizer": {"merges": spec.merges},
@@ -75,7 +76,14 @@ def to_json(spec: Spec) -> dict[str, Any]:
 
 
 def _tower_to_json(config: Any) -> dict[str, Any]:
-    return {"kind": config.kind, **asdict(config)}
+    # Options at their defaults are omitted, so that older files and identities stay the same; `eps`
+    # was there from the first version on.
+    given = {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if field.name == "eps" or getattr(config, field.name) != field.default
+    }
+    return {"kind": config.kind, **given}
 
 
 def from_json(facts: Fields) -> Spec:
@@ -90,6 +98,7 @@ def from_json(facts: Fields) -> Spec:
         architecture.number("embed_dim"),
         _fill(kinds[kind], vision),
         _fill(TextConfig, architecture.part("text")),
+        architecture.content.get("logit_bias", False) is True,
     )
     merges: Any = facts.part("tokenizer").content.get("merges")
     scoring: Any = facts.content.get("scoring", "softmax")
