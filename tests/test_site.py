@@ -78,3 +78,16 @@ def test_no_page_shows_markup_that_was_not_parsed(site: Path) -> None:
 def test_links_out_of_the_docs_point_to_the_repository(site: Path) -> None:
     for page in site.glob("*.html"):
         assert 'href="../' not in page.read_text("utf-8"), page.name
+
+
+def test_the_pictures_of_the_scores_page_are_in_the_site(site: Path) -> None:
+    page = (site / "scores.html").read_text("utf-8")
+    names = sorted(path.name for path in (ROOT / "docs" / "images").glob("scores-*.svg"))
+
+    assert len(names) == 4
+    for name in names:
+        assert f'src="_images/{name}"' in page
+        assert (site / "_images" / name).read_bytes() == (
+            (ROOT / "docs" / "images" / name).read_bytes()
+        )
+    assert page.count("<img alt=") >= len(names)

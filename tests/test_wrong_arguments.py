@@ -13,6 +13,7 @@ from huggingface_hub import constants
 import zeroshot
 from tests.support import photograph
 from tests.wrong_values import bound, callables, outcome, parameters, wrong_values
+from zeroshot.linting import model_rules
 
 # Parameters that take several values: a wrong value is also passed among them.
 COLLECTIONS = {"images", "labels", "prompts", "texts", "truth", "templates", "ids", "background"}
@@ -68,6 +69,9 @@ def valid(tiny: zeroshot.Model, tiny_path: Path, subjects: dict[str, Any], tmp_p
         "dtype": torch.float32,
         "like": "ViT-B/32",
         "truth": ["cat"],
+        "lint.model": tiny,
+        "lint.images": [photograph()],
+        "lint.truth": ["cat"],
         "Classifier.calibrate.images": [photograph()] * 20,
         "Classifier.calibrate.truth": ["cat", "dog"] * 10,
         "Classifier.answering.below": 0.5,
@@ -148,6 +152,7 @@ def workplace(tmp_path: Path, hub_cache: Path, monkeypatch: pytest.MonkeyPatch) 
     """A working folder that can be filled, without a network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(model_rules, "WORDS", 20)  # 300 are slow
     return tmp_path
 
 

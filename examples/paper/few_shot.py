@@ -23,15 +23,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import zeroshot
+from examples.paper import options
+from examples.paper.datasets.base import DataSet
+from examples.paper.datasets.table import TABLE
+from examples.paper.linear_probe import Integers, choose, fit, interval, one_label, parser, read
 from zeroshot import Classifier, Model, metrics
 from zeroshot.arguments import count
 from zeroshot.errors import InputError
 from zeroshot.metrics import Floats
 from zeroshot.mixing import TEXT_WEIGHT
 from zeroshot.scoring import with_examples
-
-from .datasets.base import DataSet
-from .linear_probe import Integers, choose, fit, interval, one_label, parser, read
 
 SHOTS = (1, 2, 4, 8, 16)  # images for each label; figure 6
 DRAWS = 3  # random choices of the images, whose accuracies are averaged
@@ -203,27 +204,20 @@ def _mean(values: Floats, *, sign: str = "") -> str:
 
 def run_on(given: argparse.Namespace) -> str:
     """Compare on the data set of the arguments; return the table."""
-    from .datasets.table import TABLE  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    from .options import classifier  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
     train, test = read(given)
     model = zeroshot.load(given.model, device=given.device)
     name = TABLE[given.name].prompts
-    zero_shot = classifier(model, name, test, name)
+    zero_shot = options.classifier(model, name, test, name)
     found = few_shot(model, zero_shot, train, test, draws=given.draws, seed=given.seed)
     return f"{given.name}, {model.name}, {len(test.labels)} labels\n{describe(found)}"
 
 
 def main(arguments: list[str]) -> None:
     """Print a table for the data set in the arguments."""
-    options = parser(__doc__ and __doc__.splitlines()[0])
-    options.add_argument(
-        "--draws", type=int, default=DRAWS, help="choices of the images to average"
-    )
-    print(run_on(options.parse_args(arguments)))
+    given = parser(__doc__)
+    given.add_argument("--draws", type=int, default=DRAWS, help="choices of the images to average")
+    print(run_on(options.parse(given, arguments)))
 
 
 if __name__ == "__main__":
-    from .options import run  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
-    run(main)
+    options.run(main)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,10 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import zeroshot
+from examples.paper import options
+from examples.paper.datasets.base import DataSet
 from zeroshot import metrics
 from zeroshot.errors import InputError, shortened
-
-from .datasets.base import DataSet
 
 Integers = NDArray[np.int64]
 
@@ -278,33 +277,20 @@ def describe(outcome: Outcome) -> str:
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser of the data set, the model and the device."""
-    result = argparse.ArgumentParser(description=description)
-    result.add_argument("name", metavar="NAME", help="a data set of the paper")
-    result.add_argument("folder", type=Path, metavar="FOLDER", help="the folder with its files")
-    result.add_argument("--model", default="mini", help="name or path of a model (default: mini)")
+    result = options.parser(description)
     result.add_argument("--device", help="torch device, such as cpu or cuda (default: the best)")
-    result.add_argument(
-        "--limit", type=int, metavar="N", help="use a random sample of N images of each split"
-    )
     result.add_argument("--seed", type=int, default=0, help="seed of the random choices")
     return result
 
 
 def read(given: argparse.Namespace) -> tuple[DataSet, DataSet]:
     """Return the training and the test images of the arguments, or samples of them."""
-    from .datasets.table import load  # type: ignore[import-not-found, import-untyped, unused-ignore]
-    from .samples import sample  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
-    train, test = (
-        sample(load(given.name, given.folder, split), given.limit, seed=given.seed)
-        for split in ("train", "test")
-    )
-    return train, test
+    return options.read(given, "train")[1], options.read(given, "test")[1]
 
 
 def main(arguments: list[str]) -> None:
     """Print the accuracy of a linear probe on the data set in the arguments."""
-    given = parser(__doc__ and __doc__.splitlines()[0]).parse_args(arguments)
+    given = options.parse(parser(__doc__), arguments)
     train, test = read(given)
     model = zeroshot.load(given.model, device=given.device)
     print(f"{given.name}, {model.name}: {len(train.images):,} training images")
@@ -312,6 +298,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    from .options import run  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
-    run(main)
+    options.run(main)

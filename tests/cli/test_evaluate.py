@@ -157,7 +157,7 @@ def test_numbers_follow_other_labels_of_the_same_length(run: Any, shards: Path) 
 
     assert [each["n"] for each in found["per_label"]] == [2, 1, 1]
     assert result.exit_code == 2
-    assert "expected 3 --labels in the order of the data set's classes" in result.stderr
+    assert "expected 3 labels in the order of the data set's classes" in result.stderr
 
 
 def test_prompts_and_models_are_compared_on_the_same_images(

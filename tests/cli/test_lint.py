@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+import zeroshot
+from tests.support import photograph
 from zeroshot.linting import model_rules
 
 
@@ -50,7 +53,7 @@ def test_json_has_all_fields_of_each_problem(run: Any) -> None:
     assert result.exit_code == 1
     assert report["ok"] is False
     (problem,) = report["problems"]
-    assert problem.keys() == {"level", "kind", "labels", "message", "suggestion"}
+    assert problem.keys() == {"level", "kind", "labels", "message", "suggestion", "image"}
     assert problem["labels"] == ["Cat", "cats"]
     assert json.loads(run("lint", "cat,dog,none of these", "--json").stdout) == (
         {"ok": True, "problems": []}
@@ -109,3 +112,59 @@ def test_lint_without_a_model_imports_no_torch(subprocess_environment: dict[str,
         "main(['lint', 'cat,dog,bird'], standalone_mode=False)\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=subprocess_environment)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two photographs in each of three folders of labels, and one of none of them."""
+    for seed, name in enumerate(["cat", "dog", "red_car", "none of these"] * 2):
+        path = tmp_path / "data" / name / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photograph(40, 40, seed)).save(path)
+    (tmp_path / "data" / "cat" / "notes.txt").touch()
+    return tmp_path / "data"
+
+
+def test_images_in_folders_of_labels_are_checked(run: Any, folder: Path, tiny_path: Path) -> None:
+    result = run("lint", "cat,dog,red car", "--model", tiny_path, "--images", folder, "--json")
+
+    report = json.loads(result.stdout)
+    assert result.exit_code == 0
+    (unused,) = [p for p in report["problems"] if p["kind"] == "unused images"]
+    assert unused["message"].startswith("of 8 images, 2 show none of the labels")
+    assert "unsupported suffix (.txt)" in result.stderr
+
+
+def test_images_of_a_table_whose_labels_are_wrong_are_listed(
+    run: Any, folder: Path, tiny: zeroshot.Model, tiny_path: Path
+) -> None:
+    path = folder / "cat" / "0.png"
+    answer = str(tiny.classifier(["cat", "dog"], "photo")(path).label)
+    other = "dog" if answer == "cat" else "cat"
+    table = folder / "t.csv"
+    rows = [f"cat/0.png,{answer}"] * 99 + [f"cat/0.png,{other}"]
+    table.write_text("\n".join(["path,label", *rows]))
+
+    result = run("lint", "cat,dog", "--model", tiny_path, "--images", table)
+
+    assert f"cat/0.png: the label is '{other}', the answer '{answer}' with" in result.stdout
+
+
+def test_numbers_of_a_table_are_columns_of_the_labels(
+    run: Any, folder: Path, tiny_path: Path
+) -> None:
+    table = folder / "t.csv"
+    table.write_text("path,label\ncat/0.png,0\ndog/1.png,7\n")
+
+    result = run("lint", "cat,dog", "--model", tiny_path, "--images", table)
+
+    assert result.exit_code == 2
+    assert "expected a column number within 0..1, got 7" in result.stderr
+
+
+def test_images_need_a_model(run: Any, folder: Path) -> None:
+    result = run("lint", "cat,dog", "--images", folder)
+
+    assert result.exit_code == 2
+    assert "expected --model with --images" in result.stderr
+    assert run("lint", "cat,dog", "--model", "tiny", "--images", "no/folder").exit_code == 2

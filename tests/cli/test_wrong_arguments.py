@@ -97,7 +97,7 @@ def valid(tiny_path: Path, photo: Path) -> dict[str, list[str]]:
         "convert": [str(tiny_path), "new.safetensors"],
         "encode": [str(photo), "--output=new.npy", model],
         "evaluate": ["truth.csv", "--labels=cat,dog", "--report=new.html", model],
-        "lint": ["cat,dog,bird"],
+        "lint": ["cat,dog", "--images=truth.csv", model],
         "lock": ["mini", "--output=new.lock"],
         "models": ["mini"],
         "prompts": ["photo"],

@@ -26,7 +26,7 @@ from upath import UPath
 from werkzeug.datastructures import FileStorage
 
 from tests.support import encoded, image_error_of, photograph, pixels_of, run_python
-from zeroshot.errors import ImageNotFound
+from zeroshot.errors import ImageNotFound, image_error
 from zeroshot.images import describe, inputs, is_single
 
 PHOTO = photograph()
@@ -205,6 +205,19 @@ class Future:
 
     def read(self) -> Any:
         return Asynchronous().read()
+
+
+class Unmade:
+    """An image that is made when it is read, and cannot be."""
+
+    name = "clip.avi"
+
+    def read(self) -> bytes:
+        raise image_error("decode_failed", self.name, "it has no frames")
+
+
+def test_an_object_that_cannot_make_its_image_keeps_its_error() -> None:
+    assert str(image_error_of(Unmade())) == "clip.avi: it has no frames"
 
 
 @pytest.mark.parametrize("upload", [Asynchronous(), Future()])

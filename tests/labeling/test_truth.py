@@ -114,3 +114,24 @@ def test_tables_and_shards_are_recognized(tmp_path: Path) -> None:
     (tmp_path / "test" / "nshards.txt").write_text("0")
     with pytest.raises(InputError, match="no images in its tar files"):
         truth.read(tmp_path)
+
+
+def test_numbers_are_replaced_by_names_that_are_labels() -> None:
+    found = truth.Truth([], [1, [0, 1], "b", 7, None], {"a": ["a"], "b": ["b"]})
+
+    assert found.named(["b", "c", "a"]) == ["b", ["a", "b"], "b", 7, None]
+
+
+def test_numbers_follow_other_labels_of_the_same_length() -> None:
+    found = truth.Truth([], [1, 0], {"a": ["a"], "b": ["b"]})
+
+    assert found.named(["x", "y"]) == [1, 0]
+    with pytest.raises(
+        InputError, match=r"expected 2 labels in the order .* got 3 others; use its"
+    ):
+        found.named(["x", "y", "z"])
+
+
+def test_names_and_numbers_without_names_are_kept() -> None:
+    assert truth.Truth([], ["x", None], {"a": ["a"]}).named(["b", "c"]) == ["x", None]
+    assert truth.Truth([], [3, 4]).named(["b"]) == [3, 4]

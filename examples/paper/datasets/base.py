@@ -15,14 +15,17 @@ class DataSet:
     """Images and the right label of each, as `zeroshot.evaluate` takes them.
 
     Attributes:
-        images: Paths, or images that are decoded when they are indexed.
+        images: Paths, or images that are made when they are read.
         truth: The column of each image's label in `labels`; for several labels a list of columns.
         labels: The labels in the order of the prompt set, or of the folder if it has no set.
+        ignored: With several labels per image, for each image the columns that do not count: the
+            object is in the image, but marked as difficult.
     """
 
     images: Sequence[Any]
     truth: Sequence[Any]
     labels: tuple[str, ...]
+    ignored: Sequence[Sequence[int]] = ()
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,14 @@ class Entry:
     """A data set: how to read it, how the paper measures it, and where to get it.
 
     Attributes:
-        read: Takes the folder and a split ("train" or "test") and returns the images.
+        read: Takes the folder and a split ("train", "test" or a name that only this data set has)
+            and returns the images.
         prompts: Name of the prompt set, with labels and templates.
         metric: What the paper reports (its table 9).
         layout: The files that the folder must contain, as published.
         license: License or terms of the data.
         url: Where to get the data.
+        note: How these images differ from those of the paper; empty if they do not.
     """
 
     read: Callable[[Path, str], DataSet]
@@ -44,3 +49,4 @@ class Entry:
     layout: str
     license: str
     url: str
+    note: str = ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +124,7 @@ def command(
         )
     if saved is not None:
         choice = choose_model(saved, head, choice)
-    found = replace(found, truth=_name(found, saved.labels if saved else label_set))
+    found = replace(found, truth=found.named(saved.labels if saved else label_set))
     prompt_set = prompt_sets.get(prompts or _default_prompts(labels, found))
     for each in compare:
         _check_comparison(each)
@@ -248,31 +247,6 @@ def _check_target(target: Path, force: bool) -> None:
     check_target(target, force=force)
     if not target.parent.is_dir():
         fail(f"{target.parent}: no such folder; create it first", CANNOT_WRITE)
-
-
-def _name(found: Truth, labels: Any) -> Sequence[Any]:
-    """Replace the numbers of the data set by its names if those are labels.
-
-    Other labels must be as many, in the order of the numbers.
-    """
-    own = list(found.labels or ())
-    numbered = any(isinstance(each, int | list) for each in found.truth)
-    if not own or not numbered:
-        return found.truth
-    if set(own) <= set(labels):
-        return [_names_of(each, own) for each in found.truth]
-    if len(labels) != len(own):
-        raise click.UsageError(
-            f"expected {len(own)} --labels in the order of the data set's classes, or labels that "
-            f"include their names, got {len(labels)} others; omit --labels to use its own names"
-        )
-    return found.truth
-
-
-def _names_of(truth: Any, names: Sequence[str]) -> Any:
-    if isinstance(truth, list):
-        return [_names_of(each, names) for each in truth]
-    return names[truth] if isinstance(truth, int) and 0 <= truth < len(names) else truth
 
 
 def _default_prompts(labels: tuple[str, ...], found: Truth) -> Any:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zeroshot.cli import sources
 from zeroshot.cli.completion import complete_labels, complete_models, complete_prompts
 from zeroshot.cli.counts import counted
+from zeroshot.cli.messages import escaped, is_quiet
 
 if TYPE_CHECKING:
     from zeroshot.linting import Problem
@@ -37,20 +38,32 @@ LEVELS = ("error", "warning", "note")
     help="Also find similar labels with this model: a name from `zeroshot models`, a Hub "
     "repository, or a path. Default: rules about text only.",
 )
+@click.option(
+    "--images",
+    metavar="FOLDER|TABLE",
+    help="Also check the answers for images with known labels: a folder with a folder per label, a "
+    "table or shards, as for `zeroshot evaluate`. Requires --model.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def command(labels: str, prompts: str | None, model: str | None, as_json: bool) -> None:
+def command(
+    labels: str, prompts: str | None, model: str | None, images: str | None, as_json: bool
+) -> None:
     """Find problems of labels and prompts; exit with 1 if there is an error.
 
     LABELS is a label file, labels such as 'dog,cat', a label set such as imagenet, or - for
     standard input. Errors are labels that cannot work, such as equal ones. Warnings are probable
     mistakes. Notes are things to check.
     """
+    if images is not None and model is None:
+        raise click.UsageError("expected --model with --images; add a model, such as mini")
     import zeroshot
 
     given = sources.unchecked_labels(labels)
     chosen = prompts or sources.label_set([labels]) or "photo"
+    known = {} if images is None else _read_images(images, given)
     loaded = None if model is None else zeroshot.load(model)
-    problems = zeroshot.lint(given, chosen, model=loaded)
+    progress = False if is_quiet() else None
+    problems = zeroshot.lint(given, chosen, model=loaded, progress=progress, **known)
     failed = any(problem.level == "error" for problem in problems)
     if as_json:
         report = {"ok": not failed, "problems": [asdict(problem) for problem in problems]}
@@ -59,6 +72,18 @@ def command(labels: str, prompts: str | None, model: str | None, as_json: bool) 
         _print(problems)
     if failed:
         raise SystemExit(ERROR_FOUND)
+
+
+def _read_images(source: str, labels: Any) -> dict[str, Any]:
+    """Return images and truth as arguments of `lint`; report files that were skipped."""
+    from zeroshot.labeling import truth
+    from zeroshot.linting.entries import read
+
+    found = truth.read(source)
+    if found.skipped and not is_quiet():
+        click.echo(escaped(str(found.skipped)), err=True)
+    entries, _ = read(labels)
+    return {"images": found.images, "truth": found.named([entry.label for entry in entries])}
 
 
 def _print(problems: Sequence[Problem]) -> None:

@@ -97,7 +97,7 @@ def measure(
 
     `images` are kept for thumbnails. Raises InputError if there is not one truth per image.
     """
-    _check_length(given.images, len(right))
+    check_length(given.images, len(right))
     if right.ndim == 2:
         return _several_labels(classifier, given, right[given.places], draws, seed)
     return _one_label(classifier, given, right[given.places], images, draws, seed)
@@ -151,12 +151,13 @@ def _embed(
 ) -> Embeddings:
     """Embed images; a wrong number of them is found before the work if it is known."""
     if isinstance(images, Sequence):
-        _check_length(len(images), truths)
+        check_length(len(images), truths)
     encoder = windows.encoder_for(classifier.encoder, classifier.head.scoring)
     return embed_images(encoder, images, progress)
 
 
-def _check_length(images: int, truths: int) -> None:
+def check_length(images: int, truths: int) -> None:
+    """Raise InputError if there is not one truth per image."""
     if images != truths:
         raise InputError(
             f"expected one truth per image, got {images} images but {truths} truths; pass lists "

@@ -163,6 +163,8 @@ def read_file(file: BinaryIO, name: str) -> bytes:
             if hasattr(file, "seekable") and file.seekable() is True:
                 file.seek(0)
             content: object = file.read()
+    except ImageError:  # of an object that makes its image when it is read
+        raise
     except (OSError, ValueError) as error:  # closed, or not opened for reading
         reason = shortened(str(error), 200)
         raise image_error(

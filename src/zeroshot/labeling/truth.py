@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,31 @@ class Truth:
     labels: Mapping[str, Sequence[str]] | None = None  # that the files name, in order, with names
     prompts: str | tuple[str, ...] | None = None  # a set or templates that belong to the labels
     skipped: Skipped = field(default_factory=Skipped)
+
+    def named(self, labels: Collection[str]) -> Sequence[Any]:
+        """Return the truth, its numbers replaced by the names of the data set if those are labels.
+
+        Raises InputError unless other labels are as many, in the order of the numbers.
+        """
+        own = list(self.labels or ())
+        numbered = any(isinstance(each, int | list) for each in self.truth)
+        if not own or not numbered:
+            return self.truth
+        if set(own) <= set(labels):
+            return [_names_of(each, own) for each in self.truth]
+        if len(labels) != len(own):
+            raise InputError(
+                f"expected {len(own)} labels in the order of the data set's classes, or labels "
+                f"that include their names, got {len(labels)} others; use its own names, such as "
+                f"{shortened(repr(own[0]))}"
+            )
+        return self.truth
+
+
+def _names_of(truth: Any, names: Sequence[str]) -> Any:
+    if isinstance(truth, list):
+        return [_names_of(each, names) for each in truth]
+    return names[truth] if isinstance(truth, int) and 0 <= truth < len(names) else truth
 
 
 def read(source: str | os.PathLike[str]) -> Truth:

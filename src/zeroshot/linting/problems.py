@@ -24,6 +24,8 @@ class Problem:
         labels: The labels concerned, in order.
         message: What is wrong.
         suggestion: What to do about it.
+        image: Path or URL of the image concerned, or its place, such as "images[3]". None for a
+            problem of labels or prompts.
 
     Example:
         >>> problem = zeroshot.lint(["panda", "red panda", "bear"])[0]
@@ -36,6 +38,7 @@ class Problem:
     labels: tuple[str, ...]
     message: str
     suggestion: str
+    image: str | None = None
 
     def __str__(self) -> str:
         return f"{self.level}: {self.message}; {self.suggestion}"

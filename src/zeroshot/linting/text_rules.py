@@ -177,6 +177,8 @@ def find_no_negative(labels: LabelSet) -> Iterator[Problem]:
     """Find label sets that have no answer for images of something else."""
     if not labels.sound or any(NEGATIVE.match(text) for e in labels.sound for text in e.texts):
         return
+    # Nearly every label set has no label for something else, and most tasks need none. A warning
+    # on each of them would hide the others, so it is a note unless there are few labels.
     few = len(labels.sound) < FEWEST_LABELS
     yield Problem(
         "warning" if few else "note",

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,48 @@ def test_forked_child_computes_and_exits(tiny_path: Path, photos: list[Path], wh
     )
 
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="requires os.fork")
+def test_no_task_runs_during_a_fork() -> None:
+    # oneDNN's locks, which a task may hold, would stay locked in the child
+    pool = workers.get_pool()
+    assert pool is not None
+    running, events = threading.Event(), []
+
+    def work(name: str) -> None:
+        running.set()
+        time.sleep(0.2)
+        events.append(name)
+
+    first = pool.submit(work, "first")
+    running.wait()
+    workers._gate.close()
+    second = pool.submit(work, "second")
+    assert first.done()
+    time.sleep(0.1)
+    assert events == ["first"]
+    workers._gate.open()
+    second.result(timeout=10)
+    assert events == ["first", "second"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="requires os.fork")
+def test_a_task_may_fork() -> None:
+    pool = workers.get_pool()
+    assert pool is not None
+
+    def fork() -> int:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    start = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, for threads
+        assert pool.submit(fork).result(timeout=10) == 0
+    assert time.monotonic() - start < workers.FORK_SECONDS
 
 
 COLLECTED = """

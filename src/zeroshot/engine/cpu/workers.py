@@ -3,6 +3,9 @@
 Two independent single-threaded multiplications use two cores better than one that is split over
 both. Threads, not processes: a forked process hangs once torch has been used. The caller's torch
 settings do not change.
+
+A fork waits for the tasks that run: oneDNN locks its cache of operations for a moment in each of
+them, and in the child a lock that another thread held would stay locked.
 """
 
 from __future__ import annotations
@@ -10,17 +13,64 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+FORK_SECONDS = 5.0  # how long a fork waits for tasks
+
 _local = threading.local()
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
+
+
+class _Gate:
+    """Counts the tasks that run, and holds new ones while a fork is under way."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running = 0
+        self._forks = 0
+
+    def run(self, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """Return work(*arguments), after forks that are under way."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._forks)
+            self._running += 1
+        try:
+            return work(*arguments)
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Hold new tasks, and wait for those that run, other than the caller's own."""
+        with self._changed:
+            self._forks += 1
+            own = 1 if is_worker() else 0
+            self._changed.wait_for(lambda: self._running <= own, FORK_SECONDS)
+
+    def open(self) -> None:
+        """Let tasks run again."""
+        with self._changed:
+            self._forks -= 1
+            self._changed.notify_all()
+
+
+_gate = _Gate()
+
+
+class _Pool(ThreadPoolExecutor):
+    """A pool whose tasks do not run during a fork."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(_gate.run, partial(fn, **kwargs), args)
 
 
 def count() -> int:
@@ -83,7 +133,7 @@ def _start(size: int) -> ThreadPoolExecutor:
         become_worker()
         ready.wait()
 
-    pool = ThreadPoolExecutor(size, "zeroshot-worker", initializer=start)
+    pool = _Pool(size, "zeroshot-worker", initializer=start)
     try:
         for _ in range(size):
             pool.submit(bool)
@@ -103,10 +153,14 @@ def _after_fork() -> None:
 
     The threads of the pool and of torch do not exist there.
     """
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    global _pool, _lock, _gate
+    _pool, _lock, _gate = None, threading.Lock(), _Gate()
     torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=lambda: _gate.close(),
+        after_in_parent=lambda: _gate.open(),
+        after_in_child=_after_fork,
+    )
