@@ -172,10 +172,12 @@ class Model:
         """Factor that turns cosine similarities into logits; read from the checkpoint."""
         return float(self.checkpoint.weights.read("logit_scale").exp())
 
-    @property
+    @cached_property
     def logit_bias(self) -> float | None:
-        """Constant added to logits; None, because CLIP has no bias."""
-        return None
+        """Constant added to logits; None for CLIP, which has none."""
+        if not self.spec.network.logit_bias:
+            return None
+        return float(self.checkpoint.weights.read("logit_bias"))
 
     @property
     def scoring(self) -> Scoring:

@@ -16,8 +16,8 @@ from zeroshot.checkpoint.config_fields import (
     Fields,
     check_spec,
     read_config,
-    require_clip_vocabulary,
 )
+from zeroshot.checkpoint.layouts import timm
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.layouts.openai import HEAD_WIDTH, from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
@@ -29,14 +29,18 @@ from zeroshot.spec import (
     ImageTowerConfig,
     NetworkConfig,
     PreprocessConfig,
+    Projection,
     Published,
     ResNetConfig,
     Spec,
     TextConfig,
+    TextPool,
     ViTConfig,
 )
 
 CONFIG = "open_clip_config.json"
+POOLS: dict[str, TextPool] = {"argmax": "largest", "last": "last", "eos": "end"}
+END_ID = 2  # default of open_clip
 MLP_RATIO = 4.0
 FILE_FIELDS = ("model_cfg", "preprocess_cfg", "hf_tokenizer_name", "hf_model_name")
 # Fields that are read here, and fields that do not change embeddings: training settings,
@@ -74,23 +78,24 @@ SWITCHES = {
         *("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn"),
         *("scale_fc", "ls_init_value"),
     ),
-    "model": ("multimodal_cfg", "init_logit_bias"),
-    "vision": ("timm_model_name", "attentional_pool", "no_ln_pre"),
+    "model": ("multimodal_cfg",),
+    "vision": ("attentional_pool", "no_ln_pre"),
     "text": (
-        *("hf_model_name", "hf_tokenizer_name", "no_causal_mask", "embed_cls", "proj_bias"),
-        "tokenizer_mode",
+        *("hf_model_name", "embed_cls", "tokenizer_mode"),
     ),
 }
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
-    return "visual.conv1.weight" in names and bool(
-        {"token_embedding.weight", "text.token_embedding.weight"} & names
-    )
+    image_towers = {"visual.conv1.weight", f"{timm.PREFIX}patch_embed.proj.weight"}
+    text_towers = {"token_embedding.weight", "text.token_embedding.weight"}
+    return bool(image_towers & names) and bool(text_towers & names)
 
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
-    return to_native_names({name: (tensor,) for name, tensor in tensors.items()}, source)
+    trunk = {name: each for name, each in tensors.items() if name.startswith(timm.PREFIX)}
+    others = {name: (each,) for name, each in tensors.items() if name not in trunk}
+    return to_native_names(others | timm.rename(trunk), source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
@@ -115,27 +120,43 @@ def from_config(config: Fields) -> Spec:
     vision, text = model.part("vision_cfg"), model.part("text_cfg")
     _require_clip(config, model, vision, text)
     image_size = vision.number("image_size", 224)
-    text_width = text.number("width", 512)
-    text_config = TextConfig(
-        context_length=text.number("context_length", 77),
-        vocab_size=text.number("vocab_size", 49408),
-        width=text_width,
-        layers=text.number("layers", 12),
-        heads=text.number("heads", 8),
-        mlp_width=int(text_width * text.real("mlp_ratio", MLP_RATIO)),
-        activation=_read_activation(model, text),
-        eps=text.part("norm_kwargs").real("eps", 1e-5),
-    )
-    require_clip_vocabulary(text_config.vocab_size, config.source)
+    text_config = _read_text(model, text)
     network = NetworkConfig(
-        model.number("embed_dim"), _read_vision(model, vision, image_size), text_config
+        model.number("embed_dim"),
+        _read_vision(model, vision, image_size),
+        text_config,
+        logit_bias=model.content.get("init_logit_bias") is not None,
     )
     preprocess = _read_preprocess(config.part("preprocess_cfg"), image_size)
     return check_spec(Spec(network, preprocess), config.source)
 
 
+def _read_text(model: Fields, text: Fields) -> TextConfig:
+    width = text.number("width", 512)
+    pool = text.content.get("pool_type") or "argmax"
+    if pool not in POOLS:
+        raise text.field_error("pool_type", pool, f"one of {', '.join(POOLS)}")
+    projection: Projection = "biased" if text.content.get("proj_bias") else "matrix"
+    return TextConfig(
+        context_length=text.number("context_length", 77),
+        vocab_size=text.number("vocab_size", 49408),
+        width=width,
+        layers=text.number("layers", 12),
+        heads=text.number("heads", 8),
+        mlp_width=int(width * text.real("mlp_ratio", MLP_RATIO)),
+        activation=_read_activation(model, text),
+        eps=text.part("norm_kwargs").real("eps", 1e-5),
+        causal=not text.content.get("no_causal_mask"),
+        pool=POOLS[pool],
+        end_id=text.number("eos_id", END_ID) if pool == "eos" else 0,
+        projection="none" if text.content.get("proj_type") == "none" else projection,
+    )
+
+
 def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
     """Read the image tower; a list of layers means a ResNet, as in open_clip."""
+    if vision.content.get("timm_model_name"):
+        return timm.read_tower(vision)
     layers = vision.content.get("layers", 12)
     width = vision.number("width", 768)
     head_width = vision.number("head_width", HEAD_WIDTH)
@@ -174,7 +195,8 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
                     field, value, "none; only the towers of OpenAI's CLIP are supported"
                 )
     vision.require(pool_type="tok", pos_embed_type="learnable")
-    text.require(pool_type="argmax", proj_type="linear")
+    if text.content.get("proj_type") not in (None, "linear", "none"):
+        raise text.field_error("proj_type", text.content["proj_type"], "'linear' or 'none'")
     for tower in (vision, text):
         tower.part("act_kwargs").allow_only(["approximate"])
         tower.part("norm_kwargs").allow_only(["eps", "elementwise_affine"])
