@@ -17,6 +17,11 @@ Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
 Interpolation = Literal["bicubic", "bilinear"]
 ResizeMode = Literal["shortest", "squash"]
 Scoring = Literal["softmax", "sigmoid"]
+# What is done to a text before it is encoded. All but "none" repair wrongly decoded text, unescape
+# HTML and collapse white space; "lower" and "canonicalize" also lower the case; "canonicalize" also
+# converts underscores to spaces and deletes ASCII punctuation.
+Cleaning = Literal["none", "whitespace", "lower", "canonicalize"]
+PieceIds = Literal["file", "fairseq"]
 Problem = tuple[str, object, str]  # field, its value, what is expected
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of channel values in 0..1; clip/clip.py
@@ -26,6 +31,7 @@ CLIP_MERGES = (
 )
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
+MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
 MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
 LIMITS = {  # larger than any CLIP, small enough that no config can request a huge network
     "embed_dim": 16_384,
@@ -262,6 +268,56 @@ class PreprocessConfig:
             yield "interpolation", self.interpolation, "'bicubic' or 'bilinear'"
         if self.resize_mode not in get_args(ResizeMode):
             yield "resize_mode", self.resize_mode, "'shortest' or 'squash'"
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """How texts become rows of ids, for a tokenizer that is read from a file of the publisher.
+
+    Rows are: the start id, the ids of the text, the end id. A row that is too long is cut before
+    the end id.
+    """
+
+    context_length: int  # tokens, start and end included
+    cleaning: Cleaning = "none"
+    start: int | None = None  # None: rows have no start id
+    end: int | None = None  # None: rows have no end id; CLIPA: 0, which replaces its [SEP]
+    pad: int = 0
+    # The text tower attends to pads or reads the last position (SigLIP, CLIPA), so all rows are
+    # padded to the context length. Otherwise rows have different lengths.
+    full_rows: bool = False
+    # fairseq: ids of a .model file are one higher, below them are <s>, <pad>, </s> and <unk>
+    # (XLM-R). A tokenizer.json contains the final ids.
+    piece_ids: PieceIds = "file"
+    lowercase: bool = True  # BERT's normalizer lowers the case; used with a vocab.txt only
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids that rows contain besides those of the text."""
+        return tuple(i for i in (self.start, self.end, self.pad) if i is not None)
+
+    @property
+    def special_tokens(self) -> int:
+        """Number of tokens per row that are not text: start and end."""
+        return (self.start is not None) + (self.end is not None)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields with invalid values."""
+        yield from _out_of_range(self)
+        least = self.special_tokens + 1
+        if _are_positive(self.context_length) and self.context_length < least:
+            yield "context_length", self.context_length, f"at least {least}: start, a token, end"
+        for name in ("start", "end", "pad"):
+            value = getattr(self, name)
+            none = value is None and name != "pad"
+            if not none and (type(value) is not int or not 0 <= value < MAX_TOKEN_IDS):
+                yield name, value, f"0 to {MAX_TOKEN_IDS - 1}"
+        for name in ("full_rows", "lowercase"):
+            if type(getattr(self, name)) is not bool:
+                yield name, getattr(self, name), "True or False"
+        for name, options in (("cleaning", Cleaning), ("piece_ids", PieceIds)):
+            if getattr(self, name) not in get_args(options):
+                yield name, getattr(self, name), f"one of {get_args(options)}"
 
 
 @dataclass(frozen=True)
