@@ -59,7 +59,8 @@ def test_ids_of_other_settings_equal_those_of_sentencepiece(variant: str) -> Non
 def test_texts_decode_as_with_sentencepiece(kind: str, trained: dict[str, bytes]) -> None:
     oracle = sentencepiece.SentencePieceProcessor(model_proto=trained[kind])
     encoder = encoder_of(trained[kind])
-    known = [ids for ids in oracle.encode(texts(4000)) if encoder.unknown not in ids]
+    tried = [text for text in texts(4000) if "extra_id" not in text]  # its space is dropped there
+    known = [ids for ids in oracle.encode(tried) if encoder.unknown not in ids]
 
     assert [encoder.decode(ids) for ids in known] == oracle.decode(known)
     assert len(known) > 500
@@ -127,13 +128,6 @@ def test_an_unused_piece_of_a_bpe_model_that_text_can_reach_is_unsupported() -> 
 
     with pytest.raises(IncompatibleWeights, match="the piece 'at' is marked as unused"):
         encoder_of(written(pieces, {3: 2}))
-
-
-def test_a_user_defined_piece_that_is_normalized_is_unsupported() -> None:
-    content = train(**SIGLIP | {"user_defined_symbols": ["①"]})
-
-    with pytest.raises(IncompatibleWeights, match="the user-defined piece '①' is normalized"):
-        encoder_of(content)
 
 
 def test_an_encoder_can_be_pickled(trained: dict[str, bytes]) -> None:

@@ -110,7 +110,6 @@ def test_an_invalid_file_is_an_error_that_names_the_field(content: bytes, proble
         (written(trainer={3: 4}), r"trainer_spec\.model_type is 4"),
         (written(trainer={24: 1}), "treat_whitespace_as_suffix is True"),
         (written(normalizer={5: 0}), "escape_whitespaces is False"),
-        (written([*PIECES, *BYTE_PIECES], {35: 1}), "a unigram model with byte_fallback"),
     ],
 )
 def test_a_valid_model_of_another_kind_is_unsupported(content: bytes, problem: str) -> None:

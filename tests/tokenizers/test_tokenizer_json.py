@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from tests.fuzz.mutations import damaged
 from tests.tokenizers.published import CONTROLS, LENGTH, added, tiny, tokenizer_of, written
-from tests.tokenizers.training import KINDS, texts
+from tests.tokenizers.training import texts
 from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError, WeightsError
 from zeroshot.tokenizers import tokenizer_json as module
 from zeroshot.tokenizers.encoder import Encoder
@@ -38,7 +38,7 @@ def with_parts(**parts: Any) -> Any:
     return tiny() | parts
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTROLS)
 def test_ids_equal_those_of_the_library(kind: str, trained: dict[str, bytes]) -> None:
     oracle = Tokenizer.from_str(written(kind, trained[kind]).decode())
     oracle.no_truncation()
@@ -51,7 +51,7 @@ def test_ids_equal_those_of_the_library(kind: str, trained: dict[str, bytes]) ->
     assert [encoder.encode(text) for text in tried] == expected
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTROLS)
 def test_ids_of_words_equal_those_of_the_sentencepiece_model(
     kind: str, trained: dict[str, bytes]
 ) -> None:
@@ -65,7 +65,7 @@ def test_ids_of_words_equal_those_of_the_sentencepiece_model(
     assert [encoder.encode(text) for text in tried] == expected
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTROLS)
 def test_post_processor_truncation_and_padding_of_the_file_are_ignored(
     kind: str, trained: dict[str, bytes]
 ) -> None:
@@ -78,7 +78,7 @@ def test_post_processor_truncation_and_padding_of_the_file_are_ignored(
     assert len(encoder.encode("a cat")) < LENGTH
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTROLS)
 def test_names_of_special_tokens_are_plain_text(kind: str, trained: dict[str, bytes]) -> None:
     raw = tokenizer_of(kind, trained[kind])
     encoder = published(kind, trained[kind])
@@ -90,7 +90,7 @@ def test_names_of_special_tokens_are_plain_text(kind: str, trained: dict[str, by
         assert control in encoder.controls or control == encoder.unknown
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONTROLS)
 def test_known_text_decodes(kind: str, trained: dict[str, bytes]) -> None:
     encoder = published(kind, trained[kind])
 

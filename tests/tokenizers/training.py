@@ -22,6 +22,7 @@ PARTS = (
     *("ﬁ", "½", "①", "Å", "e\u0301", "Ａ\u0301", "´", "ﷺ", "Ａ", "１", "…", "ß", "İ", "Σ", "क़ि"),
     *("🐈", "🇨🇭", "\ufffd", "aaaa", "!!!!!", "11111", "----", "_", "<", ">", "/", "é", "犬", "한"),
     *("<s>", "</s>", "<pad>", "<unk>", "<eos>", "<bos>", "<0x41>", "<mask>", "<b>", "▁the"),
+    *(" <extra_id_0>", "\u2581<extra_id_0>"),
 )
 LETTERS = "abcdefghijklmnopqrstuvwxyzéÖßжщאبहไ한にABC0123456789 .,!'-_"
 
@@ -77,7 +78,11 @@ GEMMA = dict[str, Any](
     eos_piece="<eos>",
     bos_piece="<bos>",
 )
-KINDS = {"siglip": SIGLIP, "xlm-r": XLM_R, "gemma": GEMMA}
+# mT5's, which SigLIP i18n uses: its own spaces are normalized in a user-defined piece
+MT5 = SIGLIP | dict[str, Any](
+    size=600, byte_fallback=True, user_defined_symbols=["\u2581<extra_id_0>", "①"]
+)
+KINDS = {"siglip": SIGLIP, "xlm-r": XLM_R, "gemma": GEMMA, "mt5": MT5}
 
 
 def texts(count: int, seed: int = 0) -> list[str]:

@@ -28,6 +28,7 @@ class Encoder:
     normalize: Callable[[str], str] = str  # applied before the library
     controls: frozenset[int] = frozenset()  # ids that no text has, such as start, end and padding
     unknown: int | None = None  # id of unknown text
+    byte_ids: tuple[int, ...] = ()  # ids of the 256 bytes that unknown text is encoded as
 
     def encode(self, text: str) -> list[int]:
         """Encode a text.
@@ -40,13 +41,25 @@ class Encoder:
             UnsafeWeightsError: The tokenizer fails, because its file is inconsistent.
         """
         with library_errors(self.source):
-            ids: list[int] = self.library.encode(self.normalize(text), add_special_tokens=False).ids
+            found = self.library.encode(self.normalize(text), add_special_tokens=False)
+            ids: list[int] = found.ids
+            if self.byte_ids and self.unknown in ids:
+                return list(self._with_bytes(ids, found.tokens))
         return ids
+
+    def _with_bytes(self, ids: list[int], tokens: list[str]) -> Iterator[int]:
+        """Yield ids, and those of the bytes of unknown tokens, whose name is their text."""
+        for i, token in zip(ids, tokens, strict=True):
+            if i == self.unknown:
+                yield from (self.byte_ids[byte] for byte in token.encode())
+            else:
+                yield i
 
     def decode(self, ids: Iterable[int]) -> str:
         """Convert ids below `size` back to text; control ids are dropped."""
+        names = {i: f"<0x{byte:02X}>" for byte, i in enumerate(self.byte_ids)}
         tokens = [
-            UNKNOWN_TEXT if i == self.unknown else self.library.id_to_token(i) or ""
+            UNKNOWN_TEXT if i == self.unknown else names.get(i) or self.library.id_to_token(i) or ""
             for i in ids
             if i not in self.controls
         ]

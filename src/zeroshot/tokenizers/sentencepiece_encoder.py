@@ -9,8 +9,8 @@ a word with the same score, such as "11 1" and "1 11", may be chosen differently
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 from zeroshot.spec import PieceIds
@@ -36,44 +36,47 @@ class Normalizer:
     """The normalization of a SentencePiece model."""
 
     def __init__(self, model: SentencePieceModel) -> None:
-        self._replacements = model.replacements
+        kept = {text: text for text, _, kind in model.pieces if kind == USER_DEFINED}
+        # A user-defined piece has priority over replacements, however long they are.
+        self._tables = tuple((table, _longest(table)) for table in (kept, model.replacements))
+        self._first = frozenset(first for _, longest in self._tables for first in longest)
         self._prefix = SPACE if model.dummy_prefix else ""
         self._collapses = model.collapse_spaces
 
-    @cached_property
-    def _longest(self) -> dict[str, int]:
-        """Length of the longest text to replace, by its first character."""
-        found: dict[str, int] = {}
-        for text in self._replacements:
-            found[text[0]] = max(len(text), found.get(text[0], 0))
-        return found
-
     def __call__(self, text: str) -> str:
         """Return the normalized text, in which spaces are SPACE."""
-        replaced = self.replace_characters(text)
+        replaced = text if self._first.isdisjoint(text) else "".join(self._replaced(text))
         if self._collapses:
             single = re.sub(" {2,}", " ", replaced.lstrip(" "))
             return (self._prefix + single.replace(" ", SPACE)).rstrip(SPACE)
         return text and self._prefix + replaced.replace(" ", SPACE)
 
-    def replace_characters(self, text: str) -> str:
-        """Replace the longest text that matches at each position."""
-        longest = self._longest
-        if longest.keys().isdisjoint(text):
-            return text
-        found = []
+    def _replaced(self, text: str) -> Iterator[str]:
+        """Yield the parts of a text: the longest entry of a table at each position is replaced."""
         at = 0
         while at < len(text):
-            for size in range(longest.get(text[at], 0), 0, -1):
-                part = text[at : at + size]
-                if part in self._replacements:
-                    found.append(self._replacements[part])
-                    at += len(part)
+            size, part = 1, text[at]
+            for table, longest in self._tables:
+                found = self._match(text, at, table, longest.get(text[at], 0))
+                if found:
+                    size, part = found, table[text[at : at + found]]
                     break
-            else:
-                found.append(text[at])
-                at += 1
-        return "".join(found)
+            yield part
+            at += size
+
+    @staticmethod
+    def _match(text: str, at: int, table: dict[str, str], longest: int) -> int:
+        """Return the length of the longest entry at a position, or 0."""
+        sizes = range(min(longest, len(text) - at), 0, -1)
+        return next((size for size in sizes if text[at : at + size] in table), 0)
+
+
+def _longest(table: dict[str, str]) -> dict[str, int]:
+    """Return the length of the longest key by its first character."""
+    found: dict[str, int] = {}
+    for text in table:
+        found[text[0]] = max(len(text), found.get(text[0], 0))
+    return found
 
 
 def build_encoder(model: SentencePieceModel, source: str, piece_ids: PieceIds = "file") -> Encoder:
@@ -97,16 +100,17 @@ def build_encoder(model: SentencePieceModel, source: str, piece_ids: PieceIds = 
 
     if piece_ids == "fairseq":
         model = _shifted(model, source)
-    normalizer = Normalizer(model)
-    user_defined = [text for text, _, kind in model.pieces if kind == USER_DEFINED]
-    if changed := [text for text in user_defined if normalizer.replace_characters(text) != text]:
-        raise incompatible(source, f"the user-defined piece {changed[0][:40]!r} is normalized")
+    byte_ids: tuple[int, ...] = ()
     if model.kind == UNIGRAM:
         library = tokenizers.Tokenizer(models.Unigram(_scored(model), unk_id=model.unknown))
         if _is_split_at_spaces(model):  # words are encoded once and cached
             library.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never", split=True)
+        # not by the library, in whose unigram models the text "<0x41>" is the piece of a byte
+        named = sorted((text, i) for i, (text, _, kind) in enumerate(model.pieces) if kind == BYTE)
+        byte_ids = tuple(i for _, i in named)
     else:
         library = tokenizers.Tokenizer(_build_bpe(model, source))
+        user_defined = [text for text, _, kind in model.pieces if kind == USER_DEFINED]
         library.add_tokens([tokenizers.AddedToken(t, normalized=False) for t in user_defined])
     joined = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     if model.dummy_prefix:
@@ -117,9 +121,10 @@ def build_encoder(model: SentencePieceModel, source: str, piece_ids: PieceIds = 
         library,
         size=len(model.pieces),
         source=source,
-        normalize=normalizer,
+        normalize=Normalizer(model),
         controls=frozenset(controls),
         unknown=model.unknown,
+        byte_ids=byte_ids,
     )
 
 
@@ -155,7 +160,7 @@ def _scored(model: SentencePieceModel) -> list[tuple[str, float]]:
         if kind == USER_DEFINED:  # the bonus of sentencepiece's unigram_model.cc
             found.append((text, max(least, len(text.encode()) * most - 0.1)))
         else:
-            found.append((text if kind == NORMAL else _hidden_name(i), score))
+            found.append((text, score) if kind == NORMAL else (_hidden_name(i), most))
     return found
 
 

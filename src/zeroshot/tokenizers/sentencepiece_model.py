@@ -214,6 +214,4 @@ def _unsupported(model: SentencePieceModel) -> str:
     """Return what is valid but not supported, or ""."""
     if model.kind not in (UNIGRAM, BPE):
         return f"trainer_spec.model_type is {model.kind} (word or character)"
-    if model.kind == UNIGRAM and model.byte_fallback:
-        return "it is a unigram model with byte_fallback"
     return ""
