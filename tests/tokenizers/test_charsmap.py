@@ -65,6 +65,7 @@ def test_the_published_table_normalizes_as_nfkc_does(published: bytes) -> None:
         (small(value=2**31 - 1), "outside the replacements"),
         (small(offset=2**20), "outside the trie"),
         (small(offset=97), "cycle or is too large"),
+        (small()[:-1] + b"d" * 255 + b"\0", "a replacement of 257 bytes"),
         (small()[:-1], "outside the replacements"),
         (small()[:-3] + b"\xff\xff\0", "not UTF-8"),
     ],

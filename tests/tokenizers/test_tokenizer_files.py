@@ -15,7 +15,7 @@ from tests.tokenizers.training import texts
 from zeroshot.errors import IncompatibleWeights, MissingPackage, UnsafeWeightsError, WeightsError
 from zeroshot.spec import TokenizerConfig
 from zeroshot.tokenizers import tokenizer_files as module
-from zeroshot.tokenizers.tokenizer_files import find_tokenizer, read_tokenizer
+from zeroshot.tokenizers.tokenizer_files import build_tokenizer, find_tokenizer, read_tokenizer
 from zeroshot.weight_files import TOKENIZERS
 
 CONFIG = TokenizerConfig(64, "canonicalize", end=1, pad=1, full_rows=True)
@@ -70,6 +70,14 @@ def test_bert_lowers_the_case_on_request(folder: Path) -> None:
     assert read_tokenizer(path, BERT).rows(["A cat"]) == [[2, 4, 5, 3]]
     kept = TokenizerConfig(52, start=2, end=3, lowercase=False)
     assert read_tokenizer(path, kept).rows(["A cat"]) == [[2, 1, 5, 3]]
+
+
+def test_a_tokenizer_is_built_from_bytes_without_a_file(trained: dict[str, bytes]) -> None:
+    tokenizer = build_tokenizer(trained["siglip"], Path("a.safetensors: spiece.model"), CONFIG)
+
+    assert tokenizer.decode(tokenizer(["A photo of the cat!"])[0]) == "a photo of the cat"
+    with pytest.raises(UnsafeWeightsError, match=r"^a\.safetensors: vocab\.txt: expected BERT's"):
+        build_tokenizer(b"", Path("a.safetensors: vocab.txt"), CONFIG)
 
 
 def test_more_ids_than_the_text_tower_reads_are_an_error(folder: Path) -> None:

@@ -141,6 +141,7 @@ def test_word_pieces_are_read() -> None:
 
 UNIGRAM: dict[str, Any] = {"type": "Unigram", "unk_id": 0}
 CHARSMAP = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(bytes(9)).decode()}
+LONGER = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 99}
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,8 @@ CHARSMAP = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(byte
         (with_parts(normalizer={"type": "Shell"}), "unsupported tokenizer|Exception"),
         (with_parts(normalizer={"type": "Prepend", "prepend": "x" * 1001}), "prepend has 1001 cha"),
         (with_parts(pre_tokenizer={"type": "Split"}), "Exception"),
+        (with_parts(normalizer=[LONGER] * 20), "can make a text 10{40} times as long"),
+        (with_parts(added_tokens=[added(2, "b" * 1001)]), "added_tokens has"),
         (with_parts(model=tiny(vocab={"<unk>": 0, "\ud800": 1})["model"]), "Error"),
     ],
 )
@@ -201,6 +204,17 @@ def test_an_invalid_file_is_an_error_that_names_it(content: Any, problem: str) -
     assert "download it again from its publisher" in str(caught.value)
     assert len(str(caught.value)) < 600
     assert caught.value.source == SOURCE
+
+
+def test_a_pattern_that_backtracks_without_end_is_an_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    pattern = {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}
+    encoder = parse(with_parts(normalizer=pattern))
+
+    with pytest.raises(UnsafeWeightsError, match=r"tokenizer\.json: invalid or unsupported"):
+        encoder.encode("a" * 1000 + "c")
+    capfd.readouterr()  # the library reports it on stderr too
 
 
 def test_random_ids_are_unsupported() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 LEAF = 1 << 31  # bit of a unit that holds a value
 HAS_LEAF = 1 << 8  # bit of a unit with a value below it
 BLOCK = 255  # a byte of the key changes the low eight bits of a position
-LONGEST = 64  # bytes of a key; NFKC needs 18
+LONGEST = 64  # bytes of a key; nmt_nfkc_cf needs 12
+LONGEST_REPLACEMENT = 256  # bytes, so that a file cannot inflate a text; NFKC needs 33
 MAX_NODES = 2_000_000  # nmt_nfkc_cf has 233,000
 
 
@@ -48,6 +49,8 @@ def read_charsmap(content: bytes) -> dict[str, str]:
             end = replacements.find(b"\0", start)
             if end < 0:
                 raise ValueError("its trie has a position outside the replacements")
+            if end - start > LONGEST_REPLACEMENT:
+                raise ValueError(f"it has a replacement of {end - start} bytes")
             found[key] = replacements[start:end]
         visited += 1
         if visited > MAX_NODES or len(key) > LONGEST:  # units may be shared, so a cycle is possible

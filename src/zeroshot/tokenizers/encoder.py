@@ -58,13 +58,16 @@ class Encoder:
     def decode(self, ids: Iterable[int]) -> str:
         """Convert ids below `size` back to text; control ids are dropped."""
         names = {i: f"<0x{byte:02X}>" for byte, i in enumerate(self.byte_ids)}
-        tokens = [
-            UNKNOWN_TEXT if i == self.unknown else names.get(i) or self.library.id_to_token(i) or ""
-            for i in ids
-            if i not in self.controls
-        ]
-        decoder = self.library.decoder
-        text: str = decoder.decode(tokens) if decoder else " ".join(tokens)
+        with library_errors(self.source):
+            tokens = [
+                UNKNOWN_TEXT
+                if i == self.unknown
+                else names.get(i) or self.library.id_to_token(i) or ""
+                for i in ids
+                if i not in self.controls
+            ]
+            decoder = self.library.decoder
+            text: str = decoder.decode(tokens) if decoder else " ".join(tokens)
         return text
 
 

@@ -64,20 +64,40 @@ def read_tokenizer(
             tower reads.
         WeightsError: The file cannot be read.
     """
+    _check_kind(path)
+    _require_library(path, family)
+    return build_tokenizer(_read_bytes(path), path, config, vocab_size=vocab_size)
+
+
+def build_tokenizer(
+    content: bytes, path: Path, config: TokenizerConfig, *, vocab_size: int | None = None
+) -> SubwordTokenizer:
+    """Build a tokenizer from the content of a file, as `read_tokenizer` does.
+
+    Args:
+        content: The bytes of the file.
+        path: Where they are from, for messages. Its suffix decides how they are read.
+        config: How texts are cleaned, and what rows contain besides the ids of a text.
+        vocab_size: Number of ids that the text tower reads; None: not checked.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        MissingPackage: The tokenizers package is not installed.
+        UnsafeWeightsError: The content is corrupted, inconsistent or too large.
+        IncompatibleWeights: The content is of an unsupported kind, or has more ids than the text
+            tower reads.
+    """
     source = str(path)
+    _check_kind(path)
+    _require_library(path)
+    _check_size(content, path)
     for field, value, expected in config.problems():
         raise IncompatibleWeights(
             f"{source}: tokenizer {field} is {reprlib.repr(value)}, expected {expected}",
             source=source,
         )
-    if path.suffix not in MAX_BYTES:
-        raise IncompatibleWeights(
-            f"{source}: unsupported tokenizer file, expected one of {', '.join(TOKENIZERS)}; "
-            "download one of them from the publisher of the model",
-            source=source,
-        )
-    _require_library(path, family)
-    content = _read_bytes(path)
     encoder = _parse(path, content, config)
     most = encoder.size if vocab_size is None else vocab_size
     needed = max(encoder.size, *(i + 1 for i in config.special_ids))
@@ -88,6 +108,27 @@ def read_tokenizer(
             source=source,
         )
     return SubwordTokenizer(encoder, config)
+
+
+def _check_kind(path: Path) -> None:
+    """Raise IncompatibleWeights unless the suffix is that of a tokenizer file."""
+    if path.suffix not in MAX_BYTES:
+        raise IncompatibleWeights(
+            f"{path}: unsupported tokenizer file, expected one of {', '.join(TOKENIZERS)}; "
+            "download one of them from the publisher of the model",
+            source=str(path),
+        )
+
+
+def _check_size(content: bytes, path: Path) -> None:
+    """Raise UnsafeWeightsError for content above the limit of its kind."""
+    limit = MAX_BYTES[path.suffix]
+    if len(content) > limit:
+        raise UnsafeWeightsError(
+            f"{path}: expected a tokenizer of at most {format_bytes(limit)}, got a larger file; "
+            "download it again from its publisher",
+            source=str(path),
+        )
 
 
 def _parse(path: Path, content: bytes, config: TokenizerConfig) -> Encoder:
@@ -101,7 +142,7 @@ def _parse(path: Path, content: bytes, config: TokenizerConfig) -> Encoder:
     return parse_vocabulary(content, source, lowercase=config.lowercase)
 
 
-def _require_library(path: Path, family: str) -> None:
+def _require_library(path: Path, family: str = "") -> None:
     """Raise MissingPackage unless the library can be imported."""
     try:
         import tokenizers  # noqa: F401
@@ -115,21 +156,13 @@ def _require_library(path: Path, family: str) -> None:
 
 
 def _read_bytes(path: Path) -> bytes:
-    """Return the content of a file of limited size."""
-    limit = MAX_BYTES[path.suffix]
+    """Return the content of a file, up to one byte more than the limit."""
     try:
         with path.open("rb") as file:
-            content = file.read(limit + 1)
+            return file.read(MAX_BYTES[path.suffix] + 1)
     except OSError as error:
         raise WeightsError(
             f"{path}: cannot read the tokenizer ({error.strerror or error}); check the path and "
             "the permissions",
             source=str(path),
         ) from error
-    if len(content) > limit:
-        raise UnsafeWeightsError(
-            f"{path}: expected a tokenizer of at most {format_bytes(limit)}, got a larger file; "
-            "download it again from its publisher",
-            source=str(path),
-        )
-    return content

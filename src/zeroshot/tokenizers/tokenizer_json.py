@@ -20,6 +20,7 @@ from zeroshot.tokenizers.charsmap import read_charsmap
 from zeroshot.tokenizers.encoder import Encoder, library_errors
 
 MAX_NAME = 1000  # characters of a token or a pattern
+MAX_GROWTH = 10_000  # of a text by all replacements; a table and two replaced spaces make 256
 MAX_MERGES = 4_000_000  # Gemma has 580,604
 # Characters that create objects are counted before any object is created.
 MAX_MARKS = {
@@ -28,6 +29,7 @@ MAX_MARKS = {
     b",": 8 * MAX_TOKEN_IDS + 2 * MAX_MERGES,
 }
 CHARSMAP = "precompiled_charsmap"
+PARTS = ("normalizer", "pre_tokenizer", "decoder")
 UNUSED_PARTS = ("post_processor", "truncation", "padding")
 
 
@@ -133,6 +135,7 @@ def _parts(tokenizer: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         if (
             not isinstance(token, dict)
             or not isinstance(token.get("content"), str)
+            or len(token["content"]) > MAX_NAME
             or not _is_id(token.get("id"))
             or not isinstance(token.setdefault("special", False), bool)
         ):
@@ -202,13 +205,19 @@ def _hide(model: dict[str, Any], hidden: dict[str, str], unknown: int | None) ->
 
 
 def _check_strings(tokenizer: dict[str, Any]) -> None:
-    """Raise ValueError for a long pattern, or a table of replacements that is invalid."""
-    others = {key: part for key, part in tokenizer.items() if key not in ("model", *UNUSED_PARTS)}
-    for key, text in _strings(others):
-        if key == CHARSMAP:
-            read_charsmap(base64.b64decode(text, validate=True))
-        elif len(text) > MAX_NAME:
-            raise ValueError(f"{key} has {len(text)} characters, expected at most {MAX_NAME}")
+    """Raise ValueError for long patterns, and for replacements that are invalid or too long."""
+    growth = 1
+    for part in PARTS:
+        for key, text in _strings(tokenizer.get(part)):
+            if key == CHARSMAP:
+                read_charsmap(base64.b64decode(text, validate=True))
+                growth *= 64
+            elif len(text) > MAX_NAME:
+                raise ValueError(f"{part}: {key} has {len(text)} characters, at most {MAX_NAME}")
+            elif key in ("content", "prepend"):
+                growth *= len(text) + 1
+    if growth > MAX_GROWTH:
+        raise ValueError(f"its replacements can make a text {growth} times as long")
 
 
 def _strings(value: Any) -> Iterator[tuple[str, str]]:
