@@ -6,20 +6,12 @@ import unicodedata
 
 import pytest
 
-from tests.tokenizers.training import LETTERS, WORDS, texts
+from tests.tokenizers.training import SPECIAL, VOCABULARY, texts
 from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError
 from zeroshot.tokenizers import wordpiece as module
 from zeroshot.tokenizers.wordpiece import parse_vocabulary
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-LOWER = {word.lower() for word in WORDS}
-TOKENS = [
-    *SPECIAL,
-    *sorted(LOWER | set(LETTERS.lower()) | set("!?.<>[]()&…北京東한ê") | {"dog", "##s", "##ing"}),
-    *(f"##{letter}" for letter in "abcdefghijklmnopqrstu0123456789кошα"),
-    *("sep", "unk", "##ep", "cafe", "naive", "große"),
-]
-CONTENT = "\n".join(dict.fromkeys(TOKENS)).encode()
+TOKENS = VOCABULARY.decode().split("\n")
 
 
 def is_chinese(character: str) -> bool:
@@ -68,12 +60,11 @@ def plain_encode(text: str) -> list[str]:
 
 
 def test_ids_equal_those_of_a_plain_encoder() -> None:
-    encoder = parse_vocabulary(CONTENT, "vocab.txt", lowercase=True)
-    tokens = CONTENT.decode().split("\n")
+    encoder = parse_vocabulary(VOCABULARY, "vocab.txt", lowercase=True)
     # Characters of newer Unicode versions have other categories in Python and in the library.
     tried = [text for n, text in enumerate(texts(8000)) if n % 4 != 3]
 
-    found = [[tokens[i] for i in encoder.encode(text)] for text in tried]
+    found = [[TOKENS[i] for i in encoder.encode(text)] for text in tried]
 
     assert [
         pair for pair in zip(tried, found, strict=True) if plain_encode(pair[0]) != pair[1]
@@ -95,7 +86,7 @@ def test_case_is_kept_on_request() -> None:
 
 
 def test_names_of_special_tokens_are_plain_text() -> None:
-    encoder = parse_vocabulary(CONTENT, "vocab.txt", lowercase=False)
+    encoder = parse_vocabulary(VOCABULARY, "vocab.txt", lowercase=False)
 
     for name in SPECIAL:
         ids = encoder.encode(f"a {name} b")

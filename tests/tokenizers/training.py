@@ -27,6 +27,18 @@ PARTS = (
 LETTERS = "abcdefghijklmnopqrstuvwxyzéÖßжщאبहไ한にABC0123456789 .,!'-_"
 
 
+# A vocab.txt of BERT
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+LOWER = {word.lower() for word in WORDS}
+TOKENS = [
+    *SPECIAL,
+    *sorted(LOWER | set(LETTERS.lower()) | set("!?.<>[]()&…北京東한ê") | {"dog", "##s", "##ing"}),
+    *(f"##{letter}" for letter in "abcdefghijklmnopqrstu0123456789кошα"),
+    *("sep", "unk", "##ep", "cafe", "naive", "große"),
+]
+VOCABULARY = "\n".join(dict.fromkeys(TOKENS)).encode()
+
+
 def corpus() -> Iterator[str]:
     """Yield 3,000 sentences, the same in every run."""
     dice = random.Random(1)

@@ -30,8 +30,9 @@ MAX_BYTES = {  # by suffix; the largest published files have 18 MB, 61 MB and 1 
 def find_tokenizer(folder: Path) -> Path | None:
     """Return the tokenizer file of a folder, or None.
 
-    A SentencePiece model has priority over a tokenizer.json: it is smaller, and its ids are those
-    of the training code also where the two differ.
+    A SentencePiece model has priority over a tokenizer.json: it is smaller, and it is the file that
+    the model was trained with. A conversion by transformers drops combining marks after some
+    characters, and mT5's fallback to bytes.
 
     Args:
         folder: The folder of a checkpoint.
