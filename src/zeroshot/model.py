@@ -35,6 +35,7 @@ from zeroshot.prompts import Labels, Prompts
 from zeroshot.spec import Scoring, Spec
 from zeroshot.tensor_arguments import to_embeddings
 from zeroshot.tokenizers import ClipTokenizer, Tokenizer
+from zeroshot.tokenizers.tokenizer_files import build_tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,9 +80,6 @@ class Model:
             parity=parity,
             max_pixels=max_pixels,
             background=background,
-        )
-        self._tokenizer = ClipTokenizer(
-            context_length=spec.network.text.context_length, merges=spec.merges
         )
         dtype = choose_dtype(dtype, device)
         self._engine = Engine(checkpoint.weights, spec.network, device, dtype)
@@ -138,10 +136,18 @@ class Model:
         """
         return self._preprocess
 
-    @property
+    @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The checkpoint's tokenizer."""
-        return self._tokenizer
+        """The checkpoint's tokenizer; it is read when it is first needed.
+
+        Raises MissingPackage for another tokenizer than CLIP's without the package tokenizers.
+        """
+        text, config = self.spec.network.text, self.spec.tokenizer
+        vocabulary = self.checkpoint.vocabulary
+        if config is None or vocabulary is None:
+            return ClipTokenizer(context_length=text.context_length, merges=self.spec.merges)
+        place = vocabulary.place.with_name(vocabulary.name)
+        return build_tokenizer(vocabulary.read(), place, config, vocab_size=text.vocab_size)
 
     @property
     def network(self) -> Network:
@@ -643,7 +649,8 @@ class Model:
         weights, half = self.checkpoint.weights, flag("half", half)
         weights.check()
         tensors = weights.as_stored()
-        native.save(target, self.name, self.spec, native.halve(tensors) if half else tensors)
+        tensors = native.halve(tensors) if half else tensors
+        native.save(target, self.name, self.spec, tensors, self.checkpoint.vocabulary)
 
 
 def _to_flags(project: object, normalize: object) -> tuple[bool, bool]:

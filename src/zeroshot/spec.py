@@ -21,6 +21,11 @@ ImagePool = Literal["token", "mean", "attention"]
 TextPool = Literal["largest", "end", "last"]
 Projection = Literal["matrix", "biased", "none"]
 Rotary = Literal["none", "xy", "yx"]
+# What is done to a text before it is encoded. All but "none" repair wrongly decoded text, unescape
+# HTML and collapse white space; "lower" and "canonicalize" also lower the case; "canonicalize" also
+# converts underscores to spaces and deletes ASCII punctuation.
+Cleaning = Literal["none", "whitespace", "lower", "canonicalize"]
+PieceIds = Literal["file", "fairseq"]
 Problem = tuple[str, object, str]  # field, its value, what is expected
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of channel values in 0..1; clip/clip.py
@@ -30,11 +35,14 @@ CLIP_MERGES = (
 )
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
+MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
 MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
 CHOICES = {  # fields of configurations -> their values
     "activation": Activation,
     "projection": Projection,
     "rotary": Rotary,
+    "cleaning": Cleaning,
+    "piece_ids": PieceIds,
 }
 LIMITS = {  # larger than any CLIP, small enough that no config can request a huge network
     "embed_dim": 16_384,
@@ -349,13 +357,58 @@ class PreprocessConfig:
 
 
 @dataclass(frozen=True)
+class TokenizerConfig:
+    """How texts become rows of ids, for a tokenizer that is read from a file of the publisher.
+
+    Rows are: the start id, the ids of the text, the end id. A row that is too long is cut before
+    the end id.
+    """
+
+    context_length: int  # tokens, start and end included
+    cleaning: Cleaning = "none"
+    start: int | None = None  # None: rows have no start id
+    end: int | None = None  # None: rows have no end id; CLIPA: 0, which replaces its [SEP]
+    pad: int = 0
+    # The text tower attends to pads or reads the last position (SigLIP, CLIPA), so all rows are
+    # padded to the context length. Otherwise rows have different lengths.
+    full_rows: bool = False
+    # fairseq: ids of a .model file are one higher, below them are <s>, <pad>, </s> and <unk>
+    # (XLM-R). A tokenizer.json contains the final ids.
+    piece_ids: PieceIds = "file"
+    lowercase: bool = True  # BERT's normalizer lowers the case; used with a vocab.txt only
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids that rows contain besides those of the text."""
+        return tuple(i for i in (self.start, self.end, self.pad) if i is not None)
+
+    @property
+    def special_tokens(self) -> int:
+        """Number of tokens per row that are not text: start and end."""
+        return (self.start is not None) + (self.end is not None)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields with invalid values."""
+        yield from _out_of_range(self)
+        least = self.special_tokens + 1
+        if _are_positive(self.context_length) and self.context_length < least:
+            yield "context_length", self.context_length, f"at least {least}: start, a token, end"
+        for name in ("start", "end", "pad"):
+            value = getattr(self, name)
+            none = value is None and name != "pad"
+            if not none and (type(value) is not int or not 0 <= value < MAX_TOKEN_IDS):
+                yield name, value, f"0 to {MAX_TOKEN_IDS - 1}"
+
+
+@dataclass(frozen=True)
 class Spec:
     """A checkpoint's network, preprocessing, tokenizer size and scoring."""
 
     network: NetworkConfig
     preprocess: PreprocessConfig
-    merges: int = CLIP_MERGES  # in the tokenizer's vocabulary
+    merges: int = CLIP_MERGES  # in the vocabulary of CLIP's tokenizer
     scoring: Scoring = "softmax"
+    tokenizer: TokenizerConfig | None = None  # None: CLIP's tokenizer
 
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
@@ -364,11 +417,23 @@ class Spec:
         size, image_size = self.preprocess.size, self.network.vision.image_size
         if size != image_size:
             yield "preprocess size", size, f"{image_size}, the input size of the image tower"
-        most = min(CLIP_MERGES, self.network.text.vocab_size - CLIP_SYMBOLS)
-        if type(self.merges) is not int or not 0 <= self.merges <= most:
-            yield "tokenizer merges", self.merges, f"at most {most}"
+        yield from self._tokenizer_problems()
         if self.scoring not in get_args(Scoring):
             yield "scoring", self.scoring, "'softmax' or 'sigmoid'"
+
+    def _tokenizer_problems(self) -> Iterator[Problem]:
+        text = self.network.text
+        if self.tokenizer is None:
+            most = min(CLIP_MERGES, text.vocab_size - CLIP_SYMBOLS)
+            if type(self.merges) is not int or not 0 <= self.merges <= most:
+                yield "tokenizer merges", self.merges, f"at most {most}"
+            return
+        yield from _prefixed("tokenizer", self.tokenizer.problems())
+        length = self.tokenizer.context_length
+        if length != text.context_length:
+            yield "tokenizer context_length", length, f"{text.context_length}, as the text tower"
+        if not text.causal and not self.tokenizer.full_rows:
+            yield "tokenizer full_rows", False, "True, because the text tower is not causal"
 
     def resized(self, size: int) -> Spec:
         """Return the spec of the same network for another image size.

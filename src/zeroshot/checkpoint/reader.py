@@ -11,6 +11,7 @@ from typing import cast
 
 from torch import Tensor
 
+from zeroshot.checkpoint import vocabularies
 from zeroshot.checkpoint.config_fields import check_spec, read_config
 from zeroshot.checkpoint.formats import files
 from zeroshot.checkpoint.formats.mapping import Content
@@ -24,6 +25,7 @@ from zeroshot.checkpoint.layouts import (
     unwrap,
 )
 from zeroshot.checkpoint.tensors import NOT_WEIGHTS
+from zeroshot.checkpoint.vocabularies import Vocabulary
 from zeroshot.checkpoint.weights import Weights, on_meta
 from zeroshot.errors import IncompatibleWeights, InputError, WeightsError, shortened, some
 from zeroshot.nn.network import Network
@@ -41,6 +43,7 @@ class Checkpoint:
     weights: Weights
     spec: Spec
     layout: str  # name of a layout
+    vocabulary: Vocabulary | None = None  # of another tokenizer than CLIP's
 
     @property
     def source(self) -> str:
@@ -96,6 +99,9 @@ def _interpret(
     if published is not None:
         spec = _apply_published(spec, published, source)
     _check_depth(spec, len(stored), source)
+    vocabulary = None
+    if spec.tokenizer is not None:
+        vocabulary = vocabularies.find(path, stored, content.metadata)
     weights = Weights(spec.network, stored, content.maps, source)
     check_fit(weights)
     if image_size is not None:
@@ -109,7 +115,7 @@ def _interpret(
             positions = len(shapes[name]) - extra
             stored[name] = replace(stored[name], positions=positions, extra=extra)
         weights = Weights(spec.network, stored, content.maps, source)
-    return Checkpoint(weights, spec, layout.name)
+    return Checkpoint(weights, spec, layout.name, vocabulary)
 
 
 def _detect_layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tensor]]:
