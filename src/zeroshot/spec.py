@@ -35,6 +35,7 @@ CLIP_MERGES = (
 )
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
+GEMMA_IDS = 256_000  # ids of SigLIP 2's tokenizer
 MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
 MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
 CHOICES = {  # fields of configurations -> their values
@@ -398,6 +399,15 @@ class TokenizerConfig:
             none = value is None and name != "pad"
             if not none and (type(value) is not int or not 0 <= value < MAX_TOKEN_IDS):
                 yield name, value, f"0 to {MAX_TOKEN_IDS - 1}"
+
+
+def siglip_tokenizer(context_length: int, vocab_size: int) -> TokenizerConfig:
+    """Return how SigLIP's texts become rows; its pad is its end id, that of SigLIP 2 (Gemma) is 0.
+
+    Source: the tokenizers of the Hub repositories timm/ViT-B-16-SigLIP and timm/ViT-B-16-SigLIP2.
+    """
+    pad = 0 if vocab_size == GEMMA_IDS else 1
+    return TokenizerConfig(context_length, "canonicalize", end=1, pad=pad, full_rows=True)
 
 
 @dataclass(frozen=True)

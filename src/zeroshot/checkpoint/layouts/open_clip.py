@@ -16,6 +16,7 @@ from zeroshot.checkpoint.config_fields import (
     Fields,
     check_spec,
     read_config,
+    require_clip_vocabulary,
 )
 from zeroshot.checkpoint.layouts import timm
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
@@ -32,13 +33,21 @@ from zeroshot.spec import (
     Projection,
     Published,
     ResNetConfig,
+    Scoring,
     Spec,
     TextConfig,
     TextPool,
+    TokenizerConfig,
     ViTConfig,
+    siglip_tokenizer,
 )
 
 CONFIG = "open_clip_config.json"
+PROJECTION = "text.text_projection.weight"  # of a linear layer
+LINEAR = {
+    PROJECTION: "text.text_projection",
+    "text.text_projection.bias": "text.text_projection_bias",
+}
 POOLS: dict[str, TextPool] = {"argmax": "largest", "last": "last", "eos": "end"}
 END_ID = 2  # default of open_clip
 MLP_RATIO = 4.0
@@ -92,7 +101,11 @@ def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
     trunk = {name: each for name, each in tensors.items() if name.startswith(timm.PREFIX)}
-    others = {name: (each,) for name, each in tensors.items() if name not in trunk}
+    others = {
+        LINEAR.get(name, name): (each.T if name == PROJECTION and each.ndim == 2 else each,)
+        for name, each in tensors.items()
+        if name not in trunk
+    }
     return to_native_names(others | timm.rename(trunk), source)
 
 
@@ -119,6 +132,9 @@ def from_config(config: Fields) -> Spec:
     _require_clip(config, model, vision, text)
     image_size = vision.number("image_size", 224)
     text_config = _read_text(model, text)
+    tokenizer = _read_tokenizer(text, text_config)
+    if tokenizer is None:
+        require_clip_vocabulary(text_config.vocab_size, config.source)
     network = NetworkConfig(
         model.number("embed_dim"),
         _read_vision(model, vision, image_size),
@@ -126,7 +142,9 @@ def from_config(config: Fields) -> Spec:
         logit_bias=model.content.get("init_logit_bias") is not None,
     )
     preprocess = _read_preprocess(config.part("preprocess_cfg"), image_size)
-    return check_spec(Spec(network, preprocess), config.source)
+    scoring: Scoring = "sigmoid" if network.logit_bias else "softmax"
+    spec = Spec(network, preprocess, scoring=scoring, tokenizer=tokenizer)
+    return check_spec(spec, config.source)
 
 
 def _read_text(model: Fields, text: Fields) -> TextConfig:
@@ -149,6 +167,16 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
         end_id=text.number("eos_id", END_ID) if pool == "eos" else 0,
         projection="none" if text.content.get("proj_type") == "none" else projection,
     )
+
+
+def _read_tokenizer(text: Fields, tower: TextConfig) -> TokenizerConfig | None:
+    """Read the tokenizer of SigLIP; None for CLIP's. Raises IncompatibleWeights for others."""
+    cleaning = text.part("tokenizer_kwargs").content.get("clean") or "lower"
+    if text.content.get("hf_tokenizer_name") is None and cleaning == "lower":
+        return None
+    if cleaning != "canonicalize":
+        raise text.field_error("tokenizer_kwargs.clean", cleaning, "'canonicalize', as for SigLIP")
+    return siglip_tokenizer(tower.context_length, tower.vocab_size)
 
 
 def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
@@ -185,7 +213,7 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
         (model, SWITCHES["model"]),
         (vision, SWITCHES["vision"] + SWITCHES["block"]),
         (text, SWITCHES["text"] + SWITCHES["block"]),
-        (config, ("hf_tokenizer_name", "hf_model_name")),
+        (config, ("hf_model_name",)),
     ):
         for field in fields:
             if value := part.content.get(field):
@@ -199,9 +227,7 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
         tower.part("act_kwargs").allow_only(["approximate"])
         tower.part("norm_kwargs").allow_only(["eps", "elementwise_affine"])
         tower.part("norm_kwargs").require(elementwise_affine=True)
-    tokenizer = text.part("tokenizer_kwargs")
-    tokenizer.allow_only(["clean"])
-    tokenizer.require(clean="lower")
+    text.part("tokenizer_kwargs").allow_only(["clean"])
 
 
 def _read_activation(model: Fields, tower: Fields) -> Activation:
