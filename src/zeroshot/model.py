@@ -136,12 +136,17 @@ class Model:
         """
         return self._preprocess
 
-    @cached_property
+    @property
     def tokenizer(self) -> Tokenizer:
         """The checkpoint's tokenizer; it is read when it is first needed.
 
-        Raises MissingPackage for another tokenizer than CLIP's without the package tokenizers.
+        Raises MissingPackage if it is not CLIP's and the tokenizers package is not installed,
+        IncompatibleWeights or UnsafeWeightsError if its file cannot be used.
         """
+        return self._tokenizer
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
         text, config = self.spec.network.text, self.spec.tokenizer
         vocabulary = self.checkpoint.vocabulary
         if config is None or vocabulary is None:
@@ -178,9 +183,13 @@ class Model:
         """Factor that turns cosine similarities into logits; read from the checkpoint."""
         return float(self.checkpoint.weights.read("logit_scale").exp())
 
-    @cached_property
+    @property
     def logit_bias(self) -> float | None:
-        """Constant added to logits; None for CLIP, which has none."""
+        """Constant added to logits, as SigLIP has one; None for CLIP. Read from the checkpoint."""
+        return self._logit_bias
+
+    @cached_property
+    def _logit_bias(self) -> float | None:
         if not self.spec.network.logit_bias:
             return None
         return float(self.checkpoint.weights.read("logit_bias"))

@@ -437,11 +437,18 @@ class Spec:
             most = min(CLIP_MERGES, text.vocab_size - CLIP_SYMBOLS)
             if type(self.merges) is not int or not 0 <= self.merges <= most:
                 yield "tokenizer merges", self.merges, f"at most {most}"
+            elif text.causal and text.pooled_id != self.merges + CLIP_SYMBOLS - 1:
+                yield "text pool", text.pool, "the end-of-text token of the tokenizer"
+            if not text.causal:
+                yield "text causal", False, "True with CLIP's tokenizer, whose rows are not padded"
             return
         yield from _prefixed("tokenizer", self.tokenizer.problems())
         length = self.tokenizer.context_length
         if length != text.context_length:
             yield "tokenizer context_length", length, f"{text.context_length}, as the text tower"
+        if text.causal and text.pooled_id != self.tokenizer.end:
+            expected = f"{text.pooled_id}, the id that the text tower projects"
+            yield "tokenizer end", self.tokenizer.end, expected
         if not text.causal and not self.tokenizer.full_rows:
             yield "tokenizer full_rows", False, "True, because the text tower is not causal"
 

@@ -165,11 +165,12 @@ def _read_config(
     return None
 
 
-def check_configs(paths: Sequence[Path]) -> None:
+def check_configs(paths: Sequence[Path]) -> bool:
     """Raise IncompatibleWeights if every config file describes an unsupported model.
 
     `paths` are the configuration files of one folder or repository, of any layout. Files that do
-    not say what they describe are accepted, because the weights may need no config file.
+    not say what they describe are accepted, because the weights may need no config file. Returns
+    whether the model needs a tokenizer file.
     """
     problems: list[IncompatibleWeights] = []
     for layout in LAYOUTS:
@@ -179,13 +180,14 @@ def check_configs(paths: Sequence[Path]) -> None:
             try:
                 if not layout.describes(read_config(path).content):
                     continue
-                layout.read_config(path, PreprocessConfig(224))
+                spec = layout.read_config(path, PreprocessConfig(224))
             except IncompatibleWeights as error:
                 problems.append(error)
             else:
-                return
+                return spec.tokenizer is not None
     if problems:
         raise problems[0]
+    return False
 
 
 def _apply_published(spec: Spec, published: Published, source: str) -> Spec:

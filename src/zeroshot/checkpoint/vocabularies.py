@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from zeroshot.checkpoint.tensors import StoredTensor
-from zeroshot.errors import IncompatibleWeights
+from zeroshot.errors import IncompatibleWeights, shortened
 from zeroshot.weight_files import TOKENIZERS
 
 TENSOR = "tokenizer"  # uint8: the bytes of the file, in a file of the native layout
@@ -40,8 +40,8 @@ def find(weights: Path, stored: dict[str, StoredTensor], metadata: Mapping[str, 
         if name not in TOKENIZERS or values.dtype != torch.uint8 or values.ndim != 1:
             raise IncompatibleWeights(
                 f"{weights}: expected the bytes of one of {', '.join(TOKENIZERS)} in the tensor "
-                f"{TENSOR}, got {values.dtype} {tuple(values.shape)} of {name!r}; convert the "
-                "checkpoint again",
+                f"{TENSOR}, got {values.dtype} {shortened(str(tuple(values.shape)))} of "
+                f"{shortened(repr(name))}; convert the checkpoint again",
                 source=str(weights),
             )
         return Vocabulary(name, weights, values.numpy().tobytes())

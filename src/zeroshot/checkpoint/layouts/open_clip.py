@@ -134,7 +134,7 @@ def from_config(config: Fields) -> Spec:
     text_config = _read_text(model, text)
     tokenizer = _read_tokenizer(text, text_config)
     if tokenizer is None:
-        require_clip_vocabulary(text_config.vocab_size, config.source)
+        _require_clip_tokenizer(config, text, text_config)
     network = NetworkConfig(
         model.number("embed_dim"),
         _read_vision(model, vision, image_size),
@@ -150,7 +150,7 @@ def from_config(config: Fields) -> Spec:
 def _read_text(model: Fields, text: Fields) -> TextConfig:
     width = text.number("width", 512)
     pool = text.content.get("pool_type") or "argmax"
-    if pool not in POOLS:
+    if not isinstance(pool, str) or pool not in POOLS:
         raise text.field_error("pool_type", pool, f"one of {', '.join(POOLS)}")
     projection: Projection = "biased" if text.content.get("proj_bias") else "matrix"
     return TextConfig(
@@ -172,11 +172,34 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
 def _read_tokenizer(text: Fields, tower: TextConfig) -> TokenizerConfig | None:
     """Read the tokenizer of SigLIP; None for CLIP's. Raises IncompatibleWeights for others."""
     cleaning = text.part("tokenizer_kwargs").content.get("clean") or "lower"
-    if text.content.get("hf_tokenizer_name") is None and cleaning == "lower":
+    if not text.content.get("hf_tokenizer_name"):
+        if cleaning != "lower":
+            raise text.field_error(
+                "tokenizer_kwargs.clean", cleaning, "'lower', as CLIP's tokenizer cleans texts"
+            )
         return None
     if cleaning != "canonicalize":
-        raise text.field_error("tokenizer_kwargs.clean", cleaning, "'canonicalize', as for SigLIP")
+        raise text.field_error(
+            "tokenizer_kwargs.clean",
+            cleaning,
+            "'canonicalize', as for SigLIP; other tokenizers of hf_tokenizer_name are unsupported",
+        )
     return siglip_tokenizer(tower.context_length, tower.vocab_size)
+
+
+def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> None:
+    """Reject text towers that do not fit rows of CLIP's tokenizer, which have no padding."""
+    if name := config.content.get("hf_tokenizer_name"):
+        raise config.field_error(
+            "hf_tokenizer_name", name, "none; text_cfg names the tokenizer of SigLIP"
+        )
+    require_clip_vocabulary(tower.vocab_size, config.source)
+    if not tower.causal:
+        raise text.field_error("no_causal_mask", True, "false with CLIP's tokenizer")
+    if tower.pool != "largest":
+        raise text.field_error(
+            "pool_type", text.content["pool_type"], "'argmax' with CLIP's tokenizer"
+        )
 
 
 def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
@@ -218,7 +241,7 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
         for field in fields:
             if value := part.content.get(field):
                 raise part.field_error(
-                    field, value, "none; only the towers of OpenAI's CLIP are supported"
+                    field, value, "none; the towers of CLIP, SigLIP and PE-Core are supported"
                 )
     vision.require(pool_type="tok", pos_embed_type="learnable")
     if text.content.get("proj_type") not in (None, "linear", "none"):
