@@ -100,7 +100,7 @@ class Model:
             "precision": str(self.dtype).removeprefix("torch."),
             "image size": f"{self._preprocess.size} x {self._preprocess.size}",
             "dimensions": self.embed_dim,
-            "context length": f"{self.tokenizer.context_length} tokens",
+            "context length": f"{self.spec.network.text.context_length} tokens",
             "scoring": self.scoring,
             "identity": self.identity,
         }

@@ -5,6 +5,7 @@ The sizes of an image tower of timm are in a table of this package, so tests add
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -328,3 +329,7 @@ def write_open_clip(
     if spec.tokenizer is not None:
         (folder / "spiece.model").write_bytes(vocabulary())
     return folder
+
+
+def sha256_of_vocabulary() -> str:
+    return hashlib.sha256(vocabulary()).hexdigest()

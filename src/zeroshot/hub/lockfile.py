@@ -68,7 +68,7 @@ def pin(
     try:
         entry = catalog.find(name)
     except ModelNotFound:
-        if name.count("/") != 1 or Path(name).exists():
+        if name.count("/") != 1 or catalog.repository_like(name) or Path(name).exists():
             raise
         found = fetch(name, revision=revision, cache_dir=cache_dir, offline=offline, judge=judge)
         return Pin(name, name, found.commit, _describe(found.files))

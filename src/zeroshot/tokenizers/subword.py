@@ -28,6 +28,9 @@ class SubwordTokenizer:
         config: How texts are cleaned, and what rows contain besides the ids of a text.
     """
 
+    # What it may not distinguish, for messages.
+    ignores = "case, punctuation, spaces and characters that its vocabulary lacks"
+
     def __init__(self, encoder: Encoder, config: TokenizerConfig) -> None:
         self.encoder, self.config = encoder, config
 
@@ -40,6 +43,11 @@ class SubwordTokenizer:
     def vocab_size(self) -> int:
         """Number of ids."""
         return max(self.encoder.size, *(i + 1 for i in self.config.special_ids))
+
+    @property
+    def special_tokens(self) -> int:
+        """Number of tokens of a row that are not those of its text: start and end."""
+        return self.config.special_tokens
 
     def __repr__(self) -> str:
         return (
