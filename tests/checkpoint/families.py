@@ -29,6 +29,7 @@ from zeroshot.spec import (
 )
 
 HALF = (0.5, 0.5, 0.5)
+BIAS = -3.5  # of the logits
 LENGTH = 8  # tokens of a text
 VOCABULARY = 400
 SIGLIP_IMAGE = ViTConfig(
@@ -118,7 +119,7 @@ def tensors_of(spec: Spec, seed: int = 11) -> Tensors:
         tensors[name] = values.contiguous()
     tensors["logit_scale"] = torch.tensor(2.5)
     if spec.network.logit_bias:
-        tensors["logit_bias"] = torch.tensor(-3.5)
+        tensors["logit_bias"] = torch.tensor(BIAS)
     return tensors
 
 
