@@ -31,6 +31,7 @@ LAYOUTS = (
     "open_clip-squash",
     "hf-quick-gelu",
     "hf-gelu",
+    "hf-siglip",
 )
 SMALL = (".json",)
 
