@@ -206,8 +206,10 @@ class Model:
     def identity(self) -> str:
         """Fingerprint of weights, activation, preprocessing and tokenizer: 32 hex digits.
 
-        It is the same for a checkpoint in every layout. The hash covers the shape and 768 values of
-        each tensor, so it distinguishes checkpoints but does not protect against forgery.
+        It is the same for a checkpoint in every layout, unless the layouts disagree about the
+        activation. The hash covers the shape and 768 values of each tensor, so it distinguishes
+        checkpoints but does not protect against forgery. Of a tokenizer file it covers only how it
+        is used.
         """
         facts = native.to_json(self.spec)
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
@@ -242,10 +244,11 @@ class Model:
                 they are.
             project: Return embeddings. False returns the features before the last linear map. ViT:
                 the class token after `ln_post`, before `proj`, on which Radford et al. 2021 train
-                linear probes (appendix A.3). ResNet: the output of attention pooling before
-                `c_proj`, which is the ResNet's projection (github.com/openai/CLIP/issues/51); the
-                paper states the layer for ViTs only. "mini": the averaged feature map of its image
-                classifier, before the class scores.
+                linear probes (appendix A.3). SigLIP and PE-Core: the output of the
+                attention pool. ResNet: the output of attention pooling before `c_proj`, which is
+                the ResNet's projection (github.com/openai/CLIP/issues/51); the paper states the
+                layer for ViTs only. "mini": the averaged feature map of its image classifier,
+                before the class scores.
             progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
                 takes longer than two seconds.
 
@@ -299,10 +302,13 @@ class Model:
 
         Returns:
             float32 on `self.device`: [d] for one text, [n, d] for a list. The text encoder pools at
-            the end-of-text token (Radford et al. 2021, section 2.4).
+            the end-of-text token (Radford et al. 2021, section 2.4), that of SigLIP at the last
+            position.
 
         Raises:
             TokenLimitError: A text exceeds the context length and `truncate` is false.
+            MissingPackage: The model has another tokenizer than CLIP's, and the tokenizers package
+                is not installed.
             InputError: `texts` is not text.
 
         Example:
