@@ -106,3 +106,13 @@ def no_decoding_threads() -> Iterator[Callable[[], list[str]]]:
 def subprocess_environment() -> dict[str, str]:
     """The environment of a child process without network, GPU and color."""
     return os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
+
+
+@pytest.fixture
+def tiny_towers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add the tiny towers of `families` to the table of timm's towers."""
+    from tests.checkpoint import families
+    from zeroshot.checkpoint.layouts import timm
+
+    for name, config in families.TOWERS.items():
+        monkeypatch.setitem(timm.TOWERS, name, config)

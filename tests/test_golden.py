@@ -36,6 +36,7 @@ CHECKPOINTS = (
     "open_clip-squash",
     "hf-quick-gelu",
     "hf-gelu",
+    "hf-siglip",
 )
 LIKE = {"state-dict": "ViT-B/32"}  # bare tensors do not say their activation
 OF_PICTURES = ("pixels", "image", "image_unit", "logits", "probabilities")  # answers, a row each
@@ -143,14 +144,20 @@ def test_logits_and_probabilities_equal_the_reference_packages(
     texts = model.encode_text(list(pictures.SOME_SENTENCES), truncate=True)
 
     found = model.logit_scale * model.similarity(model.encode_image(photographs), texts)
+    found = found + (model.logit_bias or 0)
 
     assert model.logit_scale == pytest.approx(float(answers["logit_scale"]), rel=1e-6)
+    assert model.logit_bias == answers.get("logit_bias")
     np.testing.assert_allclose(
         found.numpy(), answers["logits"], rtol=1e-5, atol=1e-5 * model.logit_scale
     )
     np.testing.assert_allclose(
-        found.softmax(dim=1).numpy(), answers["probabilities"], rtol=1e-3, atol=1e-5
+        probabilities(model, found).numpy(), answers["probabilities"], rtol=1e-3, atol=1e-5
     )
+
+
+def probabilities(model: Any, logits: torch.Tensor) -> torch.Tensor:
+    return logits.softmax(dim=1) if model.scoring == "softmax" else logits.sigmoid()
 
 
 def test_classifier_predictions_equal_the_reference_packages(
@@ -163,7 +170,8 @@ def test_classifier_predictions_equal_the_reference_packages(
         if text and len(golden.model.tokenizer.encode(text)) + 2 <= limit
     ]
     labels = [pictures.SOME_SENTENCES[i] for i in fitting]
-    expected = torch.from_numpy(golden.answers["logits"][:, fitting]).softmax(dim=1).numpy()
+    logits = torch.from_numpy(golden.answers["logits"][:, fitting])
+    expected = probabilities(golden.model, logits).numpy()
 
     found = golden.model.classifier(labels, prompts=["{}"]).predict_proba(photographs)
 

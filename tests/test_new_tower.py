@@ -35,6 +35,7 @@ class PatchMeanConfig:
     width: int
     kind: ClassVar[str] = "patch_mean"
     position_embeddings: ClassVar[tuple[str, ...]] = ("positional_embedding",)
+    extra_positions: ClassVar[int] = 1
 
     @property
     def depth(self) -> int:

@@ -22,6 +22,7 @@ from zeroshot.spec import (
     Published,
     ResNetConfig,
     Spec,
+    TokenizerConfig,
     finite,
 )
 
@@ -279,3 +280,33 @@ def test_finite_accepts_only_numbers_above_the_bound(
     values: tuple[Any, ...], accepted: bool
 ) -> None:
     assert finite(*values, above=0) is accepted
+
+
+def test_a_valid_tokenizer_has_no_problems() -> None:
+    bert = TokenizerConfig(52, start=101, end=102)
+
+    assert list(bert.problems()) == []
+    assert list(TokenizerConfig(64, "canonicalize", end=1, pad=1, full_rows=True).problems()) == []
+    assert (bert.special_tokens, bert.special_ids) == (2, (101, 102, 0))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("context_length", 0, "1 to 4096"),
+        ("context_length", 5000, "1 to 4096"),
+        ("context_length", 2, "at least 3: start, a token, end"),
+        ("cleaning", "upper", "one of ('none', 'whitespace', 'lower', 'canonicalize')"),
+        ("start", -1, "0 to 999999"),
+        ("end", 10**6, "0 to 999999"),
+        ("end", True, "0 to 999999"),
+        ("pad", None, "0 to 999999"),
+        ("full_rows", 1, "True or False"),
+        ("lowercase", None, "True or False"),
+        ("piece_ids", "xlm", "one of ('file', 'fairseq')"),
+    ],
+)
+def test_an_invalid_field_of_a_tokenizer_is_named(field: str, value: Any, expected: str) -> None:
+    config = replace(TokenizerConfig(77, start=0, end=2), **{field: value})
+
+    assert list(config.problems()) == [(field, value, expected)]

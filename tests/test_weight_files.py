@@ -10,7 +10,7 @@ import pytest
 
 from zeroshot import weight_files
 from zeroshot.errors import UnsafeWeightsError
-from zeroshot.weight_files import INDEX, SUFFIXES, WEIGHTS, check_name, read_index
+from zeroshot.weight_files import INDEX, SUFFIXES, TOKENIZERS, WEIGHTS, check_name, read_index
 
 
 def write_index(folder: Path, places: Any) -> Path:
@@ -122,3 +122,9 @@ def test_names_outside_of_a_repository_are_rejected(name: str) -> None:
         check_name(name, "owner/name")
 
     assert caught.value.source == "owner/name"
+
+
+def test_sentencepiece_models_come_before_a_tokenizer_json() -> None:
+    suffixes = [Path(name).suffix for name in TOKENIZERS]
+
+    assert suffixes == [".model", ".model", ".model", ".json", ".txt"]

@@ -37,13 +37,13 @@ SPEEDS = {  # upper bound of each class in GFLOPs per image; the comments name t
 }
 # Words in names of architectures that are not supported -> the architecture.
 UNSUPPORTED = {
-    "siglip": "SigLIP",
+    "naflex": "SigLIP 2 with NaFlex",
     "eva": "EVA",
     "coca": "CoCa",
     "convnext": "ConvNeXt",
     "convnextv2": "ConvNeXt",
     "mobileclip": "MobileCLIP",
-    "pe-core": "Perception Encoder",
+    "pe-spatial": "a Perception Encoder without a text tower",
     "multilingual": "a multilingual text encoder",
     "mt5": "a multilingual text encoder",
     "xlm": "a multilingual text encoder",
@@ -69,7 +69,13 @@ UNSUPPORTED = {
     "tulip": "TULIP",
     "worldwide": "MetaCLIP 2",
 }
-# Owners of the published repositories of these architectures; others may use the words freely.
+# Words in names of families without names in the catalog -> the family, and one of the repositories
+# that are loaded. Those of facebook/PE-Core have another format.
+REPOSITORIES = {
+    "siglip2?": ("SigLIP", "google/siglip-base-patch16-224"),
+    "pe-core": ("PE-Core", "timm/PE-Core-B-16"),
+}
+# Owners of the published repositories of these families; others may use the words freely.
 PUBLISHERS = (
     *("google", "timm", "apple", "baai", "laion", "salesforce", "kakaobrain", "facebook", "nvidia"),
     *("microsoft", "quansun", "jinaai", "cidas", "visheratin", "ucsc-vlaa", "jienengchen"),
@@ -195,7 +201,13 @@ def find(name: str) -> Entry:
         raise ModelNotFound(
             f"{shortened(name)!r} has an unsupported architecture, {kind}; expected a CLIP with a "
             "ViT or ResNet image tower and CLIP's text tower, such as those in "
-            "zeroshot.available_models(); use open_clip or transformers for other models"
+            "zeroshot.available_models(), SigLIP or PE-Core; use open_clip or transformers for "
+            "other models"
+        )
+    if like := repository_like(name):
+        raise ModelNotFound(
+            f"no model named {shortened(name)!r} in the catalog; models of that family are loaded "
+            f"by repository, as in zeroshot.load({like!r})"
         )
     known, tag = _split(name)
     if known:
@@ -227,17 +239,37 @@ def unsupported(name: str) -> str:
 
     A repository of an owner who is not a known publisher gives "": its name may mean anything.
     """
+    said = _said_architecture(name)
+    return next((kind for word, kind in UNSUPPORTED.items() if _says(said, word)), "")
+
+
+def repository_like(name: str) -> str:
+    """Return a repository of the family that a name says and the catalog lacks, else "".
+
+    A repository of such a family gives "", except for those of another format.
+    """
+    said = _said_architecture(name)
+    owner, slash, _ = said.partition("/")
+    if slash and owner != "facebook":
+        return ""
+    found = (repository for word, (_, repository) in REPOSITORIES.items() if _says(said, word))
+    return next(found, "")
+
+
+def _said_architecture(name: str) -> str:
+    """Return the part of a name that says an architecture, in lowercase; "" if none does."""
     name = name.removeprefix(PREFIX).removeprefix("hf-hub:").removeprefix("hf_hub:").lower()
     owner, slash, _ = name.partition("/")
     if is_file_name(name):
         return ""
     if slash and owner not in PUBLISHERS:
         # "ViT-B-16-SigLIP/webli" is a name of open_clip; "coca/clip" is a repository of coca.
-        name = owner if re.search(r"[-_]\w*\d|convnext", owner) else ""
-    for word, kind in UNSUPPORTED.items():
-        if re.search(rf"(?<![a-z]){word}(?![a-z])", name):
-            return kind
-    return ""
+        return owner if re.search(r"[-_]\w*\d|convnext", owner) else ""
+    return name
+
+
+def _says(name: str, word: str) -> bool:
+    return bool(re.search(rf"(?<![a-z]){word}(?![a-z])", name))
 
 
 def find_remote(name: str) -> Entry | None:

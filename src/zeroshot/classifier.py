@@ -81,7 +81,7 @@ class Classifier:
         head.check(encoder.identity)
         if answers is not None:
             _expect_one_label(head, "answering")
-        if len(head.classes) == 1 and head.scoring != "independent":
+        if len(head.classes) == 1 and head.scoring == "softmax":
             warnings.warn(
                 f"the only label is {shortened(repr(head.labels[0]))}, so every image gets that "
                 "label with probability 1; add other labels, or use model.similarity()",
@@ -202,9 +202,11 @@ class Classifier:
     ) -> NDArray[np.float32]:
         """Return the probability of each label: float32 [n, L].
 
-        With softmax scoring each row sums to 1; with sigmoid scoring labels are independent. Before
-        `calibrate` a probability is the label's share among the labels offered, and it changes with
-        them.
+        With softmax scoring each row sums to 1. Before `calibrate` a probability is then the
+        label's share among the labels offered, and it changes with them. With sigmoid scoring
+        (`model.scoring`), as of SigLIP, each label has its own probability, sigmoid(scale *
+        similarity + bias): rows do not sum to 1, other labels change nothing, and the values may be
+        small for right labels too.
 
         Args:
             images: One image, or an iterable of images; see `__call__`.

@@ -94,12 +94,13 @@ def reject_equal(tokenizer: Any, named: Mapping[str, Names], templates: tuple[st
         counts = Counter(tokens[name] for name in names)
         key = frozenset((each, number / len(names)) for each, number in counts.items())
         if key in seen:
-            ignored = "the label's article, case," if drops else "case,"
+            ignored = getattr(tokenizer, "ignores", "case, width and HTML escapes")
+            ignored = f"the label's article, {ignored}" if drops else ignored
             raise LabelError(
                 f"the tokenizer cannot distinguish the labels {shortened(repr(seen[key]))} and "
-                f"{shortened(repr(label))}: it ignores {ignored} width and HTML escapes, so they "
-                "would get equal scores; remove one, give it other names, or pass allow_equal=True "
-                "(on the command line --allow-equal)"
+                f"{shortened(repr(label))}: it ignores {ignored}, so they would get equal scores; "
+                "remove one, give it other names, or pass allow_equal=True (on the command line "
+                "--allow-equal)"
             )
         seen[key] = label
 

@@ -194,7 +194,8 @@ def _locate(
     except ModelNotFound as not_cataloged:
         may_be_repository = text.count("/") == 1 and not catalog.is_file_name(text)
         is_misspelled = catalog.looks_like_catalog_name(text)
-        if not may_be_repository or is_misspelled or catalog.unsupported(text):
+        is_other = bool(catalog.unsupported(text) or catalog.repository_like(text))
+        if not may_be_repository or is_misspelled or is_other:
             raise
         from zeroshot import hub
 

@@ -35,6 +35,7 @@ from zeroshot.prompts import Labels, Prompts
 from zeroshot.spec import Scoring, Spec
 from zeroshot.tensor_arguments import to_embeddings
 from zeroshot.tokenizers import ClipTokenizer, Tokenizer
+from zeroshot.tokenizers.tokenizer_files import build_tokenizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,9 +81,6 @@ class Model:
             max_pixels=max_pixels,
             background=background,
         )
-        self._tokenizer = ClipTokenizer(
-            context_length=spec.network.text.context_length, merges=spec.merges
-        )
         dtype = choose_dtype(dtype, device)
         self._engine = Engine(checkpoint.weights, spec.network, device, dtype)
 
@@ -102,7 +100,7 @@ class Model:
             "precision": str(self.dtype).removeprefix("torch."),
             "image size": f"{self._preprocess.size} x {self._preprocess.size}",
             "dimensions": self.embed_dim,
-            "context length": f"{self.tokenizer.context_length} tokens",
+            "context length": f"{self.spec.network.text.context_length} tokens",
             "scoring": self.scoring,
             "identity": self.identity,
         }
@@ -140,8 +138,21 @@ class Model:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The checkpoint's tokenizer."""
+        """The checkpoint's tokenizer; it is read when it is first needed.
+
+        Raises MissingPackage if it is not CLIP's and the tokenizers package is not installed,
+        IncompatibleWeights or UnsafeWeightsError if its file cannot be used.
+        """
         return self._tokenizer
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        text, config = self.spec.network.text, self.spec.tokenizer
+        vocabulary = self.checkpoint.vocabulary
+        if config is None or vocabulary is None:
+            return ClipTokenizer(context_length=text.context_length, merges=self.spec.merges)
+        place = vocabulary.place.with_name(vocabulary.name)
+        return build_tokenizer(vocabulary.read(), place, config, vocab_size=text.vocab_size)
 
     @property
     def network(self) -> Network:
@@ -174,8 +185,14 @@ class Model:
 
     @property
     def logit_bias(self) -> float | None:
-        """Constant added to logits; None, because CLIP has no bias."""
-        return None
+        """Constant added to logits, as SigLIP has one; None for CLIP. Read from the checkpoint."""
+        return self._logit_bias
+
+    @cached_property
+    def _logit_bias(self) -> float | None:
+        if not self.spec.network.logit_bias:
+            return None
+        return float(self.checkpoint.weights.read("logit_bias"))
 
     @property
     def scoring(self) -> Scoring:
@@ -189,8 +206,10 @@ class Model:
     def identity(self) -> str:
         """Fingerprint of weights, activation, preprocessing and tokenizer: 32 hex digits.
 
-        It is the same for a checkpoint in every layout. The hash covers the shape and 768 values of
-        each tensor, so it distinguishes checkpoints but does not protect against forgery.
+        It is the same for a checkpoint in every layout, unless the layouts disagree about the
+        activation. The hash covers the shape and 768 values of each tensor, so it distinguishes
+        checkpoints but does not protect against forgery. Of a tokenizer file it covers only how it
+        is used.
         """
         facts = native.to_json(self.spec)
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
@@ -225,10 +244,11 @@ class Model:
                 they are.
             project: Return embeddings. False returns the features before the last linear map. ViT:
                 the class token after `ln_post`, before `proj`, on which Radford et al. 2021 train
-                linear probes (appendix A.3). ResNet: the output of attention pooling before
-                `c_proj`, which is the ResNet's projection (github.com/openai/CLIP/issues/51); the
-                paper states the layer for ViTs only. "mini": the averaged feature map of its image
-                classifier, before the class scores.
+                linear probes (appendix A.3). SigLIP and PE-Core: the output of the
+                attention pool. ResNet: the output of attention pooling before `c_proj`, which is
+                the ResNet's projection (github.com/openai/CLIP/issues/51); the paper states the
+                layer for ViTs only. "mini": the averaged feature map of its image classifier,
+                before the class scores.
             progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
                 takes longer than two seconds.
 
@@ -282,10 +302,13 @@ class Model:
 
         Returns:
             float32 on `self.device`: [d] for one text, [n, d] for a list. The text encoder pools at
-            the end-of-text token (Radford et al. 2021, section 2.4).
+            the end-of-text token (Radford et al. 2021, section 2.4), that of SigLIP at the last
+            position.
 
         Raises:
             TokenLimitError: A text exceeds the context length and `truncate` is false.
+            MissingPackage: The model has another tokenizer than CLIP's, and the tokenizers package
+                is not installed.
             InputError: `texts` is not text.
 
         Example:
@@ -641,7 +664,8 @@ class Model:
         weights, half = self.checkpoint.weights, flag("half", half)
         weights.check()
         tensors = weights.as_stored()
-        native.save(target, self.name, self.spec, native.halve(tensors) if half else tensors)
+        tensors = native.halve(tensors) if half else tensors
+        native.save(target, self.name, self.spec, tensors, self.checkpoint.vocabulary)
 
 
 def _to_flags(project: object, normalize: object) -> tuple[bool, bool]:

@@ -17,6 +17,15 @@ Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
 Interpolation = Literal["bicubic", "bilinear"]
 ResizeMode = Literal["shortest", "squash"]
 Scoring = Literal["softmax", "sigmoid"]
+ImagePool = Literal["token", "mean", "attention"]
+TextPool = Literal["largest", "end", "last"]
+Projection = Literal["matrix", "biased", "none"]
+Rotary = Literal["none", "xy", "yx"]
+# What is done to a text before it is encoded. All but "none" repair wrongly decoded text, unescape
+# HTML and collapse white space; "lower" and "canonicalize" also lower the case; "canonicalize" also
+# converts underscores to spaces and deletes ASCII punctuation.
+Cleaning = Literal["none", "whitespace", "lower", "canonicalize"]
+PieceIds = Literal["file", "fairseq"]
 Problem = tuple[str, object, str]  # field, its value, what is expected
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of channel values in 0..1; clip/clip.py
@@ -26,7 +35,16 @@ CLIP_MERGES = (
 )
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
+GEMMA_IDS = 256_000  # ids of SigLIP 2's tokenizer
+MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
 MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
+CHOICES = {  # fields of configurations -> their values
+    "activation": Activation,
+    "projection": Projection,
+    "rotary": Rotary,
+    "cleaning": Cleaning,
+    "piece_ids": PieceIds,
+}
 LIMITS = {  # larger than any CLIP, small enough that no config can request a huge network
     "embed_dim": 16_384,
     "image_size": 4096,
@@ -37,7 +55,7 @@ LIMITS = {  # larger than any CLIP, small enough that no config can request a hu
     "heads": 1024,
     "mlp_width": 131_072,
     "context_length": 4096,
-    "vocab_size": 100_000,
+    "vocab_size": 1_000_000,
     "concepts": 1_000_000,
     "top_k": 1_000_000,
 }
@@ -67,8 +85,13 @@ class ImageTowerConfig(TowerConfig, Protocol):
     def stride(self) -> int | None:
         """Divisor of valid input sizes, in pixels; None if the size is fixed."""
 
-    # Names of tensors [1 + positions, w], a row and a square grid, that depend on the input size.
+    # Names of tensors [extra + positions, w] that depend on the input size: `extra_positions`
+    # rows, such as that of a class token, and a square grid.
     position_embeddings: ClassVar[tuple[str, ...]]
+
+    @property
+    def extra_positions(self) -> int:
+        """Number of position embeddings besides those of the grid."""
 
     def resized(self, size: int) -> ImageTowerConfig:
         """Return the same tower for another input size."""
@@ -76,9 +99,11 @@ class ImageTowerConfig(TowerConfig, Protocol):
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """A vision transformer.
+    """A vision transformer; the defaults are those of OpenAI's CLIP.
 
-    Source: Radford et al. 2021, section 2.4; `VisionTransformer` of openai/CLIP.
+    Sources: Radford et al. 2021, section 2.4; `VisionTransformer` of openai/CLIP. SigLIP: Zhai et
+    al. 2023 (arXiv 2303.15343), `vit.py` of google-research/big_vision. Perception Encoder: Bolya
+    et al. 2025 (arXiv 2504.13181), `pe.py` of facebookresearch/perception_models.
     """
 
     image_size: int  # pixels, side of the square input
@@ -89,6 +114,21 @@ class ViTConfig:
     mlp_width: int
     activation: Activation
     eps: float = 1e-5  # added to the variance in LayerNorm
+    class_token: bool = True
+    patch_bias: bool = False  # of the map from patches to tokens
+    pre_norm: bool = True  # a LayerNorm before the blocks
+    # Which feature is projected: the class token, the mean over patches, or that of a learned query
+    # that attends to all tokens, followed by an MLP (SigLIP's MAP head).
+    pool: ImagePool = "token"
+    pool_heads: int = 0  # of that attention
+    pool_mlp_width: int = 0  # of that MLP
+    norm_after_pool: bool = False  # the last LayerNorm is applied to the pooled feature only
+    projection: Projection = "matrix"  # to the shared space
+    # Queries and keys of patches are rotated by angles that depend on their place (RoPE): the first
+    # half of a head by x or by y, the second by the other.
+    rotary: Rotary = "none"
+    rotary_grid: int = 0  # side of the grid that places are counted on; 0: the grid of patches
+    rotary_start: int = 0  # number of the first place
     kind: ClassVar[str] = "vit"
     position_embeddings: ClassVar[tuple[str, ...]] = ("positional_embedding",)
 
@@ -102,6 +142,11 @@ class ViTConfig:
         """Divisor of valid input sizes, in pixels."""
         return self.patch_size
 
+    @property
+    def extra_positions(self) -> int:
+        """1 for the class token."""
+        return int(self.class_token)
+
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
         yield from _out_of_range(self)
@@ -109,6 +154,21 @@ class ViTConfig:
             yield "heads", self.heads, f"a divisor of the width {self.width}"
         if _are_positive(self.patch_size, self.image_size) and self.patch_size > self.image_size:
             yield "patch_size", self.patch_size, f"at most the image size {self.image_size}"
+        if self.pool not in get_args(ImagePool):
+            yield "pool", self.pool, f"one of {get_args(ImagePool)}"
+        if self.pool == "token" and not self.class_token:
+            yield "pool", self.pool, "'mean' or 'attention' without a class token"
+        if self.pool == "attention":
+            if not _are_positive(self.pool_heads) or self.width % self.pool_heads:
+                yield "pool_heads", self.pool_heads, f"a divisor of the width {self.width}"
+            if not _are_positive(self.pool_mlp_width):
+                yield "pool_mlp_width", self.pool_mlp_width, "a positive number"
+        if (
+            self.rotary != "none"
+            and _are_positive(self.width, self.heads)
+            and self.width // self.heads % 4
+        ):
+            yield "heads", self.heads, "heads whose width is a multiple of 4, because of rotary"
 
     def resized(self, size: int) -> ViTConfig:
         """Return the same tower for another input size."""
@@ -138,6 +198,11 @@ class ResNetConfig:
     def stride(self) -> int | None:
         """Divisor of valid input sizes, in pixels."""
         return RESNET_STRIDE
+
+    @property
+    def extra_positions(self) -> int:
+        """1 for the mean, the query of the attention pool."""
+        return 1
 
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
@@ -179,6 +244,11 @@ class ConSEConfig:
         """None: the input size is fixed."""
         return None
 
+    @property
+    def extra_positions(self) -> int:
+        """0: there are no positions."""
+        return 0
+
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
         yield from _out_of_range(self)
@@ -194,9 +264,9 @@ class ConSEConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """A causal text transformer, pooled at the end-of-text token.
+    """A text transformer; the defaults are those of OpenAI's CLIP.
 
-    Source: Radford et al. 2021, section 2.4.
+    Sources: as for `ViTConfig`.
     """
 
     context_length: int  # tokens, start and end included
@@ -207,6 +277,11 @@ class TextConfig:
     mlp_width: int
     activation: Activation
     eps: float = 1e-5
+    causal: bool = True  # a token attends to those before it; else to all, padding included
+    # Which token is projected: that with the largest id, the first with `end_id`, or the last.
+    pool: TextPool = "largest"
+    end_id: int = 0
+    projection: Projection = "matrix"  # to the shared space
     kind: ClassVar[str] = "clip"
 
     @property
@@ -214,20 +289,34 @@ class TextConfig:
         """Number of transformer blocks."""
         return self.layers
 
+    @property
+    def pooled_id(self) -> int | None:
+        """Id of the token that is projected; None if it is the last one."""
+        if self.pool == "last":
+            return None
+        return self.end_id if self.pool == "end" else self.vocab_size - 1
+
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
         yield from _out_of_range(self)
         if _are_positive(self.width, self.heads) and self.width % self.heads:
             yield "heads", self.heads, f"a divisor of the width {self.width}"
+        if self.pool not in get_args(TextPool):
+            yield "pool", self.pool, f"one of {get_args(TextPool)}"
+        if type(self.end_id) is not int or not 0 <= self.end_id < max(self.vocab_size, 1):
+            yield "end_id", self.end_id, f"an id below {self.vocab_size}"
+        if self.causal and self.pool == "last":
+            yield "pool", self.pool, "'largest' or 'end' for a causal tower"
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Both towers and the size of their shared embedding space."""
+    """Both towers, the size of their shared embedding space, and whether logits have a bias."""
 
     embed_dim: int
     vision: ImageTowerConfig
     text: TextConfig
+    logit_bias: bool = False
 
     @property
     def depth(self) -> int:
@@ -239,6 +328,10 @@ class NetworkConfig:
         yield from _out_of_range(self)
         yield from _prefixed("vision", self.vision.problems())
         yield from _prefixed("text", self.text.problems())
+        for part, tower in (("vision", self.vision), ("text", self.text)):
+            width = getattr(tower, "width", None)
+            if getattr(tower, "projection", None) == "none" and width != self.embed_dim:
+                yield f"{part} width", width, f"{self.embed_dim}, because it is not projected"
 
 
 @dataclass(frozen=True)
@@ -265,13 +358,67 @@ class PreprocessConfig:
 
 
 @dataclass(frozen=True)
+class TokenizerConfig:
+    """How texts become rows of ids, for a tokenizer that is read from a file of the publisher.
+
+    Rows are: the start id, the ids of the text, the end id. A row that is too long is cut before
+    the end id.
+    """
+
+    context_length: int  # tokens, start and end included
+    cleaning: Cleaning = "none"
+    start: int | None = None  # None: rows have no start id
+    end: int | None = None  # None: rows have no end id; CLIPA: 0, which replaces its [SEP]
+    pad: int = 0
+    # The text tower attends to pads or reads the last position (SigLIP, CLIPA), so all rows are
+    # padded to the context length. Otherwise rows have different lengths.
+    full_rows: bool = False
+    # fairseq: ids of a .model file are one higher, below them are <s>, <pad>, </s> and <unk>
+    # (XLM-R). A tokenizer.json contains the final ids.
+    piece_ids: PieceIds = "file"
+    lowercase: bool = True  # BERT's normalizer lowers the case; used with a vocab.txt only
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids that rows contain besides those of the text."""
+        return tuple(i for i in (self.start, self.end, self.pad) if i is not None)
+
+    @property
+    def special_tokens(self) -> int:
+        """Number of tokens per row that are not text: start and end."""
+        return (self.start is not None) + (self.end is not None)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields with invalid values."""
+        yield from _out_of_range(self)
+        least = self.special_tokens + 1
+        if _are_positive(self.context_length) and self.context_length < least:
+            yield "context_length", self.context_length, f"at least {least}: start, a token, end"
+        for name in ("start", "end", "pad"):
+            value = getattr(self, name)
+            none = value is None and name != "pad"
+            if not none and (type(value) is not int or not 0 <= value < MAX_TOKEN_IDS):
+                yield name, value, f"0 to {MAX_TOKEN_IDS - 1}"
+
+
+def siglip_tokenizer(context_length: int, vocab_size: int) -> TokenizerConfig:
+    """Return how SigLIP's texts become rows; its pad is its end id, that of SigLIP 2 (Gemma) is 0.
+
+    Source: the tokenizers of the Hub repositories timm/ViT-B-16-SigLIP and timm/ViT-B-16-SigLIP2.
+    """
+    pad = 0 if vocab_size == GEMMA_IDS else 1
+    return TokenizerConfig(context_length, "canonicalize", end=1, pad=pad, full_rows=True)
+
+
+@dataclass(frozen=True)
 class Spec:
     """A checkpoint's network, preprocessing, tokenizer size and scoring."""
 
     network: NetworkConfig
     preprocess: PreprocessConfig
-    merges: int = CLIP_MERGES  # in the tokenizer's vocabulary
+    merges: int = CLIP_MERGES  # in the vocabulary of CLIP's tokenizer
     scoring: Scoring = "softmax"
+    tokenizer: TokenizerConfig | None = None  # None: CLIP's tokenizer
 
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
@@ -280,11 +427,30 @@ class Spec:
         size, image_size = self.preprocess.size, self.network.vision.image_size
         if size != image_size:
             yield "preprocess size", size, f"{image_size}, the input size of the image tower"
-        most = min(CLIP_MERGES, self.network.text.vocab_size - CLIP_SYMBOLS)
-        if type(self.merges) is not int or not 0 <= self.merges <= most:
-            yield "tokenizer merges", self.merges, f"at most {most}"
+        yield from self._tokenizer_problems()
         if self.scoring not in get_args(Scoring):
             yield "scoring", self.scoring, "'softmax' or 'sigmoid'"
+
+    def _tokenizer_problems(self) -> Iterator[Problem]:
+        text = self.network.text
+        if self.tokenizer is None:
+            most = min(CLIP_MERGES, text.vocab_size - CLIP_SYMBOLS)
+            if type(self.merges) is not int or not 0 <= self.merges <= most:
+                yield "tokenizer merges", self.merges, f"at most {most}"
+            elif text.causal and text.pooled_id != self.merges + CLIP_SYMBOLS - 1:
+                yield "text pool", text.pool, "the end-of-text token of the tokenizer"
+            if not text.causal:
+                yield "text causal", False, "True with CLIP's tokenizer, whose rows are not padded"
+            return
+        yield from _prefixed("tokenizer", self.tokenizer.problems())
+        length = self.tokenizer.context_length
+        if length != text.context_length:
+            yield "tokenizer context_length", length, f"{text.context_length}, as the text tower"
+        if text.causal and text.pooled_id != self.tokenizer.end:
+            expected = f"{text.pooled_id}, the id that the text tower projects"
+            yield "tokenizer end", self.tokenizer.end, expected
+        if not text.causal and not self.tokenizer.full_rows:
+            yield "tokenizer full_rows", False, "True, because the text tower is not causal"
 
     def resized(self, size: int) -> Spec:
         """Return the spec of the same network for another image size.
@@ -398,5 +564,7 @@ def _out_of_range(config: Any, *, sequences: tuple[str, ...] = ()) -> Iterator[P
                 yield name, number, f"1 to {limit}"
         if name in ("eps", "temperature") and not finite(value, above=0):
             yield name, value, "a small number above 0"
-        if name == "activation" and value not in get_args(Activation):
-            yield name, value, f"one of {get_args(Activation)}"
+        if name in CHOICES and value not in get_args(CHOICES[name]):
+            yield name, value, f"one of {get_args(CHOICES[name])}"
+        if field.type == "bool" and type(value) is not bool:
+            yield name, value, "True or False"

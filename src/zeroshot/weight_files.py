@@ -28,6 +28,13 @@ WEIGHTS = (  # the first existing file is loaded
     "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin.index.json",
 )
+TOKENIZERS = (  # the first existing file is loaded; a .model has a tenth of a tokenizer.json's size
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "tokenizer.json",
+    "vocab.txt",
+)
 NESTED = "0_CLIPModel/"  # folder of a repository of sentence-transformers that has these files
 MAX_INDEX = 8 * 2**20  # bytes; the index of 10,000 tensors has about 1.3 MB
 MAX_SHARDS = 1000

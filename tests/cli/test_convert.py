@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from tests.checkpoint import forms
+from tests.checkpoint import families, forms
 from tests.checkpoint.forms import Form, Tensors
 from zeroshot import Model, load
 from zeroshot.checkpoint import reader
@@ -153,3 +153,15 @@ def test_an_unreadable_source_writes_nothing(content: bytes | None, tmp_path: Pa
     assert result.exit_code == NO_MODEL
     assert "old.pt" in result.stderr
     assert not target.exists()
+
+
+def test_converted_siglip_contains_its_tokenizer(tmp_path: Path) -> None:
+    source = families.write_transformers(tmp_path / "siglip")
+    target = tmp_path / "new.safetensors"
+
+    result = CliRunner().invoke(main, ["convert", str(source), str(target)])
+
+    assert result.exit_code == 0, result.output
+    found, expected = (load(path, device="cpu", dtype="float32") for path in (target, source))
+    assert torch.equal(found.encode_text(["a cat", "dog"]), expected.encode_text(["a cat", "dog"]))
+    assert (found.identity, found.logit_bias) == (expected.identity, expected.logit_bias)

@@ -107,6 +107,14 @@ def test_no_matching_model_is_reported_with_exit_code_0() -> None:
     assert "no model matches" in result.stderr
 
 
+@pytest.mark.parametrize("arguments", [["--search", "siglip"], ["SigLIP2"]])
+def test_family_without_names_in_the_catalog_is_loaded_by_repository(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, ["models", *arguments])
+
+    assert "by repository, as in" in result.stderr
+    assert "google/siglip-base-patch16-224" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["someone/finetuned", "./none.safetensors", "xyz"])
 def test_a_name_like_no_other_is_referred_to_the_list(name: str) -> None:
     result = CliRunner().invoke(main, ["models", name])

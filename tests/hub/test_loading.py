@@ -31,6 +31,7 @@ LAYOUTS = (
     "open_clip-squash",
     "hf-quick-gelu",
     "hf-gelu",
+    "hf-siglip",
 )
 SMALL = (".json",)
 
@@ -220,17 +221,17 @@ def test_misspelled_catalog_name_makes_no_request(mini: MiniHub) -> None:
 
 
 UNSUPPORTED = {
-    "siglip": {"config.json": {"model_type": "siglip"}},
+    "siglip 2 with naflex": {"config.json": {"model_type": "siglip2"}},
     "blip": {"config.json": {"model_type": "blip", "text_config": {}}},
     "clip with another vocabulary": {
         "config.json": {"model_type": "clip", "text_config": {"vocab_size": 64001}}
     },
     "timm": {"config.json": {"architecture": "vit_base_patch16_224", "num_classes": 1000}},
-    "siglip of open_clip": {
+    "tower of timm in open_clip": {
         "open_clip_config.json": {
             "model_cfg": {"embed_dim": 768, "vision_cfg": {"timm_model_name": "vit_base"}}
         },
-        "config.json": {"model_type": "siglip"},
+        "config.json": {"model_type": "siglip2"},
     },
 }
 
@@ -268,9 +269,18 @@ def test_a_config_that_names_no_model_does_not_stop_a_checkpoint_that_needs_none
     assert zeroshot.load("owner/own", device="cpu").identity == zeroshot.load("mini").identity
 
 
-@pytest.mark.parametrize("name", ["google/siglip-base-patch16-224", "ViT-B-16-SigLIP/webli"])
-def test_a_known_unsupported_architecture_costs_no_request(mini: MiniHub, name: str) -> None:
-    with pytest.raises(errors.ModelNotFound, match="unsupported architecture, SigLIP"):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("google/siglip2-base-patch16-naflex", "unsupported architecture, SigLIP 2 with NaFlex"),
+        ("ViT-B-16-SigLIP/webli", "loaded by repository"),
+        ("facebook/PE-Core-B16-224", r"load\('timm/PE-Core-B-16'\)"),
+    ],
+)
+def test_a_known_name_that_cannot_be_loaded_costs_no_request(
+    mini: MiniHub, name: str, what: str
+) -> None:
+    with pytest.raises(errors.ModelNotFound, match=what):
         zeroshot.load(name)
 
     assert mini.log == []

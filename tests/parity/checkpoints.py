@@ -34,6 +34,7 @@ from safetensors.torch import save_file
 
 REPEAT = 251  # rows after which the token embedding repeats; prime, so that adjacent rows differ
 BLOCK_NUMBER = r"(?:resblocks|encoder\.layers)\.(\d+)\."
+LEARNED = ("class_embedding", "cls_token", "pos_embed", "latent", "probe")  # tokens, in all names
 MODULE = "state_dict", "module."  # key and name prefix in checkpoints of open_clip's training
 
 
@@ -50,9 +51,17 @@ class Peer:
     mean: tuple[float, ...] = OPENAI_MEAN
     std: tuple[float, ...] = OPENAI_STD
     model: Any = None
+    tokenizer: Callable[[Sequence[str]], torch.Tensor] | None = None  # None: OpenAI's
+    logit_bias: float | None = None  # of models that score each label by itself
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the scores that the model was trained for."""
+        return logits.softmax(dim=-1) if self.logit_bias is None else logits.sigmoid()
 
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
-        """Return OpenAI's ids, truncated to the context length like OpenAI does."""
+        """Return the ids, truncated to the context length like the reference does."""
+        if self.tokenizer is not None:
+            return self.tokenizer(texts)
         ids: torch.Tensor = clip.tokenize(
             list(texts), context_length=self.context_length, truncate=True
         )
@@ -85,7 +94,7 @@ def randomize(model: torch.nn.Module, seed: int, *, logit_scale: float) -> None:
                 few = torch.empty(REPEAT, tensor.shape[1])
                 levels(few, 1 / 4)
                 tensor.copy_(few.repeat(-(-len(tensor) // REPEAT), 1)[: len(tensor)])
-            elif leaf == "class_embedding" or ("position" in name and tensor.ndim == 2):
+            elif leaf in LEARNED or ("position" in name and tensor.ndim == 2):
                 levels(tensor, 1 / 4)
             elif name.endswith("bn3.weight"):
                 # Half of what the branches of a ResNet add. With all of it, RN50 amplifies rounding
@@ -109,9 +118,11 @@ def _step(name: str, tensor: torch.Tensor, layers: int) -> float:
     stored_transposed = name.endswith(("proj", "projection"))  # x @ proj, as in OpenAI's code
     fan_in = tensor.shape[0] if stored_transposed else tensor[0].numel()
     gain = 1.0
-    if any(part in name for part in ("in_proj", "q_proj", "k_proj")):
+    if any(part in name for part in ("in_proj", "q_proj", "k_proj", "attn.qkv")):
         gain = 1.5  # makes attention non-uniform
-    elif name.endswith(("out_proj.weight", "mlp.c_proj.weight", "mlp.fc2.weight")):
+    elif name.endswith(
+        ("out_proj.weight", "attn.proj.weight", "mlp.c_proj.weight", "mlp.fc2.weight")
+    ):
         gain = 1.0 if layers <= 3 else (2 * layers) ** -0.5
     elif tensor.ndim == 4:
         gain = 2**0.5  # a ReLU halves the variance
@@ -236,6 +247,7 @@ def write_open_clip_folder(
     logit_scale: float,
     form: str = "safetensors",
     pixels: torch.Tensor | None = None,
+    adjust: Callable[[Any], None] | None = None,
 ) -> None:
     """Write open_clip_config.json and weights like open_clip's push_to_hf_hub."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -245,6 +257,8 @@ def write_open_clip_folder(
     randomize(model, seed, logit_scale=logit_scale)
     if pixels is not None:
         settle_batch_norm(model, pixels)
+    if adjust is not None:
+        adjust(model)
     document = {"model_cfg": config, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(document, indent=2))
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -263,7 +277,12 @@ def read_open_clip_folder(folder: Path) -> Peer:
     return open_clip_peer(model.eval(), transform)
 
 
-def open_clip_peer(model: Any, transform: Callable[..., torch.Tensor]) -> Peer:
+def open_clip_peer(
+    model: Any,
+    transform: Callable[..., torch.Tensor],
+    tokenizer: Callable[[Sequence[str]], torch.Tensor] | None = None,
+    logit_bias: float | None = None,
+) -> Peer:
     preprocess = open_clip.get_model_preprocess_cfg(model)
     return Peer(
         transform=transform,
@@ -275,6 +294,8 @@ def open_clip_peer(model: Any, transform: Callable[..., torch.Tensor]) -> Peer:
         mean=tuple(preprocess["mean"]),
         std=tuple(preprocess["std"]),
         model=model,
+        tokenizer=tokenizer,
+        logit_bias=logit_bias,
     )
 
 

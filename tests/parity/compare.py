@@ -26,6 +26,7 @@ from typing import Any
 import checkpoints
 import numpy as np
 import pictures
+import siglip
 import torch
 from checkpoints import Peer
 from hypothesis import HealthCheck, given, settings
@@ -176,11 +177,15 @@ class Case:
         yield self._row("text embeddings", far(written, text), EMBEDDING)
         scale = abs(model.logit_scale / peer.logit_scale - 1)
         yield self._row("logit scale, relative", scale, 1e-6)
-        scores = model.logit_scale * model.similarity(pictured, written)
+        scores = model.logit_scale * model.similarity(pictured, written) + (model.logit_bias or 0)
         gap = (scores - logits).abs().max().item() / model.logit_scale
         yield self._row("logits divided by the logit scale", gap, EMBEDDING)
-        gap = (scores.softmax(dim=1) - logits.softmax(dim=1)).abs().max().item()
-        yield self._row("probabilities", gap, PROBABILITY)
+        gap = (peer.probabilities(scores) - peer.probabilities(logits)).abs().max().item()
+        if peer.logit_bias is None:
+            yield self._row("probabilities", gap, PROBABILITY)
+            return
+        yield self._row("logit bias", abs(model.logit_bias - peer.logit_bias), 1e-6)
+        yield self._row("sigmoid probabilities", gap, PROBABILITY)
 
     def _compared_heads(self, model: Any, peer: Peer) -> Iterator[Row]:
         """Compare our head with open_clip's build_zero_shot_classifier (prompt ensembling)."""
@@ -208,6 +213,13 @@ def unprojected(peer: Peer, pixels: torch.Tensor) -> torch.Tensor:
     visual = getattr(peer.model, "visual", None)
     if visual is None:  # transformers
         found: torch.Tensor = peer.model.vision_model(pixel_values=pixels).pooler_output
+        return found
+    if hasattr(visual, "trunk"):  # timm; its head is the projection, if it has one
+        head, visual.trunk.head = visual.trunk.head, torch.nn.Identity()
+        try:
+            found = visual(pixels)
+        finally:
+            visual.trunk.head = head
         return found
     # attention pooling reads the weights of c_proj, so a hook would see nothing
     owner, name = (visual.attnpool, "c_proj") if hasattr(visual, "attnpool") else (visual, "proj")
@@ -302,6 +314,20 @@ def hf_folder(activation: str, seed: int, *, terse: bool) -> Callable[[Path], No
     return write
 
 
+def timm_folder(name: str, interpolation: str, seed: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        siglip.write_open_clip_folder(path, name, interpolation, seed=seed, logit_scale=20.0)
+
+    return write
+
+
+def siglip_folder(seed: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        siglip.write_hf_folder(path, text={}, vision={}, seed=seed, logit_scale=20.0)
+
+    return write
+
+
 def _text(width: int, heads: int, layers: int, context: int = 77) -> dict[str, int]:
     return {
         "context_length": context, "vocab_size": VOCABULARY, "width": width, "heads": heads,
@@ -366,6 +392,12 @@ def _cases() -> tuple[Case, ...]:
              hf_folder("quick_gelu", 31, terse=True), checkpoints.read_hf_folder),
         Case(TRANSFORMERS, "CLIPModel folder, ViT-B/32, gelu", "hfg",
              hf_folder("gelu", 32, terse=False), checkpoints.read_hf_folder),
+        Case(OPEN_CLIP, "folder, ViT-B-16-SigLIP", "ocs",
+             timm_folder("ViT-B-16-SigLIP", "bicubic", 26), siglip.read_open_clip_folder),
+        Case(OPEN_CLIP, "folder, PE-Core-T-16-384", "ocp",
+             timm_folder("PE-Core-T-16-384", "bilinear", 27), siglip.read_open_clip_folder),
+        Case(TRANSFORMERS, "SiglipModel folder, B/16", "hfs",
+             siglip_folder(33), siglip.read_hf_folder),
     )  # fmt: skip
 
 

@@ -26,4 +26,5 @@ fi
 if (($# == 0)); then
     set -- "$here/compare.py"
 fi
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}  # tests.tokenizers trains vocabularies
 exec "$python" "$@"

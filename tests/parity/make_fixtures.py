@@ -20,6 +20,7 @@ from typing import Any
 import checkpoints
 import numpy as np
 import pictures
+import siglip
 import torch
 from checkpoints import MODULE, Peer
 from numpy.typing import NDArray
@@ -110,9 +111,11 @@ def ask(peer: Peer) -> dict[str, NDArray[Any]]:
         "text": text,
         "text_unit": text / text.norm(dim=-1, keepdim=True),
         "logits": logits,
-        "probabilities": logits.softmax(dim=-1),
+        "probabilities": peer.probabilities(logits),
         "logit_scale": torch.tensor(peer.logit_scale, dtype=torch.float64),
     }
+    if peer.logit_bias is not None:
+        answers["logit_bias"] = torch.tensor(peer.logit_bias, dtype=torch.float64)
     return {name: value.numpy() for name, value in answers.items()}
 
 
@@ -261,6 +264,23 @@ def write_hf_gelu(folder: Path) -> None:
     )  # fmt: skip
 
 
+def write_hf_siglip(folder: Path) -> None:
+    """SigLIP: no class token, attention pool, texts without a mask, sigmoid scores."""
+    siglip.write_hf_folder(
+        folder,
+        text={
+            "vocab_size": 500, "hidden_size": 32, "intermediate_size": 80, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "max_position_embeddings": 32, "projection_size": 48,
+        },
+        vision={
+            "hidden_size": 48, "intermediate_size": 100, "num_hidden_layers": 2,
+            "num_attention_heads": 3, "image_size": 40, "patch_size": 8,
+        },
+        seed=10,
+        logit_scale=16.0,
+    )  # fmt: skip
+
+
 TINY = (
     Tiny("openai-vit", "ViT.pt", write_openai_vit, checkpoints.read_openai_archive),
     Tiny("openai-resnet", "RN.pt", write_openai_resnet, checkpoints.read_openai_archive),
@@ -275,6 +295,7 @@ TINY = (
     Tiny("open_clip-squash", "tiny", write_open_clip_squash, checkpoints.read_open_clip_folder),
     Tiny("hf-quick-gelu", "tiny", write_hf_quick_gelu, checkpoints.read_hf_folder),
     Tiny("hf-gelu", "tiny", write_hf_gelu, checkpoints.read_hf_folder),
+    Tiny("hf-siglip", "tiny", write_hf_siglip, siglip.read_hf_folder),
 )
 
 

@@ -19,6 +19,7 @@ class Letters:
 
     context_length = 8
     vocab_size = 130
+    special_tokens = 2
 
     def encode(self, text: str) -> list[int]:
         return [ord(letter) for letter in text]

@@ -7,14 +7,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def resize(embedding: Tensor, positions: int) -> Tensor:
-    """Resample position embeddings [1 + p, w] to [1 + positions, w].
+def resize(embedding: Tensor, positions: int, extra: int = 1) -> Tensor:
+    """Resample position embeddings [extra + p, w] to [extra + positions, w].
 
-    The first row does not change. p and `positions` are square numbers. The first row is that of
-    the class token, or of the mean in a ResNet. Source: `resize_pos_embed` of open_clip: bicubic,
-    antialiased.
+    The first `extra` rows do not change: that of the class token, or of the mean in a ResNet. p and
+    `positions` are square numbers. Source: `resize_pos_embed` of open_clip: bicubic, antialiased.
     """
-    first, grid = embedding[:1], embedding[1:].float()
+    first, grid = embedding[:extra], embedding[extra:].float()
     old, new = round(len(grid) ** 0.5), round(positions**0.5)
     if old == new:
         return embedding

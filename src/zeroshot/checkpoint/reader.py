@@ -11,6 +11,7 @@ from typing import cast
 
 from torch import Tensor
 
+from zeroshot.checkpoint import vocabularies
 from zeroshot.checkpoint.config_fields import check_spec, read_config
 from zeroshot.checkpoint.formats import files
 from zeroshot.checkpoint.formats.mapping import Content
@@ -24,6 +25,7 @@ from zeroshot.checkpoint.layouts import (
     unwrap,
 )
 from zeroshot.checkpoint.tensors import NOT_WEIGHTS
+from zeroshot.checkpoint.vocabularies import Vocabulary
 from zeroshot.checkpoint.weights import Weights, on_meta
 from zeroshot.errors import IncompatibleWeights, InputError, WeightsError, shortened, some
 from zeroshot.nn.network import Network
@@ -41,6 +43,7 @@ class Checkpoint:
     weights: Weights
     spec: Spec
     layout: str  # name of a layout
+    vocabulary: Vocabulary | None = None  # of another tokenizer than CLIP's
 
     @property
     def source(self) -> str:
@@ -96,6 +99,9 @@ def _interpret(
     if published is not None:
         spec = _apply_published(spec, published, source)
     _check_depth(spec, len(stored), source)
+    vocabulary = None
+    if spec.tokenizer is not None:
+        vocabulary = vocabularies.find(path, stored, content.metadata)
     weights = Weights(spec.network, stored, content.maps, source)
     check_fit(weights)
     if image_size is not None:
@@ -103,12 +109,13 @@ def _interpret(
             spec = spec.resized(image_size)
         except ValueError as error:
             raise InputError(f"image_size={image_size!r}: {error}") from error
-        shapes = on_meta(spec.network).state_dict()
+        shapes, extra = on_meta(spec.network).state_dict(), spec.network.vision.extra_positions
         for local in spec.network.vision.position_embeddings:
             name = f"visual.{local}"
-            stored[name] = replace(stored[name], positions=len(shapes[name]) - 1)
+            positions = len(shapes[name]) - extra
+            stored[name] = replace(stored[name], positions=positions, extra=extra)
         weights = Weights(spec.network, stored, content.maps, source)
-    return Checkpoint(weights, spec, layout.name)
+    return Checkpoint(weights, spec, layout.name, vocabulary)
 
 
 def _detect_layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tensor]]:
@@ -158,11 +165,12 @@ def _read_config(
     return None
 
 
-def check_configs(paths: Sequence[Path]) -> None:
+def check_configs(paths: Sequence[Path]) -> bool:
     """Raise IncompatibleWeights if every config file describes an unsupported model.
 
     `paths` are the configuration files of one folder or repository, of any layout. Files that do
-    not say what they describe are accepted, because the weights may need no config file.
+    not say what they describe are accepted, because the weights may need no config file. Returns
+    whether the model needs a tokenizer file.
     """
     problems: list[IncompatibleWeights] = []
     for layout in LAYOUTS:
@@ -172,13 +180,14 @@ def check_configs(paths: Sequence[Path]) -> None:
             try:
                 if not layout.describes(read_config(path).content):
                     continue
-                layout.read_config(path, PreprocessConfig(224))
+                spec = layout.read_config(path, PreprocessConfig(224))
             except IncompatibleWeights as error:
                 problems.append(error)
             else:
-                return
+                return spec.tokenizer is not None
     if problems:
         raise problems[0]
+    return False
 
 
 def _apply_published(spec: Spec, published: Published, source: str) -> Spec:

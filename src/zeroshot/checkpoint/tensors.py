@@ -22,19 +22,20 @@ class StoredTensor:
 
     `parts` are consecutive blocks of rows: some layouts store queries, keys and values separately.
     `scale` has one number per row of an int8 tensor. `positions` is the number of positions that
-    position embeddings are resampled to.
+    position embeddings are resampled to, besides `extra` rows.
     """
 
     parts: tuple[Tensor, ...]
     scale: Tensor | None = None
     positions: int | None = None
+    extra: int = 1
 
     @property
     def shape(self) -> torch.Size:
         """Shape of the tensor that `read` returns."""
         first = self.parts[0].shape
         if self.positions is not None:
-            return torch.Size((1 + self.positions, *first[1:]))
+            return torch.Size((self.extra + self.positions, *first[1:]))
         if len(self.parts) == 1:
             return first
         return torch.Size((sum(len(part) for part in self.parts), *first[1:]))
@@ -63,7 +64,7 @@ class StoredTensor:
         tensor = (parts[0] if len(parts) == 1 else concatenate(parts)).float()
         if self.scale is not None:
             tensor = tensor * self.scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
-        return tensor if self.positions is None else resize(tensor, self.positions)
+        return tensor if self.positions is None else resize(tensor, self.positions, self.extra)
 
     def compact(self) -> StoredTensor:
         """Return a copy that does not keep a larger storage in memory."""

@@ -31,6 +31,9 @@ RECOMMENDED = (  # the models of docs/weights.md, "How to choose"
 )
 
 
+REMOVE = "remove a filter"
+
+
 @click.command("models", short_help="List recommended or all models, or describe one.")
 @click.argument("name", required=False, shell_complete=complete_models)
 @click.option("-a", "--all", "everything", is_flag=True, help="All models of the catalog.")
@@ -91,7 +94,9 @@ def command(
                 f"{len(chosen)} recommended models; `zeroshot models --all` lists all {total}"
             )
         if not chosen:
-            click.echo("no model matches; remove a filter", err=True)
+            like = catalog.repository_like(search or "")
+            advice = f"load such a model by repository, as in {like!r}" if like else REMOVE
+            click.echo(f"no model matches; {advice}", err=True)
 
 
 def _find(name: str) -> Entry:
@@ -99,7 +104,8 @@ def _find(name: str) -> Entry:
     try:
         return catalog.find(name)
     except ModelNotFound as error:
-        if catalog.architecture(name) or catalog.nearest(name):
+        says_family = catalog.unsupported(name) or catalog.repository_like(name)
+        if says_family or catalog.architecture(name) or catalog.nearest(name):
             raise
         raise ModelNotFound(
             f"{name!r} is not in the catalog; to list its names, run `zeroshot models`"

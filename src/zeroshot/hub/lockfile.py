@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from zeroshot.errors import ChecksumError, InputError, ModelNotFound, seen_from,
 from zeroshot.files import sha256, write_atomically
 from zeroshot.hub import checksums
 from zeroshot.hub.location import COMMIT
-from zeroshot.hub.snapshots import fetch, fetch_checkpoint
+from zeroshot.hub.snapshots import Judge, fetch, fetch_checkpoint
 
 VERSION = 1
 HEADER = """\
@@ -57,7 +57,7 @@ def pin(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
-    judge: Callable[[Sequence[Path]], None] | None = None,
+    judge: Judge | None = None,
 ) -> Pin:
     """Download a model's files and return their commit, sizes and hashes.
 
@@ -68,7 +68,7 @@ def pin(
     try:
         entry = catalog.find(name)
     except ModelNotFound:
-        if name.count("/") != 1 or Path(name).exists():
+        if name.count("/") != 1 or catalog.repository_like(name) or Path(name).exists():
             raise
         found = fetch(name, revision=revision, cache_dir=cache_dir, offline=offline, judge=judge)
         return Pin(name, name, found.commit, _describe(found.files))

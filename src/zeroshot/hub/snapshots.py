@@ -15,9 +15,21 @@ from zeroshot.hub import client
 from zeroshot.hub.client import Published
 from zeroshot.hub.downloads import Downloader
 from zeroshot.hub.location import Location, is_offline, location_of, manual_copy_hint
-from zeroshot.weight_files import CONFIGS, INDEX, NESTED, WEIGHTS, check_name, read_index
+from zeroshot.weight_files import (
+    CONFIGS,
+    INDEX,
+    NESTED,
+    TOKENIZERS,
+    WEIGHTS,
+    check_name,
+    read_index,
+)
 
 NESTED_CONFIG = f"{NESTED}config.json"
+
+# Called with configuration files: raises an error for an unsupported model, and returns whether the
+# model needs a tokenizer file.
+Judge = Callable[[Sequence[Path]], bool]
 
 log = logging.getLogger("zeroshot")
 
@@ -39,7 +51,7 @@ def fetch(
     sha256: Mapping[str, str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
-    judge: Callable[[Sequence[Path]], None] | None = None,
+    judge: Judge | None = None,
 ) -> Fetched:
     """Download files of a Hub repository into the cache and verify their hashes.
 
@@ -47,8 +59,10 @@ def fetch(
     configuration files and the first weights file with a known name, at the root or in the folder
     of sentence-transformers. `revision` is a branch, tag or commit. `sha256` are expected hashes by
     file name; the default is the published hashes. If `files` is empty, `judge` is called with the
-    configuration files, and raises an error for a model that cannot be loaded, before the weights
-    are downloaded. Cached files of a commit need no request, those of a branch need one.
+    configuration files before the weights are downloaded. It raises an error for a model that
+    cannot be loaded, and returns whether the model needs a tokenizer file: then the first one with
+    a known name is downloaded too. Cached files of a commit need no request, those of a branch
+    need one.
 
     Raises ModelNotFound, ModelAccessDenied, OfflineError, ChecksumError, CacheError, DownloadError.
     """
@@ -109,10 +123,11 @@ def _fetch_all(downloader: Downloader, names: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _fetch_known(
-    downloader: Downloader, judge: Callable[[Sequence[Path]], None] | None
-) -> dict[str, Path]:
-    """Return the configuration files, and last the first weights file with a known name."""
+def _fetch_known(downloader: Downloader, judge: Judge | None) -> dict[str, Path]:
+    """Return the configuration files, a tokenizer file if needed, and last the weights.
+
+    Of tokenizer and weights files, the first with a known name is downloaded.
+    """
     at_root = downloader.fetch(CONFIGS)
     for folder in ("", NESTED) if at_root else (NESTED, ""):
         found = at_root
@@ -120,12 +135,20 @@ def _fetch_known(
             if not downloader.fetch([NESTED_CONFIG]):
                 continue
             found = downloader.fetch([f"{folder}{name}" for name in CONFIGS])
-        if judge is not None:
-            judge(tuple(found.values()))
-        for name in WEIGHTS:
-            if weights := downloader.fetch([f"{folder}{name}"]):
-                return found | weights
+        if judge is not None and judge(tuple(found.values())):
+            tokenizer = _fetch_first(downloader, folder, TOKENIZERS)
+            if not tokenizer:
+                raise downloader.missing_error(" or ".join(TOKENIZERS))
+            found = found | tokenizer
+        if weights := _fetch_first(downloader, folder, WEIGHTS):
+            return found | weights
     raise downloader.missing_error(" or ".join(WEIGHTS))
+
+
+def _fetch_first(downloader: Downloader, folder: str, names: Sequence[str]) -> dict[str, Path]:
+    """Return the first file of a folder that exists; nothing if none does."""
+    files = (downloader.fetch([f"{folder}{name}"]) for name in names)
+    return next((found for found in files if found), {})
 
 
 def _resolve_commit(

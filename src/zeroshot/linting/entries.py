@@ -60,7 +60,7 @@ class LabelSet:
     @property
     def token_limit(self) -> int:
         """Number of tokens of a text, without start and end."""
-        return self.tokenizer.context_length - 2
+        return self.tokenizer.context_length - self.tokenizer.special_tokens
 
     @cached_property
     def too_long(self) -> dict[Entry, str]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zeroshot.nn.rotary import Turns, rotate
 from zeroshot.spec import Activation
 
 
@@ -41,10 +42,12 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
         b, t, w = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [b, t, 3w]
         q, k, v = qkv.view(b, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        if turns is not None:
+            q, k = rotate(q, turns), rotate(k, turns)
         x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # [b, h, t, w/h]
         x = self.out_proj(x.transpose(1, 2).reshape(b, t, w))
         return x
@@ -76,8 +79,8 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(width, eps=eps)
         self.mlp = MLP(width, mlp_width, activation)
 
-    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
-        x = x + self.attn(self.ln_1(x), causal=causal)
+    def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), causal=causal, turns=turns)
         x = x + self.mlp(self.ln_2(x))
         return x
 
@@ -99,7 +102,37 @@ class Transformer(nn.Module):
             Block(width, heads, mlp_width, activation, eps) for _ in range(layers)
         )
 
-    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
+    def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
         for block in self.resblocks:
-            x = block(x, causal=causal)
+            x = block(x, causal=causal, turns=turns)
+        return x
+
+
+class AttentionPool(nn.Module):
+    """A learned query attends to all tokens; an MLP with a residual follows (a MAP head).
+
+    Source: `MAPHead` of google-research/big_vision (models/vit.py).
+    """
+
+    def __init__(
+        self, width: int, heads: int, mlp_width: int, activation: Activation, eps: float
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.probe = nn.Parameter(torch.empty(width))
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        self.ln = nn.LayerNorm(width, eps=eps)
+        self.mlp = MLP(width, mlp_width, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, w = x.shape
+        query_weight, weight = self.in_proj_weight.split([w, 2 * w])
+        query_bias, bias = self.in_proj_bias.split([w, 2 * w])
+        q = F.linear(self.probe, query_weight, query_bias).view(1, self.heads, 1, -1)
+        k, v = F.linear(x, weight, bias).view(b, t, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        x = F.scaled_dot_product_attention(q.expand(b, -1, -1, -1), k, v)  # [b, h, 1, w/h]
+        x = self.out_proj(x.transpose(1, 2).reshape(b, w))
+        x = x + self.mlp(self.ln(x))
         return x

@@ -26,7 +26,7 @@ TOWERS: dict[type[Any], Callable[[Any, int], nn.Module]] = {
 
 
 class Network(nn.Module):
-    """The image tower `visual`, the text tower `text` and `logit_scale`.
+    """The image tower `visual`, the text tower `text`, `logit_scale` and perhaps `logit_bias`.
 
     `visual` embeds pixels [b, 3, s, s] as [b, d], and `visual.trunk` returns the features before
     the projection. `text` embeds ids [b, t] as [b, d]. Parameters have the names of OpenAI's
@@ -39,3 +39,5 @@ class Network(nn.Module):
         self.visual = TOWERS[type(config.vision)](config.vision, config.embed_dim)
         self.text = TOWERS[type(config.text)](config.text, config.embed_dim)
         self.logit_scale = nn.Parameter(torch.empty(()))  # natural logarithm of the scale
+        if config.logit_bias:
+            self.logit_bias = nn.Parameter(torch.empty(()))

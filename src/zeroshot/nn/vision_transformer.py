@@ -1,6 +1,6 @@
-"""Define the vision transformer: patches, a class token, blocks, a projection.
+"""Define the vision transformer: patches, blocks, a pool and a projection.
 
-The projection is applied to the class token.
+Its options cover CLIP, SigLIP and the Perception Encoder; see `spec.ViTConfig` for their sources.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zeroshot.nn.layers import Transformer
+from zeroshot.nn.layers import AttentionPool, Transformer
+from zeroshot.nn.rotary import angles
 from zeroshot.spec import ViTConfig
 
 
@@ -17,30 +18,55 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, config: ViTConfig, embed_dim: int) -> None:
         super().__init__()
+        self.config = config
         width, patch = config.width, config.patch_size
         patches = (config.image_size // patch) ** 2
-        self.conv1 = nn.Conv2d(3, width, kernel_size=patch, stride=patch, bias=False)
-        self.class_embedding = nn.Parameter(torch.empty(width))
-        self.positional_embedding = nn.Parameter(torch.empty(patches + 1, width))
-        self.ln_pre = nn.LayerNorm(width, eps=config.eps)
+        self.conv1 = nn.Conv2d(3, width, kernel_size=patch, stride=patch, bias=config.patch_bias)
+        if config.class_token:
+            self.class_embedding = nn.Parameter(torch.empty(width))
+        self.positional_embedding = nn.Parameter(
+            torch.empty(config.extra_positions + patches, width)
+        )
+        self.ln_pre = nn.LayerNorm(width, eps=config.eps) if config.pre_norm else nn.Identity()
         self.transformer = Transformer(
             width, config.layers, config.heads, config.mlp_width, config.activation, config.eps
         )
         self.ln_post = nn.LayerNorm(width, eps=config.eps)
-        self.proj = nn.Parameter(torch.empty(width, embed_dim))
+        if config.pool == "attention":
+            self.attn_pool = AttentionPool(
+                width, config.pool_heads, config.pool_mlp_width, config.activation, config.eps
+            )
+        if config.projection != "none":
+            self.proj = nn.Parameter(torch.empty(width, embed_dim))
+        if config.projection == "biased":
+            self.proj_bias = nn.Parameter(torch.empty(embed_dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.project(self.trunk(pixels))
 
     def trunk(self, pixels: Tensor) -> Tensor:
-        """Return the class token after its norm: [b, 3, s, s] to [b, w]."""
+        """Return the pooled feature after the last norm: [b, w]."""
+        config = self.config
         x = self.conv1(pixels).flatten(2).transpose(1, 2)  # [b, p, w]
-        class_token = self.class_embedding.expand(x.shape[0], 1, -1)
-        x = torch.cat([class_token, x], dim=1) + self.positional_embedding  # [b, 1 + p, w]
-        x = self.transformer(self.ln_pre(x))
-        x = self.ln_post(x[:, 0])  # [b, w]
-        return x
+        if config.class_token:
+            class_token = self.class_embedding.expand(x.shape[0], 1, -1)
+            x = torch.cat([class_token, x], dim=1)  # [b, 1 + p, w]
+        x = self.transformer(self.ln_pre(x + self.positional_embedding), turns=angles(config, x))
+        if config.norm_after_pool:
+            return self.ln_post(self.pool(x))
+        return self.pool(self.ln_post(x))
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Combine the tokens [b, t, w] into one feature [b, w]."""
+        if self.config.pool == "attention":
+            return self.attn_pool(x)
+        if self.config.pool == "mean":  # of the patches
+            return x[:, self.config.extra_positions :].mean(dim=1)
+        return x[:, 0]
 
     def project(self, features: Tensor) -> Tensor:
         """Map features to the shared space: [b, w] to [b, d]."""
-        return features @ self.proj
+        if self.config.projection == "none":
+            return features
+        x = features @ self.proj  # [b, d]
+        return x + self.proj_bias if self.config.projection == "biased" else x

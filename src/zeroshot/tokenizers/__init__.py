@@ -1,6 +1,7 @@
 """Convert text to token ids.
 
-`base` defines the protocol, `clip` implements CLIP's tokenizer.
+`base` defines the protocol, `clip` implements CLIP's tokenizer, `tokenizer_files` reads those of
+models with another vocabulary.
 """
 
 from zeroshot.tokenizers.base import Tokenizer

@@ -22,6 +22,10 @@ class Tokenizer(Protocol):
     def vocab_size(self) -> int:
         """Number of ids."""
 
+    @property
+    def special_tokens(self) -> int:
+        """Number of tokens of a row that are not those of its text: start and end."""
+
     def encode(self, text: str) -> list[int]:
         """Encode one text, without start, end or padding.
 

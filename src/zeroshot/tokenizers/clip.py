@@ -89,6 +89,11 @@ class ClipTokenizer:
         """
         return self.vocab_size - 1
 
+    @property
+    def special_tokens(self) -> int:
+        """Number of tokens of a row that are not those of its text: start and end."""
+        return 2
+
     def __repr__(self) -> str:
         return f"ClipTokenizer(context_length={self.context_length}, merges={self.merges})"
 

@@ -62,7 +62,7 @@ def to_native_names(
     for name, found in parts.items():
         if name in ignored or name.endswith(NOT_WEIGHTS):
             continue
-        if name == "logit_scale" and found[0].numel() == 1:
+        if name in ("logit_scale", "logit_bias") and found[0].numel() == 1:
             found = (found[0].reshape(()),)  # stored as a scalar or as a vector of one
         ours = f"text.{name}" if name.startswith(TEXT_ROOTS) else name
         if ours in stored:

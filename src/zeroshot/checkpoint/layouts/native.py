@@ -21,13 +21,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from zeroshot.checkpoint import vocabularies
 from zeroshot.checkpoint.config_fields import Fields, check_spec, parse_config
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.tensors import StoredTensor
+from zeroshot.checkpoint.vocabularies import Vocabulary
 from zeroshot.errors import IncompatibleWeights, shortened
 from zeroshot.files import write_atomically
 from zeroshot.nn.network import TOWERS
-from zeroshot.spec import NetworkConfig, PreprocessConfig, Published, Spec, TextConfig
+from zeroshot.spec import (
+    CLIP_MERGES,
+    NetworkConfig,
+    PreprocessConfig,
+    Published,
+    Spec,
+    TextConfig,
+    TokenizerConfig,
+)
 
 METADATA_KEY = "zeroshot.checkpoint/1"
 
@@ -66,16 +76,26 @@ def to_json(spec: Spec) -> dict[str, Any]:
             "embed_dim": network.embed_dim,
             "vision": _tower_to_json(network.vision),
             "text": _tower_to_json(network.text),
+            **({"logit_bias": True} if network.logit_bias else {}),
         },
         "preprocess": asdict(spec.preprocess),
-        "tokenizer": {"merges": spec.merges},
+        "tokenizer": {"merges": spec.merges}
+        if spec.tokenizer is None
+        else {"config": asdict(spec.tokenizer)},
     }
     # Omitted if it is the default, so that older files and identities stay the same.
     return plain if spec.scoring == "softmax" else plain | {"scoring": spec.scoring}
 
 
 def _tower_to_json(config: Any) -> dict[str, Any]:
-    return {"kind": config.kind, **asdict(config)}
+    # Options at their defaults are omitted, so that older files and identities stay the same; `eps`
+    # was there from the first version on.
+    given = {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if field.name == "eps" or getattr(config, field.name) != field.default
+    }
+    return {"kind": config.kind, **given}
 
 
 def from_json(facts: Fields) -> Spec:
@@ -90,11 +110,16 @@ def from_json(facts: Fields) -> Spec:
         architecture.number("embed_dim"),
         _fill(kinds[kind], vision),
         _fill(TextConfig, architecture.part("text")),
+        architecture.content.get("logit_bias", False) is True,
     )
-    merges: Any = facts.part("tokenizer").content.get("merges")
+    vocabulary = facts.part("tokenizer")
+    merges: Any = vocabulary.content.get("merges", CLIP_MERGES)
+    tokenizer = None
+    if "config" in vocabulary.content:
+        tokenizer = _fill(TokenizerConfig, vocabulary.part("config"))
     scoring: Any = facts.content.get("scoring", "softmax")
     preprocess = _fill(PreprocessConfig, facts.part("preprocess"))
-    return check_spec(Spec(network, preprocess, merges, scoring), facts.source)
+    return check_spec(Spec(network, preprocess, merges, scoring, tokenizer), facts.source)
 
 
 def _fill(kind: type[Any], facts: Fields) -> Any:
@@ -122,9 +147,18 @@ def is_native(path: Path) -> bool:
         return False
 
 
-def save(path: Path, name: str, spec: Spec, tensors: dict[str, Tensor]) -> None:
+def save(
+    path: Path,
+    name: str,
+    spec: Spec,
+    tensors: dict[str, Tensor],
+    vocabulary: Vocabulary | None = None,
+) -> None:
     """Write a checkpoint in this layout, to a temporary file that is then renamed."""
     metadata = {METADATA_KEY: json.dumps({"name": name, **to_json(spec)}, sort_keys=True)}
+    if vocabulary is not None:
+        tensors = tensors | {vocabularies.TENSOR: vocabularies.to_tensor(vocabulary)}
+        metadata[vocabularies.NAME_KEY] = vocabulary.name
     with write_atomically(path) as temporary:
         try:
             save_file(_separate(tensors), temporary, metadata)

@@ -18,6 +18,7 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
+from zeroshot.checkpoint.layouts import timm
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.layouts.openai import HEAD_WIDTH, from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
@@ -29,14 +30,26 @@ from zeroshot.spec import (
     ImageTowerConfig,
     NetworkConfig,
     PreprocessConfig,
+    Projection,
     Published,
     ResNetConfig,
+    Scoring,
     Spec,
     TextConfig,
+    TextPool,
+    TokenizerConfig,
     ViTConfig,
+    siglip_tokenizer,
 )
 
 CONFIG = "open_clip_config.json"
+PROJECTION = "text.text_projection.weight"  # of a linear layer
+LINEAR = {
+    PROJECTION: "text.text_projection",
+    "text.text_projection.bias": "text.text_projection_bias",
+}
+POOLS: dict[str, TextPool] = {"argmax": "largest", "last": "last", "eos": "end"}
+END_ID = 2  # default of open_clip
 MLP_RATIO = 4.0
 FILE_FIELDS = ("model_cfg", "preprocess_cfg", "hf_tokenizer_name", "hf_model_name")
 # Fields that are read here, and fields that do not change embeddings: training settings,
@@ -74,23 +87,26 @@ SWITCHES = {
         *("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn"),
         *("scale_fc", "ls_init_value"),
     ),
-    "model": ("multimodal_cfg", "init_logit_bias"),
-    "vision": ("timm_model_name", "attentional_pool", "no_ln_pre"),
-    "text": (
-        *("hf_model_name", "hf_tokenizer_name", "no_causal_mask", "embed_cls", "proj_bias"),
-        "tokenizer_mode",
-    ),
+    "model": ("multimodal_cfg",),
+    "vision": ("attentional_pool", "no_ln_pre"),
+    "text": (*("hf_model_name", "embed_cls", "tokenizer_mode"),),
 }
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
-    return "visual.conv1.weight" in names and bool(
-        {"token_embedding.weight", "text.token_embedding.weight"} & names
-    )
+    image_towers = {"visual.conv1.weight", f"{timm.PREFIX}patch_embed.proj.weight"}
+    text_towers = {"token_embedding.weight", "text.token_embedding.weight"}
+    return bool(image_towers & names) and bool(text_towers & names)
 
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
-    return to_native_names({name: (tensor,) for name, tensor in tensors.items()}, source)
+    trunk = {name: each for name, each in tensors.items() if name.startswith(timm.PREFIX)}
+    others = {
+        LINEAR.get(name, name): (each.T if name == PROJECTION and each.ndim == 2 else each,)
+        for name, each in tensors.items()
+        if name not in trunk
+    }
+    return to_native_names(others | timm.rename(trunk), source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
@@ -115,27 +131,81 @@ def from_config(config: Fields) -> Spec:
     vision, text = model.part("vision_cfg"), model.part("text_cfg")
     _require_clip(config, model, vision, text)
     image_size = vision.number("image_size", 224)
-    text_width = text.number("width", 512)
-    text_config = TextConfig(
-        context_length=text.number("context_length", 77),
-        vocab_size=text.number("vocab_size", 49408),
-        width=text_width,
-        layers=text.number("layers", 12),
-        heads=text.number("heads", 8),
-        mlp_width=int(text_width * text.real("mlp_ratio", MLP_RATIO)),
-        activation=_read_activation(model, text),
-        eps=text.part("norm_kwargs").real("eps", 1e-5),
-    )
-    require_clip_vocabulary(text_config.vocab_size, config.source)
+    text_config = _read_text(model, text)
+    tokenizer = _read_tokenizer(text, text_config)
+    if tokenizer is None:
+        _require_clip_tokenizer(config, text, text_config)
     network = NetworkConfig(
-        model.number("embed_dim"), _read_vision(model, vision, image_size), text_config
+        model.number("embed_dim"),
+        _read_vision(model, vision, image_size),
+        text_config,
+        logit_bias=model.content.get("init_logit_bias") is not None,
     )
     preprocess = _read_preprocess(config.part("preprocess_cfg"), image_size)
-    return check_spec(Spec(network, preprocess), config.source)
+    scoring: Scoring = "sigmoid" if network.logit_bias else "softmax"
+    spec = Spec(network, preprocess, scoring=scoring, tokenizer=tokenizer)
+    return check_spec(spec, config.source)
+
+
+def _read_text(model: Fields, text: Fields) -> TextConfig:
+    width = text.number("width", 512)
+    pool = text.content.get("pool_type") or "argmax"
+    if not isinstance(pool, str) or pool not in POOLS:
+        raise text.field_error("pool_type", pool, f"one of {', '.join(POOLS)}")
+    projection: Projection = "biased" if text.content.get("proj_bias") else "matrix"
+    return TextConfig(
+        context_length=text.number("context_length", 77),
+        vocab_size=text.number("vocab_size", 49408),
+        width=width,
+        layers=text.number("layers", 12),
+        heads=text.number("heads", 8),
+        mlp_width=int(width * text.real("mlp_ratio", MLP_RATIO)),
+        activation=_read_activation(model, text),
+        eps=text.part("norm_kwargs").real("eps", 1e-5),
+        causal=not text.content.get("no_causal_mask"),
+        pool=POOLS[pool],
+        end_id=text.number("eos_id", END_ID) if pool == "eos" else 0,
+        projection="none" if text.content.get("proj_type") == "none" else projection,
+    )
+
+
+def _read_tokenizer(text: Fields, tower: TextConfig) -> TokenizerConfig | None:
+    """Read the tokenizer of SigLIP; None for CLIP's. Raises IncompatibleWeights for others."""
+    cleaning = text.part("tokenizer_kwargs").content.get("clean") or "lower"
+    if not text.content.get("hf_tokenizer_name"):
+        if cleaning != "lower":
+            raise text.field_error(
+                "tokenizer_kwargs.clean", cleaning, "'lower', as CLIP's tokenizer cleans texts"
+            )
+        return None
+    if cleaning != "canonicalize":
+        raise text.field_error(
+            "tokenizer_kwargs.clean",
+            cleaning,
+            "'canonicalize', as for SigLIP; other tokenizers of hf_tokenizer_name are unsupported",
+        )
+    return siglip_tokenizer(tower.context_length, tower.vocab_size)
+
+
+def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> None:
+    """Reject text towers that do not fit rows of CLIP's tokenizer, which have no padding."""
+    if name := config.content.get("hf_tokenizer_name"):
+        raise config.field_error(
+            "hf_tokenizer_name", name, "none; text_cfg names the tokenizer of SigLIP"
+        )
+    require_clip_vocabulary(tower.vocab_size, config.source)
+    if not tower.causal:
+        raise text.field_error("no_causal_mask", True, "false with CLIP's tokenizer")
+    if tower.pool != "largest":
+        raise text.field_error(
+            "pool_type", text.content["pool_type"], "'argmax' with CLIP's tokenizer"
+        )
 
 
 def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
     """Read the image tower; a list of layers means a ResNet, as in open_clip."""
+    if vision.content.get("timm_model_name"):
+        return timm.read_tower(vision)
     layers = vision.content.get("layers", 12)
     width = vision.number("width", 768)
     head_width = vision.number("head_width", HEAD_WIDTH)
@@ -166,22 +236,21 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
         (model, SWITCHES["model"]),
         (vision, SWITCHES["vision"] + SWITCHES["block"]),
         (text, SWITCHES["text"] + SWITCHES["block"]),
-        (config, ("hf_tokenizer_name", "hf_model_name")),
+        (config, ("hf_model_name",)),
     ):
         for field in fields:
             if value := part.content.get(field):
                 raise part.field_error(
-                    field, value, "none; only the towers of OpenAI's CLIP are supported"
+                    field, value, "none; the towers of CLIP, SigLIP and PE-Core are supported"
                 )
     vision.require(pool_type="tok", pos_embed_type="learnable")
-    text.require(pool_type="argmax", proj_type="linear")
+    if text.content.get("proj_type") not in (None, "linear", "none"):
+        raise text.field_error("proj_type", text.content["proj_type"], "'linear' or 'none'")
     for tower in (vision, text):
         tower.part("act_kwargs").allow_only(["approximate"])
         tower.part("norm_kwargs").allow_only(["eps", "elementwise_affine"])
         tower.part("norm_kwargs").require(elementwise_affine=True)
-    tokenizer = text.part("tokenizer_kwargs")
-    tokenizer.allow_only(["clean"])
-    tokenizer.require(clean="lower")
+    text.part("tokenizer_kwargs").allow_only(["clean"])
 
 
 def _read_activation(model: Fields, tower: Fields) -> Activation:

@@ -20,6 +20,7 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
+from zeroshot.checkpoint.layouts import transformers_siglip
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
@@ -34,12 +35,21 @@ from zeroshot.spec import (
     Spec,
     TextConfig,
     ViTConfig,
+    siglip_tokenizer,
 )
 
 CONFIG = "config.json"
+KINDS = ("clip", "siglip")  # values of model_type
 PREPROCESS = ("preprocessor_config.json", "processor_config.json")
 NAMES = (
     (r"^vision_model\.embeddings\.class_embedding$", "visual.class_embedding"),
+    # of SigLIP
+    (r"^vision_model\.head\.probe$", "visual.attn_pool.probe"),
+    (r"^vision_model\.head\.attention\.", "visual.attn_pool."),
+    (r"^vision_model\.head\.layernorm\.", "visual.attn_pool.ln."),
+    (r"^vision_model\.head\.mlp\.", "visual.attn_pool.mlp."),
+    (r"^text_model\.head\.weight$", "text.text_projection"),
+    (r"^text_model\.head\.bias$", "text.text_projection_bias"),
     (r"^vision_model\.embeddings\.patch_embedding\.", "visual.conv1."),
     (r"^vision_model\.embeddings\.position_embedding\.weight$", "visual.positional_embedding"),
     (r"^vision_model\.pre_layrnorm\.", "visual.ln_pre."),  # spelled like this in the files
@@ -140,6 +150,8 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
             ours = re.sub(pattern, replacement, ours)
         if ours in ("visual.proj", "text.text_projection") and tensor.ndim == 2:
             tensor = tensor.T
+        elif ours == "visual.attn_pool.probe":
+            tensor = tensor.reshape(-1)
         renamed[ours] = tensor
     grouped: dict[str, tuple[Tensor, ...]] = {}
     for name, tensor in renamed.items():
@@ -159,7 +171,8 @@ def _spec(found: Checkpointed, like: Published | None) -> Spec:
 
 
 def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
-    network = network_of(read_config(path))
+    config = read_config(path)
+    network = network_of(config)
     beside = [path.parent / name for name in PREPROCESS]
     configs = (read_config(file) for file in beside if file.is_file())
     found = next(
@@ -171,24 +184,31 @@ def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
         raise _missing_error(path, PREPROCESS[0])
     else:
         preprocess = replace(preprocess, size=network.vision.image_size)
-    return check_spec(Spec(network, preprocess), str(path))
+    if config.content.get("model_type") == "clip":
+        return check_spec(Spec(network, preprocess), str(path))
+    tokenizer = siglip_tokenizer(network.text.context_length, network.text.vocab_size)
+    spec = Spec(network, preprocess, scoring="sigmoid", tokenizer=tokenizer)
+    return check_spec(spec, str(path))
 
 
 def network_of(config: Fields) -> NetworkConfig:
     """Read the content of `config.json`."""
     kind = config.content.get("model_type")
-    if kind != "clip":
-        raise config.field_error("model_type", kind, "'clip'; other models are not supported")
+    if kind not in KINDS:
+        raise config.field_error("model_type", kind, f"one of {', '.join(KINDS)}")
     # The older of two field names takes precedence, as in transformers.
     vision, text = (
         config.part(f"{tower}_config_dict" if config.content.get(f"{tower}_config_dict") else name)
         for tower, name in (("vision", "vision_config"), ("text", "text_config"))
     )
+    more = transformers_siglip.FIELDS if kind == "siglip" else ()
     for part, known in ((config, MODEL_FIELDS), (vision, VISION_FIELDS), (text, TEXT_FIELDS)):
-        part.allow_only(known)
+        part.allow_only((*known, *more))
         for switch in SWITCHES:
             if value := part.content.get(switch):
                 raise part.field_error(switch, value, "none; it changes the network")
+    if kind == "siglip":
+        return transformers_siglip.network_of(vision, text)
     vision.require(num_channels=3)
     vision_config = ViTConfig(
         image_size=vision.number("image_size", 224),

@@ -21,7 +21,6 @@ except ImportError:  # Windows
 from zeroshot import lookahead
 from zeroshot.engine.backend import Item, NetworkWeights, Pixels, Result, Row
 from zeroshot.engine.cpu import workers
-from zeroshot.engine.cpu.prefix_trees import Batch, plan
 from zeroshot.engine.cpu.towers import CPU_TOWERS
 from zeroshot.engine.fork_lock import ForkLock
 from zeroshot.engine.plain import PlainBackend
@@ -92,28 +91,21 @@ class CpuBackend(Resampler):
         return torch.cat(self._run(embed, pixels.split(size)))
 
     def embed_ids(self, rows: list[Row], batch_size: int | None = None) -> Tensor:
-        """Embed distinct texts as float32 [n, d]; common prefixes are computed once.
+        """Embed distinct texts as float32 [n, d].
 
-        `batch_size` is ignored: batches are planned by tokens.
+        `batch_size` is ignored: the tower plans batches by tokens.
         """
         tower = self._tower("text", self._config.text)
         if tower is None:
             return self._plain.embed_ids(rows, batch_size)
-        batches = plan(rows, workers.count())
-        prefixes = list({batch.prefix: None for batch in batches})
-        kept = dict(
-            zip(prefixes, self._run(_in_inference(tower.compute_prefix), prefixes), strict=True)
-        )
 
-        @_in_inference
-        def embed(batch: Batch) -> Tensor:
-            found: Tensor = tower.run(batch, kept[batch.prefix]).float()
-            return found
+        def run(work: Callable[[Task], Output], tasks: Sequence[Task]) -> list[Output]:
+            return self._run(_in_inference(work), tasks)
 
         shape = (len(rows), self._config.embed_dim)
         embeddings = torch.empty(shape, dtype=torch.float32, device=self.device)
-        for batch, part in zip(batches, self._run(embed, batches), strict=True):
-            embeddings[batch.texts] = part
+        for texts, part in tower.embed_rows(rows, run):
+            embeddings[texts] = part
         return embeddings
 
     def _run(self, work: Callable[[Task], Output], tasks: Sequence[Task]) -> list[Output]:

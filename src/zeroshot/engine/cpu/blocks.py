@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from zeroshot.engine.backend import Values
 from zeroshot.engine.cpu.attention import attend
 from zeroshot.engine.cpu.linear import Fused, Linear, Scratch
+from zeroshot.nn.rotary import Turns, rotate
 from zeroshot.spec import Activation, TextConfig, ViTConfig
 
 QUICK_GELU = 1.702
@@ -42,9 +43,15 @@ class FastBlock(ABC):
     """Base of the blocks; it reads the values of one linear layer at a time."""
 
     def __init__(
-        self, config: ViTConfig | TextConfig, values: Values, dtype: torch.dtype, scratch: Scratch
+        self,
+        config: ViTConfig | TextConfig,
+        values: Values,
+        dtype: torch.dtype,
+        scratch: Scratch,
+        turns: Turns | None = None,
     ) -> None:
         self.heads, self.width = config.heads, config.width
+        self.turns = turns  # of the queries and keys of patches
         linear = partial(Linear, dtype=dtype, scratch=scratch)
         self.ln_1 = Norm(values.of("ln_1"), config.eps, dtype)
         self.ln_2 = Norm(values.of("ln_2"), config.eps, dtype)
@@ -52,14 +59,7 @@ class FastBlock(ABC):
         self.project(attention["in_proj_weight"], attention["in_proj_bias"], linear)
         self.out = linear(attention["out_proj.weight"], attention["out_proj.bias"])
         values.release()
-        activation = config.activation
-        fold = QUICK_GELU if activation == "quick_gelu" else 1.0
-        self.fc1 = linear(
-            mlp["c_fc.weight"], mlp["c_fc.bias"] * fold, fused=FUSED[activation], scale=fold
-        )
-        values.release()
-        self.fc2 = linear(mlp["c_proj.weight"], mlp["c_proj.bias"], scale=1 / fold)
-        values.release()
+        self.fc1, self.fc2 = build_mlp(config.activation, mlp, dtype, scratch)
 
     @abstractmethod
     def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
@@ -81,7 +81,7 @@ class FastBlock(ABC):
 
 
 class InnerBlock(FastBlock):
-    """A block of which the next one reads every position."""
+    """A block of which every position is read."""
 
     def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
         """Store one linear layer for queries, keys and values."""
@@ -90,6 +90,8 @@ class InnerBlock(FastBlock):
     def __call__(self, x: Tensor) -> Tensor:
         """Let every position attend to every other: [b, t, w] to [b, t, w]."""
         q, k, v = self.split_heads(self.qkv(self.ln_1(x)), 3)
+        if self.turns is not None:
+            q, k = rotate(q, self.turns), rotate(k, self.turns)
         return self.finish(x, attend(q, k, v))
 
 
@@ -107,15 +109,57 @@ class LastBlock(FastBlock):
     def first(self, x: Tensor) -> Tensor:
         """Compute the output of the first position only: [b, t, w] to [b, w]."""
         normed = self.ln_1(x)
-        q = self.split_heads(self.query(normed[:, :1]), 1)[0]  # [b, h, 1, w/h]
+        return self._finish_some(x[:, :1].contiguous(), normed[:, :1], normed)
+
+    def at(self, x: Tensor, places: Tensor) -> Tensor:
+        """Compute the output of one position of each text: [b, t, w] and [b] to [b, w]."""
+        where, normed = (torch.arange(len(x), device=x.device), places), self.ln_1(x)
+        return self._finish_some(x[where][:, None], normed[where][:, None], normed)
+
+    def _finish_some(self, x: Tensor, chosen: Tensor, normed: Tensor) -> Tensor:
+        """Let one position [b, 1, w] attend to all normed ones [b, t, w]: [b, w]."""
+        q = self.split_heads(self.query(chosen), 1)[0]  # [b, h, 1, w/h]
         k, v = self.split_heads(self.keys(normed), 2)
-        return self.finish(x[:, :1].contiguous(), attend(q, k, v))[:, 0]
+        if self.turns is not None:  # only patches are rotated, so not the class token
+            k = rotate(k, self.turns)
+        return self.finish(x, attend(q, k, v))[:, 0]
+
+
+def build_mlp(
+    activation: Activation, values: Values, dtype: torch.dtype, scratch: Scratch
+) -> tuple[Linear, Linear]:
+    """Rewrite the two linear layers of an MLP, with the activation fused into the first."""
+    fold = QUICK_GELU if activation == "quick_gelu" else 1.0
+    fc1 = Linear(
+        values["c_fc.weight"],
+        values["c_fc.bias"] * fold,
+        dtype=dtype,
+        scratch=scratch,
+        fused=FUSED[activation],
+        scale=fold,
+    )
+    values.release()
+    fc2 = Linear(
+        values["c_proj.weight"], values["c_proj.bias"], dtype=dtype, scratch=scratch, scale=1 / fold
+    )
+    values.release()
+    return fc1, fc2
 
 
 def build_blocks(
-    config: ViTConfig | TextConfig, values: Values, dtype: torch.dtype
+    config: ViTConfig | TextConfig, values: Values, dtype: torch.dtype, turns: Turns | None = None
 ) -> tuple[list[InnerBlock], LastBlock]:
-    """Rewrite a stack of blocks, whose values are named by number."""
-    scratch, last = Scratch(), config.layers - 1
-    inner = [InnerBlock(config, values.of(str(n)), dtype, scratch) for n in range(last)]
-    return inner, LastBlock(config, values.of(str(last)), dtype, scratch)
+    """Rewrite a stack of blocks, of whose last only some positions are read."""
+    *inner, last = [values.of(str(n)) for n in range(config.layers)]
+    scratch = Scratch()
+    blocks = [InnerBlock(config, each, dtype, scratch, turns) for each in inner]
+    return blocks, LastBlock(config, last, dtype, scratch, turns)
+
+
+def build_whole_blocks(
+    config: ViTConfig | TextConfig, values: Values, dtype: torch.dtype, turns: Turns | None = None
+) -> list[InnerBlock]:
+    """Rewrite a stack of blocks, of whose last every position is read."""
+    scratch = Scratch()
+    parts = (values.of(str(n)) for n in range(config.layers))
+    return [InnerBlock(config, part, dtype, scratch, turns) for part in parts]

@@ -1,4 +1,4 @@
-"""Run the text transformer on a CPU without repeated or unused computations.
+"""Run a causal text transformer on a CPU without repeated or unused computations.
 
 Attention is causal, so the state of a token depends only on the tokens before it. This makes four
 optimizations exact: texts run at their own length, equal texts run once, common prefixes run once,
@@ -7,20 +7,24 @@ and the last layer runs only for the end-of-text token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot.engine.backend import Row, Values
+from zeroshot.engine.cpu import workers
 from zeroshot.engine.cpu.attention import attend
 from zeroshot.engine.cpu.blocks import Norm, build_blocks
 from zeroshot.engine.cpu.linear import Linear
-from zeroshot.engine.cpu.prefix_trees import Batch
+from zeroshot.engine.cpu.prefix_trees import Batch, plan
 from zeroshot.spec import TextConfig
 
+TOKENS = 1024  # per micro-batch of texts of full length
 CPU = torch.device("cpu")  # always passed, because the caller may have set another default
+Run = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 KeysValues = tuple[Tensor, Tensor]  # of one layer: each [1, h, p, w/h]
 
 
@@ -32,9 +36,21 @@ class FastTextTransformer:
         self.tokens = values["token_embedding.weight"]
         self.positions = values["positional_embedding"].to(dtype, copy=True)
         self.ln_final = Norm(values.of("ln_final"), config.eps, dtype)
-        self.proj = Linear(values["text_projection"].T, None, dtype)
+        self.proj = build_projection(config, values, dtype)
         values.release()
         self.blocks, self.last = build_blocks(config, values.of("transformer.resblocks"), dtype)
+
+    def embed_rows(self, rows: Sequence[Row], run: Run) -> Iterator[tuple[list[int], Tensor]]:
+        """Yield indices of distinct texts and their embeddings: float32 [texts, d].
+
+        `run` distributes work over the workers.
+        """
+        batches = plan(rows, workers.count())
+        prefixes = list({batch.prefix: None for batch in batches})
+        kept = dict(zip(prefixes, run(self.compute_prefix, prefixes), strict=True))
+        parts = run(lambda batch: self.run(batch, kept[batch.prefix]).float(), batches)
+        for batch, part in zip(batches, parts, strict=True):
+            yield batch.texts, part
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Look up tokens and positions, [b, t] each: [b, t, w]."""
@@ -81,7 +97,63 @@ class FastTextTransformer:
         q = self.last.split_heads(self.last.query(normed[where]), 1)[0]  # [b, h, e, w/h]
         attended = attend(q, k, v, mask[:, 0][where].unsqueeze(1))
         x = self.last.finish(x[where][real], attended[real])  # [texts, w]
-        return self.proj(self.ln_final(x))
+        x = self.ln_final(x)
+        return x if self.proj is None else self.proj(x)
+
+
+class FullTextTransformer:
+    """Embed texts of full length, in which each token attends to all, padding included.
+
+    The last layer runs only for the token that is projected.
+    """
+
+    def __init__(self, config: TextConfig, values: Values, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.tokens = values["token_embedding.weight"]
+        self.positions = values["positional_embedding"].to(dtype, copy=True)
+        self.ln_final = Norm(values.of("ln_final"), config.eps, dtype)
+        self.proj = build_projection(config, values, dtype)
+        values.release()
+        self.blocks, self.last = build_blocks(config, values.of("transformer.resblocks"), dtype)
+        self.pooled_id = config.pooled_id
+
+    def embed_rows(self, rows: Sequence[Row], run: Run) -> Iterator[tuple[list[int], Tensor]]:
+        """Yield indices of distinct texts and their embeddings: float32 [texts, d].
+
+        `run` distributes work over the workers.
+        """
+        size = max(1, TOKENS // len(self.positions))
+        starts = range(0, len(rows), size)
+        batches = [list(range(start, min(start + size, len(rows)))) for start in starts]
+        parts = run(lambda texts: self.run([rows[n] for n in texts]).float(), batches)
+        yield from zip(batches, parts, strict=True)
+
+    def run(self, rows: Sequence[Row]) -> Tensor:
+        """Embed texts of equal length: [texts, d]."""
+        ids = torch.tensor(rows, device=CPU)
+        x = F.embedding(ids, self.tokens).to(self.dtype) + self.positions[: ids.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        if self.pooled_id is None:
+            places = torch.full((len(ids),), ids.shape[1] - 1, device=CPU)
+        else:
+            places = (ids == self.pooled_id).int().argmax(dim=1)
+        x = self.ln_final(self.last.at(x, places))
+        return x if self.proj is None else self.proj(x)
+
+
+def build_text_tower(config: TextConfig, values: Values, dtype: torch.dtype) -> Any:
+    """Rewrite a text transformer; only a causal one can share prefixes."""
+    kind = FastTextTransformer if config.causal else FullTextTransformer
+    return kind(config, values, dtype)
+
+
+def build_projection(config: TextConfig, values: Values, dtype: torch.dtype) -> Linear | None:
+    """Rewrite the map to the shared space; None without one."""
+    if config.projection == "none":
+        return None
+    bias = values["text_projection_bias"] if config.projection == "biased" else None
+    return Linear(values["text_projection"].T, bias, dtype)
 
 
 def _pad(rows: Sequence[list[int]]) -> Tensor:

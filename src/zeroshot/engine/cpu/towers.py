@@ -16,7 +16,7 @@ import torch
 from zeroshot.engine.backend import Values
 from zeroshot.engine.cpu.conse import FastConSETower
 from zeroshot.engine.cpu.resnet import FastResNet
-from zeroshot.engine.cpu.text import FastTextTransformer
+from zeroshot.engine.cpu.text import build_text_tower
 from zeroshot.engine.cpu.vision import FastVisionTransformer
 from zeroshot.spec import ConSEConfig, ResNetConfig, TextConfig, ViTConfig
 
@@ -24,5 +24,5 @@ CPU_TOWERS: dict[type[Any], Callable[[Any, Values, torch.dtype], Any]] = {
     ViTConfig: FastVisionTransformer,
     ResNetConfig: FastResNet,
     ConSEConfig: FastConSETower,
-    TextConfig: FastTextTransformer,
+    TextConfig: build_text_tower,
 }

@@ -1,0 +1,47 @@
+"""Small networks with the options of other families than OpenAI's CLIP."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.checkpoint.families import PE_IMAGE, PE_IMAGE_WITHOUT_CLASS, SIGLIP_IMAGE, SIGLIP_TEXT
+from zeroshot.spec import NetworkConfig, TextConfig, ViTConfig
+
+CAUSAL = TextConfig(20, 600, 32, 2, 2, 64, "gelu")
+CLIPA = ViTConfig(  # the mean of the patches, normalized after the pool
+    image_size=32,
+    patch_size=8,
+    width=48,
+    layers=2,
+    heads=3,
+    mlp_width=96,
+    activation="gelu",
+    pre_norm=False,
+    pool="mean",
+    norm_after_pool=True,
+)
+VISION = {
+    "siglip": SIGLIP_IMAGE,
+    "pe": PE_IMAGE,
+    "pe without class token": PE_IMAGE_WITHOUT_CLASS,
+    "mean, norm after": CLIPA,
+    "mean without class token": replace(CLIPA, class_token=False, norm_after_pool=False),
+    "rotary, class token": replace(PE_IMAGE, pool="token", rotary="yx", rotary_grid=16),
+    "one layer": replace(PE_IMAGE, layers=1),
+    "one layer, token": replace(PE_IMAGE, layers=1, pool="token", projection="matrix"),
+}
+TEXT = {
+    "siglip": SIGLIP_TEXT,
+    "full rows, end": replace(SIGLIP_TEXT, pool="end", end_id=1, projection="matrix"),
+    "full rows, largest": replace(SIGLIP_TEXT, pool="largest", layers=1),
+    "causal, end": replace(CAUSAL, pool="end", end_id=2, projection="biased"),
+    "causal, without projection": replace(CAUSAL, width=20, heads=2, projection="none"),
+}
+
+
+def with_vision(config: ViTConfig) -> NetworkConfig:
+    return NetworkConfig(config.width if config.projection == "none" else 20, config, CAUSAL)
+
+
+def with_text(config: TextConfig) -> NetworkConfig:
+    return NetworkConfig(20, ViTConfig(8, 8, 16, 1, 1, 16, "gelu"), config)
