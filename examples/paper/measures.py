@@ -61,7 +61,7 @@ def measure(
         embeddings: The embeddings of `data.images`.
         draws: Number of resamples of the bootstrap intervals.
     """
-    right = resolve(data.truth, classifier.head)
+    right = resolve(data.named, classifier.head)
     report = evaluate(classifier, embeddings, right, images=data.images, draws=draws)
     figure = _figure(metric, classifier, data, embeddings, report, right[embeddings.places], draws)
     return Measured(figure, replace(report, figures=report.figures | {metric: figure}))

@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     for templates in (ALONE, ONE, None):
         # the ensemble of the set includes the synonyms of its labels
         made = options.classifier(model, entry, data, templates, synonyms=templates is None)
-        right = resolve(data.truth, made.head)
+        right = resolve(data.named, made.head)
         reports.append(measure(made, embeddings, right, images=data.images))
     print(describe(given, reports))
 

@@ -50,7 +50,7 @@ def evaluate_among(model: Model, head: Head, data: DataSet) -> Report:
     An image whose truth is a list of columns is right if the answer is one of them.
     """
     classifier = Classifier(model, head.select(data.labels))
-    return zeroshot.evaluate(classifier, data.images, data.truth, draws=DRAWS)
+    return zeroshot.evaluate(classifier, data.images, data.named, draws=DRAWS)
 
 
 def same_classes(folder: Path, data: DataSet) -> DataSet:

@@ -260,7 +260,7 @@ def test_scenes_can_be_evaluated(tmp_path: Path, tiny: zeroshot.Model) -> None:
     data = clevr_counts(write_clevr(tmp_path, [3, 10, 7]), "test")
     classifier = tiny.classifier(list(data.labels), "clevrcounts")
 
-    assert zeroshot.evaluate(classifier, data.images, data.truth, draws=10).n == 3
+    assert zeroshot.evaluate(classifier, data.images, data.named, draws=10).n == 3
 
 
 MEMES = [
@@ -350,6 +350,6 @@ def test_missing_meme_image_is_a_listed_failure(tmp_path: Path, tiny: zeroshot.M
     data.images[1].unlink()
     classifier = tiny.classifier(list(data.labels), "hatefulmemes")
 
-    report = zeroshot.evaluate(classifier, data.images, data.truth, draws=10)
+    report = zeroshot.evaluate(classifier, data.images, data.named, draws=10)
 
     assert [failure.source for failure in report.failures] == [str(data.images[1])]

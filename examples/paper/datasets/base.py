@@ -12,7 +12,7 @@ Metric = Literal["top1", "mean_per_class", "map11", "roc_auc", "mean_top1_top5"]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images and the right label of each, as `zeroshot.evaluate` takes them.
+    """Images and the right label of each.
 
     Attributes:
         images: Paths, or images that are made when they are read.
@@ -26,6 +26,19 @@ class DataSet:
     truth: Sequence[Any]
     labels: tuple[str, ...]
     ignored: Sequence[Sequence[int]] = ()
+
+    @property
+    def named(self) -> list[Any]:
+        """The label of each image, or a list of labels, as `zeroshot.evaluate` takes them.
+
+        Columns would be ambiguous where labels are numbers, as in CLEVR.
+        """
+        return [
+            [self.labels[column] for column in each]
+            if isinstance(each, list)
+            else self.labels[each]
+            for each in self.truth
+        ]
 
 
 @dataclass(frozen=True)
