@@ -52,7 +52,7 @@ class VisionTransformer(nn.Module):
             class_token = self.class_embedding.expand(x.shape[0], 1, -1)
             x = torch.cat([class_token, x], dim=1)  # [b, 1 + p, w]
         x = self.transformer(self.ln_pre(x + self.positional_embedding), turns=angles(config, x))
-        if config.norm_after_pool:
+        if config.norm_after_pool or config.pool == "token":  # others are not read
             return self.ln_post(self.pool(x))
         return self.pool(self.ln_post(x))
 
