@@ -114,11 +114,15 @@ def draw_none() -> str:
     """Draw where images of the labels and other images lie, and the threshold of keep=0.9."""
     drawn = simulate(20, 60, words=300, unknown=60, seed=1)
     known = drawn.truth >= 0
-    fitted = np.random.default_rng(0).permutation(np.flatnonzero(known))[:200]
+    random = np.random.default_rng(0)
+    fitted = np.concatenate(
+        [random.permutation(np.flatnonzero(kind))[:200] for kind in (known, ~known)]
+    )
     plain = drawn.head(with_words=True)
     head = _calibrate(plain, drawn.images[fitted], drawn.truth[fitted])
     assert head.calibration is not None
-    threshold = calibration.keep_threshold(head.calibration.surety, 0.9)
+    surety = head.calibration.surety[head.calibration.known]
+    threshold = calibration.keep_threshold(surety, 0.9)
     scores = head.probabilities(head.logits(drawn.images).double())[:, : len(head)]
     best = scores.amax(dim=1).numpy()
     rest = np.ones(len(best), bool)
