@@ -1,12 +1,15 @@
-"""Define the tokenizer protocol: text to the ids of a text tower."""
+"""Define the tokenizer protocol: text to the ids of a text tower; fit rows to the tower."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
+
+from zeroshot.errors import TokenLimitError, shortened
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -73,3 +76,28 @@ class Tokenizer(Protocol):
         Raises:
             TokenLimitError: A text exceeds the context length and `truncate` is false.
         """
+
+
+def limit_rows(
+    texts: Sequence[str], rows: list[list[int]], limit: int, end: list[int], *, truncate: bool
+) -> None:
+    """Cut rows of more than `limit` ids before their end ids, or raise TokenLimitError."""
+    for text, row in zip(texts, rows, strict=True):
+        if len(row) > limit:
+            if not truncate:
+                raise TokenLimitError(
+                    f"{shortened(text)!r} has {len(row)} tokens including start and end, the "
+                    f"model reads {limit}; shorten it, or truncate it: "
+                    "encode_text(truncate=True), on the command line encode --truncate",
+                    text=text,
+                    tokens=len(row),
+                )
+            row[limit - len(end) :] = end
+
+
+def pad_rows(rows: list[list[int]], length: int, pad: int) -> NDArray[np.int64]:
+    """Return rows of at most `length` ids, padded at the end: int64 [n, length]."""
+    ids = np.full((len(rows), length), pad, dtype=np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+    return ids

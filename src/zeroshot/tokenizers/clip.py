@@ -20,9 +20,10 @@ import numpy as np
 
 from zeroshot.arguments import count, flag, integer, iterator
 from zeroshot.collector import paused
-from zeroshot.errors import InputError, TokenLimitError, short_errors_in, shortened
+from zeroshot.errors import InputError, short_errors_in, shortened
 from zeroshot.resources import PACKAGE
 from zeroshot.spec import CLIP_MERGES, LIMITS
+from zeroshot.tokenizers.base import limit_rows, pad_rows
 
 if TYPE_CHECKING:
     import regex
@@ -182,10 +183,7 @@ class ClipTokenizer:
             [[49406, 320, 2368, 49407], [49406, 320, 1929, 49407]]
         """
         rows = self.rows([texts] if isinstance(texts, str) else texts, truncate=truncate)
-        ids = np.zeros((len(rows), self.context_length), dtype=np.int64)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = row
-        return ids
+        return pad_rows(rows, self.context_length, 0)
 
     def rows(self, texts: Iterable[str], *, truncate: bool = False) -> list[list[int]]:
         """Encode texts as lists of ids without padding, including start and end.
@@ -207,23 +205,12 @@ class ClipTokenizer:
             [[49406, 320, 2368, 49407]]
         """
         texts, truncate = list(iterator("texts", texts)), flag("truncate", truncate)
-        limit = self.context_length
         start, end = self.start, self.end
         with paused() if len(texts) >= MANY else nullcontext():
             rows = self._plain_rows(texts)
             if rows is None:
                 rows = [[start, *self.encode(text), end] for text in texts]
-        for text, row in zip(texts, rows, strict=True):
-            if len(row) > limit:
-                if not truncate:
-                    raise TokenLimitError(
-                        f"{shortened(text)!r} has {len(row)} tokens including start and end, the "
-                        f"model reads {limit}; shorten it, or truncate it: "
-                        "encode_text(truncate=True), on the command line encode --truncate",
-                        text=text,
-                        tokens=len(row),
-                    )
-                row[limit - 1 :] = [end]
+        limit_rows(texts, rows, self.context_length, [end], truncate=truncate)
         return rows
 
     def _plain_rows(self, texts: Sequence[str]) -> list[list[int]] | None:

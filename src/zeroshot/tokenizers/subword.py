@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zeroshot.arguments import flag, integer, iterator
-from zeroshot.errors import InputError, TokenLimitError, short_errors_in, shortened
+from zeroshot.errors import InputError, short_errors_in, shortened
 from zeroshot.spec import TokenizerConfig
+from zeroshot.tokenizers.base import limit_rows, pad_rows
 from zeroshot.tokenizers.cleaning import clean_text
 from zeroshot.tokenizers.encoder import Encoder
 
@@ -125,19 +126,9 @@ class SubwordTokenizer:
         start = [] if config.start is None else [config.start]
         end = [] if config.end is None else [config.end]
         rows = [[*start, *self.encode(text), *end] for text in texts]
-        for text, row in zip(texts, rows, strict=True):
-            if len(row) > limit:
-                if not truncate:
-                    raise TokenLimitError(
-                        f"{shortened(text)!r} has {len(row)} tokens including start and end, the "
-                        f"model reads {limit}; shorten it, or truncate it: "
-                        "encode_text(truncate=True), on the command line encode --truncate",
-                        text=text,
-                        tokens=len(row),
-                    )
-                row[limit - len(end) :] = end
-            if config.full_rows:
-                row += [config.pad] * (limit - len(row))
+        limit_rows(texts, rows, limit, end, truncate=truncate)
+        if config.full_rows:
+            rows = [row + [config.pad] * (limit - len(row)) for row in rows]
         return rows
 
     def __call__(self, texts: str | Iterable[str], *, truncate: bool = False) -> NDArray[np.int64]:
@@ -155,7 +146,4 @@ class SubwordTokenizer:
             TokenLimitError: A text exceeds the context length and `truncate` is false.
         """
         rows = self.rows([texts] if isinstance(texts, str) else texts, truncate=truncate)
-        ids = np.full((len(rows), self.context_length), self.config.pad, dtype=np.int64)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = row
-        return ids
+        return pad_rows(rows, self.context_length, self.config.pad)
