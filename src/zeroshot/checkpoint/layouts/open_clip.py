@@ -89,7 +89,7 @@ SWITCHES = {
     ),
     "model": ("multimodal_cfg",),
     "vision": ("attentional_pool", "no_ln_pre"),
-    "text": (*("hf_model_name", "embed_cls", "tokenizer_mode"),),
+    "text": ("hf_model_name", "embed_cls", "tokenizer_mode"),
 }
 
 

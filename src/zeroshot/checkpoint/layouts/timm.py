@@ -17,8 +17,6 @@ from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.spec import Activation, ViTConfig
 
 PREFIX = "visual.trunk."
-FIELDS = ("timm_model_name", "image_size")
-IGNORED = ("timm_model_pretrained", "timm_drop", "timm_drop_path", "patch_dropout")  # of training
 NAMES = (
     (r"^patch_embed\.proj\.", "conv1."),
     (r"^cls_token$", "class_embedding"),
@@ -110,12 +108,13 @@ def read_tower(vision: Fields) -> ViTConfig:
     """Read the image tower that a config names. Raises IncompatibleWeights for an unknown one."""
     name = vision.content["timm_model_name"]
     vision.require(timm_pool="map")
-    known = isinstance(name, str) and (name in TOWERS or re.sub(r"_\d+$", "", name) in TOWERS)
-    if not known:
+    config = None
+    if isinstance(name, str):
+        config = TOWERS.get(name) or TOWERS.get(re.sub(r"_\d+$", "", name))  # without its size
+    if config is None:
         raise vision.field_error(
             "timm_model_name", name, f"a tower of {', '.join(sorted(TOWERS))}, with its image size"
         )
-    config = TOWERS.get(name) or TOWERS[re.sub(r"_\d+$", "", name)]
     return config.resized(vision.number("image_size", 224))
 
 

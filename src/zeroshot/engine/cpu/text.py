@@ -28,17 +28,31 @@ Run = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 KeysValues = tuple[Tensor, Tensor]  # of one layer: each [1, h, p, w/h]
 
 
-class FastTextTransformer:
-    """Embed token rows as [b, d]; equal to the plain tower except for rounding."""
+class _TextTransformer:
+    """The values of a text transformer, and what both ways to run it share."""
 
     def __init__(self, config: TextConfig, values: Values, dtype: torch.dtype) -> None:
-        self.dtype, self.width = dtype, config.width
+        self.config, self.dtype = config, dtype
         self.tokens = values["token_embedding.weight"]
         self.positions = values["positional_embedding"].to(dtype, copy=True)
         self.ln_final = Norm(values.of("ln_final"), config.eps, dtype)
-        self.proj = build_projection(config, values, dtype)
+        self.proj = _build_projection(config, values, dtype)
         values.release()
         self.blocks, self.last = build_blocks(config, values.of("transformer.resblocks"), dtype)
+
+    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Look up tokens [b, t] and positions [t] or [b, t]: [b, t, w]."""
+        # looked up in the precision of the file, so that the table is not copied
+        return F.embedding(tokens, self.tokens).to(self.dtype) + self.positions[positions]
+
+    def project(self, pooled: Tensor) -> Tensor:
+        """Normalize pooled tokens and map them to the shared space: [b, w] to [b, d]."""
+        x = self.ln_final(pooled)
+        return x if self.proj is None else self.proj(x)
+
+
+class FastTextTransformer(_TextTransformer):
+    """Embed token rows as [b, d]; equal to the plain tower except for rounding."""
 
     def embed_rows(self, rows: Sequence[Row], run: Run) -> Iterator[tuple[list[int], Tensor]]:
         """Yield indices of distinct texts and their embeddings: float32 [texts, d].
@@ -52,16 +66,11 @@ class FastTextTransformer:
         for batch, part in zip(batches, parts, strict=True):
             yield batch.texts, part
 
-    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Look up tokens and positions, [b, t] each: [b, t, w]."""
-        # looked up in the precision of the file, so that the table is not copied
-        return F.embedding(tokens, self.tokens).to(self.dtype) + self.positions[positions]
-
     def compute_prefix(self, row: Row) -> list[KeysValues]:
         """Compute the keys and values of a common prefix, for every layer."""
         if not row:
-            heads = self.last.heads
-            nothing = torch.empty(1, heads, 0, self.width // heads, dtype=self.dtype, device=CPU)
+            heads, width = self.config.heads, self.config.width
+            nothing = torch.empty(1, heads, 0, width // heads, dtype=self.dtype, device=CPU)
             return [(nothing, nothing)] * (len(self.blocks) + 1)
         positions = torch.arange(len(row), device=CPU)
         x = self.embed(torch.tensor([row], dtype=torch.long, device=CPU), positions)
@@ -96,26 +105,14 @@ class FastTextTransformer:
         k, v = _prepend(kept[-1], k, v)
         q = self.last.split_heads(self.last.query(normed[where]), 1)[0]  # [b, h, e, w/h]
         attended = attend(q, k, v, mask[:, 0][where].unsqueeze(1))
-        x = self.last.finish(x[where][real], attended[real])  # [texts, w]
-        x = self.ln_final(x)
-        return x if self.proj is None else self.proj(x)
+        return self.project(self.last.finish(x[where][real], attended[real]))  # [texts, d]
 
 
-class FullTextTransformer:
+class FullTextTransformer(_TextTransformer):
     """Embed texts of full length, in which each token attends to all, padding included.
 
     The last layer runs only for the token that is projected.
     """
-
-    def __init__(self, config: TextConfig, values: Values, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        self.tokens = values["token_embedding.weight"]
-        self.positions = values["positional_embedding"].to(dtype, copy=True)
-        self.ln_final = Norm(values.of("ln_final"), config.eps, dtype)
-        self.proj = build_projection(config, values, dtype)
-        values.release()
-        self.blocks, self.last = build_blocks(config, values.of("transformer.resblocks"), dtype)
-        self.pooled_id = config.pooled_id
 
     def embed_rows(self, rows: Sequence[Row], run: Run) -> Iterator[tuple[list[int], Tensor]]:
         """Yield indices of distinct texts and their embeddings: float32 [texts, d].
@@ -131,15 +128,15 @@ class FullTextTransformer:
     def run(self, rows: Sequence[Row]) -> Tensor:
         """Embed texts of equal length: [texts, d]."""
         ids = torch.tensor(rows, device=CPU)
-        x = F.embedding(ids, self.tokens).to(self.dtype) + self.positions[: ids.shape[1]]
+        x = self.embed(ids, torch.arange(ids.shape[1], device=CPU))
         for block in self.blocks:
             x = block(x)
-        if self.pooled_id is None:
+        pooled_id = self.config.pooled_id
+        if pooled_id is None:
             places = torch.full((len(ids),), ids.shape[1] - 1, device=CPU)
         else:
-            places = (ids == self.pooled_id).int().argmax(dim=1)
-        x = self.ln_final(self.last.at(x, places))
-        return x if self.proj is None else self.proj(x)
+            places = (ids == pooled_id).int().argmax(dim=1)
+        return self.project(self.last.at(x, places))
 
 
 def build_text_tower(config: TextConfig, values: Values, dtype: torch.dtype) -> Any:
@@ -148,7 +145,7 @@ def build_text_tower(config: TextConfig, values: Values, dtype: torch.dtype) -> 
     return kind(config, values, dtype)
 
 
-def build_projection(config: TextConfig, values: Values, dtype: torch.dtype) -> Linear | None:
+def _build_projection(config: TextConfig, values: Values, dtype: torch.dtype) -> Linear | None:
     """Rewrite the map to the shared space; None without one."""
     if config.projection == "none":
         return None
