@@ -36,14 +36,15 @@ TEXT_WEIGHTS = (1.0, 2.0, 4.0, 8.0)  # that text="auto" chooses from
 
 def calibrate(head: Head, embeddings: Tensor, truth: NDArray[np.int64]) -> Head:
     """Return a head with a temperature and a calibration from embeddings [n, d] and rows [n]."""
-    if again := set(_digests(embeddings)) & set(head.examples):
+    digests = _digests(embeddings)
+    if again := set(digests) & set(head.examples):
         raise InputError(
             f"{len(again)} of these images made the head, so they cannot calibrate it; use other "
             "images (with_examples calibrates by itself, from 20 examples)"
         )
     shown = len(truth) * truth.any() if truth.ndim == 2 else (truth >= 0).sum()
     _check_images(len(truth), int(shown))
-    _warn_repeated(embeddings)
+    _warn_repeated(digests)
     if head.scoring == "independent":
         return _calibrate_independent(head, embeddings, truth)
     labels, words = head.similarities(embeddings)
@@ -59,12 +60,12 @@ def calibrate(head: Head, embeddings: Tensor, truth: NDArray[np.int64]) -> Head:
     return fitted
 
 
-def _warn_repeated(embeddings: Tensor) -> None:
+def _warn_repeated(digests: tuple[str, ...]) -> None:
     """Warn if images are given more than once: a promise counts each as a new one."""
-    repeated = len(embeddings) - len(set(_digests(embeddings)))
+    repeated = len(digests) - len(set(digests))
     if repeated:
         warnings.warn(
-            f"{repeated} of {len(embeddings)} calibration images repeat others; promises are valid "
+            f"{repeated} of {len(digests)} calibration images repeat others; promises are valid "
             "for independent images only; remove copies",
             stacklevel=stack_level(),
         )
@@ -182,21 +183,21 @@ def with_examples(
     _check_examples(head, truth, text)
     weight, rows = head.weight.cpu(), torch.from_numpy(truth)
     weights = TEXT_WEIGHTS if isinstance(text, str) else (float(text),)
-    mixed = max(
-        (mix(weight, embeddings, rows, each) for each in weights),
-        key=lambda found: float((logits_without_self(found, embeddings).argmax(1) == rows).sum()),
-    )
+    tried = [mix(weight, embeddings, rows, each) for each in weights]
+    pairs = [(mixed, logits_without_self(mixed, embeddings)) for mixed in tried]
+    mixed, similarities = max(pairs, key=lambda pair: int((pair[1].argmax(1) == rows).sum()))
+    digests = _digests(embeddings)
     made = replace(
         head,
         weight=mixed.rows.to(head.weight.device),
-        examples=_digests(embeddings),
+        examples=digests,
         none_offset=0.0,
         calibration=None,
     )
     if len(truth) < FEWEST:
         return made
-    _warn_repeated(embeddings)
-    labels = head.logit_scale * logits_without_self(mixed, embeddings)
+    _warn_repeated(digests)
+    labels = head.logit_scale * similarities
     if head.logit_bias is not None:
         labels = labels + head.logit_bias
     return _with_calibration(made, labels, made.similarities(embeddings)[1], truth, "leave-one-out")
