@@ -397,6 +397,8 @@ def _cases() -> tuple[Case, ...]:
              timm_folder("ViT-B-16-SigLIP", "bicubic", 26), siglip.read_open_clip_folder),
         Case(OPEN_CLIP, "folder, PE-Core-T-16-384", "ocp",
              timm_folder("PE-Core-T-16-384", "bilinear", 27), siglip.read_open_clip_folder),
+        Case(OPEN_CLIP, "Meta's own file, PE-Core-T16-384", "PE-Core-T16-384.pt",
+             siglip.meta_file("PE-Core-T-16-384", 28), siglip.read_meta_file),
         Case(TRANSFORMERS, "SiglipModel folder, B/16", "hfs",
              siglip_folder(33), siglip.read_hf_folder),
         Case(OPEN_CLIP, "folder, MetaCLIP 2 like H/14, XLM-V tokenizer", "ocm",
