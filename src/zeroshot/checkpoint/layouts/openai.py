@@ -57,16 +57,7 @@ def from_shapes(tensors: Mapping[str, StoredTensor], like: Published, source: st
     config file.
     """
     try:
-        width = tensors["text.ln_final.weight"].shape[0]
-        text = TextConfig(
-            context_length=tensors["text.positional_embedding"].shape[0],
-            vocab_size=tensors["text.token_embedding.weight"].shape[0],
-            width=width,
-            layers=_count_modules(tensors, "text.transformer.resblocks."),
-            heads=_count_heads(width, source),
-            mlp_width=tensors["text.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
-            activation=like.activation,
-        )
+        text = text_from_shapes(tensors, like.activation, source)
         embed_dim = tensors["text.text_projection"].shape[1]
         read_vision = next((read for name, read in IMAGE_TOWERS.items() if name in tensors), None)
         if read_vision is None:
@@ -75,14 +66,39 @@ def from_shapes(tensors: Mapping[str, StoredTensor], like: Published, source: st
     except (KeyError, IndexError, ValueError) as error:
         if isinstance(error, IncompatibleWeights):
             raise
-        raise IncompatibleWeights(
-            f"{source}: tensor {error} is missing or has an unexpected shape, so the architecture "
-            "cannot be determined; the file is not a complete CLIP",
-            source=source,
-        ) from error
-    require_clip_vocabulary(text.vocab_size, source)
+        raise shape_error(error, source) from error
     preprocess = replace(like.preprocess, size=vision.image_size)
     return check_spec(Spec(NetworkConfig(embed_dim, vision, text), preprocess), source)
+
+
+def text_from_shapes(
+    tensors: Mapping[str, StoredTensor], activation: Activation, source: str
+) -> TextConfig:
+    """Derive CLIP's text tower from tensor shapes.
+
+    Raises IncompatibleWeights for another vocabulary, and KeyError or others for a missing tensor.
+    """
+    width = tensors["text.ln_final.weight"].shape[0]
+    text = TextConfig(
+        context_length=tensors["text.positional_embedding"].shape[0],
+        vocab_size=tensors["text.token_embedding.weight"].shape[0],
+        width=width,
+        layers=count_modules(tensors, "text.transformer.resblocks."),
+        heads=_count_heads(width, source),
+        mlp_width=tensors["text.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+        activation=activation,
+    )
+    require_clip_vocabulary(text.vocab_size, source)
+    return text
+
+
+def shape_error(error: Exception, source: str) -> IncompatibleWeights:
+    """Return the error for a tensor that is missing or has other dimensions."""
+    return IncompatibleWeights(
+        f"{source}: tensor {error} is missing or has an unexpected shape, so the architecture "
+        "cannot be determined; the file is not a complete CLIP",
+        source=source,
+    )
 
 
 def _read_vit(
@@ -94,7 +110,7 @@ def _read_vit(
         image_size=grid * patch,
         patch_size=patch,
         width=width,
-        layers=_count_modules(tensors, "visual.transformer.resblocks."),
+        layers=count_modules(tensors, "visual.transformer.resblocks."),
         heads=_count_heads(width, source),
         mlp_width=tensors["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
         activation=activation,
@@ -107,7 +123,7 @@ def _read_resnet(
     positions, _ = tensors["visual.attnpool.positional_embedding"].shape
     width = tensors["visual.layer1.0.conv1.weight"].shape[0]
     first, second, third, fourth = (
-        _count_modules(tensors, f"visual.layer{n}.") for n in range(1, 5)
+        count_modules(tensors, f"visual.layer{n}.") for n in range(1, 5)
     )
     return ResNetConfig(
         image_size=RESNET_STRIDE * round((positions - 1) ** 0.5),
@@ -126,7 +142,7 @@ IMAGE_TOWERS: dict[
 }
 
 
-def _count_modules(tensors: Mapping[str, StoredTensor], prefix: str) -> int:
+def count_modules(tensors: Mapping[str, StoredTensor], prefix: str) -> int:
     """Count the numbered modules with a name prefix."""
     return len({name[len(prefix) :].split(".")[0] for name in tensors if name.startswith(prefix)})
 
