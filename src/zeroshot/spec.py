@@ -437,10 +437,8 @@ class Spec:
             most = min(CLIP_MERGES, text.vocab_size - CLIP_SYMBOLS)
             if type(self.merges) is not int or not 0 <= self.merges <= most:
                 yield "tokenizer merges", self.merges, f"at most {most}"
-            elif text.causal and text.pooled_id != self.merges + CLIP_SYMBOLS - 1:
+            elif text.pooled_id != self.merges + CLIP_SYMBOLS - 1:
                 yield "text pool", text.pool, "the end-of-text token of the tokenizer"
-            if not text.causal:
-                yield "text causal", False, "True with CLIP's tokenizer, whose rows are not padded"
             return
         yield from _prefixed("tokenizer", self.tokenizer.problems())
         length = self.tokenizer.context_length
