@@ -146,6 +146,15 @@ def test_an_invalid_field_is_a_problem(
     assert all(expected for _, _, expected in problems)
 
 
+@pytest.mark.parametrize("pool", ["last", "end"])
+def test_text_tower_that_is_not_causal_must_read_the_end_of_clips_rows(pool: Any) -> None:
+    assert list(changed("text", causal=False).problems()) == []
+
+    problems = list(changed("text", causal=False, pool=pool).problems())
+
+    assert [field for field, _, _ in problems] == ["text pool"]
+
+
 def test_every_problem_is_listed() -> None:
     spec = changed("vision", heads=3, eps=0.0)
 

@@ -359,6 +359,7 @@ class BertConfig:
     # the first has the mean of both widths.
     head: BertHead = "linear"
     kind: ClassVar[str] = "bert"
+    pooled_id: ClassVar[None] = None  # tokens are chosen by their place
     last_id: ClassVar[None] = None
     full_rows: ClassVar[bool] = False
 
@@ -524,13 +525,8 @@ class Spec:
             most = min(CLIP_MERGES, text.vocab_size - CLIP_SYMBOLS)
             if type(self.merges) is not int or not 0 <= self.merges <= most:
                 yield "tokenizer merges", self.merges, f"at most {most}"
-            elif text.last_id not in (None, self.merges + CLIP_SYMBOLS - 1):
-                expected = "the largest, the end-of-text token of the tokenizer"
-                yield "text pooled id", text.last_id, expected
-            if text.full_rows:
-                yield "text causal", False, "True with CLIP's tokenizer, whose rows are not padded"
-            elif text.pad is not None:
-                yield "tokenizer", None, "that of the text tower, which masks padding"
+            elif text.pooled_id != self.merges + CLIP_SYMBOLS - 1:
+                yield "text pool", text.pool, "the end-of-text token of the tokenizer"
             return
         yield from _prefixed("tokenizer", self.tokenizer.problems())
         length = self.tokenizer.context_length

@@ -35,6 +35,7 @@ TEXT = {
     "siglip": SIGLIP_TEXT,
     "full rows, end": replace(SIGLIP_TEXT, pool="end", end_id=1, projection="matrix"),
     "full rows, largest": replace(SIGLIP_TEXT, pool="largest", layers=1),
+    "full rows of CLIP's tokenizer": replace(CAUSAL, causal=False),
     "causal, end": replace(CAUSAL, pool="end", end_id=2, projection="biased"),
     "causal, without projection": replace(CAUSAL, width=20, heads=2, projection="none"),
 }

@@ -39,7 +39,6 @@ OPEN_CLIP = forms.open_clip_config(forms.VIT)
         ("model_cfg.vision_cfg.mlp_ratio", float("nan")),
         ("model_cfg.vision_cfg.mlp_ratio", 10**400),
         ("model_cfg.text_cfg.hf_model_name", "roberta-base"),
-        ("model_cfg.text_cfg.no_causal_mask", True),
         ("model_cfg.text_cfg.embed_cls", True),
         ("model_cfg.text_cfg.proj_type", "mlp"),
         ("model_cfg.text_cfg.pool_type", "last"),

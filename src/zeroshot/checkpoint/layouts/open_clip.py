@@ -171,14 +171,12 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
 
 
 def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> None:
-    """Reject text towers that do not fit rows of CLIP's tokenizer, which have no padding."""
+    """Reject text towers that do not fit rows of CLIP's tokenizer."""
     if name := config.content.get("hf_tokenizer_name"):
         raise config.field_error(
             "hf_tokenizer_name", name, "none; a tokenizer is named in text_cfg"
         )
     require_clip_vocabulary(tower.vocab_size, config.source)
-    if not tower.causal:
-        raise text.field_error("no_causal_mask", True, "false with CLIP's tokenizer")
     if tower.pool != "largest":
         raise text.field_error(
             "pool_type", text.content["pool_type"], "'argmax' with CLIP's tokenizer"
