@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -17,6 +18,8 @@ from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.spec import Activation, ViTConfig
 
 PREFIX = "visual.trunk."
+HEAD = "visual.head.proj."  # a projection behind the tower (`timm_proj` is "linear")
+PREFIXES = (PREFIX, HEAD)
 NAMES = (
     (r"^patch_embed\.proj\.", "conv1."),
     (r"^cls_token$", "class_embedding"),
@@ -27,8 +30,8 @@ NAMES = (
     (r"^attn_pool\.latent$", "attn_pool.probe"),
     (r"^attn_pool\.proj\.", "attn_pool.out_proj."),
     (r"^attn_pool\.norm\.", "attn_pool.ln."),
-    (r"^head\.weight$", "proj"),
-    (r"^head\.bias$", "proj_bias"),
+    (r"^(visual\.)?head\.(proj\.)?weight$", "proj"),
+    (r"^(visual\.)?head\.(proj\.)?bias$", "proj_bias"),
     (r"\.norm([12])\.", r".ln_\1."),
     (r"\.attn\.qkv\.", ".attn.in_proj_"),
     (r"\.attn\.proj\.", ".attn.out_proj."),
@@ -96,6 +99,9 @@ TOWERS: dict[str, ViTConfig] = {
     "vit_so400m_patch14_siglip": _siglip(14, *SO400M, "gelu"),
     "vit_so400m_patch16_siglip": _siglip(16, *SO400M, "gelu_tanh"),
     "vit_giantopt_patch16_siglip": _siglip(16, *GIANT, "gelu_tanh"),
+    "vit_base_patch16": replace(  # BiomedCLIP
+        _siglip(16, *BASE, "gelu"), class_token=True, pool="token", projection="matrix"
+    ),
     "vit_pe_core_tiny_patch16": _perception_encoder(16, 192, 12, 3, 768),
     "vit_pe_core_small_patch16": _perception_encoder(16, 384, 12, 6, 1536),
     "vit_pe_core_base_patch16": _perception_encoder(16, *BASE),
@@ -107,7 +113,6 @@ TOWERS: dict[str, ViTConfig] = {
 def read_tower(vision: Fields) -> ViTConfig:
     """Read the image tower that a config names. Raises IncompatibleWeights for an unknown one."""
     name = vision.content["timm_model_name"]
-    vision.require(timm_pool="map")
     config = None
     if isinstance(name, str):
         config = TOWERS.get(name) or TOWERS.get(re.sub(r"_\d+$", "", name))  # without its size
@@ -115,7 +120,22 @@ def read_tower(vision: Fields) -> ViTConfig:
         raise vision.field_error(
             "timm_model_name", name, f"a tower of {', '.join(sorted(TOWERS))}, with its image size"
         )
+    if config.projection == "matrix":
+        _require_head(vision)
+    else:
+        vision.require(timm_pool="map")
     return config.resized(vision.number("image_size", 224))
+
+
+def _require_head(vision: Fields) -> None:
+    """Reject other heads than a projection of the class token without a bias."""
+    # The defaults are those of open_clip; "" means the pool of the tower, which is its token.
+    pool, head = vision.content.get("timm_pool", "avg"), vision.content.get("timm_proj", "linear")
+    if pool not in ("", "token"):
+        raise vision.field_error("timm_pool", pool, "'' or 'token'")
+    if head != "linear":
+        raise vision.field_error("timm_proj", head, "'linear'")
+    vision.require(timm_proj_bias=False)
 
 
 def rename(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
