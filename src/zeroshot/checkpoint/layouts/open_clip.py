@@ -20,6 +20,7 @@ from zeroshot.checkpoint.config_fields import (
 )
 from zeroshot.checkpoint.layouts import bert, timm
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
+from zeroshot.checkpoint.layouts.foreign import explain_family
 from zeroshot.checkpoint.layouts.open_clip_tokenizers import read_tokenizer
 from zeroshot.checkpoint.layouts.openai import HEAD_WIDTH, from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
@@ -116,6 +117,8 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
+    if problem := explain_family(found.names):
+        raise IncompatibleWeights(f"{found.path}: {problem}", source=str(found.path))
     if like is None:
         raise IncompatibleWeights(
             f"{found.path}: bare tensors do not determine activation and preprocessing; expected "

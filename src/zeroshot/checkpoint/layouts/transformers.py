@@ -22,6 +22,7 @@ from zeroshot.checkpoint.config_fields import (
 )
 from zeroshot.checkpoint.layouts import bert, transformers_chinese_clip, transformers_siglip
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
+from zeroshot.checkpoint.layouts.foreign import explain_family
 from zeroshot.checkpoint.layouts.open_clip_tokenizers import BERT, MT5, XLM_ROBERTA
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
@@ -182,6 +183,8 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
+    if problem := explain_family(found.names):
+        raise IncompatibleWeights(f"{found.path}: {problem}", source=str(found.path))
     raise _missing_error(found.path, CONFIG)
 
 
