@@ -94,7 +94,7 @@ SWITCHES = {
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
-    image_towers = {"visual.conv1.weight", f"{timm.PREFIX}patch_embed.proj.weight"}
+    image_towers = {"visual.conv1.weight", *timm.PATCHES}
     text_towers = {"token_embedding.weight", "text.token_embedding.weight"}
     return bool(image_towers & names) and bool(text_towers & names)
 
