@@ -20,6 +20,7 @@ from zeroshot.checkpoint.config_fields import (
 )
 from zeroshot.checkpoint.layouts import timm
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import read_tokenizer
 from zeroshot.checkpoint.layouts.openai import HEAD_WIDTH, from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
@@ -37,9 +38,7 @@ from zeroshot.spec import (
     Spec,
     TextConfig,
     TextPool,
-    TokenizerConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 CONFIG = "open_clip_config.json"
@@ -132,9 +131,11 @@ def from_config(config: Fields) -> Spec:
     _require_clip(config, model, vision, text)
     image_size = vision.number("image_size", 224)
     text_config = _read_text(model, text)
-    tokenizer = _read_tokenizer(text, text_config)
+    tokenizer = read_tokenizer(text, text_config.context_length, full_rows=not text_config.causal)
     if tokenizer is None:
         _require_clip_tokenizer(config, text, text_config)
+    elif text_config.pool == "largest":
+        raise text.field_error("pool_type", "argmax", "'eos' or 'last' with hf_tokenizer_name")
     network = NetworkConfig(
         model.number("embed_dim"),
         _read_vision(model, vision, image_size),
@@ -169,29 +170,11 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
     )
 
 
-def _read_tokenizer(text: Fields, tower: TextConfig) -> TokenizerConfig | None:
-    """Read the tokenizer of SigLIP; None for CLIP's. Raises IncompatibleWeights for others."""
-    cleaning = text.part("tokenizer_kwargs").content.get("clean") or "lower"
-    if not text.content.get("hf_tokenizer_name"):
-        if cleaning != "lower":
-            raise text.field_error(
-                "tokenizer_kwargs.clean", cleaning, "'lower', as CLIP's tokenizer cleans texts"
-            )
-        return None
-    if cleaning != "canonicalize":
-        raise text.field_error(
-            "tokenizer_kwargs.clean",
-            cleaning,
-            "'canonicalize', as for SigLIP; other tokenizers of hf_tokenizer_name are unsupported",
-        )
-    return siglip_tokenizer(tower.context_length, tower.vocab_size)
-
-
 def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> None:
     """Reject text towers that do not fit rows of CLIP's tokenizer."""
     if name := config.content.get("hf_tokenizer_name"):
         raise config.field_error(
-            "hf_tokenizer_name", name, "none; text_cfg names the tokenizer of SigLIP"
+            "hf_tokenizer_name", name, "none; a tokenizer is named in text_cfg"
         )
     require_clip_vocabulary(tower.vocab_size, config.source)
     if tower.pool != "largest":
@@ -248,7 +231,6 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
         tower.part("act_kwargs").allow_only(["approximate"])
         tower.part("norm_kwargs").allow_only(["eps", "elementwise_affine"])
         tower.part("norm_kwargs").require(elementwise_affine=True)
-    text.part("tokenizer_kwargs").allow_only(["clean"])
 
 
 def _read_activation(model: Fields, tower: Fields) -> Activation:
