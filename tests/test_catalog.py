@@ -356,7 +356,6 @@ def test_names_of_unsupported_architectures_say_so(name: str, kind: str) -> None
         ("ViT-SO400M-14-SigLIP2:webli", "google/siglip-base-patch16-224"),
         ("PE-Core-B-16", "timm/PE-Core-B-16"),
         ("PE-Core-B-16/meta", "timm/PE-Core-B-16"),
-        ("facebook/PE-Core-B16-224", "timm/PE-Core-B-16"),
     ],
 )
 def test_families_without_names_in_the_catalog_name_a_repository(name: str, like: str) -> None:
@@ -371,7 +370,7 @@ def test_families_without_names_in_the_catalog_name_a_repository(name: str, like
     "name",
     [
         *("google/siglip2-so400m-patch14-384", "hf-hub:timm/ViT-B-16-SigLIP", "timm/PE-Core-B-16"),
-        *("me/siglip-ft", "siglip.pt", "Marqo/marqo-fashionSigLIP"),
+        *("me/siglip-ft", "siglip.pt", "Marqo/marqo-fashionSigLIP", "facebook/PE-Core-B16-224"),
     ],
 )
 def test_repositories_of_siglip_and_pe_core_are_not_refused(name: str) -> None:

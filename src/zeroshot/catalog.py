@@ -70,7 +70,7 @@ UNSUPPORTED = {
     "worldwide": "MetaCLIP 2",
 }
 # Words in names of families without names in the catalog -> the family, and one of the repositories
-# that are loaded. Those of facebook/PE-Core have another format.
+# that are loaded.
 REPOSITORIES = {
     "siglip2?": ("SigLIP", "google/siglip-base-patch16-224"),
     "pe-core": ("PE-Core", "timm/PE-Core-B-16"),
@@ -246,11 +246,10 @@ def unsupported(name: str) -> str:
 def repository_like(name: str) -> str:
     """Return a repository of the family that a name says and the catalog lacks, else "".
 
-    A repository of such a family gives "", except for those of another format.
+    A repository of such a family gives "".
     """
     said = _said_architecture(name)
-    owner, slash, _ = said.partition("/")
-    if slash and owner != "facebook":
+    if "/" in said:
         return ""
     found = (repository for word, (_, repository) in REPOSITORIES.items() if _says(said, word))
     return next(found, "")

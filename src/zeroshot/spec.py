@@ -9,18 +9,22 @@ returns the same tower for another input size. This module does not import torch
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, get_args
 
-Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
+Activation = Literal["quick_gelu", "gelu", "gelu_tanh", "silu"]
 Interpolation = Literal["bicubic", "bilinear"]
 ResizeMode = Literal["shortest", "squash"]
 Scoring = Literal["softmax", "sigmoid"]
 ImagePool = Literal["token", "mean", "attention"]
 TextPool = Literal["largest", "end", "last"]
+BertPool = Literal["first", "mean"]
+BertHead = Literal["none", "linear", "mlp"]
 Projection = Literal["matrix", "biased", "none"]
 Rotary = Literal["none", "xy", "yx"]
+Stem = Literal["patch", "convolutions"]
+BlockNorm = Literal["input", "output"]
 # What is done to a text before it is encoded. All but "none" repair wrongly decoded text, unescape
 # HTML and collapse white space; "lower" and "canonicalize" also lower the case; "canonicalize" also
 # converts underscores to spaces and deletes ASCII punctuation.
@@ -34,14 +38,19 @@ CLIP_MERGES = (
     48_894  # byte-pair merges in CLIP's vocabulary; any prefix of them is a vocabulary too
 )
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
+STEM_STRIDES = (4, 2, 2)  # of the convolutions before MobileCLIP-B's transformer
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
 GEMMA_IDS = 256_000  # ids of SigLIP 2's tokenizer
 MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
 MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
 CHOICES = {  # fields of configurations -> their values
     "activation": Activation,
+    "mlp_activation": Activation,
+    "head": BertHead,
     "projection": Projection,
     "rotary": Rotary,
+    "stem": Stem,
+    "block_norm": BlockNorm,
     "cleaning": Cleaning,
     "piece_ids": PieceIds,
 }
@@ -56,6 +65,7 @@ LIMITS = {  # larger than any CLIP, small enough that no config can request a hu
     "mlp_width": 131_072,
     "context_length": 4096,
     "vocab_size": 1_000_000,
+    "positions": 16_384,
     "concepts": 1_000_000,
     "top_k": 1_000_000,
 }
@@ -97,13 +107,27 @@ class ImageTowerConfig(TowerConfig, Protocol):
         """Return the same tower for another input size."""
 
 
+class BlockOptions(NamedTuple):
+    """Options of a transformer block; the defaults are those of OpenAI's CLIP.
+
+    Sources: SwiGLU: Shazeer 2020 (arXiv 2002.05202). The others: EVA-02, Fang et al. 2023 (arXiv
+    2303.11331), and EVA-CLIP, Sun et al. 2023 (arXiv 2303.15389), `eva_vit_model.py` of
+    baaivision/EVA and `eva.py` of timm.
+    """
+
+    gated_mlp: bool = False
+    inner_norm: bool = False
+    block_norm: BlockNorm = "input"
+
+
 @dataclass(frozen=True)
 class ViTConfig:
     """A vision transformer; the defaults are those of OpenAI's CLIP.
 
     Sources: Radford et al. 2021, section 2.4; `VisionTransformer` of openai/CLIP. SigLIP: Zhai et
     al. 2023 (arXiv 2303.15343), `vit.py` of google-research/big_vision. Perception Encoder: Bolya
-    et al. 2025 (arXiv 2504.13181), `pe.py` of facebookresearch/perception_models.
+    et al. 2025 (arXiv 2504.13181), `pe.py` of facebookresearch/perception_models. EVA-CLIP: see
+    `BlockOptions`. MobileCLIP-B: Vasu et al. 2024 (arXiv 2311.17049), `vit_base_mci_224` of timm.
     """
 
     image_size: int  # pixels, side of the square input
@@ -129,6 +153,15 @@ class ViTConfig:
     rotary: Rotary = "none"
     rotary_grid: int = 0  # side of the grid that places are counted on; 0: the grid of patches
     rotary_start: int = 0  # number of the first place
+    # What turns pixels into tokens: one linear map of each patch, or three convolutions whose
+    # strides are their kernel sizes, with batch norm and GELU between them.
+    stem: Stem = "patch"
+    class_position: bool = True  # the class token has a position embedding
+    gated_mlp: bool = False  # activation(gate) * value instead of activation(value); see SwiGLU
+    inner_norm: bool = False  # a LayerNorm before the output maps of attention and MLP
+    # The LayerNorms of a block are applied to the input of its attention and MLP, or to their
+    # output before it is added to the residual.
+    block_norm: BlockNorm = "input"
     kind: ClassVar[str] = "vit"
     position_embeddings: ClassVar[tuple[str, ...]] = ("positional_embedding",)
 
@@ -144,8 +177,13 @@ class ViTConfig:
 
     @property
     def extra_positions(self) -> int:
-        """1 for the class token."""
-        return int(self.class_token)
+        """1 for a class token with a position embedding."""
+        return int(self.class_token and self.class_position)
+
+    @property
+    def block_options(self) -> BlockOptions:
+        """Options of the transformer blocks."""
+        return BlockOptions(self.gated_mlp, self.inner_norm, self.block_norm)
 
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
@@ -169,6 +207,16 @@ class ViTConfig:
             and self.width // self.heads % 4
         ):
             yield "heads", self.heads, "heads whose width is a multiple of 4, because of rotary"
+        if self.gated_mlp != (self.activation == "silu"):
+            yield "gated_mlp", self.gated_mlp, "True with the activation 'silu', and only then"
+        if self.inner_norm and self.activation == "quick_gelu":
+            yield "inner_norm", True, "False with the activation 'quick_gelu'"
+        if self.stem == "convolutions":
+            if self.patch_size != math.prod(STEM_STRIDES):
+                expected = f"{math.prod(STEM_STRIDES)}, the stride of the convolutions"
+                yield "patch_size", self.patch_size, expected
+            if self.patch_bias or (_are_positive(self.width) and self.width % 4):
+                yield "width", self.width, "a multiple of 4, and patch_bias False, for convolutions"
 
     def resized(self, size: int) -> ViTConfig:
         """Return the same tower for another input size."""
@@ -283,6 +331,7 @@ class TextConfig:
     end_id: int = 0
     projection: Projection = "matrix"  # to the shared space
     kind: ClassVar[str] = "clip"
+    block_options: ClassVar[BlockOptions] = BlockOptions()
 
     @property
     def depth(self) -> int:
@@ -296,6 +345,26 @@ class TextConfig:
             return None
         return self.end_id if self.pool == "end" else self.vocab_size - 1
 
+    @property
+    def last_id(self) -> int | None:
+        """Id of the token after which a row is not read; None: all tokens are read."""
+        return self.pooled_id if self.causal else None
+
+    @property
+    def full_rows(self) -> bool:
+        """Whether rows must have the context length, because padding is read."""
+        return not self.causal
+
+    @property
+    def pad(self) -> int | None:
+        """Id of padding that is masked; None: there is none."""
+        return None
+
+    def trim(self, row: Sequence[int]) -> tuple[int, ...]:
+        """Return the tokens of a row that are read; a text may contain another end token."""
+        end = self.last_id
+        return tuple(row if end is None else row[: row.index(end) + 1])
+
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
         yield from _out_of_range(self)
@@ -305,8 +374,73 @@ class TextConfig:
             yield "pool", self.pool, f"one of {get_args(TextPool)}"
         if type(self.end_id) is not int or not 0 <= self.end_id < max(self.vocab_size, 1):
             yield "end_id", self.end_id, f"an id below {self.vocab_size}"
+        if self.activation == "silu":
+            yield "activation", self.activation, "another one; text towers have no gated MLP"
         if self.causal and self.pool == "last":
             yield "pool", self.pool, "'largest' or 'end' for a causal tower"
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """A BERT encoder, whose blocks normalize after each residual; padding is masked.
+
+    Sources: Devlin et al. 2018 (arXiv 1810.04805); `HFTextEncoder` of open_clip (hf_model.py);
+    `BertModel`, `RobertaModel` and `ChineseCLIPModel` of transformers.
+    """
+
+    context_length: int  # tokens of a text, start and end included
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    eps: float
+    positions: int  # rows of the table of positions; more than are used
+    pad: int  # id of padding
+    first_position: int = 0  # number of the first token's position; (XLM-)RoBERTa: pad + 1
+    # `Published.activation` is that of CLIP's towers, so this one has another name.
+    mlp_activation: Activation = "gelu"
+    pool: BertPool = "mean"  # of the tokens, without padding; or the first token
+    # The map to the shared space: none, a matrix, or two matrices with GELU between them, of which
+    # the first has the mean of both widths.
+    head: BertHead = "linear"
+    kind: ClassVar[str] = "bert"
+    pooled_id: ClassVar[None] = None  # tokens are chosen by their place
+    last_id: ClassVar[None] = None
+    full_rows: ClassVar[bool] = False
+
+    @property
+    def depth(self) -> int:
+        """Number of transformer blocks."""
+        return self.layers
+
+    @property
+    def projection(self) -> Projection:
+        """Whether the width may differ from the shared space's."""
+        return "none" if self.head == "none" else "matrix"
+
+    def trim(self, row: Sequence[int]) -> tuple[int, ...]:
+        """Return a row without the padding at its end."""
+        length = len(row)
+        while length and row[length - 1] == self.pad:
+            length -= 1
+        return tuple(row[:length])
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields with invalid values."""
+        yield from _out_of_range(self)
+        if _are_positive(self.width, self.heads) and self.width % self.heads:
+            yield "heads", self.heads, f"a divisor of the width {self.width}"
+        if self.pool not in get_args(BertPool):
+            yield "pool", self.pool, f"one of {get_args(BertPool)}"
+        if type(self.pad) is not int or not 0 <= self.pad < max(self.vocab_size, 1):
+            yield "pad", self.pad, f"an id below {self.vocab_size}"
+        if type(self.first_position) is not int or self.first_position < 0:
+            yield "first_position", self.first_position, "0 or more"
+        elif _are_positive(self.positions, self.context_length):
+            most = self.positions - self.first_position
+            if self.context_length > most:
+                yield "context_length", self.context_length, f"at most {most}, its positions"
 
 
 @dataclass(frozen=True)
@@ -315,7 +449,7 @@ class NetworkConfig:
 
     embed_dim: int
     vision: ImageTowerConfig
-    text: TextConfig
+    text: TextConfig | BertConfig
     logit_bias: bool = False
 
     @property
@@ -437,19 +571,19 @@ class Spec:
             most = min(CLIP_MERGES, text.vocab_size - CLIP_SYMBOLS)
             if type(self.merges) is not int or not 0 <= self.merges <= most:
                 yield "tokenizer merges", self.merges, f"at most {most}"
-            elif text.causal and text.pooled_id != self.merges + CLIP_SYMBOLS - 1:
+            elif text.pooled_id != self.merges + CLIP_SYMBOLS - 1:
                 yield "text pool", text.pool, "the end-of-text token of the tokenizer"
-            if not text.causal:
-                yield "text causal", False, "True with CLIP's tokenizer, whose rows are not padded"
             return
         yield from _prefixed("tokenizer", self.tokenizer.problems())
         length = self.tokenizer.context_length
         if length != text.context_length:
             yield "tokenizer context_length", length, f"{text.context_length}, as the text tower"
-        if text.causal and text.pooled_id != self.tokenizer.end:
-            expected = f"{text.pooled_id}, the id that the text tower projects"
+        if text.last_id not in (None, self.tokenizer.end):
+            expected = f"{text.last_id}, the id that the text tower projects"
             yield "tokenizer end", self.tokenizer.end, expected
-        if not text.causal and not self.tokenizer.full_rows:
+        if text.pad not in (None, self.tokenizer.pad):
+            yield "tokenizer pad", self.tokenizer.pad, f"{text.pad}, which the text tower masks"
+        if text.full_rows and not self.tokenizer.full_rows:
             yield "tokenizer full_rows", False, "True, because the text tower is not causal"
 
     def resized(self, size: int) -> Spec:
@@ -499,7 +633,7 @@ class Published:
         """List where a config disagrees about activation and preprocessing."""
         activation = self.activation if self.activation_is_sourced else None
         return _list_differences(
-            ("activation", spec.network.text.activation, activation),
+            ("activation", _get_activation(spec.network), activation),
             *(
                 (name, getattr(spec.preprocess, name), getattr(self.preprocess, name))
                 for name in ("mean", "std", "interpolation", "resize_mode")
@@ -513,7 +647,7 @@ class Published:
             network = replace(
                 network,
                 vision=_set_activation(network.vision, self.activation),
-                text=replace(network.text, activation=self.activation),
+                text=_set_activation(network.text, self.activation),
             )
         preprocess = replace(self.preprocess, size=spec.preprocess.size)
         return replace(spec, network=network, preprocess=preprocess)
@@ -531,6 +665,12 @@ def _set_activation(config: Config, activation: Activation) -> Config:
     """Set the activation of a configuration that has this field."""
     has_one = any(field.name == "activation" for field in fields(config))
     return replace(config, activation=activation) if has_one else config
+
+
+def _get_activation(network: NetworkConfig) -> object:
+    """Return the activation of CLIP's towers; BERT has its own."""
+    image = getattr(network.vision, "activation", None)
+    return getattr(network.text, "activation", image)
 
 
 def _list_differences(*facts: tuple[str, object, object]) -> list[str]:

@@ -18,8 +18,10 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts import timm
+from zeroshot.checkpoint.layouts import bert, timm
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
+from zeroshot.checkpoint.layouts.foreign import explain_family
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import read_tokenizer
 from zeroshot.checkpoint.layouts.openai import HEAD_WIDTH, from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
@@ -27,6 +29,8 @@ from zeroshot.spec import (
     OPENAI_MEAN,
     OPENAI_STD,
     Activation,
+    BertConfig,
+    ImagePool,
     ImageTowerConfig,
     NetworkConfig,
     PreprocessConfig,
@@ -37,9 +41,7 @@ from zeroshot.spec import (
     Spec,
     TextConfig,
     TextPool,
-    TokenizerConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 CONFIG = "open_clip_config.json"
@@ -48,6 +50,7 @@ LINEAR = {
     PROJECTION: "text.text_projection",
     "text.text_projection.bias": "text.text_projection_bias",
 }
+IMAGE_POOLS: dict[str, ImagePool] = {"tok": "token", "avg": "mean"}
 POOLS: dict[str, TextPool] = {"argmax": "largest", "last": "last", "eos": "end"}
 END_ID = 2  # default of open_clip
 MLP_RATIO = 4.0
@@ -88,28 +91,36 @@ SWITCHES = {
         *("scale_fc", "ls_init_value"),
     ),
     "model": ("multimodal_cfg",),
-    "vision": ("attentional_pool", "no_ln_pre"),
-    "text": ("hf_model_name", "embed_cls", "tokenizer_mode"),
+    "vision": ("attentional_pool",),
+    "text": ("embed_cls", "tokenizer_mode"),
 }
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
-    image_towers = {"visual.conv1.weight", f"{timm.PREFIX}patch_embed.proj.weight"}
-    text_towers = {"token_embedding.weight", "text.token_embedding.weight"}
+    image_towers = {"visual.conv1.weight", *timm.PATCHES}
+    text_towers = {
+        *("token_embedding.weight", "text.token_embedding.weight"),
+        f"{bert.PREFIX}{bert.WORDS}",
+    }
     return bool(image_towers & names) and bool(text_towers & names)
 
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
-    trunk = {name: each for name, each in tensors.items() if name.startswith(timm.PREFIX)}
+    encoder, tensors = bert.split(tensors, bert.PREFIX)
+    if encoder:
+        tensors = dict(bert.rename_head(name, each) for name, each in tensors.items())
+    trunk = {name: each for name, each in tensors.items() if name.startswith(timm.PREFIXES)}
     others = {
         LINEAR.get(name, name): (each.T if name == PROJECTION and each.ndim == 2 else each,)
         for name, each in tensors.items()
         if name not in trunk
     }
-    return to_native_names(others | timm.rename(trunk), source)
+    return to_native_names(others | timm.rename(trunk) | encoder, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
+    if problem := explain_family(found.names):
+        raise IncompatibleWeights(f"{found.path}: {problem}", source=str(found.path))
     if like is None:
         raise IncompatibleWeights(
             f"{found.path}: bare tensors do not determine activation and preprocessing; expected "
@@ -131,10 +142,13 @@ def from_config(config: Fields) -> Spec:
     vision, text = model.part("vision_cfg"), model.part("text_cfg")
     _require_clip(config, model, vision, text)
     image_size = vision.number("image_size", 224)
-    text_config = _read_text(model, text)
-    tokenizer = _read_tokenizer(text, text_config)
+    named = bool(text.content.get("hf_model_name"))
+    text_config = bert.read_tower(text) if named else _read_text(model, text)
+    tokenizer = read_tokenizer(text, text_config.context_length, full_rows=text_config.full_rows)
     if tokenizer is None:
         _require_clip_tokenizer(config, text, text_config)
+    elif text_config.pool == "largest":
+        raise text.field_error("pool_type", "argmax", "'eos' or 'last' with hf_tokenizer_name")
     network = NetworkConfig(
         model.number("embed_dim"),
         _read_vision(model, vision, image_size),
@@ -169,33 +183,15 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
     )
 
 
-def _read_tokenizer(text: Fields, tower: TextConfig) -> TokenizerConfig | None:
-    """Read the tokenizer of SigLIP; None for CLIP's. Raises IncompatibleWeights for others."""
-    cleaning = text.part("tokenizer_kwargs").content.get("clean") or "lower"
-    if not text.content.get("hf_tokenizer_name"):
-        if cleaning != "lower":
-            raise text.field_error(
-                "tokenizer_kwargs.clean", cleaning, "'lower', as CLIP's tokenizer cleans texts"
-            )
-        return None
-    if cleaning != "canonicalize":
-        raise text.field_error(
-            "tokenizer_kwargs.clean",
-            cleaning,
-            "'canonicalize', as for SigLIP; other tokenizers of hf_tokenizer_name are unsupported",
-        )
-    return siglip_tokenizer(tower.context_length, tower.vocab_size)
-
-
-def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> None:
-    """Reject text towers that do not fit rows of CLIP's tokenizer, which have no padding."""
+def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig | BertConfig) -> None:
+    """Reject text towers that do not fit rows of CLIP's tokenizer."""
+    if tower.pad is not None:
+        raise text.field_error("hf_tokenizer_name", None, "the tokenizer of hf_model_name")
     if name := config.content.get("hf_tokenizer_name"):
         raise config.field_error(
-            "hf_tokenizer_name", name, "none; text_cfg names the tokenizer of SigLIP"
+            "hf_tokenizer_name", name, "none; a tokenizer is named in text_cfg"
         )
     require_clip_vocabulary(tower.vocab_size, config.source)
-    if not tower.causal:
-        raise text.field_error("no_causal_mask", True, "false with CLIP's tokenizer")
     if tower.pool != "largest":
         raise text.field_error(
             "pool_type", text.content["pool_type"], "'argmax' with CLIP's tokenizer"
@@ -204,9 +200,11 @@ def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> 
 
 def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
     """Read the image tower; a list of layers means a ResNet, as in open_clip."""
+    layers = vision.content.get("layers", 12)
+    if vision.content.get("timm_model_name") or isinstance(layers, list):
+        vision.require(pool_type="tok", no_ln_pre=False, final_ln_after_pool=False)
     if vision.content.get("timm_model_name"):
         return timm.read_tower(vision)
-    layers = vision.content.get("layers", 12)
     width = vision.number("width", 768)
     head_width = vision.number("head_width", HEAD_WIDTH)
     if isinstance(layers, list):
@@ -214,6 +212,10 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
             raise vision.field_error("layers", layers, "four numbers of blocks")
         stages = (layers[0], layers[1], layers[2], layers[3])
         return ResNetConfig(image_size, width, stages, heads=width * 32 // head_width)
+    pool = vision.content.get("pool_type")
+    pool = "tok" if pool is None else pool
+    if not isinstance(pool, str) or pool not in IMAGE_POOLS:
+        raise vision.field_error("pool_type", pool, f"one of {', '.join(IMAGE_POOLS)}")
     return ViTConfig(
         image_size=image_size,
         patch_size=vision.number("patch_size", 16),
@@ -223,6 +225,9 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
         mlp_width=int(width * vision.real("mlp_ratio", MLP_RATIO)),
         activation=_read_activation(model, vision),
         eps=vision.part("norm_kwargs").real("eps", 1e-5),
+        pre_norm=not vision.content.get("no_ln_pre"),
+        pool=IMAGE_POOLS[pool],
+        norm_after_pool=bool(vision.content.get("final_ln_after_pool")) and pool != "tok",
     )
 
 
@@ -240,17 +245,14 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
     ):
         for field in fields:
             if value := part.content.get(field):
-                raise part.field_error(
-                    field, value, "none; the towers of CLIP, SigLIP and PE-Core are supported"
-                )
-    vision.require(pool_type="tok", pos_embed_type="learnable")
+                raise part.field_error(field, value, "none; other towers are unsupported")
+    vision.require(pos_embed_type="learnable")
     if text.content.get("proj_type") not in (None, "linear", "none"):
         raise text.field_error("proj_type", text.content["proj_type"], "'linear' or 'none'")
     for tower in (vision, text):
         tower.part("act_kwargs").allow_only(["approximate"])
         tower.part("norm_kwargs").allow_only(["eps", "elementwise_affine"])
         tower.part("norm_kwargs").require(elementwise_affine=True)
-    text.part("tokenizer_kwargs").allow_only(["clean"])
 
 
 def _read_activation(model: Fields, tower: Fields) -> Activation:
