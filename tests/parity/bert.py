@@ -19,7 +19,7 @@ from checkpoints import Peer
 from peers import OPENAI_MEAN, OPENAI_STD, open_clip, transformers
 
 from tests.checkpoint.families_bert import CHINESE
-from tests.tokenizers.training import VOCABULARY, XLM_R, train
+from tests.tokenizers.training import VOCABULARY, XLM_R, train, train_byte_bpe
 from zeroshot.checkpoint.layouts import bert
 from zeroshot.spec import BertConfig
 
@@ -42,6 +42,10 @@ CONFIGS: dict[str, Callable[[], Any]] = {  # hf_model_name -> the config of its 
 }  # fmt: skip
 TOKENIZERS: dict[str, tuple[dict[str, bytes], str]] = {  # hf_model_name -> files, class
     SMALL: ({"sentencepiece.bpe.model": train(**XLM_R)}, "XLMRobertaTokenizer"),
+    "roberta-base": (
+        dict(zip(("vocab.json", "merges.txt"), train_byte_bpe(), strict=True)),
+        "RobertaTokenizer",
+    ),
     PUBMED: ({"vocab.txt": VOCABULARY}, "BertTokenizer"),
 }
 PREPROCESS = {"mean": list(OPENAI_MEAN), "std": list(OPENAI_STD)}
