@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bert
 import checkpoints
 import numpy as np
 import pictures
@@ -281,6 +282,23 @@ def write_hf_siglip(folder: Path) -> None:
     )  # fmt: skip
 
 
+def write_hf_chinese_clip(folder: Path) -> None:
+    """A BERT as text tower: padding is masked, the first token is projected; squashed images."""
+    write = bert.chinese_folder(
+        12,
+        text_config={
+            "vocab_size": 420, "hidden_size": 32, "intermediate_size": 80, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "max_position_embeddings": 64,
+        },
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
+        },
+        projection_dim=24,
+    )  # fmt: skip
+    write(folder)
+
+
 TINY = (
     Tiny("openai-vit", "ViT.pt", write_openai_vit, checkpoints.read_openai_archive),
     Tiny("openai-resnet", "RN.pt", write_openai_resnet, checkpoints.read_openai_archive),
@@ -296,6 +314,7 @@ TINY = (
     Tiny("hf-quick-gelu", "tiny", write_hf_quick_gelu, checkpoints.read_hf_folder),
     Tiny("hf-gelu", "tiny", write_hf_gelu, checkpoints.read_hf_folder),
     Tiny("hf-siglip", "tiny", write_hf_siglip, siglip.read_hf_folder),
+    Tiny("hf-chinese-clip", "tiny", write_hf_chinese_clip, bert.read_chinese_folder),
 )
 
 
