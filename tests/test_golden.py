@@ -37,6 +37,7 @@ CHECKPOINTS = (
     "hf-quick-gelu",
     "hf-gelu",
     "hf-siglip",
+    "hf-metaclip",
 )
 LIKE = {"state-dict": "ViT-B/32"}  # bare tensors do not say their activation
 OF_PICTURES = ("pixels", "image", "image_unit", "logits", "probabilities")  # answers, a row each
