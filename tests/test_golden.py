@@ -38,6 +38,7 @@ CHECKPOINTS = (
     "hf-gelu",
     "hf-siglip",
     "hf-chinese-clip",
+    "hf-metaclip",
 )
 LIKE = {"state-dict": "ViT-B/32"}  # bare tensors do not say their activation
 OF_PICTURES = ("pixels", "image", "image_unit", "logits", "probabilities")  # answers, a row each

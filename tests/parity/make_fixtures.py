@@ -19,6 +19,7 @@ from typing import Any
 
 import bert
 import checkpoints
+import metaclip
 import numpy as np
 import pictures
 import siglip
@@ -39,6 +40,8 @@ from peers import (
 )
 from PIL import Image
 from sentences import sentences
+
+from tests.tokenizers.training import XLM_R, train
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SPREAD = 0.95  # highest allowed cosine between two inputs of a fixture
@@ -299,6 +302,27 @@ def write_hf_chinese_clip(folder: Path) -> None:
     write(folder)
 
 
+def write_hf_metaclip(folder: Path) -> None:
+    """MetaCLIP 2: the first end token, of another tokenizer, is projected."""
+    metaclip.write_hf_folder(
+        folder,
+        "facebook/xlm-v-base",
+        text={
+            "vocab_size": 320, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+        },
+        vision={
+            "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3,
+            "num_attention_heads": 3, "image_size": 28, "patch_size": 7,
+        },
+        seed=11,
+        embed_dim=24,
+    )  # fmt: skip
+    # without the table of replacements, which has 83 kB compressed
+    model = train(**XLM_R | {"normalization_rule_name": "identity"})
+    (folder / "sentencepiece.bpe.model").write_bytes(model)
+
+
 TINY = (
     Tiny("openai-vit", "ViT.pt", write_openai_vit, checkpoints.read_openai_archive),
     Tiny("openai-resnet", "RN.pt", write_openai_resnet, checkpoints.read_openai_archive),
@@ -315,6 +339,7 @@ TINY = (
     Tiny("hf-gelu", "tiny", write_hf_gelu, checkpoints.read_hf_folder),
     Tiny("hf-siglip", "tiny", write_hf_siglip, siglip.read_hf_folder),
     Tiny("hf-chinese-clip", "tiny", write_hf_chinese_clip, bert.read_chinese_folder),
+    Tiny("hf-metaclip", "tiny", write_hf_metaclip, metaclip.read_hf_folder),
 )
 
 
