@@ -19,6 +19,7 @@ from typing import Any
 
 import bert
 import checkpoints
+import eva
 import metaclip
 import numpy as np
 import pictures
@@ -340,6 +341,21 @@ TINY = (
     Tiny("hf-siglip", "tiny", write_hf_siglip, siglip.read_hf_folder),
     Tiny("hf-chinese-clip", "tiny", write_hf_chinese_clip, bert.read_chinese_folder),
     Tiny("hf-metaclip", "tiny", write_hf_metaclip, metaclip.read_hf_folder),
+    Tiny(
+        "open_clip-eva02",
+        "tiny",
+        eva.golden_folder("golden_eva02", "eva02_base_patch16_clip_224", 10, causal=True),
+        eva.read_open_clip_folder,
+    ),
+    Tiny(
+        "open_clip-eva02-e",  # with the text tower of MobileCLIP2, which has no mask
+        "tiny",
+        eva.golden_folder(
+            "golden_eva02_enormous", "eva02_enormous_patch14_clip_224", 11, causal=False
+        ),
+        eva.read_open_clip_folder,
+    ),
+    Tiny("open_clip-clipa", "tiny", eva.clipa_folder(12, golden=True), eva.read_clipa_folder),
 )
 
 
