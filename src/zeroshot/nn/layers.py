@@ -42,13 +42,20 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        causal: bool = False,
+        turns: Turns | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         b, t, w = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [b, t, 3w]
         q, k, v = qkv.view(b, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
         if turns is not None:
             q, k = rotate(q, turns), rotate(k, turns)
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # [b, h, t, w/h]
+        x = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)  # [b, h, t, w/h]
         x = self.out_proj(x.transpose(1, 2).reshape(b, t, w))
         return x
 
@@ -79,14 +86,24 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(width, eps=eps)
         self.mlp = MLP(width, mlp_width, activation)
 
-    def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
-        x = x + self.attn(self.ln_1(x), causal=causal, turns=turns)
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        causal: bool = False,
+        turns: Turns | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        x = x + self.attn(self.ln_1(x), causal=causal, turns=turns, mask=mask)
         x = x + self.mlp(self.ln_2(x))
         return x
 
 
 class Transformer(nn.Module):
-    """A stack of blocks."""
+    """A stack of blocks.
+
+    `mask` [b, 1, 1, t] is False for tokens that no token attends to, which are padding.
+    """
 
     def __init__(
         self,
@@ -102,9 +119,16 @@ class Transformer(nn.Module):
             Block(width, heads, mlp_width, activation, eps) for _ in range(layers)
         )
 
-    def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        causal: bool = False,
+        turns: Turns | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         for block in self.resblocks:
-            x = block(x, causal=causal, turns=turns)
+            x = block(x, causal=causal, turns=turns, mask=mask)
         return x
 
 
@@ -126,13 +150,15 @@ class AttentionPool(nn.Module):
         self.ln = nn.LayerNorm(width, eps=eps)
         self.mlp = MLP(width, mlp_width, activation)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         b, t, w = x.shape
         query_weight, weight = self.in_proj_weight.split([w, 2 * w])
         query_bias, bias = self.in_proj_bias.split([w, 2 * w])
         q = F.linear(self.probe, query_weight, query_bias).view(1, self.heads, 1, -1)
-        k, v = F.linear(x, weight, bias).view(b, t, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(q.expand(b, -1, -1, -1), k, v)  # [b, h, 1, w/h]
+        both = F.linear(x, weight, bias).view(b, t, 2, self.heads, w // self.heads)
+        k, v = both.permute(2, 0, 3, 1, 4)
+        q = q.expand(b, -1, -1, -1)
+        x = F.scaled_dot_product_attention(q, k, v, mask)  # [b, h, 1, w/h]
         x = self.out_proj(x.transpose(1, 2).reshape(b, w))
         x = x + self.mlp(self.ln(x))
         return x
