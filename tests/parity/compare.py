@@ -20,10 +20,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import checkpoints
+import naflex
 import numpy as np
 import pictures
 import siglip
@@ -93,7 +95,7 @@ def main() -> int:
     torch.set_num_threads(max(1, min(4, os.cpu_count() or 1)))
     started = time.perf_counter()
     rows: list[Row] = []
-    for part in (tokens, pixels, hf_pixels, *(case.rows for case in CASES)):
+    for part in (tokens, pixels, hf_pixels, naflex_pixels, *(case.rows for case in CASES)):
         try:
             for row in part():
                 rows.append(row)
@@ -152,15 +154,17 @@ class Case:
 
     def _compared(self, model: Any, peer: Peer) -> Iterator[Row]:
         photographs = pictures.some_photographs()
-        seen = torch.stack([peer.transform(Image.fromarray(array)) for array in photographs])
+        seen = together([peer.transform(Image.fromarray(array)) for array in photographs])
         ids = peer.tokenize(pictures.SOME_SENTENCES)
         image, text = peer.image_tower(seen), peer.text_tower(ids)
         logits = peer.logits(seen, ids)
         sentences = list(pictures.SOME_SENTENCES)
 
-        ours = torch.from_numpy(np.stack([model.prepare(array) for array in photographs]))
-        levels = (ours - seen).abs() * torch.tensor(peer.std)[:, None, None] * 255
-        yield self._row("pixels of photographs, gray levels", levels.max().item(), GRAY_LEVEL)
+        levels = max(
+            levels_apart(model.prepare(array), pixels.numpy(), peer.std)
+            for array, pixels in zip(photographs, seen, strict=True)
+        )
+        yield self._row("pixels of photographs, gray levels", levels, GRAY_LEVEL)
         towers = model.encode_pixels(seen)
         yield self._row(
             "image embeddings from the same pixels", far(towers, unit(image)), EMBEDDING
@@ -203,6 +207,12 @@ class Case:
         yield self._row("classifier probabilities", gap, PROBABILITY)
 
 
+def together(images: list[torch.Tensor]) -> Any:
+    """Stack the pixels of images of one size; those of NaFlex have different shapes."""
+    same = len({image.shape for image in images}) == 1
+    return torch.stack(images) if same else images
+
+
 def far(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the largest distance of a row from its target, relative to the target's norm."""
     return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max())
@@ -210,6 +220,8 @@ def far(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 def unprojected(peer: Peer, pixels: torch.Tensor) -> torch.Tensor:
     """Run a peer's image tower without its projection to the shared space: [n, w]."""
+    if peer.features is not None:
+        return peer.features(pixels)
     visual = getattr(peer.model, "visual", None)
     if visual is None:  # transformers
         found: torch.Tensor = peer.model.vision_model(pixel_values=pixels).pooler_output
@@ -328,6 +340,13 @@ def siglip_folder(seed: int) -> Callable[[Path], None]:
     return write
 
 
+def naflex_folder(seed: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        naflex.write_hf_folder(path, text={}, vision={}, seed=seed, logit_scale=20.0)
+
+    return write
+
+
 def _text(width: int, heads: int, layers: int, context: int = 77) -> dict[str, int]:
     return {
         "context_length": context, "vocab_size": VOCABULARY, "width": width, "heads": heads,
@@ -398,6 +417,8 @@ def _cases() -> tuple[Case, ...]:
              timm_folder("PE-Core-T-16-384", "bilinear", 27), siglip.read_open_clip_folder),
         Case(TRANSFORMERS, "SiglipModel folder, B/16", "hfs",
              siglip_folder(33), siglip.read_hf_folder),
+        Case(TRANSFORMERS, "Siglip2Model folder, NaFlex B/16", "hfn",
+             naflex_folder(34), naflex.read_hf_folder),
     )  # fmt: skip
 
 
@@ -497,6 +518,20 @@ def hf_pixels() -> Iterator[Row]:
     drawn = {kind.name: kind.draw() for kind in kinds}
     what = f"CLIPImageProcessorPil, {len(drawn)} RGB images at {size}, gray levels"
     yield _pixel_row(TRANSFORMERS, what, Preprocess(size), transform, drawn)
+
+
+def naflex_pixels() -> Iterator[Row]:
+    """Compare the sizes and gray levels of images that keep their aspect ratio."""
+    for most in naflex.LIMITS:
+        ours = Preprocess(
+            256, (0.5,) * 3, (0.5,) * 3, "bilinear", "aspect",
+            patch=naflex.PATCH, max_patches=most,
+        )  # fmt: skip
+        prepare = naflex.processor(most, naflex.PATCH)
+        drawn = {f"{w}x{h}": naflex.drawn(w, h) for w, h in naflex.SIZES}
+        what = f"Siglip2ImageProcessorPil, {len(drawn)} images of at most {most} patches"
+        transform = partial(naflex.pixels_of, prepare)
+        yield _pixel_row(TRANSFORMERS, f"{what}, gray levels", ours, transform, drawn)
 
 
 # ---- tokens
