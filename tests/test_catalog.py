@@ -328,9 +328,7 @@ def test_every_name_in_the_documentation_is_in_the_catalog() -> None:
         ("xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k", "multilingual"),
         ("mt5-base-ViT-B-32", "multilingual"),
         ("coca_ViT-B-32/laion2b_s13b_b90k", "CoCa"),
-        ("siglip2-naflex", "SigLIP 2 with NaFlex"),
         ("align", "ALIGN"),
-        ("google/siglip2-base-patch16-naflex", "SigLIP 2 with NaFlex"),
         ("visheratin/nllb-clip-base-siglip", "multilingual"),
         ("facebook/PE-Spatial-B16-512", "Perception Encoder"),
         ("Salesforce/blip2-opt-2.7b", "BLIP"),
@@ -354,6 +352,7 @@ def test_names_of_unsupported_architectures_say_so(name: str, kind: str) -> None
         ("siglip2", "google/siglip-base-patch16-224"),
         ("ViT-B-16-SigLIP/webli", "google/siglip-base-patch16-224"),
         ("ViT-SO400M-14-SigLIP2:webli", "google/siglip-base-patch16-224"),
+        ("siglip2-naflex", "google/siglip2-base-patch16-naflex"),
         ("PE-Core-B-16", "timm/PE-Core-B-16"),
         ("PE-Core-B-16/meta", "timm/PE-Core-B-16"),
     ],
@@ -371,6 +370,7 @@ def test_families_without_names_in_the_catalog_name_a_repository(name: str, like
     [
         *("google/siglip2-so400m-patch14-384", "hf-hub:timm/ViT-B-16-SigLIP", "timm/PE-Core-B-16"),
         *("me/siglip-ft", "siglip.pt", "Marqo/marqo-fashionSigLIP", "facebook/PE-Core-B16-224"),
+        *("google/siglip2-base-patch16-naflex", "me/siglip2-naflex"),
     ],
 )
 def test_repositories_of_siglip_and_pe_core_are_not_refused(name: str) -> None:

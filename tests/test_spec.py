@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.checkpoint.families_naflex import IMAGE, NAFLEX
 from tests.support import tiny_spec
 from zeroshot import catalog
 from zeroshot.checkpoint.reader import read
@@ -360,3 +361,58 @@ def test_an_invalid_field_of_a_tokenizer_is_named(field: str, value: Any, expect
     config = replace(TokenizerConfig(77, start=0, end=2), **{field: value})
 
     assert list(config.problems()) == [(field, value, expected)]
+
+
+# ---- images that keep their aspect ratio
+
+
+def test_a_spec_for_any_grid_has_no_problems() -> None:
+    assert list(NAFLEX.problems()) == []
+    assert NAFLEX.takes_any_grid
+    assert not tiny_spec().takes_any_grid
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("patch", 0, "1 to 1024"),
+        ("patch", 4, "8, as the image tower has it"),
+        ("max_patches", 0, "1 to 4096"),
+        ("max_patches", 5000, "1 to 4096"),
+        ("max_patches", True, "1 to 4096"),
+        ("resize_mode", "squash", "0 without resize_mode 'aspect'"),
+        ("resize_mode", "pad", "one of ('shortest', 'squash', 'aspect')"),
+    ],
+)
+def test_an_invalid_patch_of_preprocessing_is_named(field: str, value: Any, expected: str) -> None:
+    spec = replace(NAFLEX, preprocess=replace(NAFLEX.preprocess, **{field: value}))
+
+    assert expected in [found for _, _, found in spec.problems()]
+
+
+def test_images_of_any_grid_need_a_tower_for_them() -> None:
+    spec = replace(tiny_spec(), preprocess=replace(NAFLEX.preprocess, size=32))
+
+    assert ("preprocess patch", 8, "0, as the image tower has it") in list(spec.problems())
+
+
+@pytest.mark.parametrize("options", [{"class_token": True}, {"rotary": "xy"}])
+def test_any_grid_is_rejected_with_places_of_a_square(options: dict[str, Any]) -> None:
+    vision = replace(IMAGE, **options)
+
+    assert [field for field, _, _ in vision.problems() if field == "any_grid"] == ["any_grid"]
+
+
+def test_the_largest_square_of_pixels_depends_on_the_patches() -> None:
+    assert (PreprocessConfig(224).square, NAFLEX.preprocess.square) == (224, 32)
+    assert NAFLEX.with_patches(80).preprocess.square == 64
+
+
+@pytest.mark.parametrize("most", [0, 5000, 1.5])
+def test_an_invalid_number_of_patches_is_rejected(most: Any) -> None:
+    with pytest.raises(ValueError, match="from 1 to 4096"):
+        NAFLEX.with_patches(most)
+    with pytest.raises(ValueError, match="use image_size instead"):
+        tiny_spec().with_patches(20)
+    with pytest.raises(ValueError, match="limit the number of patches"):
+        NAFLEX.resized(64)

@@ -37,7 +37,6 @@ SPEEDS = {  # upper bound of each class in GFLOPs per image; the comments name t
 }
 # Words in names of architectures that are not supported -> the architecture.
 UNSUPPORTED = {
-    "naflex": "SigLIP 2 with NaFlex",
     "eva": "EVA",
     "coca": "CoCa",
     "convnext": "ConvNeXt",
@@ -72,6 +71,7 @@ UNSUPPORTED = {
 # Words in names of families without names in the catalog -> the family, and one of the repositories
 # that are loaded.
 REPOSITORIES = {
+    "naflex": ("SigLIP 2 NaFlex", "google/siglip2-base-patch16-naflex"),
     "siglip2?": ("SigLIP", "google/siglip-base-patch16-224"),
     "pe-core": ("PE-Core", "timm/PE-Core-B-16"),
 }

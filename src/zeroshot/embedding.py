@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from torch import Tensor
@@ -20,16 +20,13 @@ from zeroshot.images import ImageLike, describe, is_single, iterate
 from zeroshot.predictions import Failure
 from zeroshot.progress import Bar, Show, length, track
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 LARGEST_BATCH = 2**31 - 1
 OnError = Literal["raise", "yield"]
 Key = str | None  # path, URL or key of an image, if it has one
 Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
-Prepared = tuple[Key | Failure, "NDArray[np.float32] | None"]
+Prepared = tuple[Key | Failure, Any]  # what `prepare` returned, or None
 IMAGE_METHODS = ("identity", "is_busy", "prepare", "encode_pixels", "map_batches")
 
 
@@ -40,10 +37,11 @@ class ImageEncoder(Protocol):
     def identity(self) -> str: ...
     @property
     def is_busy(self) -> bool: ...  # other programs use the cores
-    def prepare(self, image: ImageLike) -> NDArray[np.float32]: ...
+    def prepare(self, image: ImageLike) -> Any: ...  # pixels
+    # Pixels of several images: an array, or a list if their shapes are different.
     def encode_pixels(
         self,
-        pixels: NDArray[np.float32],
+        pixels: Any,
         *,
         batch_size: int | None = None,
         normalize: bool = True,
@@ -119,7 +117,7 @@ def embed(
         if not pixels:
             return Embedded(outcomes, None)
         rows = encoder.encode_pixels(
-            np.stack(pixels), batch_size=batch_size, normalize=normalize, project=project
+            stack_equal(pixels), batch_size=batch_size, normalize=normalize, project=project
         )
         if score is None:
             return Embedded(outcomes, rows)
@@ -138,6 +136,12 @@ def embed(
         )
         batches = track(batches, bar, lambda batch: len(batch.outcomes))
     return _raise_failures(batches) if on_error == "raise" else batches
+
+
+def stack_equal(pixels: Sequence[Any]) -> Any:
+    """Stack arrays of equal shapes; others, such as those of images of any grid, stay a list."""
+    shapes = {getattr(each, "shape", None) for each in pixels}
+    return np.stack(pixels) if len(shapes) == 1 and None not in shapes else list(pixels)
 
 
 def _raise_failures(batches: Iterator[Embedded]) -> Iterator[Embedded]:

@@ -33,6 +33,7 @@ def load(
     decode: Decode = "exact",
     parity: bool = False,
     image_size: int | None = None,
+    max_patches: int | None = None,
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
@@ -57,7 +58,10 @@ def load(
         parity: True preprocesses images exactly as OpenAI's code: resize before the conversion to
             RGB, and ignore the EXIF orientation.
         image_size: input size in pixels; by default the checkpoint's own. Position embeddings are
-            resized if needed.
+            resized if needed. Models that keep the aspect ratio have none.
+        max_patches: largest number of patches of an image, for models that keep the aspect ratio
+            (SigLIP 2 NaFlex); by default the checkpoint's own, 256. More patches show more detail
+            and take more time; SigLIP 2 was trained with at most 1024.
         revision: branch, tag or commit of a Hub repository.
         cache_dir: cache folder for downloads from the Hub.
         offline: True uses only cached files.
@@ -86,6 +90,8 @@ def load(
     _check_name(name)
     if image_size is not None:
         image_size = count("image_size", image_size, 1)
+    if max_patches is not None:
+        max_patches = count("max_patches", max_patches, 1)
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
     check_options(parity, decode, max_pixels, background)
@@ -106,6 +112,7 @@ def load(
         reference.published if reference else None,
         image_size,
         entry.published if entry else None,
+        max_patches,
     )
     display = source or path.name
     if like is not None and checkpoint.layout == "native":

@@ -31,6 +31,7 @@ from zeroshot.images.preprocess import Decode, Preprocess
 from zeroshot.images.transparency import Background
 from zeroshot.label_store import LabelStore, default_folder
 from zeroshot.nn.network import Network
+from zeroshot.pixel_arguments import to_images
 from zeroshot.prompts import Labels, Prompts
 from zeroshot.spec import Scoring, Spec
 from zeroshot.tensor_arguments import to_embeddings
@@ -98,13 +99,19 @@ class Model:
         facts = {
             "device": self.device,
             "precision": str(self.dtype).removeprefix("torch."),
-            "image size": f"{self._preprocess.size} x {self._preprocess.size}",
+            "image size": self._describe_size(),
             "dimensions": self.embed_dim,
             "context length": f"{self.spec.network.text.context_length} tokens",
             "scoring": self.scoring,
             "identity": self.identity,
         }
         return card(f"Model {self.name}", facts)
+
+    def _describe_size(self) -> str:
+        preprocess = self._preprocess
+        if self.spec.takes_any_grid:
+            return f"at most {preprocess.max_patches} patches of {preprocess.patch} pixels"
+        return f"{preprocess.size} x {preprocess.size}"
 
     # Properties of the weights are read-only: `identity` hashes them, and heads depend on it.
 
@@ -132,7 +139,8 @@ class Model:
     def preprocess(self) -> Preprocess:
         """The checkpoint's preprocessing.
 
-        Call it with an image for float32 [3, size, size].
+        Call it with an image for float32 [3, size, size], or [3, height, width] if the model keeps
+        the aspect ratio.
         """
         return self._preprocess
 
@@ -339,7 +347,7 @@ class Model:
     def _no_images(self, project: bool) -> Tensor:
         if project:
             return self._empty()
-        size = self._preprocess.size  # the tower determines the width of its features
+        size = self._preprocess.square  # the tower determines the width of its features
         return self._engine.encode_pixels(torch.zeros(0, 3, size, size), project=False)
 
     def _empty(self) -> Tensor:
@@ -487,7 +495,8 @@ class Model:
                 tensor or a `Sample`.
 
         Returns:
-            float32 [3, size, size].
+            float32 [3, size, size]. For a model that keeps the aspect ratio (SigLIP 2 NaFlex):
+            [3, height, width], both multiples of `preprocess.patch`.
 
         Raises:
             ImageError: The image cannot be read.
@@ -501,7 +510,7 @@ class Model:
 
     def encode_pixels(
         self,
-        pixels: NDArray[np.float32] | Tensor,
+        pixels: NDArray[np.float32] | Tensor | Sequence[NDArray[np.float32] | Tensor],
         *,
         batch_size: int | None = None,
         normalize: bool | None = None,
@@ -511,14 +520,17 @@ class Model:
 
         Args:
             pixels: Floating-point array or tensor [n, 3, size, size], as `prepare` makes for each
-                image.
+                image. Models that keep the aspect ratio (SigLIP 2 NaFlex) accept images of
+                different shapes: a list of [3, height, width], [n, 3, height, width], or one image
+                [3, height, width]. Both sides must be multiples of `preprocess.patch`, with at most
+                `preprocess.max_patches` patches.
             batch_size: Number of images to run at once. None selects a size for the device.
             normalize: Scale each row to unit length; see `encode_image`.
             project: Return embeddings, or with False the features before the projection; see
                 `encode_image`.
 
         Returns:
-            float32 [n, d] on `self.device`.
+            float32 [n, d] on `self.device`, or [d] for one image [3, height, width].
 
         Raises:
             InputError: The shape or dtype is wrong.
@@ -532,6 +544,16 @@ class Model:
         project, normalize = _to_flags(project, normalize)
         if batch_size is not None:
             batch_size = check_batch_size(batch_size)
+        if self._preprocess.resize_mode == "aspect":
+            several = isinstance(pixels, list | tuple)
+            given = [_to_tensor(each) for each in pixels] if several else _to_tensor(pixels)
+            images = to_images(given, self._preprocess.patch, self._preprocess.max_patches)
+            if not images:
+                return self._no_images(project)
+            rows = self._engine.encode_pixels(
+                images, batch_size=batch_size, normalize=normalize, project=project
+            )
+            return rows[0] if isinstance(given, Tensor) and given.ndim == 3 else rows
         tensor = _to_tensor(pixels)
         size = self._preprocess.size
         if tensor.ndim != 4 or tuple(tensor.shape[1:]) != (3, size, size):
@@ -688,7 +710,7 @@ def _is_text_array(texts: object) -> bool:
     return str(getattr(texts, "dtype", "")).startswith(("<U", "|U", "object", "str", "string"))
 
 
-def _to_tensor(pixels: NDArray[np.float32] | Tensor) -> Tensor:
+def _to_tensor(pixels: object) -> Tensor:
     """Return floating-point pixels as a tensor; raise InputError for other dtypes."""
     try:
         if isinstance(pixels, Tensor):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, get_ar
 
 Activation = Literal["quick_gelu", "gelu", "gelu_tanh", "silu"]
 Interpolation = Literal["bicubic", "bilinear"]
-ResizeMode = Literal["shortest", "squash"]
+ResizeMode = Literal["shortest", "squash", "aspect"]
 Scoring = Literal["softmax", "sigmoid"]
 ImagePool = Literal["token", "mean", "attention"]
 TextPool = Literal["largest", "end", "last"]
@@ -42,6 +42,7 @@ STEM_STRIDES = (4, 2, 2)  # of the convolutions before MobileCLIP-B's transforme
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
 GEMMA_IDS = 256_000  # ids of SigLIP 2's tokenizer
 MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
+MAX_PATCHES = 4096  # of an image; SigLIP 2 was trained with at most 1024
 MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
 CHOICES = {  # fields of configurations -> their values
     "activation": Activation,
@@ -128,6 +129,7 @@ class ViTConfig:
     al. 2023 (arXiv 2303.15343), `vit.py` of google-research/big_vision. Perception Encoder: Bolya
     et al. 2025 (arXiv 2504.13181), `pe.py` of facebookresearch/perception_models. EVA-CLIP: see
     `BlockOptions`. MobileCLIP-B: Vasu et al. 2024 (arXiv 2311.17049), `vit_base_mci_224` of timm.
+    Images of any grid: Tschannen et al. 2025 (arXiv 2502.14786), section 2.4.2.
     """
 
     image_size: int  # pixels, side of the square input
@@ -162,6 +164,9 @@ class ViTConfig:
     # The LayerNorms of a block are applied to the input of its attention and MLP, or to their
     # output before it is added to the residual.
     block_norm: BlockNorm = "input"
+    # Images have any number of rows and columns of patches; the positions of the square grid of
+    # `image_size` are resampled to them (NaFlex).
+    any_grid: bool = False
     kind: ClassVar[str] = "vit"
     position_embeddings: ClassVar[tuple[str, ...]] = ("positional_embedding",)
 
@@ -172,8 +177,8 @@ class ViTConfig:
 
     @property
     def stride(self) -> int | None:
-        """Divisor of valid input sizes, in pixels."""
-        return self.patch_size
+        """Divisor of valid input sizes, in pixels; None if images may have any grid."""
+        return None if self.any_grid else self.patch_size
 
     @property
     def extra_positions(self) -> int:
@@ -217,6 +222,8 @@ class ViTConfig:
                 yield "patch_size", self.patch_size, expected
             if self.patch_bias or (_are_positive(self.width) and self.width % 4):
                 yield "width", self.width, "a multiple of 4, and patch_bias False, for convolutions"
+        if self.any_grid and (self.class_token or self.rotary != "none"):
+            yield "any_grid", True, "False with a class token or rotary positions"
 
     def resized(self, size: int) -> ViTConfig:
         """Return the same tower for another input size."""
@@ -472,11 +479,25 @@ class NetworkConfig:
 class PreprocessConfig:
     """How a checkpoint preprocesses images."""
 
-    size: int  # pixels, side of the square result
+    # Pixels, side of the square result. "aspect": side of a square image with the number of patches
+    # that positions were trained for.
+    size: int
     mean: tuple[float, float, float] = OPENAI_MEAN  # of channel values in 0..1
     std: tuple[float, float, float] = OPENAI_STD
     interpolation: Interpolation = "bicubic"
-    resize_mode: ResizeMode = "shortest"  # squash: resize both sides, no crop
+    # shortest: resize the short side, then crop. squash: resize both sides, no crop. aspect: keep
+    # the aspect ratio, up to the rounding of both sides to multiples of the patch; no crop.
+    resize_mode: ResizeMode = "shortest"
+    # Only for "aspect": the side of a patch in pixels, and the largest number of patches.
+    patch: int = 0
+    max_patches: int = 0
+
+    @property
+    def square(self) -> int:
+        """Side of the largest square of pixels that a square image becomes."""
+        if self.resize_mode != "aspect":
+            return self.size
+        return math.isqrt(self.max_patches) * self.patch
 
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
@@ -488,7 +509,12 @@ class PreprocessConfig:
         if self.interpolation not in get_args(Interpolation):
             yield "interpolation", self.interpolation, "'bicubic' or 'bilinear'"
         if self.resize_mode not in get_args(ResizeMode):
-            yield "resize_mode", self.resize_mode, "'shortest' or 'squash'"
+            yield "resize_mode", self.resize_mode, f"one of {get_args(ResizeMode)}"
+        for name, most in (("patch", LIMITS["patch_size"]), ("max_patches", MAX_PATCHES)):
+            value, least = getattr(self, name), int(self.resize_mode == "aspect")
+            if type(value) is not int or not least <= value <= least * most:
+                expected = f"1 to {most}" if least else "0 without resize_mode 'aspect'"
+                yield name, value, expected
 
 
 @dataclass(frozen=True)
@@ -554,6 +580,11 @@ class Spec:
     scoring: Scoring = "softmax"
     tokenizer: TokenizerConfig | None = None  # None: CLIP's tokenizer
 
+    @property
+    def takes_any_grid(self) -> bool:
+        """Whether images keep their aspect ratio, so that their pixels have different shapes."""
+        return getattr(self.network.vision, "any_grid", False) is True
+
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
         yield from self.network.problems()
@@ -561,6 +592,9 @@ class Spec:
         size, image_size = self.preprocess.size, self.network.vision.image_size
         if size != image_size:
             yield "preprocess size", size, f"{image_size}, the input size of the image tower"
+        patch = getattr(self.network.vision, "patch_size", 0) if self.takes_any_grid else 0
+        if self.preprocess.patch != patch:
+            yield "preprocess patch", self.preprocess.patch, f"{patch}, as the image tower has it"
         yield from self._tokenizer_problems()
         if self.scoring not in get_args(Scoring):
             yield "scoring", self.scoring, "'softmax' or 'sigmoid'"
@@ -592,6 +626,11 @@ class Spec:
         Raises ValueError if the image tower does not support that size.
         """
         vision = self.network.vision
+        if self.takes_any_grid:
+            raise ValueError(
+                "images keep their aspect ratio, so there is no image size; omit image_size, or "
+                "limit the number of patches, as in max_patches=1024"
+            )
         if vision.stride is None:
             raise ValueError("this image tower has a fixed input size; omit image_size")
         limit = LIMITS["image_size"]
@@ -599,6 +638,17 @@ class Spec:
             raise ValueError(f"expected a multiple of {vision.stride} pixels, at most {limit}")
         network = replace(self.network, vision=vision.resized(size))
         return replace(self, network=network, preprocess=replace(self.preprocess, size=size))
+
+    def with_patches(self, most: int) -> Spec:
+        """Return the spec of the same network for images of at most so many patches.
+
+        Raises ValueError if its images have one size, or for an invalid number.
+        """
+        if not self.takes_any_grid:
+            raise ValueError("images of this model have one size; use image_size instead")
+        if type(most) is not int or not 0 < most <= MAX_PATCHES:
+            raise ValueError(f"expected an integer from 1 to {MAX_PATCHES}")
+        return replace(self, preprocess=replace(self.preprocess, max_patches=most))
 
 
 @dataclass(frozen=True)

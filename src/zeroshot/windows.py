@@ -5,13 +5,13 @@ The windows are the whole image, its four quarters and its middle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from torch import Tensor
 
-from zeroshot.embedding import ImageEncoder, Item, Pixels, Result
+from zeroshot.embedding import ImageEncoder, Item, Pixels, Result, stack_equal
 from zeroshot.images import ImageLike, open_image
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ class WindowEncoder:
         """Whether other programs use the cores."""
         return self._encoder.is_busy
 
-    def prepare(self, image: ImageLike) -> NDArray[np.float32]:
-        """Convert the windows of an image to pixels: float32 [WINDOWS, 3, size, size]."""
+    def prepare(self, image: ImageLike) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        """Convert the windows of an image to pixels: float32 [WINDOWS, 3, size, size].
+
+        Windows of different shapes are a list, each [3, height, width].
+        """
         preprocess = getattr(self._encoder, "preprocess", None)  # has the options of the model
         opened = open_image(image) if preprocess is None else preprocess.open(image)
         boxes = [(0, 0, opened.width, opened.height)]
@@ -53,18 +56,23 @@ class WindowEncoder:
             x, y = int(left * opened.width), int(top * opened.height)
             small = min(opened.size) < SMALLEST
             boxes.append(boxes[0] if small else (x, y, x + width, y + height))
-        return np.stack([self._encoder.prepare(opened.crop(box)) for box in boxes])
+        windows = [self._encoder.prepare(opened.crop(box)) for box in boxes]
+        return cast("NDArray[np.float32] | list[NDArray[np.float32]]", stack_equal(windows))
 
     def encode_pixels(
         self,
-        pixels: NDArray[np.float32],
+        pixels: NDArray[np.float32] | Sequence[Sequence[NDArray[np.float32]]],
         *,
         batch_size: int | None = None,
         normalize: bool = True,
         project: bool = True,
     ) -> Tensor:
         """Embed the windows of n images: [n, WINDOWS, d]."""
-        flat = pixels.reshape(-1, *pixels.shape[2:])
+        flat: Any
+        if isinstance(pixels, np.ndarray):
+            flat = pixels.reshape(-1, *pixels.shape[2:])
+        else:
+            flat = [window for image in pixels for window in image]
         rows = self._encoder.encode_pixels(
             flat, batch_size=batch_size, normalize=normalize, project=project
         )

@@ -223,7 +223,7 @@ def test_misspelled_catalog_name_makes_no_request(mini: MiniHub) -> None:
 
 
 UNSUPPORTED = {
-    "siglip 2 with naflex": {"config.json": {"model_type": "siglip2"}},
+    "siglip 2 of an unknown kind": {"config.json": {"model_type": "siglip2", "use_rope": True}},
     "blip": {"config.json": {"model_type": "blip", "text_config": {}}},
     "clip with another vocabulary": {
         "config.json": {"model_type": "clip", "text_config": {"vocab_size": 64001}}
@@ -233,7 +233,7 @@ UNSUPPORTED = {
         "open_clip_config.json": {
             "model_cfg": {"embed_dim": 768, "vision_cfg": {"timm_model_name": "vit_base"}}
         },
-        "config.json": {"model_type": "siglip2"},
+        "config.json": {"model_type": "siglip3"},
     },
 }
 
@@ -274,7 +274,7 @@ def test_a_config_that_names_no_model_does_not_stop_a_checkpoint_that_needs_none
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("google/siglip2-base-patch16-naflex", "unsupported architecture, SigLIP 2 with NaFlex"),
+        ("siglip2-base-patch16-naflex", r"load\('google/siglip2-base-patch16-naflex'\)"),
         ("ViT-B-16-SigLIP/webli", "loaded by repository"),
     ],
 )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.support import encoded, photograph
 from zeroshot.errors import ImageError, InputError
-from zeroshot.images.preprocess import Preprocess
+from zeroshot.images.preprocess import Preprocess, choose_grid
 from zeroshot.spec import OPENAI_MEAN, OPENAI_STD
 
 
@@ -179,3 +179,48 @@ def test_the_input_image_is_not_modified() -> None:
     before = image.tobytes(), image.mode, image.size
     Preprocess(16)(image)
     assert (image.tobytes(), image.mode, image.size) == before
+
+
+GRIDS = [  # width and height of an image, rows and columns for at most 256, 100 and 1024 patches
+    ((640, 480), (14, 18), (9, 11), (27, 36)),
+    ((480, 640), (18, 14), (11, 9), (36, 27)),
+    ((1000, 37), (3, 82), (2, 50), (6, 163)),
+    ((16, 16), (16, 16), (10, 10), (32, 32)),
+    ((5, 7), (19, 13), (12, 8), (37, 27)),
+    ((1, 900), (256, 1), (100, 1), (900, 1)),
+    ((257, 256), (16, 16), (10, 10), (32, 32)),
+    ((1, 1), (7, 7), (7, 7), (7, 7)),
+    ((1920, 1080), (12, 21), (7, 13), (24, 42)),
+]
+
+
+@pytest.mark.parametrize(("size", "usual", "few", "many"), GRIDS)
+def test_grid_is_that_of_the_peer(
+    size: tuple[int, int], usual: tuple[int, int], few: tuple[int, int], many: tuple[int, int]
+) -> None:
+    """Values of get_image_size_for_max_num_patches of transformers."""
+    width, height = size
+    for most, expected in ((256, usual), (100, few), (1024, many)):
+        assert choose_grid(height, width, 16, most) == expected
+
+
+@given(st.integers(1, 50_000), st.integers(1, 50_000), st.integers(1, 1024))
+def test_grid_never_has_more_patches_than_allowed(height: int, width: int, most: int) -> None:
+    rows, columns = choose_grid(height, width, 16, most)
+
+    assert rows >= 1 <= columns
+    assert rows * columns <= most
+
+
+def test_images_that_keep_their_aspect_ratio_are_resampled_without_a_crop() -> None:
+    preprocess = Preprocess(
+        32, (0.5,) * 3, (0.5,) * 3, "bilinear", "aspect", patch=8, max_patches=20
+    )
+    image = photograph(90, 30)
+
+    found = preprocess(image)
+
+    resized = Image.fromarray(image).resize((48, 16), Image.Resampling.BILINEAR)
+    assert found.shape == (3, 16, 48)
+    assert np.allclose(found, np.asarray(resized).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+    assert preprocess.square == 32

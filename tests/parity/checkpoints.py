@@ -43,9 +43,9 @@ class Peer:
     """A model loaded and run by its own package, in float32 on the CPU."""
 
     transform: Callable[..., torch.Tensor]  # image to pixels
-    image_tower: Callable[[torch.Tensor], torch.Tensor]  # pixels to embeddings, not normalized
+    image_tower: Callable[[Any], torch.Tensor]  # pixels to embeddings, not normalized
     text_tower: Callable[[torch.Tensor], torch.Tensor]  # ids to embeddings, not normalized
-    logits: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # logits_per_image
+    logits: Callable[[Any, torch.Tensor], torch.Tensor]  # logits_per_image
     logit_scale: float
     context_length: int
     mean: tuple[float, ...] = OPENAI_MEAN
@@ -53,6 +53,7 @@ class Peer:
     model: Any = None
     tokenizer: Callable[[Sequence[str]], torch.Tensor] | None = None  # None: OpenAI's
     logit_bias: float | None = None  # of models that score each label by itself
+    features: Callable[[Any], torch.Tensor] | None = None  # pixels to features; None: found by name
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the scores that the model was trained for."""

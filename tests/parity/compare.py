@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ import bert
 import checkpoints
 import eva
 import metaclip
+import naflex
 import numpy as np
 import pictures
 import siglip
@@ -96,7 +98,10 @@ def main() -> int:
     torch.set_num_threads(max(1, min(4, os.cpu_count() or 1)))
     started = time.perf_counter()
     rows: list[Row] = []
-    for part in (sizes, other_sizes, tokens, pixels, hf_pixels, *(case.rows for case in CASES)):
+    for part in (
+        *(sizes, other_sizes, tokens, pixels, hf_pixels, naflex_pixels),
+        *(case.rows for case in CASES),
+    ):
         try:
             for row in part():
                 rows.append(row)
@@ -155,15 +160,17 @@ class Case:
 
     def _compared(self, model: Any, peer: Peer) -> Iterator[Row]:
         photographs = pictures.some_photographs()
-        seen = torch.stack([peer.transform(Image.fromarray(array)) for array in photographs])
+        seen = together([peer.transform(Image.fromarray(array)) for array in photographs])
         ids = peer.tokenize(pictures.SOME_SENTENCES)
         image, text = peer.image_tower(seen), peer.text_tower(ids)
         logits = peer.logits(seen, ids)
         sentences = list(pictures.SOME_SENTENCES)
 
-        ours = torch.from_numpy(np.stack([model.prepare(array) for array in photographs]))
-        levels = (ours - seen).abs() * torch.tensor(peer.std)[:, None, None] * 255
-        yield self._row("pixels of photographs, gray levels", levels.max().item(), GRAY_LEVEL)
+        levels = max(
+            levels_apart(model.prepare(array), pixels.numpy(), peer.std)
+            for array, pixels in zip(photographs, seen, strict=True)
+        )
+        yield self._row("pixels of photographs, gray levels", levels, GRAY_LEVEL)
         towers = model.encode_pixels(seen)
         yield self._row(
             "image embeddings from the same pixels", far(towers, unit(image)), EMBEDDING
@@ -206,6 +213,12 @@ class Case:
         yield self._row("classifier probabilities", gap, PROBABILITY)
 
 
+def together(images: list[torch.Tensor]) -> Any:
+    """Stack the pixels of images of one size; those of NaFlex have different shapes."""
+    same = len({image.shape for image in images}) == 1
+    return torch.stack(images) if same else images
+
+
 def far(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the largest distance of a row from its target, relative to the target's norm."""
     return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1)).max())
@@ -213,6 +226,8 @@ def far(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 def unprojected(peer: Peer, pixels: torch.Tensor) -> torch.Tensor:
     """Run a peer's image tower without its projection to the shared space: [n, w]."""
+    if peer.features is not None:
+        return peer.features(pixels)
     visual = getattr(peer.model, "visual", None)
     if visual is None:  # transformers
         found: torch.Tensor = peer.model.vision_model(pixel_values=pixels).pooler_output
@@ -332,6 +347,13 @@ def siglip_folder(seed: int) -> Callable[[Path], None]:
     return write
 
 
+def naflex_folder(seed: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        naflex.write_hf_folder(path, text={}, vision={}, seed=seed, logit_scale=20.0)
+
+    return write
+
+
 def _text(width: int, heads: int, layers: int, context: int = 77) -> dict[str, int]:
     return {
         "context_length": context, "vocab_size": VOCABULARY, "width": width, "heads": heads,
@@ -445,6 +467,8 @@ def _cases() -> tuple[Case, ...]:
              bert.read_open_clip_folder),
         Case(TRANSFORMERS, "ChineseCLIPModel folder, default sizes", "hfc",
              bert.chinese_folder(64), bert.read_chinese_folder),
+        Case(TRANSFORMERS, "Siglip2Model folder, NaFlex B/16", "hfn",
+             naflex_folder(34), naflex.read_hf_folder),
     )  # fmt: skip
 
 
@@ -570,6 +594,20 @@ def other_sizes() -> Iterator[Row]:
                 error = far(ours.encode_pixels(seen), expected)
             what = f"image embeddings with image_size={size}"
             yield Row(OPEN_CLIP, f"folder, narrow {model}", what, error, EMBEDDING)
+
+
+def naflex_pixels() -> Iterator[Row]:
+    """Compare the sizes and gray levels of images that keep their aspect ratio."""
+    for most in naflex.LIMITS:
+        ours = Preprocess(
+            256, (0.5,) * 3, (0.5,) * 3, "bilinear", "aspect",
+            patch=naflex.PATCH, max_patches=most,
+        )  # fmt: skip
+        prepare = naflex.processor(most, naflex.PATCH)
+        drawn = {f"{w}x{h}": naflex.drawn(w, h) for w, h in naflex.SIZES}
+        what = f"Siglip2ImageProcessorPil, {len(drawn)} images of at most {most} patches"
+        transform = partial(naflex.pixels_of, prepare)
+        yield _pixel_row(TRANSFORMERS, f"{what}, gray levels", ours, transform, drawn)
 
 
 # ---- tokens

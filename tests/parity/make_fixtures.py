@@ -21,6 +21,7 @@ import bert
 import checkpoints
 import eva
 import metaclip
+import naflex
 import numpy as np
 import pictures
 import siglip
@@ -68,6 +69,7 @@ def main() -> None:
         folder = Path(temporary)
         for tiny in TINY:
             write_checkpoint(tiny, folder)
+        write_naflex(folder)
         write_tokens(folder)
         write_pixels(folder)
         for old in FIXTURES.glob("*.xz"):
@@ -322,6 +324,45 @@ def write_hf_metaclip(folder: Path) -> None:
     # without the table of replacements, which has 83 kB compressed
     model = train(**XLM_R | {"normalization_rule_name": "identity"})
     (folder / "sentencepiece.bpe.model").write_bytes(model)
+
+
+def write_naflex(target: Path) -> None:
+    """SigLIP 2 NaFlex: the pixels of each picture have their own shape."""
+    with tempfile.TemporaryDirectory() as temporary, torch.no_grad():
+        folder = Path(temporary)
+        naflex.write_hf_folder(
+            folder / "tiny",
+            text={
+                "vocab_size": 1000, "hidden_size": 24, "intermediate_size": 40,
+                "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 32,
+                "projection_size": 48,
+            },
+            vision={
+                "hidden_size": 48, "intermediate_size": 60, "num_hidden_layers": 2,
+                "num_attention_heads": 3, "num_patches": 25, "patch_size": 8,
+            },
+            seed=12,
+            logit_scale=16.0,
+        )  # fmt: skip
+        peer = naflex.read_hf_folder(folder / "tiny")
+        drawn = [Image.fromarray(array) for array in pictures.some_photographs()]
+        pixels = [peer.transform(picture) for picture in drawn]
+        ids = peer.tokenize(pictures.SOME_SENTENCES)
+        image, text, logits = (
+            peer.image_tower(pixels), peer.text_tower(ids), peer.logits(pixels, ids),
+        )  # fmt: skip
+        answers = {
+            **{f"shape_{i}": each.shape for i, each in enumerate(pixels)},
+            "ids": ids.to(torch.int32),
+            "image_unit": image / image.norm(dim=-1, keepdim=True),
+            "text_unit": text / text.norm(dim=-1, keepdim=True),
+            "probabilities": peer.probabilities(logits),
+        }
+        for kind in ("image_unit", "text_unit"):
+            cosines = answers[kind] @ answers[kind].T - 2 * torch.eye(len(answers[kind]))
+            assert cosines.max() < SPREAD, f"naflex: {kind} too similar, {cosines.max()}"
+        save_arrays(folder / "answers.npz", answers)
+        pack(folder, target / "hf-naflex.tar.xz")
 
 
 TINY = (

@@ -67,24 +67,33 @@ def read(
     like: Published | None = None,
     image_size: int | None = None,
     published: Published | None = None,
+    max_patches: int | None = None,
 ) -> Checkpoint:
     """Read a checkpoint of any known layout.
 
     Values stay in the file until they are needed. `like` gives activation and preprocessing if bare
     tensors do not determine them. `published` is what the catalog contains about the checkpoint: it
     takes precedence over a config file, and files of other sizes are an error. `image_size` selects
-    another image size than the checkpoint's own; position embeddings are resampled. Raises
+    another image size than the checkpoint's own; position embeddings are resampled. `max_patches`
+    limits the patches of images of any grid. Raises
     ModelNotFound, IncompatibleWeights, UnsafeWeightsError, InputError.
     """
     try:
         weights = files.find_weights(path)
-        return _interpret(weights, files.read_content(weights), like, image_size, published)
+        content = files.read_content(weights)
+        found = _interpret(weights, content, like, image_size, published)
     except OSError as error:
         raise WeightsError(
             f"{shortened(str(error.filename or path), 300)}: cannot be read "
             f"({shortened(error.strerror or str(error), 150)}); check the file and its permissions",
             source=str(path),
         ) from error
+    if max_patches is None:
+        return found
+    try:
+        return replace(found, spec=found.spec.with_patches(max_patches))
+    except ValueError as error:
+        raise InputError(f"max_patches={max_patches!r}: {error}") from error
 
 
 def _interpret(

@@ -233,7 +233,7 @@ def measure(model: Model, *, rounds: int = 5, batch: int = BATCH, labels: int = 
     weights = model.checkpoint.weights
     plain = Engine(weights, config, device, torch.float32, plain=True)
     engines = {dtype: Engine(weights, config, device, getattr(torch, dtype)) for dtype in dtypes}
-    size = model.preprocess.size
+    size = model.preprocess.square
     flop = flop_per_image(on_meta(config).visual, size) if rounds > 1 else 0.0
     pixels, rows = random_pixels(batch, size), model.tokenizer.rows(_sentences(labels))
     work: dict[str, tuple[float, Callable[[Engine], Tensor]]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import NetworkConfig
 
 Row = tuple[int, ...]  # token ids of one text, start and end included
+Images = Tensor | Sequence[Tensor]  # pixels [n, 3, s, s], or n of [3, h, w] for a tower of any grid
 Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
@@ -60,10 +61,10 @@ class Backend(Protocol):
     ) -> None: ...
 
     def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
-        """Convert an image to normalized pixels: float32 [3, size, size]."""
+        """Convert an image to normalized pixels: float32 [3, size, size] or [3, height, width]."""
 
-    def embed_pixels(self, pixels: Tensor, batch_size: int | None, project: bool = True) -> Tensor:
-        """Embed pixels [n, 3, s, s] as float32 [n, d]; at most `batch_size` at once.
+    def embed_pixels(self, pixels: Images, batch_size: int | None, project: bool = True) -> Tensor:
+        """Embed pixels of n images as float32 [n, d]; at most `batch_size` at once.
 
         Without `project`, return the features before the tower's projection to the shared space.
         """

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot import lookahead
-from zeroshot.engine.backend import Item, NetworkWeights, Pixels, Result, Row
+from zeroshot.engine.backend import Images, Item, NetworkWeights, Pixels, Result, Row
 from zeroshot.engine.fork_lock import ForkLock
 from zeroshot.engine.resampling import Resampler
 from zeroshot.engine.torch_state import inference
@@ -47,18 +47,29 @@ class PlainBackend(Resampler):
         return self._weights.materialize("text", device=self.device, dtype=self.dtype)
 
     def embed_pixels(
-        self, pixels: Tensor, batch_size: int | None = None, project: bool = True
+        self, pixels: Images, batch_size: int | None = None, project: bool = True
     ) -> Tensor:
-        """Embed pixels [n, 3, s, s] as float32 [n, d], or as features without `project`."""
+        """Embed pixels of n images as float32 [n, d], or as features without `project`.
+
+        Images of different shapes are padded to the most patches of their batch, and masked.
+        """
         with self._lock:
             tower: Any = self._visual
-        run = tower if project else tower.trunk
+        run, size = tower if project else tower.trunk, batch_size or BATCH
+        if isinstance(pixels, Tensor):
+            with inference(self.device, self.dtype):
+                parts = [
+                    run(part.to(self.device, self.dtype)).float() for part in pixels.split(size)
+                ]
+            return torch.cat(parts)
+        order = sorted(range(len(pixels)), key=lambda i: pixels[i].numel())
         with inference(self.device, self.dtype):
-            parts = [
-                run(part.to(self.device, self.dtype)).float()
-                for part in pixels.split(batch_size or BATCH)
+            batches = [
+                [pixels[i].to(self.device, self.dtype) for i in order[first : first + size]]
+                for first in range(0, len(order), size)
             ]
-        return torch.cat(parts)
+            rows = torch.cat([run(batch).float() for batch in batches])
+        return rows[torch.tensor(order, device=rows.device).argsort()]
 
     def embed_ids(self, rows: list[Row], batch_size: int | None = None) -> Tensor:
         """Embed texts as float32 [n, d], sorted by length.

@@ -33,29 +33,31 @@ class Resampler:
     dtype: torch.dtype
 
     def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
-        """Convert an image to normalized pixels: float32 [3, size, size]."""
+        """Convert an image to normalized pixels: float32 [3, size, size] or [3, height, width]."""
         if preprocess.parity or self.dtype == torch.float32:
             return preprocess(image)
         return resample(preprocess.open(image), preprocess)
 
 
 def resample(image: Image.Image, preprocess: Preprocess) -> NDArray[np.float32]:
-    """Convert an RGB image to normalized pixels: float32 [3, size, size]."""
-    size = preprocess.size
+    """Convert an RGB image to normalized pixels: float32 [3, size, size] or [3, height, width]."""
     short, long = sorted(image.size)
     tall = image.height > TALL * image.width
-    if short < size or long > LONGEST * short or tall:  # enlarging, torch differs by two levels
-        return preprocess.normalize(np.asarray(preprocess.resize(image)))
     width, height, left, top = preprocess.geometry(*image.size)
+    enlarged = width > image.width or height > image.height  # torch differs by two levels
+    if enlarged or long > LONGEST * short or tall:
+        return preprocess.normalize(np.asarray(preprocess.resize(image)))
     with torch.inference_mode():
         levels, owner = gray_levels(image)
         resized = F.interpolate(
             levels, size=(height, width), mode=preprocess.interpolation, antialias=True
         )
         del levels, owner
-        square = resized[0, :3, top : top + size, left : left + size]
+        if preprocess.resize_mode == "shortest":
+            size = preprocess.size
+            resized = resized[..., top : top + size, left : left + size]
         scale, shift = _normalization(preprocess.mean, preprocess.std)
-        values = square.to(torch.float32, memory_format=torch.contiguous_format)
+        values = resized[0, :3].to(torch.float32, memory_format=torch.contiguous_format)
         return np.asarray(values.mul_(scale).sub_(shift).numpy())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeroshot.engine.backend import Backend, NetworkWeights
+from zeroshot.engine.backend import Backend, Images, NetworkWeights
 from zeroshot.engine.cpu.backend import CpuBackend
 from zeroshot.engine.plain import PlainBackend
 from zeroshot.errors import NonFiniteError
@@ -58,13 +58,13 @@ class Engine:
     @torch.no_grad()
     def encode_pixels(
         self,
-        pixels: Tensor,
+        pixels: Images,
         *,
         batch_size: int | None = None,
         normalize: bool = True,
         project: bool = True,
     ) -> Tensor:
-        """Embed normalized pixels [n, 3, s, s] as float32 [n, d].
+        """Embed normalized pixels [n, 3, s, s], or n of [3, h, w], as float32 [n, d].
 
         `batch_size` limits how many run at once; the default depends on the device. Without
         `project`, the rows are the features before the projection. Raises NonFiniteError.

@@ -2,13 +2,15 @@
 
 The reference is `_transform` of openai/CLIP: resize the short side to `size` with antialiased
 bicubic interpolation, center crop, convert to RGB in 0..1, subtract the mean, divide by the
-standard deviation.
+standard deviation. Models that keep the aspect ratio follow `Siglip2ImageProcessorPil` of
+transformers.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -31,6 +33,8 @@ RESAMPLING: dict[Interpolation, Image.Resampling] = {
 
 Decode = Literal["exact", "fast"]
 FAST_DECODE = 2  # times `size`: minimum short side of a JPEG that is decoded at a reduced size
+SCALES = 1e-6, 100.0  # range of the factor of both sides that is searched for a grid
+PRECISION = 1e-5  # of that factor
 LONGEST = 100  # aspect ratio above which only the part inside the crop is resampled
 
 
@@ -38,8 +42,8 @@ LONGEST = 100  # aspect ratio above which only the part inside the crop is resam
 class Preprocess(PreprocessConfig):
     """How a checkpoint preprocesses images; call it with any image.
 
-    Size, mean, std, interpolation and resize mode belong to the weights; `parity`, `decode`,
-    `max_pixels` and `background` are options of `zeroshot.load`.
+    Size, mean, std, interpolation, resize mode and patches belong to the weights; `parity`,
+    `decode`, `max_pixels` and `background` are options of `zeroshot.load`.
     """
 
     parity: bool = False  # OpenAI's order: resize before converting to RGB, ignore orientation
@@ -51,24 +55,24 @@ class Preprocess(PreprocessConfig):
         check_options(self.parity, self.decode, self.max_pixels, self.background)
 
     def __call__(self, image: ImageLike) -> NDArray[np.float32]:
-        """Return normalized pixels: float32 [3, size, size].
+        """Return normalized pixels: float32 [3, size, size], or [3, height, width] for "aspect".
 
         Raises ImageError if the image cannot be read.
         """
         opened = self.open(image)
         try:
-            square = self.resize(opened)
+            resized = self.resize(opened)
         except (ValueError, OSError) as error:  # modes that Pillow cannot resample or convert
             raise ImageError(
                 f"unsupported image mode {opened.mode} ({error}); convert it to RGB first",
                 kind="decode_failed",
                 source=describe(image),
             ) from error
-        return self.normalize(np.asarray(square))
+        return self.normalize(np.asarray(resized))
 
     def open(self, image: ImageLike) -> Image.Image:
         """Decode an image, at a reduced size if this preprocessing allows it."""
-        at_least = FAST_DECODE * self.size if self.decode == "fast" else None
+        at_least = FAST_DECODE * self.square if self.decode == "fast" else None
         return open_image(
             image,
             parity=self.parity,
@@ -78,11 +82,13 @@ class Preprocess(PreprocessConfig):
         )
 
     def resize(self, image: Image.Image) -> Image.Image:
-        """Resample to the square RGB image that the network receives."""
+        """Resample to the RGB image that the network receives, which is square unless "aspect"."""
         resampling, size = RESAMPLING[self.interpolation], self.size
         short, long = sorted(image.size)
         width, height, left, top = self.geometry(*image.size)
-        if self.resize_mode == "squash" or long <= LONGEST * short:
+        if self.resize_mode != "shortest":
+            square = image.resize((width, height), resampling)
+        elif long <= LONGEST * short:
             resized = image.resize((width, height), resampling)
             square = resized.crop((left, top, left + size, top + size))
         else:
@@ -104,13 +110,48 @@ class Preprocess(PreprocessConfig):
         size, short = self.size, min(width, height)
         if self.resize_mode == "squash":
             return size, size, 0, 0
+        if self.resize_mode == "aspect":
+            rows, columns = choose_grid(height, width, self.patch, self.max_patches)
+            return columns * self.patch, rows * self.patch, 0, 0
         new_width, new_height = int(size * width / short), int(size * height / short)
         return new_width, new_height, round((new_width - size) / 2), round((new_height - size) / 2)
 
     def normalize(self, levels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Convert gray levels uint8 [size, size, 3] to float32 [3, size, size]."""
+        """Convert gray levels uint8 [height, width, 3] to float32 [3, height, width]."""
         values = _normalized_levels(self.mean, self.std)
         return np.stack([values[c].take(levels[:, :, c]) for c in range(3)])
+
+
+@lru_cache(maxsize=1024)
+def choose_grid(height: int, width: int, patch: int, most: int) -> tuple[int, int]:
+    """Return the rows and columns of patches that an image is resized to.
+
+    They are those of the largest scale at which the image has at most `most` patches, if both
+    sides are rounded up. The scale is searched by bisection with the bounds and the precision of
+    `get_image_size_for_max_num_patches` in transformers, because they decide which of two grids an
+    image gets.
+
+    Args:
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+        patch: Side of a patch, in pixels.
+        most: The largest number of patches.
+
+    Returns:
+        Rows and columns, each at least 1.
+    """
+
+    def count(side: int, scale: float) -> int:
+        return max(1, math.ceil(side * scale / patch))
+
+    low, high = SCALES
+    while high - low >= PRECISION:
+        scale = (low + high) / 2
+        if count(height, scale) * count(width, scale) <= most:
+            low = scale
+        else:
+            high = scale
+    return count(height, low), count(width, low)
 
 
 def check_options(

@@ -120,18 +120,28 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(width, eps=eps)
         self.mlp = MLP(width, mlp_width, activation, gated=options.gated_mlp, norm_eps=norm_eps)
 
-    def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        causal: bool = False,
+        turns: Turns | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         if self.norms_output:
-            x = x + self.ln_1(self.attn(x, causal=causal, turns=turns))
+            x = x + self.ln_1(self.attn(x, causal=causal, turns=turns, mask=mask))
             x = x + self.ln_2(self.mlp(x))
             return x
-        x = x + self.attn(self.ln_1(x), causal=causal, turns=turns)
+        x = x + self.attn(self.ln_1(x), causal=causal, turns=turns, mask=mask)
         x = x + self.mlp(self.ln_2(x))
         return x
 
 
 class Transformer(nn.Module):
-    """A stack of blocks."""
+    """A stack of blocks.
+
+    `mask` [b, 1, 1, t] is False for tokens that no token attends to, which are padding.
+    """
 
     def __init__(
         self,
@@ -148,9 +158,16 @@ class Transformer(nn.Module):
             Block(width, heads, mlp_width, activation, eps, options) for _ in range(layers)
         )
 
-    def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        causal: bool = False,
+        turns: Turns | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         for block in self.resblocks:
-            x = block(x, causal=causal, turns=turns)
+            x = block(x, causal=causal, turns=turns, mask=mask)
         return x
 
 
@@ -172,13 +189,15 @@ class AttentionPool(nn.Module):
         self.ln = nn.LayerNorm(width, eps=eps)
         self.mlp = MLP(width, mlp_width, activation)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         b, t, w = x.shape
         query_weight, weight = self.in_proj_weight.split([w, 2 * w])
         query_bias, bias = self.in_proj_bias.split([w, 2 * w])
         q = F.linear(self.probe, query_weight, query_bias).view(1, self.heads, 1, -1)
-        k, v = F.linear(x, weight, bias).view(b, t, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(q.expand(b, -1, -1, -1), k, v)  # [b, h, 1, w/h]
+        both = F.linear(x, weight, bias).view(b, t, 2, self.heads, w // self.heads)
+        k, v = both.permute(2, 0, 3, 1, 4)
+        q = q.expand(b, -1, -1, -1)
+        x = F.scaled_dot_product_attention(q, k, v, mask)  # [b, h, 1, w/h]
         x = self.out_proj(x.transpose(1, 2).reshape(b, w))
         x = x + self.mlp(self.ln(x))
         return x

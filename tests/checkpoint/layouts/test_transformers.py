@@ -23,7 +23,7 @@ HUGGINGFACE = forms.huggingface_config(forms.VIT)
 @pytest.mark.parametrize(
     ("path", "value", "what"),
     [
-        ("model_type", "siglip2", "model_type is 'siglip2', expected one of clip, siglip"),
+        ("model_type", "siglip3", "model_type is 'siglip3', expected one of clip, siglip, siglip2"),
         ("model_type", "altclip", "model_type is 'altclip'"),
         ("model_type", None, "model_type is None"),
         ("vision_config.hidden_act", "swish", "hidden_act is 'swish'"),

@@ -9,14 +9,15 @@ import pytest
 import torch
 
 import zeroshot
-from tests.checkpoint import families
+from tests.checkpoint import families, families_naflex
 from tests.checkpoint.forms import write_json
 from tests.checkpoint.support import changed
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.checkpoint.layouts import transformers
+from zeroshot.checkpoint.layouts.transformers_siglip import to_convolution
 from zeroshot.errors import IncompatibleWeights
-from zeroshot.spec import TextConfig, ViTConfig, siglip_tokenizer
+from zeroshot.spec import PreprocessConfig, TextConfig, ViTConfig, siglip_tokenizer
 
 CONFIG = families.huggingface_config()
 
@@ -65,7 +66,7 @@ def test_defaults_are_those_of_the_base_model() -> None:
         ("text_config.use_rope", True, r"unsupported fields text_config\.use_rope"),
         ("is_decoder", True, "is_decoder is True"),
         ("text_config.max_position_embeddings", -1, "max_position_embeddings is -1"),
-        ("model_type", "siglip2", "model_type is 'siglip2', expected one of clip, siglip"),
+        ("model_type", "siglip3", "model_type is 'siglip3', expected one of clip, siglip, siglip2"),
     ],
 )
 def test_unsupported_value_is_rejected_by_field_name(path: str, value: Any, what: str) -> None:
@@ -85,3 +86,103 @@ def test_width_that_differs_from_the_shared_space_is_rejected(tmp_path: Path) ->
 
 def test_pad_of_the_larger_vocabulary_is_that_of_siglip_2() -> None:
     assert (siglip_tokenizer(64, 32_000).pad, siglip_tokenizer(64, 256_000).pad) == (1, 0)
+
+
+# ---- NaFlex
+
+
+def test_every_tensor_of_naflex_is_read_by_its_own_name(tmp_path: Path) -> None:
+    tensors = families_naflex.tensors()
+
+    found = reader.read(families_naflex.write_transformers(tmp_path))
+
+    assert (found.spec, found.layout) == (families_naflex.NAFLEX, "transformers")
+    state = found.network.state_dict()
+    assert state.keys() == tensors.keys()
+    assert [name for name in tensors if not torch.equal(state[name], tensors[name])] == []
+
+
+def test_defaults_of_naflex_are_those_of_the_base_model() -> None:
+    document = {"model_type": "siglip2", "vision_config": {}, "text_config": {}}
+
+    found = transformers.network_of(Fields(document, "x.json"))
+    pixels = transformers.any_grid_of(Fields({}, "preprocessor_config.json"), 256)
+
+    assert isinstance(found.vision, ViTConfig)
+    assert (found.vision.any_grid, found.vision.image_size, found.vision.patch_size) == (
+        True,
+        256,
+        16,
+    )
+    assert (found.embed_dim, found.text.context_length) == (768, 64)
+    assert pixels == PreprocessConfig(
+        256, families.HALF, families.HALF, "bilinear", "aspect", patch=16, max_patches=256
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what"),
+    [
+        ("vision_config.num_patches", 15, "num_patches is 15, expected a square number"),
+        ("vision_config.image_size", 32, r"unsupported fields vision_config\.image_size"),
+        ("vision_config.use_rope", True, r"unsupported fields vision_config\.use_rope"),
+        ("vision_config.vision_use_head", False, "vision_use_head is False"),
+        ("text_config.num_patches", 16, r"unsupported fields text_config\.num_patches"),
+    ],
+)
+def test_unsupported_value_of_naflex_is_rejected(path: str, value: Any, what: str) -> None:
+    with pytest.raises(IncompatibleWeights, match=what):
+        transformers.network_of(changed(families_naflex.huggingface_config(), path, value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("size", {"height": 32, "width": 32}, "size is .* images keep their aspect ratio"),
+        ("do_center_crop", True, "do_center_crop is True, expected none"),
+        ("do_pad", True, "do_pad is True"),
+        ("resample", 0, "resample is 0, expected 2 or 3"),
+        ("do_resize", False, "do_resize is False"),
+        ("patch_size", 16, "preprocess patch is 16, expected 8, as the image tower has it"),
+        ("max_num_patches", 100_000, "preprocess max_patches is 100000, expected 1 to 4096"),
+        ("max_num_patches", 0, "max_num_patches is 0, expected a positive integer"),
+        ("min_num_patches", 4, "unsupported fields min_num_patches"),
+    ],
+)
+def test_unsupported_preprocessing_of_naflex_is_rejected(
+    name: str, value: Any, what: str, tmp_path: Path
+) -> None:
+    families_naflex.write_transformers(tmp_path)
+    document = families_naflex.huggingface_preprocess() | {name: value}
+    write_json(tmp_path / "preprocessor_config.json", document)
+
+    with pytest.raises(IncompatibleWeights, match=what):
+        reader.read(tmp_path)
+
+
+def test_patches_of_preprocessing_may_be_null(tmp_path: Path) -> None:
+    families_naflex.write_transformers(tmp_path)
+    document = dict.fromkeys(("size", "crop_size", "do_pad", "do_center_crop"))
+    write_json(
+        tmp_path / "preprocessor_config.json", families_naflex.huggingface_preprocess() | document
+    )
+
+    assert reader.read(tmp_path).spec == families_naflex.NAFLEX
+
+
+def test_missing_preprocessing_of_naflex_is_named(tmp_path: Path) -> None:
+    families_naflex.write_transformers(tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+
+    with pytest.raises(IncompatibleWeights, match=r"preprocessor_config\.json: no such file"):
+        reader.read(tmp_path)
+
+
+def test_patches_are_stored_by_rows_columns_and_channels() -> None:
+    weight = torch.arange(2 * 48.0).reshape(2, 48)
+
+    found = to_convolution(weight)
+
+    assert found.shape == (2, 3, 4, 4)
+    assert found[1, 2, 3, 1] == weight[1, (3 * 4 + 1) * 3 + 2]
+    assert to_convolution(torch.zeros(2, 50)).shape == (2, 50)  # reported as a wrong shape later

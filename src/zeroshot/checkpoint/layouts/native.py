@@ -77,7 +77,11 @@ def to_json(spec: Spec) -> dict[str, Any]:
             "text": _tower_to_json(network.text),
             **({"logit_bias": True} if network.logit_bias else {}),
         },
-        "preprocess": asdict(spec.preprocess),
+        "preprocess": {
+            name: value
+            for name, value in asdict(spec.preprocess).items()
+            if name not in ("patch", "max_patches") or value  # 0 is their default
+        },
         "tokenizer": {"merges": spec.merges}
         if spec.tokenizer is None
         else {"config": asdict(spec.tokenizer)},

@@ -1,4 +1,4 @@
-"""Read CLIPModel of the transformers library, and MetaClip2Model, which has the same towers.
+"""Read CLIPModel, MetaClip2Model, SiglipModel, Siglip2Model and ChineseCLIPModel of transformers.
 
 It has its own tensor names, `config.json` and a preprocessor config. Sources:
 `convert_clip_original_pytorch_to_hf.py`, CLIPTextConfig, CLIPVisionConfig and CLIPImageProcessor of
@@ -44,7 +44,7 @@ from zeroshot.spec import (
 )
 
 CONFIG = "config.json"
-KINDS = ("clip", "siglip", "metaclip_2", "chinese_clip")  # values of model_type
+KINDS = ("clip", "siglip", "siglip2", "metaclip_2", "chinese_clip")  # values of model_type
 PREPROCESS = ("preprocessor_config.json", "processor_config.json")
 NAMES = (
     (r"^vision_model\.embeddings\.class_embedding$", "visual.class_embedding"),
@@ -119,6 +119,8 @@ HARMLESS = (
     *("suppress_tokens", "temperature", "top_k", "top_p", "typical_p"),
     *("cross_attention_hidden_size", "mask_token_id", "cls_token_id", "unk_token_id"),
 )
+# A preprocessor config contains one of these fields.
+PREPROCESS_MARKS = {"size", "image_processor", "max_num_patches"}
 PREPROCESS_FIELDS = (
     *("crop_size", "do_center_crop", "do_normalize", "do_rescale", "do_resize", "image_mean"),
     *("image_std", "resample", "rescale_factor", "size", "do_pad"),
@@ -139,6 +141,7 @@ TOWER_FIELDS = (
     *("num_attention_heads", "hidden_act", "layer_norm_eps"),
 )
 VISION_FIELDS = (*TOWER_FIELDS, "image_size", "patch_size", "num_channels", "eos_token_id")
+ANY_GRID_FIELDS = (*TOWER_FIELDS, "num_patches", "patch_size", "num_channels")
 TEXT_FIELDS = (*TOWER_FIELDS, "max_position_embeddings", "vocab_size", "eos_token_id")
 MODEL_FIELDS = (
     *(*HARMLESS, *SWITCHES, "eos_token_id", "text_config", "vision_config"),
@@ -146,6 +149,7 @@ MODEL_FIELDS = (
 )
 MORE_FIELDS: dict[str, tuple[str, ...]] = {  # by model_type
     "siglip": transformers_siglip.FIELDS,
+    "siglip2": transformers_siglip.FIELDS,
     "chinese_clip": transformers_chinese_clip.FIELDS,
 }
 
@@ -166,6 +170,8 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
             ours = re.sub(pattern, replacement, ours)
         if ours in ("visual.proj", "text.text_projection") and tensor.ndim == 2:
             tensor = tensor.T
+        elif ours == "visual.conv1.weight" and tensor.ndim == 2:
+            tensor = transformers_siglip.to_convolution(tensor)
         elif ours == "visual.attn_pool.probe":
             tensor = tensor.reshape(-1)
         renamed[ours] = tensor
@@ -193,15 +199,20 @@ def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
     network = network_of(config)
     beside = [path.parent / name for name in PREPROCESS]
     configs = (read_config(file) for file in beside if file.is_file())
-    found = next(
-        (each for each in configs if {"size", "image_processor"} & set(each.content)), None
-    )
+    found = next((each for each in configs if PREPROCESS_MARKS & set(each.content)), None)
+    kind, vision = config.content.get("model_type"), network.vision
     if found is not None:
-        preprocess = preprocess_of(found)
+        any_grid = kind == "siglip2"
+        preprocess = any_grid_of(found, vision.image_size) if any_grid else preprocess_of(found)
     elif preprocess is None:
         raise _missing_error(path, PREPROCESS[0])
     else:
-        preprocess = replace(preprocess, size=network.vision.image_size)
+        preprocess = replace(preprocess, size=vision.image_size)
+        if isinstance(vision, ViTConfig) and vision.any_grid:
+            most = (vision.image_size // vision.patch_size) ** 2
+            preprocess = replace(
+                preprocess, resize_mode="aspect", patch=vision.patch_size, max_patches=most
+            )
     tokenizer = _tokenizer_of(config.content.get("model_type"), network.text)
     scoring: Scoring = "sigmoid" if network.logit_bias else "softmax"
     return check_spec(Spec(network, preprocess, scoring=scoring, tokenizer=tokenizer), str(path))
@@ -214,6 +225,8 @@ def _tokenizer_of(kind: object, text: TextConfig | BertConfig) -> TokenizerConfi
         return replace(BERT, context_length=length)
     if kind == "metaclip_2" and text.last_id is not None:
         return replace(METACLIP_2[text.last_id], context_length=length)
+    if kind == "siglip2":  # Gemma's tokenizer whatever its size
+        return replace(siglip_tokenizer(length, text.vocab_size), pad=0)
     return siglip_tokenizer(length, text.vocab_size) if kind == "siglip" else None
 
 
@@ -228,13 +241,14 @@ def network_of(config: Fields) -> NetworkConfig:
         for tower, name in (("vision", "vision_config"), ("text", "text_config"))
     )
     more = MORE_FIELDS.get(kind, ())
-    for part, known in ((config, MODEL_FIELDS), (vision, VISION_FIELDS), (text, TEXT_FIELDS)):
+    image_fields = ANY_GRID_FIELDS if kind == "siglip2" else VISION_FIELDS
+    for part, known in ((config, MODEL_FIELDS), (vision, image_fields), (text, TEXT_FIELDS)):
         part.allow_only((*known, *more))
         for switch in SWITCHES:
             if value := part.content.get(switch):
                 raise part.field_error(switch, value, "none; it changes the network")
-    if kind == "siglip":
-        return transformers_siglip.network_of(vision, text)
+    if kind in ("siglip", "siglip2"):
+        return transformers_siglip.network_of(vision, text, any_grid=kind == "siglip2")
     vision.require(num_channels=3)
     vision_config = ViTConfig(
         image_size=vision.number("image_size", 224),
@@ -296,7 +310,6 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
     if "image_processor" in fields.content:
         fields = fields.part("image_processor")
     fields.allow_only(PREPROCESS_FIELDS)
-    fields.require(do_pad=False)
     size = fields.content.get("size")
     if isinstance(size, int):
         size = {"shortest_edge": size}
@@ -307,17 +320,7 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
         size = {side: value for side, value in size.items() if value is not None}
     if not isinstance(size, dict):
         raise fields.field_error("size", size, "a number or an object")
-    number = fields.content.get("resample")
-    number = 3 if number is None else number
-    resample = RESAMPLING.get(number) if type(number) is int else None
-    if resample is None:
-        raise fields.field_error("resample", number, "2 or 3")
-    for step in ("do_resize", "do_rescale", "do_normalize"):
-        if fields.content.get(step) not in (None, True):
-            raise fields.field_error(step, False, "true; images may have any size and scale")
-    scale = fields.real("rescale_factor", 1 / 255)
-    if abs(scale * 255 - 1) > 1e-6:
-        raise fields.field_error("rescale_factor", scale, "1/255")
+    resample = _read_steps(fields, 3)
     mean = fields.channels("image_mean", OPENAI_MEAN)
     std = fields.channels("image_std", OPENAI_STD)
     if "shortest_edge" in size:
@@ -334,6 +337,47 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
     if fields.content.get("do_center_crop") and crop not in (None, {"height": side, "width": side}):
         raise fields.field_error("crop_size", crop, f"{side} in both dimensions, as size")
     return PreprocessConfig(side, mean, std, resample, "squash")
+
+
+def any_grid_of(fields: Fields, size: int) -> PreprocessConfig:
+    """Read the preprocessor config of images that keep their aspect ratio.
+
+    `size` is the side in pixels of the square grid of positions. The defaults are those of
+    Siglip2ImageProcessor.
+    """
+    if "image_processor" in fields.content:
+        fields = fields.part("image_processor")
+    fields.allow_only((*PREPROCESS_FIELDS, "max_num_patches", "patch_size"))
+    for name in ("size", "crop_size", "do_center_crop"):
+        if value := fields.content.get(name):
+            raise fields.field_error(name, value, "none, because images keep their aspect ratio")
+    half = transformers_siglip.HALF
+    return PreprocessConfig(
+        size,
+        fields.channels("image_mean", half),
+        fields.channels("image_std", half),
+        _read_steps(fields, 2),
+        "aspect",
+        patch=fields.number("patch_size", 16),
+        max_patches=fields.number("max_num_patches", 256),
+    )
+
+
+def _read_steps(fields: Fields, default: int) -> Interpolation:
+    """Check the steps of a preprocessor config, and return how it resamples."""
+    fields.require(do_pad=False)
+    number = fields.content.get("resample")
+    number = default if number is None else number
+    resample = RESAMPLING.get(number) if type(number) is int else None
+    if resample is None:
+        raise fields.field_error("resample", number, "2 or 3")
+    for step in ("do_resize", "do_rescale", "do_normalize"):
+        if fields.content.get(step) not in (None, True):
+            raise fields.field_error(step, False, "true; images may have any size and scale")
+    scale = fields.real("rescale_factor", 1 / 255)
+    if abs(scale * 255 - 1) > 1e-6:
+        raise fields.field_error("rescale_factor", scale, "1/255")
+    return resample
 
 
 def _missing_error(weights: Path, name: str) -> IncompatibleWeights:

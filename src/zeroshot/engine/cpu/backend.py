@@ -19,7 +19,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 from zeroshot import lookahead
-from zeroshot.engine.backend import Item, NetworkWeights, Pixels, Result, Row
+from zeroshot.engine.backend import Images, Item, NetworkWeights, Pixels, Result, Row
 from zeroshot.engine.cpu import workers
 from zeroshot.engine.cpu.towers import CPU_TOWERS
 from zeroshot.engine.fork_lock import ForkLock
@@ -27,6 +27,7 @@ from zeroshot.engine.plain import PlainBackend
 from zeroshot.engine.resampling import Resampler
 from zeroshot.spec import NetworkConfig
 
+VALUES = 4 * 3 * 256**2  # of pixels per micro-batch of images with different shapes
 IMAGES = 8  # per micro-batch: with more, activations do not fit a core's cache
 BUSY_SECONDS = 2.0  # how long single images use one core after another program took one away
 WAITED = 0.9  # share of the time that a thread ran, below which it waited for a core
@@ -70,11 +71,12 @@ class CpuBackend(Resampler):
         return self._towers[module]
 
     def embed_pixels(
-        self, pixels: Tensor, batch_size: int | None = None, project: bool = True
+        self, pixels: Images, batch_size: int | None = None, project: bool = True
     ) -> Tensor:
-        """Embed pixels [n, 3, s, s] as float32 [n, d], or as features without `project`.
+        """Embed pixels of n images as float32 [n, d], or as features without `project`.
 
-        Even a few images are distributed over all workers.
+        Even a few images are distributed over all workers. Images of different shapes are grouped
+        by shape, so that they need no padding.
         """
         tower = self._tower("visual", self._config.vision)
         if tower is None:
@@ -88,7 +90,12 @@ class CpuBackend(Resampler):
 
         share = 1 if len(pixels) == 1 else -(-len(pixels) // workers.count())
         size = min(batch_size or IMAGES, max(share, 1))
-        return torch.cat(self._run(embed, pixels.split(size)))
+        if isinstance(pixels, Tensor):
+            return torch.cat(self._run(embed, pixels.split(size)))
+        groups = _group(pixels, size)
+        parts = self._run(lambda group: embed(torch.stack([pixels[i] for i in group])), groups)
+        order = torch.tensor([i for group in groups for i in group])
+        return torch.cat(parts)[order.argsort()]
 
     def embed_ids(self, rows: list[Row], batch_size: int | None = None) -> Tensor:
         """Embed distinct texts as float32 [n, d].
@@ -143,6 +150,18 @@ class CpuBackend(Resampler):
         return lookahead.embed_batches(
             prepare, embed, items, batch_size=batch_size, workers=workers, pool=pool
         )
+
+
+def _group(images: Sequence[Tensor], most: int) -> list[list[int]]:
+    """Group the numbers of at most `most` images of the same shape [3, h, w]."""
+    by_shape: dict[torch.Size, list[int]] = {}
+    for i, image in enumerate(images):
+        by_shape.setdefault(image.shape, []).append(i)
+    groups: list[list[int]] = []
+    for shape, numbers in by_shape.items():
+        size = min(most, max(1, VALUES // shape.numel()))
+        groups += [numbers[first : first + size] for first in range(0, len(numbers), size)]
+    return groups
 
 
 _get_pool = workers.get_pool

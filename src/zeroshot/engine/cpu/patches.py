@@ -29,17 +29,18 @@ class Patches:
         self.layers, self.sides = layers, sides
 
     def cut(self, pixels: Tensor) -> Tensor:
-        """Order pixels by patch, cell, channel and place: [b, 3, s, s] to [b, p, values]."""
-        b, c, s, _ = pixels.shape
+        """Order pixels by patch, cell, channel and place: [b, 3, h, w] to [b, p, values]."""
+        b, c, height, width = pixels.shape
         patch = math.prod(self.sides)
-        side, outer = s // patch, self.sides[::-1]  # from the outer cells to the pixels
-        pixels = pixels[..., : side * patch, : side * patch]
-        cells = pixels.reshape(b, c, side, *outer, side, *outer)
+        rows, columns = height // patch, width // patch
+        outer = self.sides[::-1]  # from the outer cells to the pixels
+        pixels = pixels[..., : rows * patch, : columns * patch]
+        cells = pixels.reshape(b, c, rows, *outer, columns, *outer)
         depth = len(outer)
         y, x = (range(2 + axis * (depth + 1), 3 + axis * (depth + 1) + depth) for axis in (0, 1))
         pairs = [place for pair in zip(y, x, strict=True) for place in pair]
         order = (0, *pairs[:-2], 1, *pairs[-2:])  # channels before the places in the inner cell
-        return cells.permute(order).reshape(b, side * side, c * patch * patch)
+        return cells.permute(order).reshape(b, rows * columns, c * patch * patch)
 
     def __call__(self, patches: Tensor) -> Tensor:
         """Apply the layers: [b, p, values] to [b, p, w]."""
