@@ -316,7 +316,7 @@ class Model:
         Returns:
             float32 on `self.device`: [d] for one text, [n, d] for a list. The text encoder pools at
             the end-of-text token (Radford et al. 2021, section 2.4), that of SigLIP at the last
-            position.
+            position, a BERT at the first token or over all.
 
         Raises:
             TokenLimitError: A text exceeds the context length and `truncate` is false.
