@@ -296,6 +296,26 @@ def state_dict(shape: dict[str, Any], seed: int, *, zipped: bool) -> Callable[[P
     return write
 
 
+def long_clip(seed: int) -> Callable[[Path], None]:
+    """Return a writer of a file of Long-CLIP, whose two tables of positions are one of OpenAI's."""
+
+    def write(path: Path) -> None:
+        model = OpenAIClip(**SMALL_VIT | {"context_length": LONG})
+        checkpoints.randomize(model, seed, logit_scale=100.0)
+        state = model.state_dict()
+        torch.save(state, path.with_name("one-table.pt"))
+        name = "positional_embedding"
+        first, second = state[name].clone(), state[name].clone()
+        first[KEPT:], second[:KEPT] = second[:-KEPT], 9.0  # neither is read
+        torch.save(state | {name: first, f"{name}_res": second}, path)
+
+    return write
+
+
+def read_long_clip(path: Path) -> Peer:
+    return checkpoints.read_openai_state_dict(path.with_name("one-table.pt"))
+
+
 def open_clip_folder(
     config: dict[str, Any],
     seed: int,
@@ -387,6 +407,7 @@ SQUASH = {
     "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic",
     "resize_mode": "squash",
 }  # fmt: skip
+LONG, KEPT = 248, 20  # tokens of Long-CLIP, rows of its first table of positions
 SMALL_VIT = VIT_B_32 | {"vision_layers": 3, "transformer_layers": 3}
 
 
@@ -411,6 +432,8 @@ def _cases() -> tuple[Case, ...]:
              state_dict(SMALL_VIT, 13, zipped=True), archive, like="ViT-B/32"),
         Case(OPENAI, "state dict, torch.save legacy format", "legacy.pt",
              state_dict(SMALL_VIT, 14, zipped=False), archive, like="ViT-B/32"),
+        Case(OPENAI, "Long-CLIP's file, two tables of positions", "longclip-B.pt",
+             long_clip(15), read_long_clip),
         Case(OPEN_CLIP, "folder, safetensors, ViT-B-32 (GELU)", "b32",
              open_clip_folder(b_32, 21), folder, head=True),
         Case(OPEN_CLIP, "folder, .bin zip, ViT-B-32-quickgelu", "b32q",

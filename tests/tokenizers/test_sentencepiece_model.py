@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.mutations import damaged
-from tests.tokenizers.protobuf import PIECES, field, message, varint, written
+from tests.tokenizers.protobuf import PIECES, Value, field, message, varint, written
 from tests.tokenizers.training import KINDS
 from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError, WeightsError
 from zeroshot.tokenizers import sentencepiece_model as module
@@ -192,3 +192,19 @@ def test_a_long_file_of_small_pieces_is_read_in_seconds() -> None:
 
     assert len(model.pieces) == count + len(PIECES)
     assert time.process_time() - before < 5
+
+
+@pytest.mark.parametrize("text", ["a", "cat", "\x15abcd\x18\x01", "\x15\x15\x15\x15\x15", "é" * 90])
+@pytest.mark.parametrize("kind", [None, 1, 3, 5])
+def test_a_piece_is_read_the_same_from_its_usual_bytes_and_field_by_field(
+    text: str, kind: int | None
+) -> None:
+    fields: dict[int, Value] = {1: text, 2: -0.625}
+    if kind is not None:
+        fields[3] = kind
+    usual = message(fields)
+    other = message(dict(reversed(fields.items())))
+
+    found = [module._read_piece(content, 0) for content in (usual, other, usual + b"\x20\x00")]
+
+    assert found == [(text, -0.625, kind or 1)] * 3
