@@ -225,5 +225,7 @@ def tower(name: str, size: int) -> ViTConfig:
     """Return the sizes that zeroshot has for a name."""
     from zeroshot.checkpoint.config_fields import Fields
 
-    fields = {"timm_model_name": name, "timm_pool": "token", "image_size": size}
+    fields = {
+        "timm_model_name": name, "timm_pool": "token", "timm_proj": None, "image_size": size,
+    }  # fmt: skip
     return towers.read_tower(Fields(fields, "config"))

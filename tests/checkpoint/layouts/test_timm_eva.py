@@ -34,7 +34,10 @@ def _tiny_towers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tower_of(name: str) -> ViTConfig:
     return timm.read_tower(
-        Fields({"timm_model_name": name, "timm_pool": "token", "image_size": 224}, "x.json")
+        Fields(
+            {"timm_model_name": name, "timm_pool": "token", "timm_proj": None, "image_size": 224},
+            "x.json",
+        )
     )
 
 
@@ -166,7 +169,7 @@ def test_quick_gelu_of_a_config_does_not_change_a_tower_of_timm() -> None:
     ("field", "value", "expected"),
     [
         ("timm_pool", "avg", "timm_pool is 'avg', expected 'token'"),
-        ("timm_proj", "linear", "timm_proj is 'linear', expected none"),
+        ("timm_proj", "linear", "timm_proj is 'linear', expected null"),
         ("timm_model_name", "eva02_base_patch14_224", "timm_model_name is 'eva02_base"),
         ("timm_model_name", "eva02_small_patch14_336", "timm_model_name is 'eva02_small"),
     ],
@@ -177,6 +180,14 @@ def test_unsupported_value_is_rejected(field: str, value: Any, expected: str) ->
         open_clip.from_config(changed(document, f"model_cfg.vision_cfg.{field}", value))
 
     assert len(str(caught.value)) < 600
+
+
+def test_projection_that_a_config_leaves_out_is_that_of_open_clip() -> None:
+    document = eva.config("eva_tiny_patch8")
+    del document["model_cfg"]["vision_cfg"]["timm_proj"]
+
+    with pytest.raises(IncompatibleWeights, match="timm_proj is 'linear', expected null"):
+        open_clip.from_config(Fields(document, "x.json"))
 
 
 def test_rotary_places_stay_on_the_grid_of_16_at_other_sizes() -> None:

@@ -193,8 +193,8 @@ def read_tower(vision: Fields) -> ViTConfig:
         _require_head(vision)
     elif config.pool == "token":
         vision.require(timm_pool="token")
-        if (kind := vision.content.get("timm_proj") or None) is not None:
-            raise vision.field_error("timm_proj", kind, f"none, as in published models of {name}")
+        if (kind := vision.content.get("timm_proj", "linear") or None) is not None:
+            raise vision.field_error("timm_proj", kind, f"null, as in published models of {name}")
     else:
         vision.require(timm_pool="map")
     return config.resized(vision.number("image_size", 224))
