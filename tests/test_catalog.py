@@ -320,8 +320,6 @@ def test_every_name_in_the_documentation_is_in_the_catalog() -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("MobileCLIP-S1:datacompdr", "MobileCLIP"),
-        ("MobileCLIP2-B", "MobileCLIP"),
         ("convnext_base_w:laion2b", "ConvNeXt"),
         ("convnext_base/laion400m_s13b_b51k", "ConvNeXt"),
         ("EVA02-B-16:merged2b_s8b_b131k", "EVA"),
@@ -355,6 +353,8 @@ def test_names_of_unsupported_architectures_say_so(name: str, kind: str) -> None
         ("ViT-B-16-SigLIP/webli", "google/siglip-base-patch16-224"),
         ("ViT-SO400M-14-SigLIP2:webli", "google/siglip-base-patch16-224"),
         ("PE-Core-B-16", "timm/PE-Core-B-16"),
+        ("MobileCLIP-S1:datacompdr", "timm/MobileCLIP2-S0-OpenCLIP"),
+        ("MobileCLIP2-S4", "timm/MobileCLIP2-S0-OpenCLIP"),
         ("PE-Core-B-16/meta", "timm/PE-Core-B-16"),
         ("facebook/PE-Core-B16-224", "timm/PE-Core-B-16"),
     ],
@@ -371,10 +371,11 @@ def test_families_without_names_in_the_catalog_name_a_repository(name: str, like
     "name",
     [
         *("google/siglip2-so400m-patch14-384", "hf-hub:timm/ViT-B-16-SigLIP", "timm/PE-Core-B-16"),
+        *("timm/MobileCLIP2-S4-OpenCLIP", "apple/MobileCLIP-S1-OpenCLIP"),
         *("me/siglip-ft", "siglip.pt", "Marqo/marqo-fashionSigLIP"),
     ],
 )
-def test_repositories_of_siglip_and_pe_core_are_not_refused(name: str) -> None:
+def test_repositories_of_supported_families_are_not_refused(name: str) -> None:
     assert (catalog.unsupported(name), catalog.repository_like(name)) == ("", "")
 
 

@@ -18,7 +18,7 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts import timm
+from zeroshot.checkpoint.layouts import timm, timm_fastvit
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.layouts.openai import HEAD_WIDTH, from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
@@ -94,7 +94,11 @@ SWITCHES = {
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
-    image_towers = {"visual.conv1.weight", f"{timm.PREFIX}patch_embed.proj.weight"}
+    image_towers = {
+        "visual.conv1.weight",
+        f"{timm.PREFIX}patch_embed.proj.weight",
+        *timm_fastvit.FIRST,
+    }
     text_towers = {"token_embedding.weight", "text.token_embedding.weight"}
     return bool(image_towers & names) and bool(text_towers & names)
 
@@ -106,6 +110,8 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
         for name, each in tensors.items()
         if name not in trunk
     }
+    if trunk.keys() & set(timm_fastvit.FIRST):
+        return to_native_names(others, source) | timm_fastvit.rename(trunk, source)
     return to_native_names(others | timm.rename(trunk), source)
 
 
@@ -202,7 +208,10 @@ def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> 
 
 def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
     """Read the image tower; a list of layers means a ResNet, as in open_clip."""
-    if vision.content.get("timm_model_name"):
+    tower = vision.content.get("timm_model_name")
+    if isinstance(tower, str) and tower in timm_fastvit.TOWERS:
+        return timm_fastvit.read_tower(vision)
+    if tower:
         return timm.read_tower(vision)
     layers = vision.content.get("layers", 12)
     width = vision.number("width", 768)

@@ -107,7 +107,6 @@ TOWERS: dict[str, ViTConfig] = {
 def read_tower(vision: Fields) -> ViTConfig:
     """Read the image tower that a config names. Raises IncompatibleWeights for an unknown one."""
     name = vision.content["timm_model_name"]
-    vision.require(timm_pool="map")
     config = None
     if isinstance(name, str):
         config = TOWERS.get(name) or TOWERS.get(re.sub(r"_\d+$", "", name))  # without its size
@@ -115,6 +114,7 @@ def read_tower(vision: Fields) -> ViTConfig:
         raise vision.field_error(
             "timm_model_name", name, f"a tower of {', '.join(sorted(TOWERS))}, with its image size"
         )
+    vision.require(timm_pool="map")
     return config.resized(vision.number("image_size", 224))
 
 
