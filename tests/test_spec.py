@@ -155,6 +155,37 @@ def test_text_tower_that_is_not_causal_must_read_the_end_of_clips_rows(pool: Any
     assert [field for field, _, _ in problems] == ["text pool"]
 
 
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        ({"gated_mlp": True, "activation": "silu", "inner_norm": True}, []),
+        ({"gated_mlp": True}, ["vision gated_mlp"]),
+        ({"activation": "silu"}, ["vision gated_mlp"]),
+        ({"inner_norm": True}, ["vision inner_norm"]),  # with quick_gelu
+        ({"inner_norm": True, "activation": "gelu"}, []),
+        ({"block_norm": "after"}, ["vision block_norm"]),
+        ({"block_norm": "output"}, []),
+        ({"stem": "conv"}, ["vision stem"]),
+        ({"stem": "convolutions"}, ["vision patch_size"]),
+        ({"stem": "convolutions", "patch_size": 16}, []),
+        ({"stem": "convolutions", "patch_size": 16, "patch_bias": True}, ["vision width"]),
+        ({"class_position": 1}, ["vision class_position"]),
+        ({"class_position": False}, []),
+    ],
+    ids=str,
+)
+def test_options_of_a_vision_transformer_are_checked(
+    change: dict[str, Any], fields: list[str]
+) -> None:
+    assert [field for field, _, _ in changed("vision", **change).problems()] == fields
+
+
+def test_text_tower_has_no_gated_mlp() -> None:
+    problems = list(changed("text", activation="silu").problems())
+
+    assert [field for field, _, _ in problems] == ["text activation"]
+
+
 def test_every_problem_is_listed() -> None:
     spec = changed("vision", heads=3, eps=0.0)
 

@@ -20,6 +20,7 @@ from zeroshot.checkpoint.config_fields import (
 )
 from zeroshot.checkpoint.layouts import timm, timm_fastvit
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import read_tokenizer
 from zeroshot.checkpoint.layouts.openai import HEAD_WIDTH, from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
@@ -27,6 +28,7 @@ from zeroshot.spec import (
     OPENAI_MEAN,
     OPENAI_STD,
     Activation,
+    ImagePool,
     ImageTowerConfig,
     NetworkConfig,
     PreprocessConfig,
@@ -37,17 +39,17 @@ from zeroshot.spec import (
     Spec,
     TextConfig,
     TextPool,
-    TokenizerConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 CONFIG = "open_clip_config.json"
+CONVOLUTIONAL = (timm_fastvit.LAYOUT,)  # image towers of timm that are not vision transformers
 PROJECTION = "text.text_projection.weight"  # of a linear layer
 LINEAR = {
     PROJECTION: "text.text_projection",
     "text.text_projection.bias": "text.text_projection_bias",
 }
+IMAGE_POOLS: dict[str, ImagePool] = {"tok": "token", "avg": "mean"}
 POOLS: dict[str, TextPool] = {"argmax": "largest", "last": "last", "eos": "end"}
 END_ID = 2  # default of open_clip
 MLP_RATIO = 4.0
@@ -88,17 +90,14 @@ SWITCHES = {
         *("scale_fc", "ls_init_value"),
     ),
     "model": ("multimodal_cfg",),
-    "vision": ("attentional_pool", "no_ln_pre"),
+    "vision": ("attentional_pool",),
     "text": ("hf_model_name", "embed_cls", "tokenizer_mode"),
 }
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
-    image_towers = {
-        "visual.conv1.weight",
-        f"{timm.PREFIX}patch_embed.proj.weight",
-        *timm_fastvit.FIRST,
-    }
+    image_towers = {"visual.conv1.weight", *timm.PATCHES}
+    image_towers.update(*(kind.first for kind in CONVOLUTIONAL))
     text_towers = {"token_embedding.weight", "text.token_embedding.weight"}
     return bool(image_towers & names) and bool(text_towers & names)
 
@@ -110,8 +109,9 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
         for name, each in tensors.items()
         if name not in trunk
     }
-    if trunk.keys() & set(timm_fastvit.FIRST):
-        return to_native_names(others, source) | timm_fastvit.rename(trunk, source)
+    for kind in CONVOLUTIONAL:
+        if trunk.keys() & set(kind.first):
+            return to_native_names(others, source) | kind.rename(trunk, source)
     return to_native_names(others | timm.rename(trunk), source)
 
 
@@ -138,9 +138,11 @@ def from_config(config: Fields) -> Spec:
     _require_clip(config, model, vision, text)
     image_size = vision.number("image_size", 224)
     text_config = _read_text(model, text)
-    tokenizer = _read_tokenizer(text, text_config)
+    tokenizer = read_tokenizer(text, text_config.context_length, full_rows=not text_config.causal)
     if tokenizer is None:
         _require_clip_tokenizer(config, text, text_config)
+    elif text_config.pool == "largest":
+        raise text.field_error("pool_type", "argmax", "'eos' or 'last' with hf_tokenizer_name")
     network = NetworkConfig(
         model.number("embed_dim"),
         _read_vision(model, vision, image_size),
@@ -175,29 +177,11 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
     )
 
 
-def _read_tokenizer(text: Fields, tower: TextConfig) -> TokenizerConfig | None:
-    """Read the tokenizer of SigLIP; None for CLIP's. Raises IncompatibleWeights for others."""
-    cleaning = text.part("tokenizer_kwargs").content.get("clean") or "lower"
-    if not text.content.get("hf_tokenizer_name"):
-        if cleaning != "lower":
-            raise text.field_error(
-                "tokenizer_kwargs.clean", cleaning, "'lower', as CLIP's tokenizer cleans texts"
-            )
-        return None
-    if cleaning != "canonicalize":
-        raise text.field_error(
-            "tokenizer_kwargs.clean",
-            cleaning,
-            "'canonicalize', as for SigLIP; other tokenizers of hf_tokenizer_name are unsupported",
-        )
-    return siglip_tokenizer(tower.context_length, tower.vocab_size)
-
-
 def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> None:
     """Reject text towers that do not fit rows of CLIP's tokenizer."""
     if name := config.content.get("hf_tokenizer_name"):
         raise config.field_error(
-            "hf_tokenizer_name", name, "none; text_cfg names the tokenizer of SigLIP"
+            "hf_tokenizer_name", name, "none; a tokenizer is named in text_cfg"
         )
     require_clip_vocabulary(tower.vocab_size, config.source)
     if tower.pool != "largest":
@@ -208,12 +192,14 @@ def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> 
 
 def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
     """Read the image tower; a list of layers means a ResNet, as in open_clip."""
-    tower = vision.content.get("timm_model_name")
-    if isinstance(tower, str) and tower in timm_fastvit.TOWERS:
-        return timm_fastvit.read_tower(vision)
+    tower, layers = vision.content.get("timm_model_name"), vision.content.get("layers", 12)
+    if tower or isinstance(layers, list):
+        vision.require(pool_type="tok", no_ln_pre=False, final_ln_after_pool=False)
+    for kind in CONVOLUTIONAL:
+        if isinstance(tower, str) and tower in kind.towers:
+            return kind.read_tower(vision)
     if tower:
         return timm.read_tower(vision)
-    layers = vision.content.get("layers", 12)
     width = vision.number("width", 768)
     head_width = vision.number("head_width", HEAD_WIDTH)
     if isinstance(layers, list):
@@ -221,6 +207,10 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
             raise vision.field_error("layers", layers, "four numbers of blocks")
         stages = (layers[0], layers[1], layers[2], layers[3])
         return ResNetConfig(image_size, width, stages, heads=width * 32 // head_width)
+    pool = vision.content.get("pool_type")
+    pool = "tok" if pool is None else pool
+    if not isinstance(pool, str) or pool not in IMAGE_POOLS:
+        raise vision.field_error("pool_type", pool, f"one of {', '.join(IMAGE_POOLS)}")
     return ViTConfig(
         image_size=image_size,
         patch_size=vision.number("patch_size", 16),
@@ -230,6 +220,9 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
         mlp_width=int(width * vision.real("mlp_ratio", MLP_RATIO)),
         activation=_read_activation(model, vision),
         eps=vision.part("norm_kwargs").real("eps", 1e-5),
+        pre_norm=not vision.content.get("no_ln_pre"),
+        pool=IMAGE_POOLS[pool],
+        norm_after_pool=bool(vision.content.get("final_ln_after_pool")) and pool != "tok",
     )
 
 
@@ -247,17 +240,14 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
     ):
         for field in fields:
             if value := part.content.get(field):
-                raise part.field_error(
-                    field, value, "none; the towers of CLIP, SigLIP and PE-Core are supported"
-                )
-    vision.require(pool_type="tok", pos_embed_type="learnable")
+                raise part.field_error(field, value, "none; other towers are unsupported")
+    vision.require(pos_embed_type="learnable")
     if text.content.get("proj_type") not in (None, "linear", "none"):
         raise text.field_error("proj_type", text.content["proj_type"], "'linear' or 'none'")
     for tower in (vision, text):
         tower.part("act_kwargs").allow_only(["approximate"])
         tower.part("norm_kwargs").allow_only(["eps", "elementwise_affine"])
         tower.part("norm_kwargs").require(elementwise_affine=True)
-    text.part("tokenizer_kwargs").allow_only(["clean"])
 
 
 def _read_activation(model: Fields, tower: Fields) -> Activation:

@@ -14,6 +14,7 @@ from torch import Tensor
 from zeroshot.checkpoint import folding
 from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.checkpoint.folding import Recipe
+from zeroshot.checkpoint.layouts.base import ImageLayout
 from zeroshot.checkpoint.tensors import NOT_WEIGHTS, StoredTensor
 from zeroshot.spec import FastViTConfig
 
@@ -115,3 +116,6 @@ def _find(name: str) -> tuple[str, str, Recipe | None]:
         if found := re.fullmatch(pattern, name):
             return found.expand(ours), found[2], recipe
     return name, "", None
+
+
+LAYOUT = ImageLayout(FIRST, TOWERS, read_tower, rename)
