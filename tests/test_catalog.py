@@ -320,8 +320,7 @@ def test_every_name_in_the_documentation_is_in_the_catalog() -> None:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("convnext_base_w:laion2b", "ConvNeXt"),
-        ("convnext_base/laion400m_s13b_b51k", "ConvNeXt"),
+        ("convnextv2_base", "ConvNeXt"),
         ("EVA02-B-16:merged2b_s8b_b131k", "EVA"),
         ("xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k", "multilingual"),
         ("mt5-base-ViT-B-32", "multilingual"),
@@ -333,7 +332,6 @@ def test_every_name_in_the_documentation_is_in_the_catalog() -> None:
         ("facebook/PE-Spatial-B16-512", "Perception Encoder"),
         ("Salesforce/blip2-opt-2.7b", "BLIP"),
         ("kakaobrain/align-base", "ALIGN"),
-        ("laion/CLIP-convnext_base_w-laion2B-s13B-b82K", "ConvNeXt"),
         ("OFA-Sys/chinese-clip-vit-base-patch16", "Chinese-CLIP"),
     ],
 )
@@ -353,6 +351,8 @@ def test_names_of_unsupported_architectures_say_so(name: str, kind: str) -> None
         ("ViT-B-16-SigLIP/webli", "google/siglip-base-patch16-224"),
         ("ViT-SO400M-14-SigLIP2:webli", "google/siglip-base-patch16-224"),
         ("PE-Core-B-16", "timm/PE-Core-B-16"),
+        ("convnext_base_w:laion2b", "laion/CLIP-convnext_base_w-laion2B-s13B-b82K"),
+        ("convnext_base/laion400m_s13b_b51k", "laion/CLIP-convnext_base_w-laion2B-s13B-b82K"),
         ("MobileCLIP-S1:datacompdr", "timm/MobileCLIP2-S0-OpenCLIP"),
         ("MobileCLIP2-S4", "timm/MobileCLIP2-S0-OpenCLIP"),
         ("PE-Core-B-16/meta", "timm/PE-Core-B-16"),
@@ -371,6 +371,7 @@ def test_families_without_names_in_the_catalog_name_a_repository(name: str, like
     "name",
     [
         *("google/siglip2-so400m-patch14-384", "hf-hub:timm/ViT-B-16-SigLIP", "timm/PE-Core-B-16"),
+        "laion/CLIP-convnext_base_w-laion2B-s13B-b82K",
         *("timm/MobileCLIP2-S4-OpenCLIP", "apple/MobileCLIP-S1-OpenCLIP"),
         *("me/siglip-ft", "siglip.pt", "Marqo/marqo-fashionSigLIP"),
     ],

@@ -40,7 +40,6 @@ UNSUPPORTED = {
     "naflex": "SigLIP 2 with NaFlex",
     "eva": "EVA",
     "coca": "CoCa",
-    "convnext": "ConvNeXt",
     "convnextv2": "ConvNeXt",
     "pe-spatial": "a Perception Encoder without a text tower",
     "multilingual": "a multilingual text encoder",
@@ -71,6 +70,7 @@ UNSUPPORTED = {
 # Words in names of families without names in the catalog -> the family, and one of the repositories
 # that are loaded. Those of facebook/PE-Core have another format.
 REPOSITORIES = {
+    "convnext": ("ConvNeXt", "laion/CLIP-convnext_base_w-laion2B-s13B-b82K"),
     "mobileclip2?": ("MobileCLIP", "timm/MobileCLIP2-S0-OpenCLIP"),
     "siglip2?": ("SigLIP", "google/siglip-base-patch16-224"),
     "pe-core": ("PE-Core", "timm/PE-Core-B-16"),
@@ -201,8 +201,8 @@ def find(name: str) -> Entry:
         raise ModelNotFound(
             f"{shortened(name)!r} has an unsupported architecture, {kind}; expected a CLIP with a "
             "ViT or ResNet image tower and CLIP's text tower, such as those in "
-            "zeroshot.available_models(), SigLIP, PE-Core or MobileCLIP; use open_clip or "
-            "transformers for other models"
+            "zeroshot.available_models(), SigLIP, PE-Core, MobileCLIP or ConvNeXt; use open_clip "
+            "or transformers for other models"
         )
     if like := repository_like(name):
         raise ModelNotFound(

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from zeroshot.nn.conse import ConSETower
+from zeroshot.nn.convnext import ConvNeXt
 from zeroshot.nn.fastvit import FastViT
 from zeroshot.nn.resnet import ModifiedResNet
 from zeroshot.nn.text_transformer import TextTransformer
 from zeroshot.nn.vision_transformer import VisionTransformer
 from zeroshot.spec import (
     ConSEConfig,
+    ConvNeXtConfig,
     FastViTConfig,
     NetworkConfig,
     ResNetConfig,
@@ -29,6 +31,7 @@ TOWERS: dict[type[Any], Callable[[Any, int], nn.Module]] = {
     ViTConfig: VisionTransformer,
     ResNetConfig: ModifiedResNet,
     ConSEConfig: ConSETower,
+    ConvNeXtConfig: ConvNeXt,
     FastViTConfig: FastViT,
     TextConfig: TextTransformer,
 }

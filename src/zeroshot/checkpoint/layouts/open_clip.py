@@ -18,7 +18,7 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts import timm, timm_fastvit
+from zeroshot.checkpoint.layouts import timm, timm_convnext, timm_fastvit
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.layouts.open_clip_tokenizers import read_tokenizer
 from zeroshot.checkpoint.layouts.openai import HEAD_WIDTH, from_shapes
@@ -43,8 +43,12 @@ from zeroshot.spec import (
 )
 
 CONFIG = "open_clip_config.json"
-CONVOLUTIONAL = (timm_fastvit.LAYOUT,)  # image towers of timm that are not vision transformers
+CONVOLUTIONAL = (
+    timm_convnext.LAYOUT,
+    timm_fastvit.LAYOUT,
+)  # image towers of timm that are not vision transformers
 PROJECTION = "text.text_projection.weight"  # of a linear layer
+IMAGE_TOWERS = (timm.PREFIX, "visual.head.")  # of timm, and a projection behind one
 LINEAR = {
     PROJECTION: "text.text_projection",
     "text.text_projection.bias": "text.text_projection_bias",
@@ -103,7 +107,7 @@ def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
 
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
-    trunk = {name: each for name, each in tensors.items() if name.startswith(timm.PREFIX)}
+    trunk = {name: each for name, each in tensors.items() if name.startswith(IMAGE_TOWERS)}
     others = {
         LINEAR.get(name, name): (each.T if name == PROJECTION and each.ndim == 2 else each,)
         for name, each in tensors.items()
