@@ -21,7 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 import zeroshot
+from tests.checkpoint import families_convnext, families_fastvit
 from tests.parity import pictures
+from zeroshot.checkpoint.layouts import timm_convnext, timm_fastvit
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.tokenizers.clip import ClipTokenizer
 
@@ -36,6 +38,8 @@ CHECKPOINTS = (
     "open_clip-squash",
     "hf-quick-gelu",
     "hf-gelu",
+    "open_clip-fastvit",
+    "open_clip-convnext",
     "hf-siglip",
 )
 LIKE = {"state-dict": "ViT-B/32"}  # bare tensors do not say their activation
@@ -65,7 +69,11 @@ def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = unpack(name, tmp_path_factory.mktemp(name))
     options = {"like": LIKE[name]} if name in LIKE else {}
     path = folder / (folder / "entry.txt").read_text()
-    model = zeroshot.load(path, device="cpu", dtype="float32", **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(timm_convnext.TOWERS, families_convnext.TOWER, families_convnext.SHALLOW)
+        for tower, config in families_fastvit.TOWERS.items():
+            patch.setitem(timm_fastvit.TOWERS, tower, config)
+        model = zeroshot.load(path, device="cpu", dtype="float32", **options)
     with np.load(folder / "answers.npz") as answers:
         chosen = {
             name: answer[pictures.COMPARED] if name in OF_PICTURES else answer

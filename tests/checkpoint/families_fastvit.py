@@ -21,7 +21,7 @@ from zeroshot.nn.fastvit import FastViT
 from zeroshot.spec import FastViTConfig, NetworkConfig, PreprocessConfig, Spec, TextConfig
 
 WIDTH = 8
-SMALL = FastViTConfig(64, WIDTH, (1, 2, 1, 2), 3, squeeze=True, layer_norm=False)
+SMALL = FastViTConfig(64, WIDTH, (1, 2, 1, 1), 3, squeeze=True, layer_norm=False)
 LARGE = FastViTConfig(64, WIDTH, (1, 1, 2, 1, 2), 4, squeeze=False, layer_norm=True)
 TOWERS = {"fastvit_test_small": SMALL, "fastvit_test_large": LARGE}
 TEXT = TextConfig(12, 49408, 32, 2, 2, 128, "gelu", causal=False)

@@ -436,7 +436,7 @@ def _cases() -> tuple[Case, ...]:
         Case(OPEN_CLIP, "folder, MobileCLIP with FastViT of S0", "ocm",
              mobileclip_folder("fastvit_mci0", NEUTRAL, 28), folder),
         Case(OPEN_CLIP, "folder, MobileCLIP with a small FastViT like that of S4", "ocl",
-             mobileclip_folder("fastvit_parity_large", PREPROCESS | BILINEAR, 29), folder),
+             mobileclip_folder("fastvit_test_large", PREPROCESS | BILINEAR, 29), folder),
         Case(TRANSFORMERS, "SiglipModel folder, B/16", "hfs",
              siglip_folder(33), siglip.read_hf_folder),
         *(

@@ -1,12 +1,11 @@
 """MobileCLIP with timm's FastViT, and CLIP with timm's ConvNeXt, as open_clip writes them.
 
-The large kind of FastViT has 125 million parameters or more in all published towers, so a small one
-is added to timm, and its sizes to the table of zeroshot.
+The tiny towers of the tests are added to timm, and their sizes to the tables of zeroshot: all
+published FastViTs of the kind of S3 and S4 have 125 million parameters or more.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,22 @@ import torch
 from peers import OPENAI_MEAN, OPENAI_STD, open_clip, open_clip_transform
 from PIL import Image
 from timm.layers import LayerNorm2d
+from timm.models.convnext import ConvNeXt
 from timm.models.fastvit import FastVit, RepConditionalPosEnc
 
-from zeroshot.checkpoint.layouts import timm_fastvit
+from tests.checkpoint import families_convnext, families_fastvit
+from zeroshot.checkpoint.layouts import timm_convnext, timm_fastvit
+from zeroshot.spec import FastViTConfig
 
 BRANCH = 0.25  # of what a block adds; random blocks add as much as there is
+USED = ("num_classes", "global_pool", "drop_path_rate")
 
 
-def small_tower(*, large: bool, **options: Any) -> FastVit:
-    """Build a FastViT of timm with 8 channels: that of S0 to S2, or the large one of S3 and S4."""
-    positions, stages = partial(RepConditionalPosEnc, spatial_shape=(7, 7)), 5 if large else 4
+def build(config: FastViTConfig, options: dict[str, Any]) -> FastVit:
+    """Build a FastViT of timm like that of S0 to S2, or the large one of S3 and S4."""
+    positions, stages = partial(RepConditionalPosEnc, spatial_shape=(7, 7)), len(config.layers)
     kind: dict[str, Any] = {"se_downsamples": (False, False, True, True)}
-    if large:
+    if config.layer_norm:
         kind = {
             "se_downsamples": (False,) * 5,
             "downsamples": (False, True, True, True, True),
@@ -37,9 +40,9 @@ def small_tower(*, large: bool, **options: Any) -> FastVit:
             "stem_use_scale_branch": False,
         }
     return FastVit(
-        layers=SMALL[large],
-        embed_dims=tuple(8 * 2**n for n in range(stages)),
-        mlp_ratios=(4 if large else 3,) * stages,
+        layers=config.layers,
+        embed_dims=tuple(config.channels(n) for n in range(stages)),
+        mlp_ratios=(config.mlp_ratio,) * stages,
         pos_embs=(None, None, None, positions, positions)[:stages],
         token_mixers=("repmixer", "repmixer", "repmixer", "attention", "attention")[:stages],
         lkc_use_act=True,
@@ -48,46 +51,51 @@ def small_tower(*, large: bool, **options: Any) -> FastVit:
     )
 
 
-SMALL = ((1, 2, 1, 1), (1, 1, 1, 1, 2))  # blocks of each stage: small, large
-USED = ("num_classes", "global_pool", "drop_path_rate")
+def fastvit_test_small(pretrained: bool = False, **options: Any) -> FastVit:
+    return build(families_fastvit.SMALL, options)
 
 
-def fastvit_parity_small(pretrained: bool = False, **options: Any) -> FastVit:
-    return small_tower(large=False, **options)
+def fastvit_test_large(pretrained: bool = False, **options: Any) -> FastVit:
+    return build(families_fastvit.LARGE, options)
 
 
-def fastvit_parity_large(pretrained: bool = False, **options: Any) -> FastVit:
-    return small_tower(large=True, **options)
+def convnext_test(pretrained: bool = False, **options: Any) -> ConvNeXt:
+    config = families_convnext.SHALLOW
+    dims = tuple(config.width << n for n in range(4))
+    model = ConvNeXt(depths=config.layers, dims=dims, drop_path_rate=options["drop_path_rate"])
+    model.default_cfg = {}  # open_clip reads it
+    return model
 
 
-for entry in (fastvit_parity_small, fastvit_parity_large):
+for entry in (fastvit_test_small, fastvit_test_large, convnext_test):
     timm.models.register_model(entry)
-for name, like in (("small", "fastvit_mci0"), ("large", "fastvit_mci3")):
-    timm_fastvit.TOWERS[f"fastvit_parity_{name}"] = replace(
-        timm_fastvit.TOWERS[like], width=8, layers=SMALL[name == "large"]
-    )
+timm_fastvit.LAYOUT.towers.update(families_fastvit.TOWERS)
+timm_convnext.LAYOUT.towers[families_convnext.TOWER] = families_convnext.SHALLOW
 
 
-def mobileclip(tower: str, *, image_size: int = 256, layers: int = 2) -> dict[str, Any]:
+def mobileclip(tower: str, *, image_size: int = 256, width: int = 64) -> dict[str, Any]:
     """Return open_clip's config of a MobileCLIP with a small text tower."""
     config: dict[str, Any] = open_clip.get_model_config("MobileCLIP2-S0")
     return config | {
-        "embed_dim": 64,
+        "embed_dim": width,
         "vision_cfg": config["vision_cfg"] | {"timm_model_name": tower, "image_size": image_size},
-        "text_cfg": config["text_cfg"] | {"width": 64, "heads": 2, "layers": layers},
+        "text_cfg": config["text_cfg"] | {"width": width, "heads": 2, "layers": 2},
     }
 
 
-def convnext(projection: str) -> dict[str, Any]:
-    """Return open_clip's config of a CLIP with the smallest ConvNeXt and a small text tower.
+def convnext(
+    projection: str, tower: str = "convnext_tiny", *, image_size: int = 256, width: int = 64
+) -> dict[str, Any]:
+    """Return open_clip's config of a CLIP with a ConvNeXt and a small text tower.
 
     The projection is that of `convnext_base_w` ("linear") or `convnext_large_d` ("mlp").
     """
     config: dict[str, Any] = open_clip.get_model_config("convnext_tiny")
     return config | {
-        "embed_dim": 64,
-        "vision_cfg": config["vision_cfg"] | {"timm_proj": projection, "image_size": 256},
-        "text_cfg": config["text_cfg"] | {"width": 64, "heads": 2, "layers": 2},
+        "embed_dim": width,
+        "vision_cfg": config["vision_cfg"]
+        | {"timm_model_name": tower, "timm_proj": projection, "image_size": image_size},
+        "text_cfg": config["text_cfg"] | {"width": width, "heads": 2, "layers": 2},
     }
 
 

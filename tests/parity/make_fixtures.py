@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import checkpoints
+import convolutional
 import numpy as np
 import pictures
 import siglip
@@ -281,6 +282,19 @@ def write_hf_siglip(folder: Path) -> None:
     )  # fmt: skip
 
 
+def write_open_clip_fastvit(folder: Path) -> None:
+    """MobileCLIP: training branches that are folded, texts without a mask, mean 0 and std 1."""
+    config = convolutional.mobileclip("fastvit_test_small", image_size=64, width=24)
+    preprocess = {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear"}
+    convolutional.write_mobileclip(folder, config, preprocess, seed=12)
+
+
+def write_open_clip_convnext(folder: Path) -> None:
+    """ConvNeXt with a projection of two layers."""
+    config = convolutional.convnext("mlp", "convnext_test", image_size=32, width=24)
+    convolutional.write_convnext(folder, config, seed=13)
+
+
 TINY = (
     Tiny("openai-vit", "ViT.pt", write_openai_vit, checkpoints.read_openai_archive),
     Tiny("openai-resnet", "RN.pt", write_openai_resnet, checkpoints.read_openai_archive),
@@ -295,6 +309,8 @@ TINY = (
     Tiny("open_clip-squash", "tiny", write_open_clip_squash, checkpoints.read_open_clip_folder),
     Tiny("hf-quick-gelu", "tiny", write_hf_quick_gelu, checkpoints.read_hf_folder),
     Tiny("hf-gelu", "tiny", write_hf_gelu, checkpoints.read_hf_folder),
+    Tiny("open_clip-fastvit", "tiny", write_open_clip_fastvit, checkpoints.read_open_clip_folder),
+    Tiny("open_clip-convnext", "tiny", write_open_clip_convnext, checkpoints.read_open_clip_folder),
     Tiny("hf-siglip", "tiny", write_hf_siglip, siglip.read_hf_folder),
 )
 

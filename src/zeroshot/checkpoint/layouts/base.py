@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -57,7 +58,7 @@ class ImageLayout:
     """How timm stores one kind of image tower, inside of another layout."""
 
     first: tuple[str, ...]  # names of tensors, of which every file has one
-    towers: Mapping[str, ImageTowerConfig]  # names in configs -> sizes
+    towers: dict[str, Any]  # names in configs -> configuration of the tower
     read_tower: Callable[[Fields], ImageTowerConfig]  # from the fields of `vision_cfg`
     rename: Callable[[Mapping[str, Tensor], str], dict[str, StoredTensor]]  # tensors, source
 
