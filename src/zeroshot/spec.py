@@ -9,7 +9,7 @@ returns the same tower for another input size. This module does not import torch
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
@@ -483,14 +483,20 @@ class Published:
     embed_dim: int | None = None  # None: unknown
     context_length: int | None = None  # None: unknown
     activation_is_sourced: bool = True  # False: a config beside the weights has priority
+    preprocess_is_sourced: bool = True  # likewise
+    model_cfg: Mapping[str, Any] | None = None  # open_clip's, for weights without a config
 
     def size_conflicts(self, spec: Spec) -> list[str]:
         """List the sizes that differ.
 
-        If any does, the files are of another checkpoint.
+        If any does, the files are of another checkpoint. Image sizes of the same grid of patches
+        are equal: SigLIP with patches of 14 pixels is published for 378 and for 384 pixels.
         """
+        vision, size = spec.network.vision, self.preprocess.size
+        stride = vision.stride or 1
+        same_grid = vision.image_size // stride == size // stride
         return _list_differences(
-            ("image_size", spec.network.vision.image_size, self.preprocess.size),
+            ("image_size", vision.image_size, None if same_grid else size),
             ("embed_dim", spec.network.embed_dim, self.embed_dim),
             ("context_length", spec.network.text.context_length, self.context_length),
         )
@@ -498,11 +504,12 @@ class Published:
     def recipe_conflicts(self, spec: Spec) -> list[str]:
         """List where a config disagrees about activation and preprocessing."""
         activation = self.activation if self.activation_is_sourced else None
+        names = ("mean", "std", "interpolation", "resize_mode")
         return _list_differences(
             ("activation", spec.network.text.activation, activation),
             *(
                 (name, getattr(spec.preprocess, name), getattr(self.preprocess, name))
-                for name in ("mean", "std", "interpolation", "resize_mode")
+                for name in (names if self.preprocess_is_sourced else ())
             ),
         )
 
@@ -515,7 +522,9 @@ class Published:
                 vision=_set_activation(network.vision, self.activation),
                 text=replace(network.text, activation=self.activation),
             )
-        preprocess = replace(self.preprocess, size=spec.preprocess.size)
+        preprocess = spec.preprocess
+        if self.preprocess_is_sourced:
+            preprocess = replace(self.preprocess, size=spec.preprocess.size)
         return replace(spec, network=network, preprocess=preprocess)
 
 

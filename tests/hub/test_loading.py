@@ -272,9 +272,9 @@ def test_a_config_that_names_no_model_does_not_stop_a_checkpoint_that_needs_none
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("google/siglip2-base-patch16-naflex", "unsupported architecture, SigLIP 2 with NaFlex"),
-        ("ViT-B-16-SigLIP/webli", "loaded by repository"),
-        ("facebook/PE-Core-B16-224", r"load\('timm/PE-Core-B-16'\)"),
+        ("visheratin/nllb-clip-base-siglip", "unsupported architecture, NLLB"),
+        ("ViTamin-L/datacomp1b", "unsupported architecture, ViTamin"),
+        ("apple/MobileCLIP2-S0", "load 'MobileCLIP2-S0:dfndr2b'"),
     ],
 )
 def test_a_known_name_that_cannot_be_loaded_costs_no_request(

@@ -8,6 +8,7 @@ open_clip, an unknown field is an error.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -116,6 +117,9 @@ def _spec(found: Checkpointed, like: Published | None) -> Spec:
             "like='ViT-B/32' (--like)",
             source=str(found.path),
         )
+    if like.model_cfg is not None:
+        spec = from_config(Fields({"model_cfg": dict(like.model_cfg)}, str(found.path)))
+        return replace(spec, preprocess=replace(like.preprocess, size=spec.preprocess.size))
     return from_shapes(found.stored, like, str(found.path))
 
 
