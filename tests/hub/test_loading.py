@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import zeroshot
+from tests.checkpoint.layouts import test_perception_encoder as perception_encoder
 from tests.hub.mini_hub import NAME, MiniHub
 from tests.parity import pictures
 from zeroshot import catalog, errors, hub
@@ -284,3 +285,22 @@ def test_a_known_name_that_cannot_be_loaded_costs_no_request(
         zeroshot.load(name)
 
     assert mini.log == []
+
+
+@pytest.mark.usefixtures("tiny_towers")
+def test_weights_with_the_name_of_their_repository_are_found(mini: MiniHub, tmp_path: Path) -> None:
+    path = perception_encoder.write(tmp_path / "own.pt")
+    commit = mini.add(
+        "facebook/PE-Core-Test8-32",
+        {"config.yaml": b""},
+        lfs={"PE-Core-Test8-32.pt": path.read_bytes()},
+    )
+
+    model = zeroshot.load("facebook/PE-Core-Test8-32", device="cpu")
+    pinned = hub.pin("facebook/PE-Core-Test8-32")
+
+    assert model.identity == zeroshot.load(path, device="cpu").identity
+    assert (pinned.commit, [file.name for file in pinned.files]) == (
+        commit,
+        ["PE-Core-Test8-32.pt"],
+    )

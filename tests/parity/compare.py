@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import checkpoints
+import metaclip
 import numpy as np
 import pictures
 import siglip
@@ -396,8 +397,23 @@ def _cases() -> tuple[Case, ...]:
              timm_folder("ViT-B-16-SigLIP", "bicubic", 26), siglip.read_open_clip_folder),
         Case(OPEN_CLIP, "folder, PE-Core-T-16-384", "ocp",
              timm_folder("PE-Core-T-16-384", "bilinear", 27), siglip.read_open_clip_folder),
+        Case(OPEN_CLIP, "Meta's own file, PE-Core-T16-384", "PE-Core-T16-384.pt",
+             siglip.meta_file("PE-Core-T-16-384", 28), siglip.read_meta_file),
         Case(TRANSFORMERS, "SiglipModel folder, B/16", "hfs",
              siglip_folder(33), siglip.read_hf_folder),
+        Case(OPEN_CLIP, "folder, MetaCLIP 2 like H/14, XLM-V tokenizer", "ocm",
+             metaclip.open_clip_folder("facebook/xlm-v-base", 41, squash=False),
+             metaclip.read_open_clip_folder),
+        Case(OPEN_CLIP, "folder, MetaCLIP 2 like H/14-378, squash", "ocm378",
+             metaclip.open_clip_folder("facebook/xlm-v-base", 42, squash=True),
+             metaclip.read_open_clip_folder),
+        Case(OPEN_CLIP, "folder, MetaCLIP 2 like L/14, mT5 tokenizer", "ocmt5",
+             metaclip.open_clip_folder("google/mt5-base", 43, squash=False),
+             metaclip.read_open_clip_folder),
+        Case(TRANSFORMERS, "MetaClip2Model folder, XLM-V tokenizer", "hfm",
+             metaclip.hf_folder("facebook/xlm-v-base", 44), metaclip.read_hf_folder),
+        Case(TRANSFORMERS, "MetaClip2Model folder, mT5 tokenizer", "hfmt5",
+             metaclip.hf_folder("google/mt5-base", 45), metaclip.read_hf_folder),
     )  # fmt: skip
 
 

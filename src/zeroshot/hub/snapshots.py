@@ -68,7 +68,7 @@ def fetch(
     """
     for name in files:
         check_name(name, repository)
-    names = tuple(files) or (*CONFIGS, *WEIGHTS, NESTED_CONFIG)
+    names = tuple(files) or (*CONFIGS, *WEIGHTS, NESTED_CONFIG, _own_name(repository))
     branch = location_of(repository, revision, cache_dir, tuple(files))
     offline = offline or is_offline()
     location, known = _resolve_commit(branch, names, offline)
@@ -150,7 +150,14 @@ def _fetch_known(downloader: Downloader, judge: Judge | None) -> dict[str, Path]
             found = found | tokenizer
         if weights := _fetch_first(downloader, folder, WEIGHTS):
             return found | weights
+    if weights := _fetch_first(downloader, "", (_own_name(downloader.location.repository),)):
+        return at_root | weights
     raise downloader.missing_error(" or ".join(WEIGHTS))
+
+
+def _own_name(repository: str) -> str:
+    """Return the name of a weights file that has the name of its repository, as in PE-Core."""
+    return f"{repository.rpartition('/')[2]}.pt"
 
 
 def _fetch_first(downloader: Downloader, folder: str, names: Sequence[str]) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Read CLIPModel of the transformers library.
+"""Read CLIPModel of the transformers library, and MetaClip2Model, which has the same towers.
 
 It has its own tensor names, `config.json` and a preprocessor config. Sources:
 `convert_clip_original_pytorch_to_hf.py`, CLIPTextConfig, CLIPVisionConfig and CLIPImageProcessor of
@@ -22,6 +22,7 @@ from zeroshot.checkpoint.config_fields import (
 )
 from zeroshot.checkpoint.layouts import transformers_siglip
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import MT5, XLM_ROBERTA
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import (
@@ -39,7 +40,7 @@ from zeroshot.spec import (
 )
 
 CONFIG = "config.json"
-KINDS = ("clip", "siglip")  # values of model_type
+KINDS = ("clip", "siglip", "metaclip_2")  # values of model_type
 PREPROCESS = ("preprocessor_config.json", "processor_config.json")
 NAMES = (
     (r"^vision_model\.embeddings\.class_embedding$", "visual.class_embedding"),
@@ -75,6 +76,12 @@ ACTIVATIONS: dict[object, Activation] = {
 }
 RESAMPLING: dict[object, Interpolation] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 FIRST_END = 2  # this eos_token_id means "the largest id", as in configs of before 2023
+# Id of the end of a text -> tokenizer of MetaCLIP 2: XLM-V's or mT5's. Cleaning is that of its
+# training, as in open_clip; MetaClip2Processor does not clean texts.
+METACLIP_2 = {
+    2: replace(XLM_ROBERTA, cleaning="whitespace"),
+    1: replace(MT5, cleaning="canonicalize"),
+}
 # Fields that any config of the library may contain and that do not change embeddings: options for
 # loading, training and text generation.
 HARMLESS = (
@@ -184,9 +191,13 @@ def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
         raise _missing_error(path, PREPROCESS[0])
     else:
         preprocess = replace(preprocess, size=network.vision.image_size)
-    if config.content.get("model_type") == "clip":
+    kind, length = config.content.get("model_type"), network.text.context_length
+    if kind == "clip":
         return check_spec(Spec(network, preprocess), str(path))
-    tokenizer = siglip_tokenizer(network.text.context_length, network.text.vocab_size)
+    if kind == "metaclip_2":
+        tokenizer = replace(METACLIP_2[network.text.end_id], context_length=length)
+        return check_spec(Spec(network, preprocess, tokenizer=tokenizer), str(path))
+    tokenizer = siglip_tokenizer(length, network.text.vocab_size)
     spec = Spec(network, preprocess, scoring="sigmoid", tokenizer=tokenizer)
     return check_spec(spec, str(path))
 
@@ -230,13 +241,29 @@ def network_of(config: Fields) -> NetworkConfig:
         activation=_read_activation(text),
         eps=text.real("layer_norm_eps", 1e-5),
     )
-    require_clip_vocabulary(text_config.vocab_size, config.source)
-    end = text.content.get("eos_token_id")
-    if end not in (None, FIRST_END, text_config.vocab_size - 1):  # the position of pooling
-        raise text.field_error(
-            "eos_token_id", end, f"{text_config.vocab_size - 1}, CLIP's end-of-text token"
-        )
+    if kind == "metaclip_2":
+        text_config = replace(text_config, pool="end", end_id=_read_end(text))
+    else:
+        _require_clip_text(text, text_config.vocab_size)
     return NetworkConfig(config.number("projection_dim", 512), vision_config, text_config)
+
+
+def _require_clip_text(text: Fields, vocab_size: int) -> None:
+    """Reject another vocabulary than CLIP's, and another token to project than its largest id."""
+    require_clip_vocabulary(vocab_size, text.source)
+    end = text.content.get("eos_token_id")
+    if end not in (None, FIRST_END, vocab_size - 1):  # the position of pooling
+        raise text.field_error("eos_token_id", end, f"{vocab_size - 1}, CLIP's end-of-text token")
+
+
+def _read_end(text: Fields) -> int:
+    """Read the id of the token that MetaCLIP 2 projects: 2 means 2 there, unlike in CLIP."""
+    end = text.content.get("eos_token_id")
+    if type(end) is not int or end not in METACLIP_2:
+        raise text.field_error(
+            "eos_token_id", end, "2 with XLM-V's tokenizer, 1 with mT5's; others are not supported"
+        )
+    return end
 
 
 def _read_activation(tower: Fields) -> Activation:
