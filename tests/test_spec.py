@@ -146,6 +146,46 @@ def test_an_invalid_field_is_a_problem(
     assert all(expected for _, _, expected in problems)
 
 
+@pytest.mark.parametrize("pool", ["last", "end"])
+def test_text_tower_that_is_not_causal_must_read_the_end_of_clips_rows(pool: Any) -> None:
+    assert list(changed("text", causal=False).problems()) == []
+
+    problems = list(changed("text", causal=False, pool=pool).problems())
+
+    assert [field for field, _, _ in problems] == ["text pool"]
+
+
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        ({"gated_mlp": True, "activation": "silu", "inner_norm": True}, []),
+        ({"gated_mlp": True}, ["vision gated_mlp"]),
+        ({"activation": "silu"}, ["vision gated_mlp"]),
+        ({"inner_norm": True}, ["vision inner_norm"]),  # with quick_gelu
+        ({"inner_norm": True, "activation": "gelu"}, []),
+        ({"block_norm": "after"}, ["vision block_norm"]),
+        ({"block_norm": "output"}, []),
+        ({"stem": "conv"}, ["vision stem"]),
+        ({"stem": "convolutions"}, ["vision patch_size"]),
+        ({"stem": "convolutions", "patch_size": 16}, []),
+        ({"stem": "convolutions", "patch_size": 16, "patch_bias": True}, ["vision width"]),
+        ({"class_position": 1}, ["vision class_position"]),
+        ({"class_position": False}, []),
+    ],
+    ids=str,
+)
+def test_options_of_a_vision_transformer_are_checked(
+    change: dict[str, Any], fields: list[str]
+) -> None:
+    assert [field for field, _, _ in changed("vision", **change).problems()] == fields
+
+
+def test_text_tower_has_no_gated_mlp() -> None:
+    problems = list(changed("text", activation="silu").problems())
+
+    assert [field for field, _, _ in problems] == ["text activation"]
+
+
 def test_every_problem_is_listed() -> None:
     spec = changed("vision", heads=3, eps=0.0)
 

@@ -150,7 +150,11 @@ class Model:
         text, config = self.spec.network.text, self.spec.tokenizer
         vocabulary = self.checkpoint.vocabulary
         if config is None or vocabulary is None:
-            return ClipTokenizer(context_length=text.context_length, merges=self.spec.merges)
+            return ClipTokenizer(
+                context_length=text.context_length,
+                merges=self.spec.merges,
+                full_rows=not text.causal,
+            )
         place = vocabulary.place.with_name(vocabulary.name)
         return build_tokenizer(vocabulary.read(), place, config, vocab_size=text.vocab_size)
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, get_args
 
-Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
+Activation = Literal["quick_gelu", "gelu", "gelu_tanh", "silu"]
 Interpolation = Literal["bicubic", "bilinear"]
 ResizeMode = Literal["shortest", "squash"]
 Scoring = Literal["softmax", "sigmoid"]
@@ -21,6 +21,8 @@ ImagePool = Literal["token", "mean", "attention"]
 TextPool = Literal["largest", "end", "last"]
 Projection = Literal["matrix", "biased", "none"]
 Rotary = Literal["none", "xy", "yx"]
+Stem = Literal["patch", "convolutions"]
+BlockNorm = Literal["input", "output"]
 # What is done to a text before it is encoded. All but "none" repair wrongly decoded text, unescape
 # HTML and collapse white space; "lower" and "canonicalize" also lower the case; "canonicalize" also
 # converts underscores to spaces and deletes ASCII punctuation.
@@ -34,6 +36,7 @@ CLIP_MERGES = (
     48_894  # byte-pair merges in CLIP's vocabulary; any prefix of them is a vocabulary too
 )
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
+STEM_STRIDES = (4, 2, 2)  # of the convolutions before MobileCLIP-B's transformer
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
 GEMMA_IDS = 256_000  # ids of SigLIP 2's tokenizer
 MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
@@ -42,6 +45,8 @@ CHOICES = {  # fields of configurations -> their values
     "activation": Activation,
     "projection": Projection,
     "rotary": Rotary,
+    "stem": Stem,
+    "block_norm": BlockNorm,
     "cleaning": Cleaning,
     "piece_ids": PieceIds,
 }
@@ -97,13 +102,27 @@ class ImageTowerConfig(TowerConfig, Protocol):
         """Return the same tower for another input size."""
 
 
+class BlockOptions(NamedTuple):
+    """Options of a transformer block; the defaults are those of OpenAI's CLIP.
+
+    Sources: SwiGLU: Shazeer 2020 (arXiv 2002.05202). The others: EVA-02, Fang et al. 2023 (arXiv
+    2303.11331), and EVA-CLIP, Sun et al. 2023 (arXiv 2303.15389), `eva_vit_model.py` of
+    baaivision/EVA and `eva.py` of timm.
+    """
+
+    gated_mlp: bool = False
+    inner_norm: bool = False
+    block_norm: BlockNorm = "input"
+
+
 @dataclass(frozen=True)
 class ViTConfig:
     """A vision transformer; the defaults are those of OpenAI's CLIP.
 
     Sources: Radford et al. 2021, section 2.4; `VisionTransformer` of openai/CLIP. SigLIP: Zhai et
     al. 2023 (arXiv 2303.15343), `vit.py` of google-research/big_vision. Perception Encoder: Bolya
-    et al. 2025 (arXiv 2504.13181), `pe.py` of facebookresearch/perception_models.
+    et al. 2025 (arXiv 2504.13181), `pe.py` of facebookresearch/perception_models. EVA-CLIP: see
+    `BlockOptions`. MobileCLIP-B: Vasu et al. 2024 (arXiv 2311.17049), `vit_base_mci_224` of timm.
     """
 
     image_size: int  # pixels, side of the square input
@@ -129,6 +148,15 @@ class ViTConfig:
     rotary: Rotary = "none"
     rotary_grid: int = 0  # side of the grid that places are counted on; 0: the grid of patches
     rotary_start: int = 0  # number of the first place
+    # What turns pixels into tokens: one linear map of each patch, or three convolutions whose
+    # strides are their kernel sizes, with batch norm and GELU between them.
+    stem: Stem = "patch"
+    class_position: bool = True  # the class token has a position embedding
+    gated_mlp: bool = False  # activation(gate) * value instead of activation(value); see SwiGLU
+    inner_norm: bool = False  # a LayerNorm before the output maps of attention and MLP
+    # The LayerNorms of a block are applied to the input of its attention and MLP, or to their
+    # output before it is added to the residual.
+    block_norm: BlockNorm = "input"
     kind: ClassVar[str] = "vit"
     position_embeddings: ClassVar[tuple[str, ...]] = ("positional_embedding",)
 
@@ -144,8 +172,13 @@ class ViTConfig:
 
     @property
     def extra_positions(self) -> int:
-        """1 for the class token."""
-        return int(self.class_token)
+        """1 for a class token with a position embedding."""
+        return int(self.class_token and self.class_position)
+
+    @property
+    def block_options(self) -> BlockOptions:
+        """Options of the transformer blocks."""
+        return BlockOptions(self.gated_mlp, self.inner_norm, self.block_norm)
 
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
@@ -169,6 +202,16 @@ class ViTConfig:
             and self.width // self.heads % 4
         ):
             yield "heads", self.heads, "heads whose width is a multiple of 4, because of rotary"
+        if self.gated_mlp != (self.activation == "silu"):
+            yield "gated_mlp", self.gated_mlp, "True with the activation 'silu', and only then"
+        if self.inner_norm and self.activation == "quick_gelu":
+            yield "inner_norm", True, "False with the activation 'quick_gelu'"
+        if self.stem == "convolutions":
+            if self.patch_size != math.prod(STEM_STRIDES):
+                expected = f"{math.prod(STEM_STRIDES)}, the stride of the convolutions"
+                yield "patch_size", self.patch_size, expected
+            if self.patch_bias or (_are_positive(self.width) and self.width % 4):
+                yield "width", self.width, "a multiple of 4, and patch_bias False, for convolutions"
 
     def resized(self, size: int) -> ViTConfig:
         """Return the same tower for another input size."""
@@ -283,6 +326,7 @@ class TextConfig:
     end_id: int = 0
     projection: Projection = "matrix"  # to the shared space
     kind: ClassVar[str] = "clip"
+    block_options: ClassVar[BlockOptions] = BlockOptions()
 
     @property
     def depth(self) -> int:
@@ -305,6 +349,8 @@ class TextConfig:
             yield "pool", self.pool, f"one of {get_args(TextPool)}"
         if type(self.end_id) is not int or not 0 <= self.end_id < max(self.vocab_size, 1):
             yield "end_id", self.end_id, f"an id below {self.vocab_size}"
+        if self.activation == "silu":
+            yield "activation", self.activation, "another one; text towers have no gated MLP"
         if self.causal and self.pool == "last":
             yield "pool", self.pool, "'largest' or 'end' for a causal tower"
 
@@ -437,10 +483,8 @@ class Spec:
             most = min(CLIP_MERGES, text.vocab_size - CLIP_SYMBOLS)
             if type(self.merges) is not int or not 0 <= self.merges <= most:
                 yield "tokenizer merges", self.merges, f"at most {most}"
-            elif text.causal and text.pooled_id != self.merges + CLIP_SYMBOLS - 1:
+            elif text.pooled_id != self.merges + CLIP_SYMBOLS - 1:
                 yield "text pool", text.pool, "the end-of-text token of the tokenizer"
-            if not text.causal:
-                yield "text causal", False, "True with CLIP's tokenizer, whose rows are not padded"
             return
         yield from _prefixed("tokenizer", self.tokenizer.problems())
         length = self.tokenizer.context_length

@@ -109,8 +109,12 @@ def tensors_of(spec: Spec, seed: int = 11) -> Tensors:
         state = Network(spec.network).state_dict()
     tensors: Tensors = {}
     for name, empty in state.items():
+        if not empty.is_floating_point():
+            continue
         values = torch.randn(empty.shape, generator=random)
-        if ".ln" in name:
+        if name.endswith("running_var"):
+            values = 0.5 + values.abs()
+        elif ".ln" in name or ".bn" in name:
             values = 0.1 * values + name.endswith("weight")
         elif empty.ndim >= 2 and "embedding" not in name:
             values /= empty[0].numel() ** 0.5

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.checkpoint.families import PE_IMAGE, PE_IMAGE_WITHOUT_CLASS, SIGLIP_IMAGE, SIGLIP_TEXT
+from tests.checkpoint.families_eva import EVA_01, EVA_02
+from tests.checkpoint.families_mobileclip import MOBILECLIP_B
 from zeroshot.spec import NetworkConfig, TextConfig, ViTConfig
 
 CAUSAL = TextConfig(20, 600, 32, 2, 2, 64, "gelu")
@@ -27,6 +29,14 @@ VISION = {
     "mean, norm after": CLIPA,
     "mean without class token": replace(CLIPA, class_token=False, norm_after_pool=False),
     "rotary, class token": replace(PE_IMAGE, pool="token", rotary="yx", rotary_grid=16),
+    "eva02": EVA_02,
+    "eva01": EVA_01,
+    "eva02-e": replace(EVA_01, block_norm="output"),
+    "gated, mean": replace(EVA_02, pool="mean", rotary="none"),
+    "norm of the output, inner norm": replace(EVA_01, block_norm="output", inner_norm=True),
+    "convolutions": MOBILECLIP_B,
+    "convolutions, mean": replace(MOBILECLIP_B, pool="mean", class_position=True),
+    "class token without position": replace(CLIPA, class_position=False, image_size=40),
     "one layer": replace(PE_IMAGE, layers=1),
     "one layer, token": replace(PE_IMAGE, layers=1, pool="token", projection="matrix"),
 }
@@ -34,6 +44,7 @@ TEXT = {
     "siglip": SIGLIP_TEXT,
     "full rows, end": replace(SIGLIP_TEXT, pool="end", end_id=1, projection="matrix"),
     "full rows, largest": replace(SIGLIP_TEXT, pool="largest", layers=1),
+    "full rows of CLIP's tokenizer": replace(CAUSAL, causal=False),
     "causal, end": replace(CAUSAL, pool="end", end_id=2, projection="biased"),
     "causal, without projection": replace(CAUSAL, width=20, heads=2, projection="none"),
 }

@@ -10,7 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from zeroshot.nn.layers import ACTIVATIONS, MLP, Attention, Block, Transformer, quick_gelu
+from zeroshot.spec import BlockOptions
 
+LEAVES = ("weight", "bias")
 # x / (1 + exp(-1.702 x)), computed by hand in double precision
 QUICK_GELU = {
     -2.0: -0.0643414,
@@ -109,3 +111,46 @@ def test_epsilon_reaches_every_norm() -> None:
     norms = [module for module in transformer.modules() if isinstance(module, nn.LayerNorm)]
 
     assert [norm.eps for norm in norms] == [1e-3] * 6
+
+
+def test_gated_mlp_multiplies_the_value_by_the_activated_gate() -> None:
+    mlp = filled(MLP(6, 10, "silu", gated=True, norm_eps=1e-6))
+    assert isinstance(mlp, MLP)
+    assert mlp.c_gate is not None
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(7))
+    hidden = F.silu(mlp.c_gate(x)) * mlp.c_fc(x)
+    hidden = F.layer_norm(hidden, [10], mlp.ln.weight, mlp.ln.bias, 1e-6)  # type: ignore[arg-type]
+
+    assert torch.allclose(mlp(x), mlp.c_proj(hidden), atol=1e-6)
+
+
+def test_norm_inside_attention_is_applied_before_the_output_map() -> None:
+    attention = filled(Attention(8, 2, norm_eps=1e-6))
+    x = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(8))
+    plain = Attention(8, 2)
+    plain.load_state_dict(attention.state_dict(), strict=False)
+    plain.out_proj = nn.Linear(8, 8)
+    plain.out_proj.weight.data, plain.out_proj.bias.data = torch.eye(8), torch.zeros(8)
+
+    expected = attention.out_proj(attention.ln(plain(x)))  # type: ignore[operator]
+
+    assert torch.allclose(attention(x), expected, atol=1e-6)
+
+
+def test_norm_of_the_output_is_added_to_the_residual() -> None:
+    block = filled(Block(8, 2, 12, "gelu", 1e-6, BlockOptions(block_norm="output")))
+    assert isinstance(block, Block)
+    x = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(9))
+    middle = x + block.ln_1(block.attn(x))
+
+    assert torch.allclose(block(x), middle + block.ln_2(block.mlp(middle)), atol=1e-6)
+
+
+def test_options_add_no_parameters_to_clips_blocks() -> None:
+    names = set(Block(8, 2, 12, "gelu", 1e-5).state_dict())
+
+    assert len(names) == 12
+    added = set(Block(8, 2, 12, "silu", 1e-5, BlockOptions(True, True)).state_dict()) - names
+    assert added == {
+        f"{part}.{leaf}" for part in ("attn.ln", "mlp.ln", "mlp.c_gate") for leaf in LEAVES
+    }

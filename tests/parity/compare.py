@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import checkpoints
+import eva
 import metaclip
 import numpy as np
 import pictures
@@ -94,7 +95,7 @@ def main() -> int:
     torch.set_num_threads(max(1, min(4, os.cpu_count() or 1)))
     started = time.perf_counter()
     rows: list[Row] = []
-    for part in (tokens, pixels, hf_pixels, *(case.rows for case in CASES)):
+    for part in (sizes, other_sizes, tokens, pixels, hf_pixels, *(case.rows for case in CASES)):
         try:
             for row in part():
                 rows.append(row)
@@ -365,6 +366,13 @@ SQUASH = {
 SMALL_VIT = VIT_B_32 | {"vision_layers": 3, "transformer_layers": 3}
 
 
+EVA: tuple[tuple[int, str, dict[str, Any]], ...] = (
+    (51, "EVA02-B-16", {}), (52, "EVA02-L-14-336", {}), (53, "EVA02-E-14", {}),
+    (54, "EVA01-g-14", {}), (55, "MobileCLIP2-L-14", {}),
+    (56, "MobileCLIP-B", {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear"}),
+)  # fmt: skip
+
+
 def _cases() -> tuple[Case, ...]:
     archive, folder = checkpoints.read_openai_archive, checkpoints.read_open_clip_folder
     b_32, b_32_quick = (
@@ -414,6 +422,13 @@ def _cases() -> tuple[Case, ...]:
              metaclip.hf_folder("facebook/xlm-v-base", 44), metaclip.read_hf_folder),
         Case(TRANSFORMERS, "MetaClip2Model folder, mT5 tokenizer", "hfmt5",
              metaclip.hf_folder("google/mt5-base", 45), metaclip.read_hf_folder),
+        *(
+            Case(OPEN_CLIP, f"folder, narrow {model}", f"oce{seed}",
+                 eva.folder(model, seed, preprocess), eva.read_open_clip_folder)
+            for seed, model, preprocess in EVA
+        ),
+        Case(OPEN_CLIP, "folder, CLIPA, BERT tokenizer", "occlipa",
+             eva.clipa_folder(57), eva.read_clipa_folder),
     )  # fmt: skip
 
 
@@ -513,6 +528,32 @@ def hf_pixels() -> Iterator[Row]:
     drawn = {kind.name: kind.draw() for kind in kinds}
     what = f"CLIPImageProcessorPil, {len(drawn)} RGB images at {size}, gray levels"
     yield _pixel_row(TRANSFORMERS, what, Preprocess(size), transform, drawn)
+
+
+# ---- sizes
+
+
+def sizes() -> Iterator[Row]:
+    """Compare the tensors of timm's published towers with zeroshot's table, without values."""
+    different = list(eva.different_towers())
+    what = f"names and shapes of {len(eva.PUBLISHED)} towers, mismatches"
+    yield Row("timm", "image towers by name", what, len(different), 0.0, ", ".join(different))
+
+
+def other_sizes() -> Iterator[Row]:
+    """Compare timm's towers at another image size, where positions are resampled."""
+    for model, size in (("EVA02-B-16", 320), ("EVA02-E-14", 280), ("MobileCLIP-B", 256)):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "resized"
+            eva.folder(model, 58, {})(path)
+            ours = zeroshot.load(path, device="cpu", dtype="float32", image_size=size)
+            pixels = [ours.prepare(array) for array in pictures.some_photographs()]
+            seen = torch.from_numpy(np.stack(pixels))
+            with torch.inference_mode():
+                expected = unit(eva.resized_peer(path, size).image_tower(seen))
+                error = far(ours.encode_pixels(seen), expected)
+            what = f"image embeddings with image_size={size}"
+            yield Row(OPEN_CLIP, f"folder, narrow {model}", what, error, EMBEDDING)
 
 
 # ---- tokens

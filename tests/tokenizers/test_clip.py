@@ -154,6 +154,23 @@ def test_rows_are_padded_with_zeros_to_the_context_length(whole: ClipTokenizer) 
     assert not ids[1, 3:].any()
 
 
+def test_full_rows_equal_the_padded_ids() -> None:
+    full = ClipTokenizer(context_length=6, full_rows=True)
+    texts = ["a cat", "a", "a cat on a mat"]
+
+    rows = full.rows(texts, truncate=True)
+
+    assert rows == full(texts, truncate=True).tolist()
+    assert rows == ClipTokenizer(context_length=6)(texts, truncate=True).tolist()
+    assert rows[0] == [49_406, 320, 2368, 49_407, 0, 0]
+    assert repr(full).endswith("merges=48894, full_rows=True)")
+
+
+def test_full_rows_must_be_a_bool() -> None:
+    with pytest.raises(InputError, match="full_rows"):
+        ClipTokenizer(full_rows=1)  # type: ignore[arg-type]
+
+
 PLAIN = st.text(st.sampled_from("aEe .'<|>4\n\t\x00&é"), max_size=12)
 
 

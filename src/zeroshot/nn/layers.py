@@ -1,4 +1,4 @@
-"""Define activations, attention, and the pre-norm residual block of both towers."""
+"""Define activations, attention, and the residual block of both towers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeroshot.nn.rotary import Turns, rotate
-from zeroshot.spec import Activation
+from zeroshot.spec import Activation, BlockOptions
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -29,17 +29,23 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "quick_gelu": quick_gelu,
     "gelu": F.gelu,
     "gelu_tanh": gelu_tanh,
+    "silu": F.silu,
 }
+PLAIN = BlockOptions()
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with one projection for queries, keys and values."""
+    """Multi-head self-attention with one projection for queries, keys and values.
 
-    def __init__(self, width: int, heads: int) -> None:
+    With `norm_eps`, a LayerNorm is applied to the heads' output before it is projected.
+    """
+
+    def __init__(self, width: int, heads: int, norm_eps: float | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.ln = nn.Identity() if norm_eps is None else nn.LayerNorm(width, eps=norm_eps)
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
@@ -49,37 +55,68 @@ class Attention(nn.Module):
         if turns is not None:
             q, k = rotate(q, turns), rotate(k, turns)
         x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # [b, h, t, w/h]
-        x = self.out_proj(x.transpose(1, 2).reshape(b, t, w))
+        x = self.out_proj(self.ln(x.transpose(1, 2).reshape(b, t, w)))
         return x
 
 
 class MLP(nn.Module):
-    """Two linear layers with the checkpoint's activation between them."""
+    """Two linear layers with the checkpoint's activation between them.
 
-    def __init__(self, width: int, hidden: int, activation: Activation) -> None:
+    If `gated`, the activation of a third layer, `c_gate`, multiplies the output of the first. With
+    `norm_eps`, a LayerNorm is applied before the last layer.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        activation: Activation,
+        *,
+        gated: bool = False,
+        norm_eps: float | None = None,
+    ) -> None:
         super().__init__()
         self.c_fc = nn.Linear(width, hidden)
+        self.c_gate = nn.Linear(width, hidden) if gated else None
+        self.ln = nn.Identity() if norm_eps is None else nn.LayerNorm(hidden, eps=norm_eps)
         self.c_proj = nn.Linear(hidden, width)
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.c_proj(self.activation(self.c_fc(x)))
+        value = self.c_fc(x)
+        if self.c_gate is None:
+            x = self.activation(value)
+        else:
+            x = self.activation(self.c_gate(x)) * value
+        x = self.c_proj(self.ln(x))
         return x
 
 
 class Block(nn.Module):
-    """One pre-norm residual layer: attention, then the MLP."""
+    """One residual layer: attention, then the MLP, each with a norm before or after it."""
 
     def __init__(
-        self, width: int, heads: int, mlp_width: int, activation: Activation, eps: float
+        self,
+        width: int,
+        heads: int,
+        mlp_width: int,
+        activation: Activation,
+        eps: float,
+        options: BlockOptions = PLAIN,
     ) -> None:
         super().__init__()
+        norm_eps = eps if options.inner_norm else None
+        self.norms_output = options.block_norm == "output"
         self.ln_1 = nn.LayerNorm(width, eps=eps)
-        self.attn = Attention(width, heads)
+        self.attn = Attention(width, heads, norm_eps)
         self.ln_2 = nn.LayerNorm(width, eps=eps)
-        self.mlp = MLP(width, mlp_width, activation)
+        self.mlp = MLP(width, mlp_width, activation, gated=options.gated_mlp, norm_eps=norm_eps)
 
     def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
+        if self.norms_output:
+            x = x + self.ln_1(self.attn(x, causal=causal, turns=turns))
+            x = x + self.ln_2(self.mlp(x))
+            return x
         x = x + self.attn(self.ln_1(x), causal=causal, turns=turns)
         x = x + self.mlp(self.ln_2(x))
         return x
@@ -96,10 +133,11 @@ class Transformer(nn.Module):
         mlp_width: int,
         activation: Activation,
         eps: float,
+        options: BlockOptions = PLAIN,
     ) -> None:
         super().__init__()
         self.resblocks = nn.ModuleList(
-            Block(width, heads, mlp_width, activation, eps) for _ in range(layers)
+            Block(width, heads, mlp_width, activation, eps, options) for _ in range(layers)
         )
 
     def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:

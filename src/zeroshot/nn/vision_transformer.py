@@ -1,6 +1,7 @@
 """Define the vision transformer: patches, blocks, a pool and a projection.
 
-Its options cover CLIP, SigLIP and the Perception Encoder; see `spec.ViTConfig` for their sources.
+Its options cover CLIP, SigLIP, the Perception Encoder, EVA-CLIP, CLIPA and the larger MobileCLIP;
+see `spec.ViTConfig` for their sources.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from zeroshot.nn.layers import AttentionPool, Transformer
 from zeroshot.nn.rotary import angles
+from zeroshot.nn.stem import ConvolutionStem
 from zeroshot.spec import ViTConfig
 
 
@@ -21,7 +23,10 @@ class VisionTransformer(nn.Module):
         self.config = config
         width, patch = config.width, config.patch_size
         patches = (config.image_size // patch) ** 2
-        self.conv1 = nn.Conv2d(3, width, kernel_size=patch, stride=patch, bias=config.patch_bias)
+        if config.stem == "convolutions":
+            self.stem = ConvolutionStem(width)
+        else:
+            self.conv1 = nn.Conv2d(3, width, patch, stride=patch, bias=config.patch_bias)
         if config.class_token:
             self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(
@@ -29,7 +34,13 @@ class VisionTransformer(nn.Module):
         )
         self.ln_pre = nn.LayerNorm(width, eps=config.eps) if config.pre_norm else nn.Identity()
         self.transformer = Transformer(
-            width, config.layers, config.heads, config.mlp_width, config.activation, config.eps
+            width,
+            config.layers,
+            config.heads,
+            config.mlp_width,
+            config.activation,
+            config.eps,
+            config.block_options,
         )
         self.ln_post = nn.LayerNorm(width, eps=config.eps)
         if config.pool == "attention":
@@ -47,11 +58,16 @@ class VisionTransformer(nn.Module):
     def trunk(self, pixels: Tensor) -> Tensor:
         """Return the pooled feature after the last norm: [b, w]."""
         config = self.config
-        x = self.conv1(pixels).flatten(2).transpose(1, 2)  # [b, p, w]
+        x = self.stem(pixels) if config.stem == "convolutions" else self.conv1(pixels)
+        x = x.flatten(2).transpose(1, 2)  # [b, p, w]
+        if not config.class_position:
+            x = x + self.positional_embedding
         if config.class_token:
             class_token = self.class_embedding.expand(x.shape[0], 1, -1)
             x = torch.cat([class_token, x], dim=1)  # [b, 1 + p, w]
-        x = self.transformer(self.ln_pre(x + self.positional_embedding), turns=angles(config, x))
+        if config.class_position:
+            x = x + self.positional_embedding
+        x = self.transformer(self.ln_pre(x), turns=angles(config, x))
         if config.norm_after_pool or config.pool == "token":  # others are not read
             return self.ln_post(self.pool(x))
         return self.pool(self.ln_post(x))
@@ -61,7 +77,7 @@ class VisionTransformer(nn.Module):
         if self.config.pool == "attention":
             return self.attn_pool(x)
         if self.config.pool == "mean":  # of the patches
-            return x[:, self.config.extra_positions :].mean(dim=1)
+            return x[:, int(self.config.class_token) :].mean(dim=1)
         return x[:, 0]
 
     def project(self, features: Tensor) -> Tensor:

@@ -50,7 +50,9 @@ class Tokenizer(Protocol):
         """
 
     def rows(self, texts: Iterable[str], *, truncate: bool = False) -> list[list[int]]:
-        """Encode texts as lists of ids without padding, including start and end.
+        """Encode texts as the lists of ids that the text tower reads, including start and end.
+
+        Rows have no padding, unless the text tower attends to it.
 
         Args:
             texts: Texts to encode.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MERGES = CLIP_MERGES
 SINGLES = 512  # one-byte symbols, each also in a word-final form; they have the first ids
 CONTEXT_LENGTH = 77  # tokens, including start and end; Radford et al. 2021, section 2.4
+PAD = 0  # OpenAI's code fills rows with this id, which is also that of "!"
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_CACHE = 65_536  # distinct words cached per tokenizer, about 10 MB
 SEPARATOR = "E"  # separates concatenated texts; not a word, because words are in lower case
@@ -54,6 +55,8 @@ class ClipTokenizer:
         context_length: Number of tokens per row, including start and end; at least 3.
         merges: Use only the first merges of the vocabulary (for small models). Ids stay contiguous:
             256 bytes, 256 word-final bytes, the merges, start, end.
+        full_rows: Pad all rows to the context length, for text towers that attend to the padding
+            (MobileCLIP S0 to S4 and L/14).
 
     Raises:
         InputError: An argument is out of range.
@@ -64,12 +67,19 @@ class ClipTokenizer:
         (1, 77)
     """
 
-    def __init__(self, *, context_length: int = CONTEXT_LENGTH, merges: int = MERGES) -> None:
+    def __init__(
+        self,
+        *,
+        context_length: int = CONTEXT_LENGTH,
+        merges: int = MERGES,
+        full_rows: bool = False,
+    ) -> None:
         longest = LIMITS["context_length"]
         self.context_length = count(
             "context_length", context_length, 3, ": start, one token and end", most=longest
         )
         self.merges = count("merges", merges, 0, most=MERGES)
+        self.full_rows = flag("full_rows", full_rows)
         self._words = _WordCache(self._encode_word, (self.end, SEPARATOR_ID, self.start))
 
     @property
@@ -96,7 +106,8 @@ class ClipTokenizer:
         return 2
 
     def __repr__(self) -> str:
-        return f"ClipTokenizer(context_length={self.context_length}, merges={self.merges})"
+        full = ", full_rows=True" if self.full_rows else ""
+        return f"ClipTokenizer(context_length={self.context_length}, merges={self.merges}{full})"
 
     def encode(self, text: str) -> list[int]:
         """Encode one text, without start, end or padding.
@@ -183,10 +194,12 @@ class ClipTokenizer:
             [[49406, 320, 2368, 49407], [49406, 320, 1929, 49407]]
         """
         rows = self.rows([texts] if isinstance(texts, str) else texts, truncate=truncate)
-        return pad_rows(rows, self.context_length, 0)
+        return pad_rows(rows, self.context_length, PAD)
 
     def rows(self, texts: Iterable[str], *, truncate: bool = False) -> list[list[int]]:
-        """Encode texts as lists of ids without padding, including start and end.
+        """Encode texts as lists of ids, including start and end.
+
+        Rows have no padding, unless the tokenizer was created with `full_rows`.
 
         Args:
             texts: Texts to encode.
@@ -211,6 +224,8 @@ class ClipTokenizer:
             if rows is None:
                 rows = [[start, *self.encode(text), end] for text in texts]
         limit_rows(texts, rows, self.context_length, [end], truncate=truncate)
+        if self.full_rows:
+            rows = [row + [PAD] * (self.context_length - len(row)) for row in rows]
         return rows
 
     def _plain_rows(self, texts: Sequence[str]) -> list[list[int]] | None:

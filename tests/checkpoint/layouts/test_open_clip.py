@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ OPEN_CLIP = forms.open_clip_config(forms.VIT)
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("model_cfg.vision_cfg.timm_model_name", "eva02_base_patch16_clip_224"),
+        ("model_cfg.vision_cfg.timm_model_name", "eva02_base_patch14_224"),
         ("model_cfg.vision_cfg.attentional_pool", True),
-        ("model_cfg.vision_cfg.no_ln_pre", True),
         ("model_cfg.vision_cfg.ls_init_value", 1e-5),
-        ("model_cfg.vision_cfg.pool_type", "avg"),
+        ("model_cfg.vision_cfg.pool_type", "none"),
+        ("model_cfg.vision_cfg.pool_type", ["avg"]),
         ("model_cfg.vision_cfg.pos_embed_type", "sin_cos_2d"),
         ("model_cfg.vision_cfg.qk_norm", True),
         ("model_cfg.vision_cfg.act_kwargs.approximate", "sigmoid"),
@@ -39,7 +40,6 @@ OPEN_CLIP = forms.open_clip_config(forms.VIT)
         ("model_cfg.vision_cfg.mlp_ratio", float("nan")),
         ("model_cfg.vision_cfg.mlp_ratio", 10**400),
         ("model_cfg.text_cfg.hf_model_name", "roberta-base"),
-        ("model_cfg.text_cfg.no_causal_mask", True),
         ("model_cfg.text_cfg.embed_cls", True),
         ("model_cfg.text_cfg.proj_type", "mlp"),
         ("model_cfg.text_cfg.pool_type", "last"),
@@ -100,6 +100,28 @@ def test_activation_and_epsilon_are_read_from_the_config() -> None:
 
     assert (network.vision.activation, network.text.activation) == ("gelu", "gelu_tanh")
     assert (network.vision.eps, network.text.eps) == (1e-6, 1e-5)
+
+
+def test_options_of_clipa_are_read_from_the_config() -> None:
+    document = copy.deepcopy(OPEN_CLIP)
+    options = {"no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True}
+    document["model_cfg"]["vision_cfg"] |= options
+
+    vision = open_clip.from_config(Fields(document, "x")).network.vision
+
+    assert vision == replace(
+        forms.VIT.network.vision, pre_norm=False, pool="mean", norm_after_pool=True
+    )
+    document["model_cfg"]["vision_cfg"]["final_ln_after_pool"] = False
+    assert not open_clip.from_config(Fields(document, "x")).network.vision.norm_after_pool
+
+
+@pytest.mark.parametrize("field", ["no_ln_pre", "final_ln_after_pool"])
+def test_option_of_vision_transformers_is_rejected_for_a_resnet(field: str) -> None:
+    document = forms.open_clip_config(forms.RESNET)
+
+    with pytest.raises(IncompatibleWeights, match=f"vision_cfg.{field} is True, expected False"):
+        open_clip.from_config(changed(document, f"model_cfg.vision_cfg.{field}", True))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from zeroshot.spec import (
     OPENAI_MEAN,
     OPENAI_STD,
     Activation,
+    ImagePool,
     ImageTowerConfig,
     NetworkConfig,
     PreprocessConfig,
@@ -48,6 +49,7 @@ LINEAR = {
     PROJECTION: "text.text_projection",
     "text.text_projection.bias": "text.text_projection_bias",
 }
+IMAGE_POOLS: dict[str, ImagePool] = {"tok": "token", "avg": "mean"}
 POOLS: dict[str, TextPool] = {"argmax": "largest", "last": "last", "eos": "end"}
 END_ID = 2  # default of open_clip
 MLP_RATIO = 4.0
@@ -88,13 +90,13 @@ SWITCHES = {
         *("scale_fc", "ls_init_value"),
     ),
     "model": ("multimodal_cfg",),
-    "vision": ("attentional_pool", "no_ln_pre"),
+    "vision": ("attentional_pool",),
     "text": ("hf_model_name", "embed_cls", "tokenizer_mode"),
 }
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
-    image_towers = {"visual.conv1.weight", f"{timm.PREFIX}patch_embed.proj.weight"}
+    image_towers = {"visual.conv1.weight", *timm.PATCHES}
     text_towers = {"token_embedding.weight", "text.token_embedding.weight"}
     return bool(image_towers & names) and bool(text_towers & names)
 
@@ -175,14 +177,12 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
 
 
 def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> None:
-    """Reject text towers that do not fit rows of CLIP's tokenizer, which have no padding."""
+    """Reject text towers that do not fit rows of CLIP's tokenizer."""
     if name := config.content.get("hf_tokenizer_name"):
         raise config.field_error(
             "hf_tokenizer_name", name, "none; a tokenizer is named in text_cfg"
         )
     require_clip_vocabulary(tower.vocab_size, config.source)
-    if not tower.causal:
-        raise text.field_error("no_causal_mask", True, "false with CLIP's tokenizer")
     if tower.pool != "largest":
         raise text.field_error(
             "pool_type", text.content["pool_type"], "'argmax' with CLIP's tokenizer"
@@ -191,9 +191,11 @@ def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> 
 
 def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
     """Read the image tower; a list of layers means a ResNet, as in open_clip."""
+    layers = vision.content.get("layers", 12)
+    if vision.content.get("timm_model_name") or isinstance(layers, list):
+        vision.require(pool_type="tok", no_ln_pre=False, final_ln_after_pool=False)
     if vision.content.get("timm_model_name"):
         return timm.read_tower(vision)
-    layers = vision.content.get("layers", 12)
     width = vision.number("width", 768)
     head_width = vision.number("head_width", HEAD_WIDTH)
     if isinstance(layers, list):
@@ -201,6 +203,10 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
             raise vision.field_error("layers", layers, "four numbers of blocks")
         stages = (layers[0], layers[1], layers[2], layers[3])
         return ResNetConfig(image_size, width, stages, heads=width * 32 // head_width)
+    pool = vision.content.get("pool_type")
+    pool = "tok" if pool is None else pool
+    if not isinstance(pool, str) or pool not in IMAGE_POOLS:
+        raise vision.field_error("pool_type", pool, f"one of {', '.join(IMAGE_POOLS)}")
     return ViTConfig(
         image_size=image_size,
         patch_size=vision.number("patch_size", 16),
@@ -210,6 +216,9 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
         mlp_width=int(width * vision.real("mlp_ratio", MLP_RATIO)),
         activation=_read_activation(model, vision),
         eps=vision.part("norm_kwargs").real("eps", 1e-5),
+        pre_norm=not vision.content.get("no_ln_pre"),
+        pool=IMAGE_POOLS[pool],
+        norm_after_pool=bool(vision.content.get("final_ln_after_pool")) and pool != "tok",
     )
 
 
@@ -227,10 +236,8 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
     ):
         for field in fields:
             if value := part.content.get(field):
-                raise part.field_error(
-                    field, value, "none; the towers of CLIP, SigLIP and PE-Core are supported"
-                )
-    vision.require(pool_type="tok", pos_embed_type="learnable")
+                raise part.field_error(field, value, "none; other towers are unsupported")
+    vision.require(pos_embed_type="learnable")
     if text.content.get("proj_type") not in (None, "linear", "none"):
         raise text.field_error("proj_type", text.content["proj_type"], "'linear' or 'none'")
     for tower in (vision, text):

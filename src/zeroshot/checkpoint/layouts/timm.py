@@ -1,24 +1,33 @@
 """Read timm's image towers, which open_clip's checkpoints may contain under `visual.trunk.`.
 
 A config names the tower, so its sizes are in a table here. They are those of timm 1.0.31
-(`timm/models/vision_transformer.py`, `timm/models/eva.py`). The activation is that of timm, which
-computes GELU exactly in the towers of the first SigLIP, although they were trained with its tanh
-formula; the difference is below 5e-4 for each unit.
+(`vision_transformer.py`, `vision_transformer_hybrid.py` and `eva.py` of `timm/models`). The
+activation is that of timm, which computes GELU exactly in the towers of the first SigLIP, although
+they were trained with its tanh formula; the difference is below 5e-4 for each unit.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import Fields
-from zeroshot.spec import Activation, ViTConfig
+from zeroshot.spec import Activation, Projection, ViTConfig
 
 PREFIX = "visual.trunk."
+PATCHES = (f"{PREFIX}patch_embed.proj.weight", f"{PREFIX}patch_embed.backbone.0.conv.weight")
 NAMES = (
     (r"^patch_embed\.proj\.", "conv1."),
+    (r"^patch_embed\.backbone\.0\.conv\.", "stem.conv1."),
+    (r"^patch_embed\.backbone\.1\.conv\.", "stem.conv2."),
+    (r"^patch_embed\.backbone\.2\.conv\.", "stem.conv3."),
+    (r"^patch_embed\.backbone\.0\.bn\.", "stem.bn1."),
+    (r"^patch_embed\.backbone\.1\.bn\.", "stem.bn2."),
     (r"^cls_token$", "class_embedding"),
     (r"^pos_embed$", "positional_embedding"),
     (r"^norm_pre\.", "ln_pre."),
@@ -32,9 +41,14 @@ NAMES = (
     (r"\.norm([12])\.", r".ln_\1."),
     (r"\.attn\.qkv\.", ".attn.in_proj_"),
     (r"\.attn\.proj\.", ".attn.out_proj."),
-    (r"\.mlp\.fc1\.", ".mlp.c_fc."),
+    (r"\.attn\.norm\.", ".attn.ln."),
+    (r"\.mlp\.fc1(_x)?\.", ".mlp.c_fc."),
+    (r"\.mlp\.fc1_g\.", ".mlp.c_gate."),
+    (r"\.mlp\.norm\.", ".mlp.ln."),
     (r"\.mlp\.fc2\.", ".mlp.c_proj."),
 )
+
+FAMILIES = "SigLIP, PE-Core, EVA-CLIP, MobileCLIP-B or CLIP"  # of the table
 
 
 def _siglip(
@@ -86,8 +100,48 @@ def _perception_encoder(
     )
 
 
+def _clip(
+    patch: int,
+    width: int,
+    layers: int,
+    heads: int,
+    mlp_width: int,
+    activation: Activation = "gelu",
+    projection: Projection = "biased",
+) -> ViTConfig:
+    return ViTConfig(
+        image_size=patch,
+        patch_size=patch,
+        width=width,
+        layers=layers,
+        heads=heads,
+        mlp_width=mlp_width,
+        activation=activation,
+        projection=projection,
+    )
+
+
+def _eva(patch: int, width: int, layers: int, heads: int, mlp_width: int) -> ViTConfig:
+    """Return EVA-01; its keys have no bias, so zeros are inserted when it is read."""
+    config = _clip(patch, width, layers, heads, mlp_width)
+    return replace(config, eps=1e-6, patch_bias=True, pre_norm=False)
+
+
+def _eva_02(patch: int, width: int, layers: int, heads: int, mlp_width: int) -> ViTConfig:
+    """Return EVA-02 B or L; places are counted on the grid of their pre-training, 16 x 16."""
+    return replace(
+        _eva(patch, width, layers, heads, mlp_width),
+        activation="silu",
+        rotary="yx",
+        rotary_grid=16,
+        gated_mlp=True,
+        inner_norm=True,
+    )
+
+
 BASE, LARGE = (768, 12, 12, 3072), (1024, 24, 16, 4096)
 SO400M, GIANT = (1152, 27, 16, 4304), (1536, 40, 16, 6144)
+HUGE = (1280, 32, 16, 5120)
 TOWERS: dict[str, ViTConfig] = {
     "vit_base_patch16_siglip": _siglip(16, *BASE, "gelu"),
     "vit_base_patch32_siglip": _siglip(32, *BASE, "gelu_tanh"),
@@ -101,20 +155,41 @@ TOWERS: dict[str, ViTConfig] = {
     "vit_pe_core_base_patch16": _perception_encoder(16, *BASE),
     "vit_pe_core_large_patch14": _perception_encoder(14, *LARGE),
     "vit_pe_core_gigantic_patch14": _perception_encoder(14, 1536, 50, 16, 8960, class_token=False),
+    "vit_base_patch32_clip": _clip(32, *BASE),
+    "vit_base_patch16_clip": _clip(16, *BASE),
+    "vit_large_patch14_clip": _clip(14, *LARGE),  # MobileCLIP2-L/14
+    "vit_huge_patch14_clip": _clip(14, *HUGE),
+    "vit_base_patch32_clip_quickgelu": _clip(32, *BASE, "quick_gelu"),
+    "vit_base_patch16_clip_quickgelu": _clip(16, *BASE, "quick_gelu"),
+    "vit_large_patch14_clip_quickgelu": _clip(14, *LARGE, "quick_gelu"),
+    "vit_huge_patch14_clip_quickgelu": _clip(14, *HUGE, "quick_gelu"),
+    "eva_giant_patch14": _eva(14, 1408, 40, 16, 6144),
+    "eva_giant_patch14_clip": _eva(14, 1408, 40, 16, 6144),
+    "eva02_base_patch16_clip": _eva_02(16, 768, 12, 12, 2048),
+    "eva02_large_patch14_clip": _eva_02(14, 1024, 24, 16, 2730),
+    "eva02_enormous_patch14_clip": replace(_eva(14, 1792, 64, 16, 15360), block_norm="output"),
+    "vit_base_mci": replace(  # MobileCLIP-B
+        _eva(16, *BASE), patch_bias=False, stem="convolutions", class_position=False
+    ),
 }
 
 
 def read_tower(vision: Fields) -> ViTConfig:
     """Read the image tower that a config names. Raises IncompatibleWeights for an unknown one."""
     name = vision.content["timm_model_name"]
-    vision.require(timm_pool="map")
     config = None
     if isinstance(name, str):
         config = TOWERS.get(name) or TOWERS.get(re.sub(r"_\d+$", "", name))  # without its size
     if config is None:
-        raise vision.field_error(
-            "timm_model_name", name, f"a tower of {', '.join(sorted(TOWERS))}, with its image size"
-        )
+        similar = difflib.get_close_matches(str(name)[:80], TOWERS, n=3)
+        such = f", such as {' or '.join(similar)} with its image size" if similar else ""
+        raise vision.field_error("timm_model_name", name, f"a tower of {FAMILIES}{such}")
+    if config.pool == "token":
+        vision.require(timm_pool="token")
+        if (kind := vision.content.get("timm_proj") or None) is not None:
+            raise vision.field_error("timm_proj", kind, f"none, as in published models of {name}")
+    else:
+        vision.require(timm_pool="map")
     return config.resized(vision.number("image_size", 224))
 
 
@@ -132,9 +207,31 @@ def rename(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
         elif ours == "proj" and tensor.ndim == 2:
             tensor = tensor.T
         found[f"visual.{ours}"] = (tensor,)
+    for name in [name for name in found if ".attn.q_" in name]:
+        stem, _, rest = name.partition(".attn.q_")
+        parts = [f"{stem}.attn.{letter}_{rest}" for letter in "qkv"]
+        if rest.endswith("bias"):
+            _insert_bias_of_keys(found, parts)
+        _join(found, parts, f"{stem}.attn.in_proj_{rest.removeprefix('proj.')}")
     for kind in ("weight", "bias"):  # of the query, and of keys and values
-        names = [f"visual.attn_pool.{part}.{kind}" for part in ("q", "kv")]
-        if all(name in found for name in names):
-            query, rest = (found.pop(name)[0] for name in names)
-            found[f"visual.attn_pool.in_proj_{kind}"] = (query, rest)
+        parts = [f"visual.attn_pool.{part}.{kind}" for part in ("q", "kv")]
+        _join(found, parts, f"visual.attn_pool.in_proj_{kind}")
     return found
+
+
+def _insert_bias_of_keys(found: dict[str, tuple[Tensor, ...]], parts: Sequence[str]) -> None:
+    """Insert zeros between the biases of queries and values; the keys of EVA have none."""
+    query, key, value = parts
+    if key not in found and value in found:
+        found[key] = (torch.zeros_like(found[query][0]),)
+
+
+def _join(found: dict[str, tuple[Tensor, ...]], names: Sequence[str], target: str) -> None:
+    """Join tensors; those of an incomplete group are later reported by their own names."""
+    parts = [found[name][0] for name in names if name in found]
+    if len(parts) == len(names) and all(
+        p.ndim and p.shape[1:] == parts[0].shape[1:] for p in parts
+    ):
+        for name in names:
+            del found[name]
+        found[target] = tuple(parts)

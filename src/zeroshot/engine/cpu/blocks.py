@@ -1,8 +1,8 @@
-"""Rewrite a pre-norm transformer block with fewer and fused operations.
+"""Rewrite a transformer block with fewer and fused operations.
 
 QuickGELU is x sigmoid(1.702 x), which equals silu(1.702 x) / 1.702. With 1.702 folded into the
 first linear layer of the MLP and its inverse into the second, it becomes the silu that oneDNN can
-fuse. Residuals are added inside the linear layers.
+fuse. Residuals are added inside the linear layers, and the gate of a gated MLP is multiplied there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ from zeroshot.nn.rotary import Turns, rotate
 from zeroshot.spec import Activation, TextConfig, ViTConfig
 
 QUICK_GELU = 1.702
-FUSED: dict[Activation, Fused] = {"quick_gelu": "silu", "gelu": "gelu", "gelu_tanh": "gelu_tanh"}
+FUSED: dict[Activation, Fused] = {
+    "quick_gelu": "silu",
+    "gelu": "gelu",
+    "gelu_tanh": "gelu_tanh",
+    "silu": "silu",
+}
 
 
 class Norm:
@@ -52,6 +57,8 @@ class FastBlock(ABC):
     ) -> None:
         self.heads, self.width = config.heads, config.width
         self.turns = turns  # of the queries and keys of patches
+        options = config.block_options
+        self.norms_output = options.block_norm == "output"
         linear = partial(Linear, dtype=dtype, scratch=scratch)
         self.ln_1 = Norm(values.of("ln_1"), config.eps, dtype)
         self.ln_2 = Norm(values.of("ln_2"), config.eps, dtype)
@@ -59,7 +66,19 @@ class FastBlock(ABC):
         self.project(attention["in_proj_weight"], attention["in_proj_bias"], linear)
         self.out = linear(attention["out_proj.weight"], attention["out_proj.bias"])
         values.release()
-        self.fc1, self.fc2 = build_mlp(config.activation, mlp, dtype, scratch)
+        self.inner_norms: tuple[Norm, Norm] | None = None  # of attention and MLP
+        if options.inner_norm:
+            norms = (Norm(part.of("ln"), config.eps, dtype) for part in (attention, mlp))
+            self.inner_norms = (next(norms), next(norms))
+        self.gate: Linear | None = None
+        if options.gated_mlp:
+            fused = FUSED[config.activation]
+            self.gate = linear(mlp["c_gate.weight"], mlp["c_gate.bias"], fused=fused)
+            self.fc1 = linear(mlp["c_fc.weight"], mlp["c_fc.bias"])
+            self.fc2 = linear(mlp["c_proj.weight"], mlp["c_proj.bias"])
+            values.release()
+        else:
+            self.fc1, self.fc2 = build_mlp(config.activation, mlp, dtype, scratch)
 
     @abstractmethod
     def project(self, weight: Tensor, bias: Tensor, linear: Callable[..., Linear]) -> None:
@@ -74,10 +93,24 @@ class FastBlock(ABC):
         split = x.view(b, t, parts, self.heads, self.width // self.heads)
         return split.permute(2, 0, 3, 1, 4).unbind(0)
 
+    def normed(self, x: Tensor) -> Tensor:
+        """Return the input of attention: [b, t, w] to [b, t, w]."""
+        return x if self.norms_output else self.ln_1(x)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return what the last layer of the MLP reads: [b, t, w] to [b, t, mlp_width]."""
+        x = self.fc1(x) if self.gate is None else self.fc1.multiply(self.gate(x), x)
+        return x if self.inner_norms is None else self.inner_norms[1](x)
+
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Add attention's output and the MLP's output to the residual x: all [b, t, w]."""
+        if self.inner_norms is not None:
+            attended = self.inner_norms[0](attended)
+        if self.norms_output:
+            x = x + self.ln_1(self.out(attended))
+            return x + self.ln_2(self.fc2(self.hidden(x)))
         x = self.out.add_to(x, attended)
-        return self.fc2.add_to(x, self.fc1(self.ln_2(x)))
+        return self.fc2.add_to(x, self.hidden(self.ln_2(x)))
 
 
 class InnerBlock(FastBlock):
@@ -89,7 +122,7 @@ class InnerBlock(FastBlock):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Let every position attend to every other: [b, t, w] to [b, t, w]."""
-        q, k, v = self.split_heads(self.qkv(self.ln_1(x)), 3)
+        q, k, v = self.split_heads(self.qkv(self.normed(x)), 3)
         if self.turns is not None:
             q, k = rotate(q, self.turns), rotate(k, self.turns)
         return self.finish(x, attend(q, k, v))
@@ -108,12 +141,12 @@ class LastBlock(FastBlock):
 
     def first(self, x: Tensor) -> Tensor:
         """Compute the output of the first position only: [b, t, w] to [b, w]."""
-        normed = self.ln_1(x)
+        normed = self.normed(x)
         return self._finish_some(x[:, :1].contiguous(), normed[:, :1], normed)
 
     def at(self, x: Tensor, places: Tensor) -> Tensor:
         """Compute the output of one position of each text: [b, t, w] and [b] to [b, w]."""
-        where, normed = (torch.arange(len(x), device=x.device), places), self.ln_1(x)
+        where, normed = (torch.arange(len(x), device=x.device), places), self.normed(x)
         return self._finish_some(x[where][:, None], normed[where][:, None], normed)
 
     def _finish_some(self, x: Tensor, chosen: Tensor, normed: Tensor) -> Tensor:

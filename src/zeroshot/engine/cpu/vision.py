@@ -18,6 +18,7 @@ from zeroshot.engine.cpu.blocks import (
     build_whole_blocks,
 )
 from zeroshot.engine.cpu.linear import Linear, Scratch
+from zeroshot.engine.cpu.patches import build_patches
 from zeroshot.nn.rotary import angles
 from zeroshot.spec import ViTConfig
 
@@ -30,12 +31,12 @@ class FastVisionTransformer:
 
     def __init__(self, config: ViTConfig, values: Values, dtype: torch.dtype) -> None:
         self.dtype, self.config = dtype, config
-        bias = values["conv1.bias"] if config.patch_bias else None
-        self.patches = Linear(values["conv1.weight"].flatten(1), bias, dtype)
+        self.patches = build_patches(config, values, dtype)
         positions, extra = values["positional_embedding"], config.extra_positions
         self.class_token = None
         if config.class_token:
-            self.class_token = (values["class_embedding"] + positions[0]).to(dtype)
+            token = values["class_embedding"]
+            self.class_token = (token + positions[0] if extra else token).to(dtype, copy=True)
         self.positions = positions[extra:].to(dtype, copy=True)
         self.ln_pre = Norm(values.of("ln_pre"), config.eps, dtype) if config.pre_norm else None
         self.ln_post = Norm(values.of("ln_post"), config.eps, dtype)
@@ -77,26 +78,21 @@ class FastVisionTransformer:
         """Combine the tokens [b, t, w] into one feature [b, w]."""
         if self.attn_pool is not None:
             return self.attn_pool(x)
-        return x[:, self.config.extra_positions :].mean(dim=1)
+        return x[:, int(self.config.class_token) :].mean(dim=1)
 
     def project(self, features: Tensor) -> Tensor:
         """Map features to the shared space: [b, w] to [b, d]."""
         return features if self.proj is None else self.proj(features)
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """Split into patches and apply a linear layer: [b, 3, s, s] to [b, t, w].
-
-        A convolution whose stride equals its kernel size is a linear layer.
-        """
-        b, c, s, _ = pixels.shape
-        p, extra = self.config.patch_size, self.config.extra_positions
-        side = s // p
-        cut = pixels[..., : side * p, : side * p].to(self.dtype).view(b, c, side, p, side, p)
-        cut = cut.permute(0, 2, 4, 1, 3, 5).reshape(b, side * side, c * p * p)
-        x = cut.new_empty(b, side * side + extra, self.config.width)
+        """Turn pixels into tokens: [b, 3, s, s] to [b, t, w]."""
+        patches = self.patches.cut(pixels.to(self.dtype))
+        b, p, _ = patches.shape
+        first = int(self.config.class_token)
+        x = patches.new_empty(b, first + p, self.config.width)
         if self.class_token is not None:
             x[:, 0] = self.class_token
-        torch.add(self.patches(cut), self.positions, out=x[:, extra:])
+        torch.add(self.patches(patches), self.positions, out=x[:, first:])
         return x  # [b, t, w]
 
 

@@ -1,0 +1,188 @@
+"""EVA-CLIP, MobileCLIP and CLIPA as open_clip writes them, and the sizes of timm's towers.
+
+The networks have the options of the published ones at small widths. Their image towers are
+registered with timm by new names, and added to zeroshot's table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import checkpoints
+import timm
+import torch
+from checkpoints import Peer
+from peers import OPENAI_MEAN, OPENAI_STD, open_clip
+from timm.models import register_model
+
+from tests.checkpoint.families_clipa import vocabulary
+from zeroshot.checkpoint.layouts import timm as towers
+from zeroshot.checkpoint.weights import on_meta
+from zeroshot.spec import NetworkConfig, TextConfig, ViTConfig
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+SQUASH = IMAGENET | {"interpolation": "bilinear", "resize_mode": "squash"}
+PREPROCESS = {"mean": list(OPENAI_MEAN), "std": list(OPENAI_STD)}
+WIDTH, LAYERS, HEADS = 96, 3, 4
+TEXT = {"width": 64, "heads": 2, "layers": 3}
+
+
+@dataclass(frozen=True)
+class Small:
+    """A model of open_clip with a narrow image tower, registered with timm as `name`."""
+
+    model: str  # of open_clip's model_configs
+    name: str
+
+    @property
+    def config(self) -> dict[str, Any]:
+        config: dict[str, Any] = open_clip.get_model_config(self.model)
+        config["vision_cfg"]["timm_model_name"] = self.name
+        config["text_cfg"] |= TEXT
+        return config | {"embed_dim": 80}
+
+
+def narrow(base: str, key: str) -> str:
+    """Register a narrow tower with timm and in zeroshot's table; return its name."""
+    name = f"narrow_{base}"
+    published = towers.TOWERS[key]
+
+    def build(pretrained: bool = False, **options: Any) -> torch.nn.Module:
+        sizes = {"embed_dim": WIDTH, "depth": LAYERS, "num_heads": HEADS}
+        if "_mci_" in base:  # its stem has the width of the base model
+            sizes = {"depth": LAYERS}
+        made: torch.nn.Module = timm.create_model(base, pretrained=False, **sizes | options)
+        return made
+
+    build.__name__ = build.__qualname__ = name
+    build.__module__ = __name__
+    register_model(build)
+    config = replace(published, layers=LAYERS)
+    if published.stem == "patch":
+        ratio = published.mlp_width / published.width
+        hidden = int(WIDTH * (4 * 2 / 3 if published.gated_mlp else ratio))
+        config = replace(config, width=WIDTH, heads=HEADS, mlp_width=hidden)
+    towers.TOWERS[name] = config
+    return name
+
+
+SMALL = {
+    small.model: small
+    for small in (
+        Small("EVA02-B-16", narrow("eva02_base_patch16_clip_224", "eva02_base_patch16_clip")),
+        Small("EVA02-L-14-336", narrow("eva02_large_patch14_clip_336", "eva02_large_patch14_clip")),
+        Small(
+            "EVA02-E-14", narrow("eva02_enormous_patch14_clip_224", "eva02_enormous_patch14_clip")
+        ),
+        Small("EVA01-g-14", narrow("eva_giant_patch14_224", "eva_giant_patch14")),
+        Small("MobileCLIP-B", narrow("vit_base_mci_224", "vit_base_mci")),
+        Small("MobileCLIP2-L-14", narrow("vit_large_patch14_clip_224", "vit_large_patch14_clip")),
+    )
+}
+CLIPA = {
+    "embed_dim": 80,
+    "vision_cfg": {
+        "image_size": 84, "layers": 3, "width": 160, "head_width": 80, "patch_size": 14,
+        "no_ln_pre": True, "pool_type": "avg", "final_ln_after_pool": True,
+    },
+    "text_cfg": {
+        "context_length": 32, "vocab_size": 400, "hf_tokenizer_name": "bert-base-uncased",
+        "tokenizer_kwargs": {"strip_sep_token": True}, "pool_type": "last", "no_causal_mask": True,
+        **TEXT,
+    },
+}  # fmt: skip
+
+
+def folder(model: str, seed: int, preprocess: dict[str, Any]) -> Callable[[Path], None]:
+    """Return a writer of a model of `SMALL` with all tensors random."""
+
+    def write(path: Path) -> None:
+        checkpoints.write_open_clip_folder(
+            path, SMALL[model].config, PREPROCESS | preprocess, seed=seed, logit_scale=50.0
+        )
+
+    return write
+
+
+def clipa_folder(seed: int) -> Callable[[Path], None]:
+    """Return a writer of a small CLIPA and of a vocabulary of BERT."""
+
+    def write(path: Path) -> None:
+        checkpoints.write_open_clip_folder(path, CLIPA, SQUASH, seed=seed, logit_scale=50.0)
+        (path / "vocab.txt").write_bytes(vocabulary())
+        settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
+        (path / "tokenizer_config.json").write_text(json.dumps(settings))
+
+    return write
+
+
+def read_clipa_folder(path: Path) -> Peer:
+    """Load with open_clip, which reads the tokenizer of the folder as its config says."""
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{path}")
+    tokenizer: Callable[..., torch.Tensor] = open_clip.get_tokenizer(f"local-dir:{path}")
+    return checkpoints.open_clip_peer(model.eval(), transform, lambda texts: tokenizer(list(texts)))
+
+
+def read_open_clip_folder(path: Path) -> Peer:
+    """Load with open_clip, whose text towers without a mask read rows with their padding."""
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{path}")
+    return checkpoints.open_clip_peer(model.eval(), transform)
+
+
+def resized_peer(path: Path, size: int) -> Peer:
+    """Load with open_clip, and let timm change the input size of the image tower."""
+    peer = read_open_clip_folder(path)
+    peer.model.visual.trunk.set_input_size(img_size=size)
+    return peer
+
+
+# ---- the table of towers
+
+
+PUBLISHED = (
+    *("eva_giant_patch14_224", "eva_giant_patch14_clip_224", "eva02_base_patch16_clip_224"),
+    *("eva02_large_patch14_clip_224", "eva02_large_patch14_clip_336"),
+    *("eva02_enormous_patch14_clip_224", "vit_base_mci_224"),
+    *("vit_base_patch32_clip_224", "vit_base_patch16_clip_224", "vit_large_patch14_clip_224"),
+    *("vit_large_patch14_clip_336", "vit_huge_patch14_clip_224", "vit_huge_patch14_clip_378"),
+    *("vit_base_patch32_clip_quickgelu_224", "vit_large_patch14_clip_quickgelu_336"),
+    *("vit_base_patch16_clip_quickgelu_224", "vit_huge_patch14_clip_quickgelu_378"),
+)
+
+
+def different_towers() -> Iterator[str]:
+    """Yield the published towers whose shapes, heads or epsilon differ in timm and zeroshot."""
+    text = TextConfig(8, 600, 16, 1, 1, 16, "gelu")
+    for name in PUBLISHED:
+        with torch.device("meta"):
+            theirs = timm.create_model(name, num_classes=64, global_pool="token")
+        tensors = {f"{towers.PREFIX}{n}": tensor for n, tensor in theirs.state_dict().items()}
+        found = {
+            n: sum(len(part) for part in parts) if len(parts) > 1 else tuple(parts[0].shape)
+            for n, parts in towers.rename(tensors).items()
+        }
+        size = theirs.patch_embed.img_size[0]
+        config = tower(name, size)
+        state = on_meta(NetworkConfig(64, config, text)).visual.state_dict()
+        expected = {
+            f"visual.{n}": len(tensor) if isinstance(found.get(f"visual.{n}"), int)
+            else tuple(tensor.shape)
+            for n, tensor in state.items()
+        }  # fmt: skip
+        activation = type(getattr(theirs.blocks[0].mlp, "act", None)).__name__
+        quick = (activation == "QuickGELU") == (config.activation == "quick_gelu")
+        heads, eps = theirs.blocks[0].attn.num_heads, theirs.blocks[0].norm1.eps
+        if found != expected or (heads, eps) != (config.heads, config.eps) or not quick:
+            yield name
+
+
+def tower(name: str, size: int) -> ViTConfig:
+    """Return the sizes that zeroshot has for a name."""
+    from zeroshot.checkpoint.config_fields import Fields
+
+    fields = {"timm_model_name": name, "timm_pool": "token", "image_size": size}
+    return towers.read_tower(Fields(fields, "config"))
