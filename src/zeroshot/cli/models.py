@@ -37,6 +37,7 @@ RECOMMENDED = (  # the models of docs/weights.md, "How to choose"
     "PE-Core-S",
     "PE-Core-B",
     "PE-Core-L",
+    "PE-Core-G",
     "metaclip2",
     "MobileCLIP2-S2",
 )
