@@ -407,6 +407,7 @@ def naflex() -> dict[str, dict[str, Any]]:
             "architecture": name,
             "aliases": [name, *aliases, f"siglip2-{width}-naflex"],
             "activation": "gelu_tanh",
+            "preprocess": {k: v for k, v in values["preprocess"].items() if k != "resize_mode"},
             "tokenizer": "tokenizer.model",
             "download": 1500 if width == "base" else None,
             "accuracy": accuracy,

@@ -550,7 +550,7 @@ class Published:
         activation = self.activation if self.activation_is_sourced else None
         names = ("mean", "std", "interpolation", "resize_mode")
         return _list_differences(
-            ("activation", spec.network.text.activation, activation),
+            ("activation", getattr(spec.network.text, "activation", None), activation),
             *(
                 (name, getattr(spec.preprocess, name), getattr(self.preprocess, name))
                 for name in (names if self.preprocess_is_sourced else ())
@@ -564,7 +564,7 @@ class Published:
             network = replace(
                 network,
                 vision=_set_activation(network.vision, self.activation),
-                text=replace(network.text, activation=self.activation),
+                text=_set_activation(network.text, self.activation),
             )
         preprocess = spec.preprocess
         if self.preprocess_is_sourced:
