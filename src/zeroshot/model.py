@@ -153,7 +153,7 @@ class Model:
             return ClipTokenizer(
                 context_length=text.context_length,
                 merges=self.spec.merges,
-                full_rows=not text.causal,
+                full_rows=text.full_rows,
             )
         place = vocabulary.place.with_name(vocabulary.name)
         return build_tokenizer(vocabulary.read(), place, config, vocab_size=text.vocab_size)

@@ -45,7 +45,7 @@ def vocabulary(end: int) -> bytes:
 
 
 def _write_tokenizer(folder: Path, spec: Spec) -> None:
-    end = spec.network.text.end_id
+    end = spec.network.text.last_id or 0
     (folder / FILES[end]).write_bytes(vocabulary(end))
 
 
@@ -54,7 +54,7 @@ def write_open_clip(folder: Path, spec: Spec = XLM_V, tensors: Tensors | None = 
     tensors = tensors_of(spec) if tensors is None else tensors
     save_file(forms.openai(tensors), folder / "open_clip_model.safetensors")
     document = forms.open_clip_config(spec)
-    end = spec.network.text.end_id
+    end = spec.network.text.last_id or 0
     document["model_cfg"]["text_cfg"] |= {
         "hf_tokenizer_name": NAMES[end],
         "pool_type": "eos",
@@ -72,7 +72,7 @@ def write_transformers(folder: Path, spec: Spec = XLM_V, tensors: Tensors | None
     tensors = tensors_of(spec) if tensors is None else tensors
     save_file(forms.huggingface(tensors), folder / "model.safetensors", {"format": "pt"})
     document = forms.huggingface_config(spec) | {"model_type": "metaclip_2"}
-    document["text_config"]["eos_token_id"] = spec.network.text.end_id
+    document["text_config"]["eos_token_id"] = spec.network.text.last_id
     write_json(folder / "config.json", document)
     write_json(folder / "preprocessor_config.json", forms.huggingface_preprocess(spec))
     _write_tokenizer(folder, spec)

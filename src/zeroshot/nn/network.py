@@ -8,11 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from zeroshot.nn.bert_transformer import BertTransformer
 from zeroshot.nn.conse import ConSETower
 from zeroshot.nn.resnet import ModifiedResNet
 from zeroshot.nn.text_transformer import TextTransformer
 from zeroshot.nn.vision_transformer import VisionTransformer
-from zeroshot.spec import ConSEConfig, NetworkConfig, ResNetConfig, TextConfig, ViTConfig
+from zeroshot.spec import (
+    BertConfig,
+    ConSEConfig,
+    NetworkConfig,
+    ResNetConfig,
+    TextConfig,
+    ViTConfig,
+)
 
 # Type of a tower's configuration -> its module, which takes the configuration and the width of the
 # shared space. To add a tower, write a module and add it here. An image tower consists of `trunk`
@@ -22,6 +30,7 @@ TOWERS: dict[type[Any], Callable[[Any, int], nn.Module]] = {
     ResNetConfig: ModifiedResNet,
     ConSEConfig: ConSETower,
     TextConfig: TextTransformer,
+    BertConfig: BertTransformer,
 }
 
 

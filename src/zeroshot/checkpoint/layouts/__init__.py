@@ -8,7 +8,12 @@ plain state dict.
 
 from zeroshot.checkpoint.layouts import native, open_clip, openai, perception_encoder, transformers
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout
-from zeroshot.checkpoint.layouts.foreign import explain, explain_prefixes
+from zeroshot.checkpoint.layouts.foreign import (
+    explain,
+    explain_family,
+    explain_prefixes,
+    explain_tower,
+)
 from zeroshot.checkpoint.layouts.wrappers import remove_inserted, unwrap
 
 LAYOUTS = (
@@ -24,7 +29,9 @@ __all__ = [
     "Checkpointed",
     "Layout",
     "explain",
+    "explain_family",
     "explain_prefixes",
+    "explain_tower",
     "remove_inserted",
     "unwrap",
 ]

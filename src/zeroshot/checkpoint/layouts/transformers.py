@@ -20,27 +20,31 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts import transformers_siglip
+from zeroshot.checkpoint.layouts import bert, transformers_chinese_clip, transformers_siglip
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
-from zeroshot.checkpoint.layouts.open_clip_tokenizers import MT5, XLM_ROBERTA
+from zeroshot.checkpoint.layouts.foreign import explain_family
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import BERT, MT5, XLM_ROBERTA
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import (
     OPENAI_MEAN,
     OPENAI_STD,
     Activation,
+    BertConfig,
     Interpolation,
     NetworkConfig,
     PreprocessConfig,
     Published,
+    Scoring,
     Spec,
     TextConfig,
+    TokenizerConfig,
     ViTConfig,
     siglip_tokenizer,
 )
 
 CONFIG = "config.json"
-KINDS = ("clip", "siglip", "metaclip_2")  # values of model_type
+KINDS = ("clip", "siglip", "metaclip_2", "chinese_clip")  # values of model_type
 PREPROCESS = ("preprocessor_config.json", "processor_config.json")
 NAMES = (
     (r"^vision_model\.embeddings\.class_embedding$", "visual.class_embedding"),
@@ -140,6 +144,10 @@ MODEL_FIELDS = (
     *(*HARMLESS, *SWITCHES, "eos_token_id", "text_config", "vision_config"),
     *("text_config_dict", "vision_config_dict"),
 )
+MORE_FIELDS: dict[str, tuple[str, ...]] = {  # by model_type
+    "siglip": transformers_siglip.FIELDS,
+    "chinese_clip": transformers_chinese_clip.FIELDS,
+}
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
@@ -150,6 +158,7 @@ def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
     """Rename tensors and group queries, keys and values; no values are read."""
+    encoder, tensors = bert.split(tensors, transformers_chinese_clip.PREFIX)
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         ours = name
@@ -170,10 +179,12 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
             grouped[name] = (tensor,)  # an incomplete group is later reported as unexpected
         elif part == "q":
             grouped[f"{stem}in_proj_{kind}"] = tuple(matching)
-    return to_native_names(grouped, source)
+    return to_native_names(grouped | encoder, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
+    if problem := explain_family(found.names):
+        raise IncompatibleWeights(f"{found.path}: {problem}", source=str(found.path))
     raise _missing_error(found.path, CONFIG)
 
 
@@ -191,15 +202,19 @@ def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
         raise _missing_error(path, PREPROCESS[0])
     else:
         preprocess = replace(preprocess, size=network.vision.image_size)
-    kind, length = config.content.get("model_type"), network.text.context_length
-    if kind == "clip":
-        return check_spec(Spec(network, preprocess), str(path))
-    if kind == "metaclip_2":
-        tokenizer = replace(METACLIP_2[network.text.end_id], context_length=length)
-        return check_spec(Spec(network, preprocess, tokenizer=tokenizer), str(path))
-    tokenizer = siglip_tokenizer(length, network.text.vocab_size)
-    spec = Spec(network, preprocess, scoring="sigmoid", tokenizer=tokenizer)
-    return check_spec(spec, str(path))
+    tokenizer = _tokenizer_of(config.content.get("model_type"), network.text)
+    scoring: Scoring = "sigmoid" if network.logit_bias else "softmax"
+    return check_spec(Spec(network, preprocess, scoring=scoring, tokenizer=tokenizer), str(path))
+
+
+def _tokenizer_of(kind: object, text: TextConfig | BertConfig) -> TokenizerConfig | None:
+    """Return the tokenizer of a kind of model; None for CLIP's."""
+    length = text.context_length
+    if kind == "chinese_clip":
+        return replace(BERT, context_length=length)
+    if kind == "metaclip_2" and text.last_id is not None:
+        return replace(METACLIP_2[text.last_id], context_length=length)
+    return siglip_tokenizer(length, text.vocab_size) if kind == "siglip" else None
 
 
 def network_of(config: Fields) -> NetworkConfig:
@@ -212,7 +227,7 @@ def network_of(config: Fields) -> NetworkConfig:
         config.part(f"{tower}_config_dict" if config.content.get(f"{tower}_config_dict") else name)
         for tower, name in (("vision", "vision_config"), ("text", "text_config"))
     )
-    more = transformers_siglip.FIELDS if kind == "siglip" else ()
+    more = MORE_FIELDS.get(kind, ())
     for part, known in ((config, MODEL_FIELDS), (vision, VISION_FIELDS), (text, TEXT_FIELDS)):
         part.allow_only((*known, *more))
         for switch in SWITCHES:
@@ -231,6 +246,9 @@ def network_of(config: Fields) -> NetworkConfig:
         activation=_read_activation(vision),
         eps=vision.real("layer_norm_eps", 1e-5),
     )
+    embed_dim = config.number("projection_dim", 512)
+    if kind == "chinese_clip":
+        return NetworkConfig(embed_dim, vision_config, transformers_chinese_clip.read_text(text))
     text_config = TextConfig(
         context_length=text.number("max_position_embeddings", 77),
         vocab_size=text.number("vocab_size", 49408),
@@ -245,7 +263,7 @@ def network_of(config: Fields) -> NetworkConfig:
         text_config = replace(text_config, pool="end", end_id=_read_end(text))
     else:
         _require_clip_text(text, text_config.vocab_size)
-    return NetworkConfig(config.number("projection_dim", 512), vision_config, text_config)
+    return NetworkConfig(embed_dim, vision_config, text_config)
 
 
 def _require_clip_text(text: Fields, vocab_size: int) -> None:
@@ -313,6 +331,8 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
     side = Fields(size, fields.source, "size.").number("height")
     if size.get("width") != side:
         raise fields.field_error("size", size, "a square")
+    if fields.content.get("do_center_crop") and crop not in (None, {"height": side, "width": side}):
+        raise fields.field_error("crop_size", crop, f"{side} in both dimensions, as size")
     return PreprocessConfig(side, mean, std, resample, "squash")
 
 
