@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import zeroshot
-from tests.checkpoint import families, families_clipa, families_metaclip
+from tests.checkpoint import families, families_bert, families_clipa, families_metaclip
 from tests.checkpoint.layouts import test_perception_encoder as perception_encoder
 from tests.hub.mini_hub import MiniHub
 from tests.hub.support import expect_sizes
@@ -22,7 +22,7 @@ from zeroshot.catalog import Entry
 from zeroshot.checkpoint.reader import check_configs
 from zeroshot.spec import Spec
 
-pytestmark = pytest.mark.usefixtures("tiny_towers")
+pytestmark = pytest.mark.usefixtures("tiny_towers", "tiny_berts")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,15 @@ FAMILIES = (
     Family(
         *("ViT-L-14-CLIPA:datacomp1b", "UCSC-VLAA/ViT-L-14-CLIPA-datacomp1B"),
         *(families_clipa.write, families_clipa.CLIPA, "vocab.txt"),
+    ),
+    Family(
+        *("xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k",),
+        *("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", families_bert.write_open_clip),
+        *(families_bert.LAION, "sentencepiece.bpe.model"),
+    ),
+    Family(
+        *("Chinese-CLIP-ViT-B-16", "OFA-Sys/chinese-clip-vit-base-patch16"),
+        *(families_bert.write_transformers, families_bert.CHINESE_CLIP, "vocab.txt"),
     ),
     Family(
         *("PE-Core-B-16:meta", "timm/PE-Core-B-16"),

@@ -120,6 +120,9 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
+    if like is not None and like.model_cfg is not None:
+        spec = from_config(Fields({"model_cfg": dict(like.model_cfg)}, str(found.path)))
+        return replace(spec, preprocess=replace(like.preprocess, size=spec.preprocess.size))
     if problem := explain_family(found.names):
         raise IncompatibleWeights(f"{found.path}: {problem}", source=str(found.path))
     if like is None:
@@ -129,9 +132,6 @@ def _spec(found: Checkpointed, like: Published | None) -> Spec:
             "like='ViT-B/32' (--like)",
             source=str(found.path),
         )
-    if like.model_cfg is not None:
-        spec = from_config(Fields({"model_cfg": dict(like.model_cfg)}, str(found.path)))
-        return replace(spec, preprocess=replace(like.preprocess, size=spec.preprocess.size))
     return from_shapes(found.stored, like, str(found.path))
 
 
