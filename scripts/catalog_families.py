@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg, _build_text_tower, _buil
 from open_clip.pretrained import _PRETRAINED
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from zeroshot.checkpoint.config_fields import Fields
+from zeroshot.checkpoint.layouts.open_clip import from_config
+from zeroshot.errors import IncompatibleWeights
+from zeroshot.nn.network import Network
 
 CONFIGS = Path(open_clip.__file__).parent / "model_configs"
 FLAGS = f"open_clip {version('open_clip_torch')} pretrained.py"
@@ -309,6 +315,8 @@ def tables() -> dict[str, tuple[str, dict[str, dict[str, Any]]]]:
         for tag, facts in tags.items():
             values = of_open_clip(family, architecture, tag, facts, single=len(tags) == 1)
             found[family][f"{architecture}:{tag}"] = values
+            for problem in disagreements(config_of(architecture), values):
+                print(f"{architecture}:{tag}: {problem}", file=sys.stderr)
     found["siglip2"] |= naflex()
     found["metaclip2"] |= metaclip2()
     found["biomedclip"] |= biomedclip()
@@ -321,7 +329,7 @@ def of_open_clip(
     family: str, architecture: str, tag: str, facts: dict[str, Any], *, single: bool
 ) -> dict[str, Any]:
     """Return the values of a checkpoint in open_clip's table."""
-    config = json.loads((CONFIGS / f"{architecture}.json").read_text())
+    config = config_of(architecture)
     text = config["text_cfg"]
     aliases = [architecture] if single else []
     aliases += [*ALIASES.get(architecture, []), *TAG_ALIASES.get((architecture, tag), [])]
@@ -330,7 +338,6 @@ def of_open_clip(
     tanh = text.get("act_kwargs", {}).get("approximate") == "tanh"
     quick = facts.get("quick_gelu") or config.get("quick_gelu")
     mirror = MIRRORS.get(architecture)
-    context = 256 if "hf_model_name" in text and "Biomed" in architecture else 77
     source, accuracy = accuracy_of(architecture, tag)
     return {
         "family": family,
@@ -346,7 +353,7 @@ def of_open_clip(
         "preprocess": preprocess(facts),
         "image_size": config["vision_cfg"]["image_size"],
         "embed_dim": config["embed_dim"],
-        "context_length": text.get("context_length", context),
+        "context_length": text.get("context_length", 77),
         "parameters": PROFILE.get(architecture, parameters),
         "gflops": gflops,
         "download": DOWNLOADS.get(architecture),
@@ -357,6 +364,31 @@ def of_open_clip(
         "accuracy": accuracy,
         "accuracy_source": source,
     }
+
+
+def config_of(architecture: str) -> dict[str, Any]:
+    """Return open_clip's `model_cfg` of an architecture."""
+    config: dict[str, Any] = json.loads((CONFIGS / f"{architecture}.json").read_text())
+    return config
+
+
+def disagreements(config: dict[str, Any], values: dict[str, Any]) -> list[str]:
+    """Compare the values with the network that this package reads from the config."""
+    try:
+        network = from_config(Fields({"model_cfg": config}, "config")).network
+    except IncompatibleWeights as error:
+        return [str(error)]
+    with torch.device("meta"):
+        count = sum(p.numel() for p in Network(network).parameters()) / 1e6
+    found = {
+        "image_size": network.vision.image_size,
+        "embed_dim": network.embed_dim,
+        "context_length": network.text.context_length,
+    }
+    differ = [f"{name} is {value}" for name, value in found.items() if values[name] != value]
+    if abs(count - values["parameters"]) > 0.02 * count:  # unused poolers, folded branches
+        differ.append(f"{count:.2f} million parameters")
+    return differ
 
 
 def accuracy_of(architecture: str, tag: str) -> tuple[str | None, float | None]:
@@ -513,7 +545,7 @@ def chinese_clip() -> dict[str, dict[str, Any]]:
 def long_clip() -> dict[str, dict[str, Any]]:
     found = {}
     for name, (architecture, dim) in LONGCLIP.items():
-        config = json.loads((CONFIGS / f"{architecture}.json").read_text())
+        config = config_of(architecture)
         text = config["text_cfg"] | {"context_length": 248}
         parameters, gflops = size(config | {"text_cfg": text})
         found[name] = {
