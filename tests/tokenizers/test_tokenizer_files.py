@@ -41,6 +41,10 @@ def test_sentencepiece_models_are_found_first(folder: Path) -> None:
 
     assert find_tokenizer(folder) is None
     assert find_tokenizer(folder / "missing") is None
+    (folder / "vocab.json").touch()
+    assert find_tokenizer(folder) is None
+    (folder / "merges.txt").touch()
+    assert find_tokenizer(folder) == folder / "vocab.json"
 
 
 def test_a_model_and_its_tokenizer_json_give_the_same_rows(folder: Path) -> None:

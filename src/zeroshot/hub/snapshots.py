@@ -16,6 +16,7 @@ from zeroshot.hub.client import Published
 from zeroshot.hub.downloads import Downloader
 from zeroshot.hub.location import Location, is_offline, location_of, manual_copy_hint
 from zeroshot.weight_files import (
+    BYTE_BPE,
     CONFIGS,
     INDEX,
     NESTED,
@@ -144,10 +145,7 @@ def _fetch_known(downloader: Downloader, judge: Judge | None) -> dict[str, Path]
                 continue
             found = downloader.fetch([f"{folder}{name}" for name in CONFIGS])
         if judge is not None and judge(tuple(found.values())):
-            tokenizer = _fetch_first(downloader, folder, TOKENIZERS)
-            if not tokenizer:
-                raise downloader.missing_error(" or ".join(TOKENIZERS))
-            found = found | tokenizer
+            found = found | _fetch_tokenizer(downloader, folder)
         if weights := _fetch_first(downloader, folder, WEIGHTS):
             return found | weights
     if weights := _fetch_first(downloader, "", (_own_name(downloader.location.repository),)):
@@ -158,6 +156,17 @@ def _fetch_known(downloader: Downloader, judge: Judge | None) -> dict[str, Path]
 def _own_name(repository: str) -> str:
     """Return the name of a weights file that has the name of its repository, as in PE-Core."""
     return f"{repository.rpartition('/')[2]}.pt"
+
+
+def _fetch_tokenizer(downloader: Downloader, folder: str) -> dict[str, Path]:
+    """Return the first tokenizer file with a known name, or the two of a byte-pair encoding."""
+    if found := _fetch_first(downloader, folder, TOKENIZERS):
+        return found
+    both = downloader.fetch([f"{folder}{name}" for name in BYTE_BPE])
+    if len(both) < len(BYTE_BPE):
+        names = (*TOKENIZERS, " with ".join(BYTE_BPE))
+        raise downloader.missing_error(" or ".join(names))
+    return both
 
 
 def _fetch_first(downloader: Downloader, folder: str, names: Sequence[str]) -> dict[str, Path]:

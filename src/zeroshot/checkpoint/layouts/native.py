@@ -165,7 +165,7 @@ def save(
     metadata = {METADATA_KEY: json.dumps({"name": name, **to_json(spec)}, sort_keys=True)}
     if vocabulary is not None:
         tensors = tensors | {vocabularies.TENSOR: vocabularies.to_tensor(vocabulary)}
-        metadata[vocabularies.NAME_KEY] = vocabulary.name
+        metadata[vocabularies.NAME_KEY] = vocabulary.stored_name
     with write_atomically(path) as temporary:
         try:
             save_file(_separate(tensors), temporary, metadata)
