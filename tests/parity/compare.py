@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bert
 import checkpoints
 import eva
 import metaclip
@@ -217,11 +218,12 @@ def unprojected(peer: Peer, pixels: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = peer.model.vision_model(pixel_values=pixels).pooler_output
         return found
     if hasattr(visual, "trunk"):  # timm; its head is the projection, if it has one
-        head, visual.trunk.head = visual.trunk.head, torch.nn.Identity()
+        owner = visual if len(visual.head) else visual.trunk
+        head, owner.head = owner.head, torch.nn.Identity()
         try:
             found = visual(pixels)
         finally:
-            visual.trunk.head = head
+            owner.head = head
         return found
     # attention pooling reads the weights of c_proj, so a hook would see nothing
     owner, name = (visual.attnpool, "c_proj") if hasattr(visual, "attnpool") else (visual, "proj")
@@ -429,6 +431,20 @@ def _cases() -> tuple[Case, ...]:
         ),
         Case(OPEN_CLIP, "folder, CLIPA, BERT tokenizer", "occlipa",
              eva.clipa_folder(57), eva.read_clipa_folder),
+        Case(OPEN_CLIP, "folder, small XLM-R CLIP, ViT", "ocx",
+             bert.open_clip_folder(bert.SMALL, 61, vision=bert.SMALL_IMAGE, text=bert.LAION_TEXT,
+                                   tokenizer="xlm-roberta-base"),
+             bert.read_open_clip_folder),
+        Case(OPEN_CLIP, "folder, roberta-ViT-B-32 (QuickGELU in the image tower only)", "ocr",
+             bert.open_clip_folder("roberta-base", 62, vision=bert.B_32, text=bert.LAION_TEXT,
+                                   tokenizer="roberta-base", quick_gelu=True),
+             bert.read_open_clip_folder),
+        Case(OPEN_CLIP, "folder, BiomedCLIP", "ocb",
+             bert.open_clip_folder(bert.PUBMED, 63, vision=bert.TIMM, text=bert.BIOMED_TEXT,
+                                   tokenizer=bert.PUBMED),
+             bert.read_open_clip_folder),
+        Case(TRANSFORMERS, "ChineseCLIPModel folder, default sizes", "hfc",
+             bert.chinese_folder(64), bert.read_chinese_folder),
     )  # fmt: skip
 
 
