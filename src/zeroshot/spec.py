@@ -40,6 +40,7 @@ CLIP_MERGES = (
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
 STEM_STRIDES = (4, 2, 2)  # of the convolutions before MobileCLIP-B's transformer
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
+FASTVIT_STRIDE = 32  # in five stages odd sides are rounded up, so 64 is not needed
 GEMMA_IDS = 256_000  # ids of SigLIP 2's tokenizer
 MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
 MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
@@ -62,7 +63,9 @@ LIMITS = {  # larger than any CLIP, small enough that no config can request a hu
     "width": 16_384,
     "layers": 256,
     "heads": 1024,
+    "head_width": 1024,
     "mlp_width": 131_072,
+    "mlp_ratio": 16,
     "context_length": 4096,
     "vocab_size": 1_000_000,
     "positions": 16_384,
@@ -263,6 +266,68 @@ class ResNetConfig:
             yield "image_size", self.image_size, f"a multiple of {RESNET_STRIDE}"
 
     def resized(self, size: int) -> ResNetConfig:
+        """Return the same tower for another input size."""
+        return replace(self, image_size=size)
+
+
+@dataclass(frozen=True)
+class FastViTConfig:
+    """FastViT, the convolutional tower of MobileCLIP S0 to S4, with its training branches folded.
+
+    Each stage has twice the channels of the stage before it. From the fourth on, positions attend
+    to each other. Sources: arXiv 2303.14189 and 2311.17049; `fastvit_mci*` of timm.
+    """
+
+    image_size: int
+    width: int  # channels of the first stage
+    layers: tuple[int, ...]  # blocks of each stage: 4 stages in S0 to S2, 5 in S3 and S4
+    mlp_ratio: int  # hidden channels of an MLP per channel
+    # Channels are weighed by gates (squeeze-and-excitation) where the third and fourth stage begin.
+    squeeze: bool
+    layer_norm: bool  # before attention; a BatchNorm is folded into it
+    head_width: int = 32
+    eps: float = 1e-5  # of that LayerNorm
+    kind: ClassVar[str] = "fastvit"
+    position_embeddings: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks in all stages."""
+        return sum(self.layers)
+
+    @property
+    def stride(self) -> int | None:
+        """Divisor of valid input sizes, in pixels."""
+        return FASTVIT_STRIDE
+
+    @property
+    def extra_positions(self) -> int:
+        """0: there are no position embeddings."""
+        return 0
+
+    def channels(self, stage: int) -> int:
+        """Return the number of channels of a stage, counted from 0."""
+        return self.width << stage
+
+    def attends(self, stage: int) -> bool:
+        """Return whether the blocks of a stage have attention."""
+        return stage >= 3
+
+    def squeezes(self, stage: int) -> bool:
+        """Return whether channels are weighed where a stage begins."""
+        return self.squeeze and stage in (2, 3)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields with invalid values."""
+        yield from _out_of_range(self, sequences=("layers",))
+        if not isinstance(self.layers, tuple) or len(self.layers) not in (4, 5):
+            yield "layers", self.layers, "four or five numbers of blocks"
+        if _are_positive(self.width, self.head_width) and self.width * 8 % self.head_width:
+            yield "width", self.width, f"a multiple of {self.head_width} / 8"
+        if _are_positive(self.image_size) and self.image_size % FASTVIT_STRIDE:
+            yield "image_size", self.image_size, f"a multiple of {FASTVIT_STRIDE}"
+
+    def resized(self, size: int) -> FastViTConfig:
         """Return the same tower for another input size."""
         return replace(self, image_size=size)
 

@@ -14,9 +14,10 @@ SOURCES = sorted(Path(zeroshot.__file__).parent.rglob("*.py"))
 KINDS = {
     *("ViTConfig", "ResNetConfig", "ConSEConfig"),
     *("VisionTransformer", "ModifiedResNet", "ConSETower"),
+    *("FastViTConfig", "FastViT", "FusedFastViT"),
     *("FastVisionTransformer", "FastResNet", "FastConSETower"),
 }
-KIND_NAMES = {"vit", "resnet", "concept"}  # `kind` of the configs
+KIND_NAMES = {"vit", "resnet", "concept", "fastvit"}  # `kind` of the configs
 
 
 def branches(source: str) -> Iterator[str]:

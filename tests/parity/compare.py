@@ -25,6 +25,7 @@ from typing import Any
 
 import bert
 import checkpoints
+import convolutional
 import eva
 import metaclip
 import numpy as np
@@ -218,12 +219,17 @@ def unprojected(peer: Peer, pixels: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = peer.model.vision_model(pixel_values=pixels).pooler_output
         return found
     if hasattr(visual, "trunk"):  # timm; its head is the projection, if it has one
-        owner = visual if len(visual.head) else visual.trunk
-        head, owner.head = owner.head, torch.nn.Identity()
+        head = visual.trunk.head
+        if hasattr(head, "fc"):
+            owner, name = head, "fc"
+        else:
+            owner, name = visual if len(visual.head) else visual.trunk, "head"
+        projection = getattr(owner, name)
+        setattr(owner, name, torch.nn.Identity())
         try:
             found = visual(pixels)
         finally:
-            owner.head = head
+            setattr(owner, name, projection)
         return found
     # attention pooling reads the weights of c_proj, so a hook would see nothing
     owner, name = (visual.attnpool, "c_proj") if hasattr(visual, "attnpool") else (visual, "proj")
@@ -325,6 +331,14 @@ def timm_folder(name: str, interpolation: str, seed: int) -> Callable[[Path], No
     return write
 
 
+def mobileclip_folder(tower: str, preprocess: dict[str, Any], seed: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        config = convolutional.mobileclip(tower)
+        convolutional.write_mobileclip(path, config, preprocess, seed)
+
+    return write
+
+
 def siglip_folder(seed: int) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         siglip.write_hf_folder(path, text={}, vision={}, seed=seed, logit_scale=20.0)
@@ -365,6 +379,8 @@ SQUASH = {
     "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic",
     "resize_mode": "squash",
 }  # fmt: skip
+BILINEAR = {"interpolation": "bilinear"}
+NEUTRAL = {"mean": [0.0] * 3, "std": [1.0] * 3} | BILINEAR  # of MobileCLIP S0 to S2
 SMALL_VIT = VIT_B_32 | {"vision_layers": 3, "transformer_layers": 3}
 
 
@@ -409,6 +425,10 @@ def _cases() -> tuple[Case, ...]:
              timm_folder("PE-Core-T-16-384", "bilinear", 27), siglip.read_open_clip_folder),
         Case(OPEN_CLIP, "Meta's own file, PE-Core-T16-384", "PE-Core-T16-384.pt",
              siglip.meta_file("PE-Core-T-16-384", 28), siglip.read_meta_file),
+        Case(OPEN_CLIP, "folder, MobileCLIP with FastViT of S0", "ocmobile",
+             mobileclip_folder("fastvit_mci0", NEUTRAL, 28), folder),
+        Case(OPEN_CLIP, "folder, MobileCLIP with a small FastViT like that of S4", "ocmobilel",
+             mobileclip_folder("fastvit_parity_large", PREPROCESS | BILINEAR, 29), folder),
         Case(TRANSFORMERS, "SiglipModel folder, B/16", "hfs",
              siglip_folder(33), siglip.read_hf_folder),
         Case(OPEN_CLIP, "folder, MetaCLIP 2 like H/14, XLM-V tokenizer", "ocm",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from zeroshot.checkpoint.folding import Fold
 from zeroshot.checkpoint.formats.mapping import concatenate
 from zeroshot.checkpoint.positions import resize
 
@@ -22,17 +23,21 @@ class StoredTensor:
 
     `parts` are consecutive blocks of rows: some layouts store queries, keys and values separately.
     `scale` has one number per row of an int8 tensor. `positions` is the number of positions that
-    position embeddings are resampled to, besides `extra` rows.
+    position embeddings are resampled to, besides `extra` rows. `fold` computes the tensor from the
+    parts, which are then the tensors of training branches.
     """
 
     parts: tuple[Tensor, ...]
     scale: Tensor | None = None
     positions: int | None = None
     extra: int = 1
+    fold: Fold | None = None
 
     @property
     def shape(self) -> torch.Size:
         """Shape of the tensor that `read` returns."""
+        if self.fold is not None:
+            return self.fold.shape
         first = self.parts[0].shape
         if self.positions is not None:
             return torch.Size((self.extra + self.positions, *first[1:]))
@@ -43,7 +48,7 @@ class StoredTensor:
     @property
     def is_computed(self) -> bool:
         """Whether the values are computed from the stored ones, so have float32's precision."""
-        return self.scale is not None or self.positions is not None
+        return any(each is not None for each in (self.scale, self.positions, self.fold))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -60,6 +65,8 @@ class StoredTensor:
 
         They may be views of the mapped file: do not write to them.
         """
+        if self.fold is not None:
+            return self.fold(self.parts).float()
         parts = [part.to(self.dtype) for part in self.parts]
         tensor = (parts[0] if len(parts) == 1 else concatenate(parts)).float()
         if self.scale is not None:

@@ -19,7 +19,7 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts import bert, timm
+from zeroshot.checkpoint.layouts import bert, timm, timm_fastvit
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.layouts.foreign import explain_family
 from zeroshot.checkpoint.layouts.open_clip_tokenizers import read_tokenizer
@@ -46,6 +46,7 @@ from zeroshot.spec import (
 )
 
 CONFIG = "open_clip_config.json"
+CONVOLUTIONAL = (timm_fastvit.LAYOUT,)  # image towers of timm that are not vision transformers
 PROJECTION = "text.text_projection.weight"  # of a linear layer
 LINEAR = {
     PROJECTION: "text.text_projection",
@@ -99,6 +100,7 @@ SWITCHES = {
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
     image_towers = {"visual.conv1.weight", *timm.PATCHES}
+    image_towers.update(*(kind.first for kind in CONVOLUTIONAL))
     text_towers = {
         *("token_embedding.weight", "text.token_embedding.weight"),
         f"{bert.PREFIX}{bert.WORDS}",
@@ -116,6 +118,9 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
         for name, each in tensors.items()
         if name not in trunk
     }
+    for kind in CONVOLUTIONAL:
+        if trunk.keys() & set(kind.first):
+            return to_native_names(others | encoder, source) | kind.rename(trunk, source)
     return to_native_names(others | timm.rename(trunk) | encoder, source)
 
 
@@ -204,10 +209,13 @@ def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig | Be
 
 def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
     """Read the image tower; a list of layers means a ResNet, as in open_clip."""
-    layers = vision.content.get("layers", 12)
-    if vision.content.get("timm_model_name") or isinstance(layers, list):
+    tower, layers = vision.content.get("timm_model_name"), vision.content.get("layers", 12)
+    if tower or isinstance(layers, list):
         vision.require(pool_type="tok", no_ln_pre=False, final_ln_after_pool=False)
-    if vision.content.get("timm_model_name"):
+    for kind in CONVOLUTIONAL:
+        if isinstance(tower, str) and tower in kind.towers:
+            return kind.read_tower(vision)
+    if tower:
         return timm.read_tower(vision)
     width = vision.number("width", 768)
     head_width = vision.number("head_width", HEAD_WIDTH)
