@@ -14,7 +14,6 @@ from itertools import groupby
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zeroshot.engine.backend import Row, Values
 from zeroshot.engine.cpu import workers
@@ -47,7 +46,7 @@ class FastBert:
 
     def __init__(self, config: BertConfig, values: Values, dtype: torch.dtype) -> None:
         self.config, self.dtype = config, dtype
-        self.tokens = values["token_embedding.weight"]
+        self.look_up = partial(values.rows, "token_embedding.weight")
         first = config.first_position
         used = values["positional_embedding"][first : first + config.context_length]
         self.positions = (used + values["token_type_embedding"]).to(dtype)
@@ -74,8 +73,7 @@ class FastBert:
         sizes = batch.sizes
         ids = torch.tensor([i for row in batch.rows for i in row], device=CPU)
         places = torch.cat([torch.arange(t, device=CPU).repeat(n) for n, t in sizes])
-        # looked up in the precision of the file, so that the table is not copied
-        x = F.embedding(ids, self.tokens).to(self.dtype) + self.positions[places]
+        x = self.look_up(ids).to(self.dtype) + self.positions[places]
         x = self.ln_embed(x)  # [tokens, w]
         *inner, last = self.blocks
         for block in inner:
