@@ -40,6 +40,7 @@ CLIP_MERGES = (
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
 STEM_STRIDES = (4, 2, 2)  # of the convolutions before MobileCLIP-B's transformer
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
+CONVNEXT_STRIDE = 32
 FASTVIT_STRIDE = 32  # in five stages odd sides are rounded up, so 64 is not needed
 GEMMA_IDS = 256_000  # ids of SigLIP 2's tokenizer
 MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
@@ -328,6 +329,56 @@ class FastViTConfig:
             yield "image_size", self.image_size, f"a multiple of {FASTVIT_STRIDE}"
 
     def resized(self, size: int) -> FastViTConfig:
+        """Return the same tower for another input size."""
+        return replace(self, image_size=size)
+
+
+@dataclass(frozen=True)
+class ConvNeXtConfig:
+    """ConvNeXt, a convolutional tower of LAION's checkpoints.
+
+    Each stage has twice the channels of the stage before it. Sources: Liu et al. 2022
+    (arXiv 2201.03545); `convnext_*` of timm.
+    """
+
+    image_size: int
+    width: int  # channels of the first stage
+    layers: tuple[int, int, int, int]  # blocks of each stage
+    eps: float = 1e-6  # of LayerNorm; 1e-5 in xxlarge
+    # The projection has a hidden layer of twice the width of the shared space (`_d` in names).
+    deep_projection: bool = False
+    kind: ClassVar[str] = "convnext"
+    position_embeddings: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks in all stages."""
+        return sum(self.layers)
+
+    @property
+    def stride(self) -> int | None:
+        """Divisor of valid input sizes, in pixels."""
+        return CONVNEXT_STRIDE
+
+    @property
+    def extra_positions(self) -> int:
+        """0: there are no position embeddings."""
+        return 0
+
+    @property
+    def features(self) -> int:
+        """Number of channels of the last stage."""
+        return self.width << 3
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields with invalid values."""
+        yield from _out_of_range(self, sequences=("layers",))
+        if not isinstance(self.layers, tuple) or len(self.layers) != 4:
+            yield "layers", self.layers, "four numbers of blocks"
+        if _are_positive(self.image_size) and self.image_size % CONVNEXT_STRIDE:
+            yield "image_size", self.image_size, f"a multiple of {CONVNEXT_STRIDE}"
+
+    def resized(self, size: int) -> ConvNeXtConfig:
         """Return the same tower for another input size."""
         return replace(self, image_size=size)
 

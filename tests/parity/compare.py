@@ -219,11 +219,11 @@ def unprojected(peer: Peer, pixels: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = peer.model.vision_model(pixel_values=pixels).pooler_output
         return found
     if hasattr(visual, "trunk"):  # timm; its head is the projection, if it has one
+        if len(visual.head):  # a projection behind timm's tower
+            found = visual.trunk(pixels)
+            return found
         head = visual.trunk.head
-        if hasattr(head, "fc"):
-            owner, name = head, "fc"
-        else:
-            owner, name = visual if len(visual.head) else visual.trunk, "head"
+        owner, name = (head, "fc") if hasattr(head, "fc") else (visual.trunk, "head")
         projection = getattr(owner, name)
         setattr(owner, name, torch.nn.Identity())
         try:
@@ -331,6 +331,13 @@ def timm_folder(name: str, interpolation: str, seed: int) -> Callable[[Path], No
     return write
 
 
+def convnext_folder(projection: str, seed: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        convolutional.write_convnext(path, convolutional.convnext(projection), seed)
+
+    return write
+
+
 def mobileclip_folder(tower: str, preprocess: dict[str, Any], seed: int) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         config = convolutional.mobileclip(tower)
@@ -425,6 +432,11 @@ def _cases() -> tuple[Case, ...]:
              timm_folder("PE-Core-T-16-384", "bilinear", 27), siglip.read_open_clip_folder),
         Case(OPEN_CLIP, "Meta's own file, PE-Core-T16-384", "PE-Core-T16-384.pt",
              siglip.meta_file("PE-Core-T-16-384", 28), siglip.read_meta_file),
+        *(
+            Case(OPEN_CLIP, f"folder, ConvNeXt with a projection of {layers}", f"occ{seed}",
+                 convnext_folder(projection, seed), folder)
+            for seed, projection, layers in ((58, "linear", "one layer"), (59, "mlp", "two layers"))
+        ),
         Case(OPEN_CLIP, "folder, MobileCLIP with FastViT of S0", "ocmobile",
              mobileclip_folder("fastvit_mci0", NEUTRAL, 28), folder),
         Case(OPEN_CLIP, "folder, MobileCLIP with a small FastViT like that of S4", "ocmobilel",

@@ -1,4 +1,4 @@
-"""MobileCLIP with timm's FastViT, as open_clip writes it.
+"""MobileCLIP with timm's FastViT, and CLIP with timm's ConvNeXt, as open_clip writes them.
 
 The large kind of FastViT has 125 million parameters or more in all published towers, so a small one
 is added to timm, and its sizes to the table of zeroshot.
@@ -15,7 +15,7 @@ import checkpoints
 import pictures
 import timm
 import torch
-from peers import open_clip, open_clip_transform
+from peers import OPENAI_MEAN, OPENAI_STD, open_clip, open_clip_transform
 from PIL import Image
 from timm.layers import LayerNorm2d
 from timm.models.fastvit import FastVit, RepConditionalPosEnc
@@ -76,6 +76,27 @@ def mobileclip(tower: str, *, image_size: int = 256, layers: int = 2) -> dict[st
         "vision_cfg": config["vision_cfg"] | {"timm_model_name": tower, "image_size": image_size},
         "text_cfg": config["text_cfg"] | {"width": 64, "heads": 2, "layers": layers},
     }
+
+
+def convnext(projection: str) -> dict[str, Any]:
+    """Return open_clip's config of a CLIP with the smallest ConvNeXt and a small text tower.
+
+    The projection is that of `convnext_base_w` ("linear") or `convnext_large_d` ("mlp").
+    """
+    config: dict[str, Any] = open_clip.get_model_config("convnext_tiny")
+    return config | {
+        "embed_dim": 64,
+        "vision_cfg": config["vision_cfg"] | {"timm_proj": projection, "image_size": 256},
+        "text_cfg": config["text_cfg"] | {"width": 64, "heads": 2, "layers": 2},
+    }
+
+
+def write_convnext(folder: Path, config: dict[str, Any], seed: int) -> None:
+    """Write a CLIP with ConvNeXt; seeded values of every tensor."""
+    preprocess = {"mean": list(OPENAI_MEAN), "std": list(OPENAI_STD)}
+    checkpoints.write_open_clip_folder(
+        folder, config, preprocess, seed=seed, logit_scale=20.0, adjust=adjust
+    )
 
 
 def write_mobileclip(

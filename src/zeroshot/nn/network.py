@@ -10,6 +10,7 @@ from torch import nn
 
 from zeroshot.nn.bert_transformer import BertTransformer
 from zeroshot.nn.conse import ConSETower
+from zeroshot.nn.convnext import ConvNeXt
 from zeroshot.nn.fastvit import FastViT
 from zeroshot.nn.resnet import ModifiedResNet
 from zeroshot.nn.text_transformer import TextTransformer
@@ -17,6 +18,7 @@ from zeroshot.nn.vision_transformer import VisionTransformer
 from zeroshot.spec import (
     BertConfig,
     ConSEConfig,
+    ConvNeXtConfig,
     FastViTConfig,
     NetworkConfig,
     ResNetConfig,
@@ -31,6 +33,7 @@ TOWERS: dict[type[Any], Callable[[Any, int], nn.Module]] = {
     ViTConfig: VisionTransformer,
     ResNetConfig: ModifiedResNet,
     ConSEConfig: ConSETower,
+    ConvNeXtConfig: ConvNeXt,
     FastViTConfig: FastViT,
     TextConfig: TextTransformer,
     BertConfig: BertTransformer,

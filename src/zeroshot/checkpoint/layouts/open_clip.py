@@ -19,7 +19,7 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts import bert, timm, timm_fastvit
+from zeroshot.checkpoint.layouts import bert, timm, timm_convnext, timm_fastvit
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.layouts.foreign import explain_family
 from zeroshot.checkpoint.layouts.open_clip_tokenizers import read_tokenizer
@@ -46,7 +46,10 @@ from zeroshot.spec import (
 )
 
 CONFIG = "open_clip_config.json"
-CONVOLUTIONAL = (timm_fastvit.LAYOUT,)  # image towers of timm that are not vision transformers
+CONVOLUTIONAL = (
+    timm_convnext.LAYOUT,
+    timm_fastvit.LAYOUT,
+)  # image towers of timm that are not vision transformers
 PROJECTION = "text.text_projection.weight"  # of a linear layer
 LINEAR = {
     PROJECTION: "text.text_projection",
