@@ -76,7 +76,7 @@ class StoredTensor:
 
     def rows(self, ids: Tensor) -> Tensor:
         """Return the float32 rows at `ids` [...] of a table: [..., w]. Only they are read."""
-        if len(self.parts) > 1 or self.positions is not None:
+        if len(self.parts) > 1 or self.positions is not None or self.fold is not None:
             return self.read()[ids]
         rows = F.embedding(ids, self.parts[0]).float()
         return rows if self.scale is None else rows * self.scale.float()[ids].unsqueeze(-1)
@@ -91,7 +91,7 @@ class StoredTensor:
 
     def sample(self, start: int, stop: int) -> Tensor:
         """Return float32 values from `start` to `stop` of the flattened tensor."""
-        if self.positions is not None:
+        if self.positions is not None or self.fold is not None:
             return self.read().reshape(-1)[start:stop]
         if self.scale is not None:
             values = self.parts[0].reshape(-1)[start:stop].float()

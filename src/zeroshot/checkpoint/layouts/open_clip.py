@@ -50,6 +50,7 @@ CONVOLUTIONAL = (
     timm_convnext.LAYOUT,
     timm_fastvit.LAYOUT,
 )  # image towers of timm that are not vision transformers
+IMAGE_TOWERS = (timm.PREFIX, "visual.head.")  # of timm, and a projection behind one
 PROJECTION = "text.text_projection.weight"  # of a linear layer
 LINEAR = {
     PROJECTION: "text.text_projection",
@@ -115,7 +116,7 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
     encoder, tensors = bert.split(tensors, bert.PREFIX)
     if encoder:
         tensors = dict(bert.rename_head(name, each) for name, each in tensors.items())
-    trunk = {name: each for name, each in tensors.items() if name.startswith(timm.PREFIXES)}
+    trunk = {name: each for name, each in tensors.items() if name.startswith(IMAGE_TOWERS)}
     others = {
         LINEAR.get(name, name): (each.T if name == PROJECTION and each.ndim == 2 else each,)
         for name, each in tensors.items()
