@@ -21,7 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 import zeroshot
+from tests.checkpoint import families_eva
 from tests.parity import pictures
+from zeroshot.checkpoint.layouts import timm
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.tokenizers.clip import ClipTokenizer
 
@@ -37,6 +39,11 @@ CHECKPOINTS = (
     "hf-quick-gelu",
     "hf-gelu",
     "hf-siglip",
+    "hf-chinese-clip",
+    "hf-metaclip",
+    "open_clip-eva02",
+    "open_clip-eva02-e",
+    "open_clip-clipa",
 )
 LIKE = {"state-dict": "ViT-B/32"}  # bare tensors do not say their activation
 OF_PICTURES = ("pixels", "image", "image_unit", "logits", "probabilities")  # answers, a row each
@@ -65,7 +72,10 @@ def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = unpack(name, tmp_path_factory.mktemp(name))
     options = {"like": LIKE[name]} if name in LIKE else {}
     path = folder / (folder / "entry.txt").read_text()
-    model = zeroshot.load(path, device="cpu", dtype="float32", **options)
+    with pytest.MonkeyPatch.context() as patch:
+        for tower, config in families_eva.GOLDEN.items():
+            patch.setitem(timm.TOWERS, tower, config)
+        model = zeroshot.load(path, device="cpu", dtype="float32", **options)
     with np.load(folder / "answers.npz") as answers:
         chosen = {
             name: answer[pictures.COMPARED] if name in OF_PICTURES else answer

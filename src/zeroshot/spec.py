@@ -787,9 +787,11 @@ Config = TypeVar("Config", bound=Any)
 
 
 def _set_activation(config: Config, activation: Activation) -> Config:
-    """Set the activation of a configuration that has this field."""
+    """Set the activation of a configuration that has this field; a gated MLP has its own."""
     has_one = any(field.name == "activation" for field in fields(config))
-    return replace(config, activation=activation) if has_one else config
+    if not has_one or getattr(config, "gated_mlp", False):
+        return config
+    return replace(config, activation=activation)
 
 
 def _get_activation(network: NetworkConfig) -> object:

@@ -33,6 +33,7 @@ LAYOUTS = (
     "hf-quick-gelu",
     "hf-gelu",
     "hf-siglip",
+    "hf-metaclip",
 )
 SMALL = (".json",)
 

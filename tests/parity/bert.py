@@ -19,7 +19,7 @@ from checkpoints import Peer
 from peers import OPENAI_MEAN, OPENAI_STD, open_clip, transformers
 
 from tests.checkpoint.families_bert import CHINESE
-from tests.tokenizers.training import VOCABULARY, XLM_R, train
+from tests.tokenizers.training import VOCABULARY, XLM_R, train, train_byte_bpe
 from zeroshot.checkpoint.layouts import bert
 from zeroshot.spec import BertConfig
 
@@ -42,8 +42,14 @@ CONFIGS: dict[str, Callable[[], Any]] = {  # hf_model_name -> the config of its 
 }  # fmt: skip
 TOKENIZERS: dict[str, tuple[dict[str, bytes], str]] = {  # hf_model_name -> files, class
     SMALL: ({"sentencepiece.bpe.model": train(**XLM_R)}, "XLMRobertaTokenizer"),
+    "roberta-base": (
+        dict(zip(("vocab.json", "merges.txt"), train_byte_bpe(), strict=True)),
+        "RobertaTokenizer",
+    ),
     PUBMED: ({"vocab.txt": VOCABULARY}, "BertTokenizer"),
 }
+WORDS = 32.0  # factor of the embeddings of words
+SHARPER, SHALLOW = 4.0, 3  # factor of queries and values, in networks of fewer layers
 PREPROCESS = {"mean": list(OPENAI_MEAN), "std": list(OPENAI_STD)}
 SMALL_IMAGE = {"image_size": 96, "layers": 2, "width": 128, "patch_size": 16}
 B_32 = {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32}
@@ -111,11 +117,11 @@ def read_open_clip_folder(folder: Path) -> Peer:
     return checkpoints.open_clip_peer(model.eval(), transform, lambda texts: tokenizer(list(texts)))
 
 
-def chinese_folder(seed: int) -> Callable[[Path], None]:
-    """Return a writer of a ChineseCLIPModel folder, with the defaults of the library."""
+def chinese_folder(seed: int, **config: Any) -> Callable[[Path], None]:
+    """Return a writer of a ChineseCLIPModel folder; the default sizes are those of the library."""
 
     def write(folder: Path) -> None:
-        model = transformers.ChineseCLIPModel(transformers.ChineseCLIPConfig())
+        model = transformers.ChineseCLIPModel(transformers.ChineseCLIPConfig(**config))
         checkpoints.randomize(model, seed, logit_scale=50.0)
         adjust(model)
         model.save_pretrained(folder)
@@ -163,8 +169,17 @@ def processor(model: Any) -> Any:
 
 
 def adjust(model: Any) -> None:
-    """Enlarge the embeddings of words, so that texts differ by more than their lengths."""
+    """Enlarge the embeddings of words, so that texts differ by more than their lengths.
+
+    In a network of few layers, the first token also attends to few others, and takes more of them.
+    """
     with torch.no_grad():
-        for name, tensor in model.state_dict().items():
+        state = model.state_dict()
+        queries = [name for name in state if name.endswith("attention.self.query.weight")]
+        for name, tensor in state.items():
             if name.endswith("word_embeddings.weight"):
-                tensor.mul_(32.0)
+                tensor.mul_(WORDS)
+            elif len(queries) < SHALLOW and name.endswith(
+                ("self.query.weight", "self.value.weight")
+            ):
+                tensor.mul_(SHARPER)

@@ -73,31 +73,45 @@ def read_open_clip_folder(folder: Path) -> Peer:
     return checkpoints.open_clip_peer(model.eval(), transform, lambda texts: tokenizer(list(texts)))
 
 
+TEXT = {
+    "vocab_size": VOCABULARY, "hidden_size": 128, "intermediate_size": 256,
+    "num_hidden_layers": 3, "num_attention_heads": 2,
+}  # fmt: skip
+VISION = {
+    "hidden_size": 160, "intermediate_size": 640, "num_hidden_layers": 3,
+    "num_attention_heads": 2, "image_size": 84, "patch_size": 14,
+}  # fmt: skip
+
+
 def hf_folder(name: str, seed: int) -> Callable[[Path], None]:
-    """Return a writer of a MetaClip2Model folder, with defaults left out of its config."""
-    end = KINDS[name][-1]
+    """Return a writer of a MetaClip2Model folder."""
+    return lambda folder: write_hf_folder(folder, name, text=TEXT, vision=VISION, seed=seed)
 
-    def write(folder: Path) -> None:
-        config = transformers.MetaClip2Config(
-            text_config={
-                "vocab_size": VOCABULARY, "hidden_size": 128, "intermediate_size": 256,
-                "num_hidden_layers": 3, "num_attention_heads": 2, "eos_token_id": end,
-            },
-            vision_config={
-                "hidden_size": 160, "intermediate_size": 640, "num_hidden_layers": 3,
-                "num_attention_heads": 2, "image_size": 84, "patch_size": 14,
-            },
-            projection_dim=96,
-        )  # fmt: skip
-        model = transformers.MetaClip2Model(config)
-        checkpoints.randomize(model, seed, logit_scale=50.0)
-        model.save_pretrained(folder)
-        transformers.CLIPImageProcessor(
-            size={"shortest_edge": 84}, crop_size={"height": 84, "width": 84}
-        ).save_pretrained(folder)
-        write_tokenizer(folder, name)
 
-    return write
+def write_hf_folder(
+    folder: Path,
+    name: str,
+    *,
+    text: dict[str, Any],
+    vision: dict[str, Any],
+    seed: int,
+    embed_dim: int = 96,
+) -> None:
+    """Write a MetaClip2Model folder with save_pretrained, and its tokenizer."""
+    model = transformers.MetaClip2Model(
+        transformers.MetaClip2Config(
+            text_config=text | {"eos_token_id": KINDS[name][-1]},
+            vision_config=vision,
+            projection_dim=embed_dim,
+        )
+    )
+    checkpoints.randomize(model, seed, logit_scale=50.0)
+    model.save_pretrained(folder)
+    size = vision["image_size"]
+    transformers.CLIPImageProcessor(
+        size={"shortest_edge": size}, crop_size={"height": size, "width": size}
+    ).save_pretrained(folder)
+    write_tokenizer(folder, name)
 
 
 def read_hf_folder(folder: Path) -> Peer:

@@ -94,6 +94,23 @@ def test_more_ids_than_the_text_tower_reads_are_an_error(folder: Path) -> None:
         read_tokenizer(path, TokenizerConfig(52, end=6))
 
 
+@pytest.mark.parametrize(
+    ("file", "config", "what"),
+    [
+        ("vocab.txt", TokenizerConfig(52, start=4, end=3), "start id 4 to be a special token"),
+        ("vocab.txt", TokenizerConfig(52, start=2, end=5), "end id 5 to be a special token"),
+        ("tokenizer.json", TokenizerConfig(52, end=9), "end id 9 to be a special token"),
+        ("spiece.model", TokenizerConfig(52, end=9), "end id 9 to be a special token"),
+    ],
+)
+def test_start_and_end_that_are_words_of_the_vocabulary_are_an_error(
+    folder: Path, file: str, config: TokenizerConfig, what: str
+) -> None:
+    """The ids of another vocabulary would change every embedding."""
+    with pytest.raises(IncompatibleWeights, match=what):
+        read_tokenizer(folder / file, config)
+
+
 def test_a_missing_package_is_an_error_that_names_file_family_and_command(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from zeroshot.checkpoint.layouts import (
     explain_family,
     explain_prefixes,
     explain_tower,
+    explain_unsupported,
     remove_inserted,
     unwrap,
 )
@@ -125,7 +126,7 @@ def _detect_layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tens
     """Return the layout that recognizes these tensors, and the unwrapped tensors."""
     plain = remove_inserted(content.tensors)
     unwrapped = unwrap(plain)
-    if problem := explain(unwrapped):
+    if problem := explain(unwrapped) or explain_unsupported(unwrapped):
         raise IncompatibleWeights(f"{path}: {problem}", source=str(path))
     for tensors in (plain, unwrapped):
         for layout in LAYOUTS:

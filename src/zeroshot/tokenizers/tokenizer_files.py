@@ -116,6 +116,15 @@ def build_tokenizer(
             f"got ids up to {needed - 1}; use the tokenizer file of this checkpoint",
             source=source,
         )
+    for field in ("start", "end"):
+        value = getattr(config, field)
+        if encoder.controls and value is not None and value not in encoder.controls:
+            raise IncompatibleWeights(
+                f"{source}: expected the {field} id {value} to be a special token of the "
+                f"vocabulary, got one of {sorted(encoder.controls)[:8]}; use the tokenizer file of "
+                "this checkpoint",
+                source=source,
+            )
     return SubwordTokenizer(encoder, config)
 
 

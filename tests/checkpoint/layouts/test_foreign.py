@@ -178,6 +178,17 @@ def test_family_is_recognized_by_a_few_names(
     assert ("not supported" in str(caught.value)) is (names in UNSUPPORTED)
 
 
+def test_unsupported_family_is_named_even_beside_a_config_of_clip(
+    vit: Tensors, tmp_path: Path
+) -> None:
+    forms.transformers(forms.VIT, vit, tmp_path)
+    extra = {"text_model.embeddings.position_embedding_res.weight": torch.ones(248, 64)}
+    save_file(forms.huggingface(vit) | extra, tmp_path / "model.safetensors")
+
+    with pytest.raises(IncompatibleWeights, match=r"FG-CLIP, which is not supported; run it with"):
+        reader.read(tmp_path)
+
+
 def test_names_of_openai_belong_to_no_other_family(vit: Tensors) -> None:
     for tensors in (forms.openai(vit), vit, forms.huggingface(vit)):
         assert explain_family(tensors) == ""

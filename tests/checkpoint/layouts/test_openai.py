@@ -66,6 +66,20 @@ def test_missing_tensor_that_tells_the_architecture_is_named(name: str) -> None:
         openai.from_shapes(tensors, LIKE, "x.pt")
 
 
+@pytest.mark.parametrize("spec", [forms.VIT, forms.RESNET], ids=["vit", "resnet"])
+@pytest.mark.parametrize("shape", [(0, 64), (), (3,), (2, 2, 2, 2)])
+def test_positions_of_an_impossible_shape_are_an_error(
+    spec: Spec, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    tensors = forms.tensors_of(spec)
+    local = spec.network.vision.position_embeddings[0]
+    content = forms.openai(tensors | {f"visual.{local}": torch.ones(shape)}) | forms.extras(spec)
+    torch.save(content, tmp_path / "bad.pt")
+
+    with pytest.raises(IncompatibleWeights):
+        reader.read(tmp_path / "bad.pt")
+
+
 def test_width_that_heads_of_64_do_not_divide_is_rejected() -> None:
     tensors = stored(forms.VIT)
     tensors["text.ln_final.weight"] = StoredTensor((torch.ones(72),))

@@ -135,9 +135,18 @@ def test_missing_tensor_is_an_error_that_names_it(name: str, tmp_path: Path) -> 
         reader.read(tmp_path / "PE.pt")
 
 
-@pytest.mark.parametrize("name", ["visual.conv1.weight", "visual.proj", "visual.attn_pool.probe"])
-def test_tensor_of_another_shape_is_an_error(name: str, tmp_path: Path) -> None:
-    torch.save(own_names(tensors_of(PE)) | {name: torch.zeros(3)}, tmp_path / "PE.pt")
+@pytest.mark.parametrize("shape", [(3,), (), (0, 64), (2, 2, 2, 2)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("visual.conv1.weight", "visual.proj", "visual.attn_pool.probe", "text_projection"),
+        *("visual.positional_embedding", "visual.transformer.resblocks.0.mlp.c_fc.weight"),
+    ],
+)
+def test_tensor_of_another_shape_is_an_error(
+    name: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    torch.save(own_names(tensors_of(PE)) | {name: torch.zeros(shape)}, tmp_path / "PE.pt")
 
     with pytest.raises(IncompatibleWeights):
         reader.read(tmp_path / "PE.pt")

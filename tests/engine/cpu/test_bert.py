@@ -110,4 +110,4 @@ def test_tower_owns_its_values() -> None:
         if name != "token_embedding.weight":  # rows are looked up in the file
             parameter.zero_()
 
-    assert torch.equal(engine.encode_ids(rows), expected)
+    assert worst(engine.encode_ids(rows), expected) < 1e-6  # one core or all

@@ -13,6 +13,7 @@ from zeroshot.checkpoint.layouts.foreign import (
     explain_family,
     explain_prefixes,
     explain_tower,
+    explain_unsupported,
 )
 from zeroshot.checkpoint.layouts.wrappers import remove_inserted, unwrap
 
@@ -32,6 +33,7 @@ __all__ = [
     "explain_family",
     "explain_prefixes",
     "explain_tower",
+    "explain_unsupported",
     "remove_inserted",
     "unwrap",
 ]

@@ -49,6 +49,7 @@ FAMILIES = (
     (r"text_decoder\.", "CoCa", ""),
     (r"audio_(model|branch)\.", "CLAP, a model of sounds", ""),
 )
+UNSUPPORTED = re.compile("|".join(pattern for pattern, _, config in FAMILIES if not config))
 TOWERS = {  # a tensor of one tower of CLIP -> what a file without the other tower is
     "visual.attn_pool.probe": "a Perception Encoder without its text tower",
     "visual.conv1.weight": "an image tower without its text tower",
@@ -69,17 +70,39 @@ def explain(names: Iterable[str]) -> str:
 
 def explain_family(names: Iterable[str]) -> str:
     """Return the family that has such tensors and what it requires; "" for OpenAI's names."""
+    family, config = _family_of(names)
+    if family and config:
+        return (
+            f"the tensors are those of {family}, and do not determine the whole network; "
+            f"download {config}, and the preprocessor and tokenizer files if there are any, into "
+            "the same folder; like= cannot replace them"
+        )
+    return _unsupported(family) if family else ""
+
+
+def explain_unsupported(names: Iterable[str]) -> str:
+    """Return the family that has such tensors if no config file can help, else ""."""
+    names = list(names)
+    if not any(map(UNSUPPORTED.match, names)):  # one pass, because every file is checked
+        return ""
+    family, config = _family_of(names)
+    return _unsupported(family) if family and not config else ""
+
+
+def _family_of(names: Iterable[str]) -> tuple[str, str]:
+    """Return a family and its config file, or two empty strings."""
     names = list(names)
     for pattern, family, config in FAMILIES:
         if any(re.match(pattern, name) for name in names):
-            if not config:
-                return f"the tensors are those of {family}, which is not supported"
-            return (
-                f"the tensors are those of {family}, and do not determine the whole network; "
-                f"download {config}, and the preprocessor and tokenizer files if there are any, "
-                "into the same folder; like= cannot replace them"
-            )
-    return ""
+            return family, config
+    return "", ""
+
+
+def _unsupported(family: str) -> str:
+    return (
+        f"the tensors are those of {family}, which is not supported; run it with its publisher's "
+        "code, or choose another model with `zeroshot models`"
+    )
 
 
 def explain_tower(names: Set[str]) -> str:

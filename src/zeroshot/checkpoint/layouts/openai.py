@@ -7,6 +7,7 @@ openai/CLIP and `model_longclip.py` of beichenzbc/Long-CLIP.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 
@@ -124,7 +125,7 @@ def _read_vit(
     tensors: Mapping[str, StoredTensor], activation: Activation, source: str
 ) -> ImageTowerConfig:
     width, _, patch, _ = tensors["visual.conv1.weight"].shape
-    grid = round((tensors["visual.positional_embedding"].shape[0] - 1) ** 0.5)
+    grid = math.isqrt(max(tensors["visual.positional_embedding"].shape[0] - 1, 0))
     return ViTConfig(
         image_size=grid * patch,
         patch_size=patch,
@@ -145,7 +146,7 @@ def _read_resnet(
         count_modules(tensors, f"visual.layer{n}.") for n in range(1, 5)
     )
     return ResNetConfig(
-        image_size=RESNET_STRIDE * round((positions - 1) ** 0.5),
+        image_size=RESNET_STRIDE * math.isqrt(max(positions - 1, 0)),
         width=width,
         layers=(first, second, third, fourth),
         heads=width * 32 // HEAD_WIDTH,

@@ -8,6 +8,7 @@ zeros. Sources: `config.py`, `pe.py` and `transforms.py` of facebookresearch/per
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Set
 
 from torch import Tensor
@@ -70,7 +71,7 @@ def _read_vision(tensors: Mapping[str, StoredTensor], source: str) -> ViTConfig:
             *(tower.patch_size, tower.width, tower.layers, tower.mlp_width, tower.class_token),
         ):
             positions = tensors["visual.positional_embedding"].shape[0] - class_token
-            return tower.resized(round(positions**0.5) * patch)
+            return tower.resized(math.isqrt(max(positions, 0)) * patch)
     raise IncompatibleWeights(
         f"{source}: expected one of the sizes of PE-Core (T, S, B, L, G), got a Perception Encoder "
         f"with patches of {patch} pixels, width {width}, {layers} layers, MLP width {mlp_width} "

@@ -73,6 +73,7 @@ class FastBert:
         sizes = batch.sizes
         ids = torch.tensor([i for row in batch.rows for i in row], device=CPU)
         places = torch.cat([torch.arange(t, device=CPU).repeat(n) for n, t in sizes])
+        # only these rows are read: XLM-R's table has 0.8 GB
         x = self.look_up(ids).to(self.dtype) + self.positions[places]
         x = self.ln_embed(x)  # [tokens, w]
         *inner, last = self.blocks
