@@ -40,6 +40,7 @@ GROUPS = {
     "pixels": {"T10", "T11"},
     "files": {"T12"},
     "start": {"T13"},
+    "families": {"T15", "T16", "T17"},
 }
 
 

@@ -21,7 +21,7 @@ HEADER = ("", "comparison", "target", "ratio", "reached", "of the limit", "figur
 class Row:
     """One target and its result in this run."""
 
-    number: str  # T1 to T14
+    number: str  # T1 to T17
     what: str
     reached: float | None  # a ratio; None if the other side is not installed
     figures: str  # the underlying medians, and the GEMM probe

@@ -120,3 +120,15 @@ def tiny_towers(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(timm_fastvit.TOWERS, name, tower)
     for name, config in families.TOWERS.items():
         monkeypatch.setitem(timm.TOWERS, name, config)
+
+
+@pytest.fixture
+def tiny_berts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add the tiny towers of `families_bert` to the tables of towers that configs name."""
+    from tests.checkpoint import families_bert
+    from zeroshot.checkpoint.layouts import bert, timm
+
+    for name, config in families_bert.BERTS.items():
+        monkeypatch.setitem(bert.BERTS, name, config)
+    for name, tower in families_bert.TOWERS.items():
+        monkeypatch.setitem(timm.TOWERS, name, tower)

@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 import zeroshot
-from tests.checkpoint import families_convnext, families_fastvit
+from tests.checkpoint import families_convnext, families_eva, families_fastvit
 from tests.parity import pictures
-from zeroshot.checkpoint.layouts import timm_convnext, timm_fastvit
+from zeroshot.checkpoint.layouts import timm, timm_convnext, timm_fastvit
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.tokenizers.clip import ClipTokenizer
 
@@ -41,6 +41,11 @@ CHECKPOINTS = (
     "open_clip-fastvit",
     "open_clip-convnext",
     "hf-siglip",
+    "hf-chinese-clip",
+    "hf-metaclip",
+    "open_clip-eva02",
+    "open_clip-eva02-e",
+    "open_clip-clipa",
 )
 LIKE = {"state-dict": "ViT-B/32"}  # bare tensors do not say their activation
 OF_PICTURES = ("pixels", "image", "image_unit", "logits", "probabilities")  # answers, a row each
@@ -73,6 +78,8 @@ def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         patch.setitem(timm_convnext.TOWERS, families_convnext.TOWER, families_convnext.SHALLOW)
         for tower, config in families_fastvit.TOWERS.items():
             patch.setitem(timm_fastvit.TOWERS, tower, config)
+        for tower, config in families_eva.GOLDEN.items():
+            patch.setitem(timm.TOWERS, tower, config)
         model = zeroshot.load(path, device="cpu", dtype="float32", **options)
     with np.load(folder / "answers.npz") as answers:
         chosen = {

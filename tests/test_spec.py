@@ -312,6 +312,16 @@ def test_a_tower_without_an_activation_keeps_its_configuration() -> None:
     assert found.network.text.activation == "gelu"
 
 
+def test_gated_mlp_keeps_its_activation() -> None:
+    spec = changed("vision", gated_mlp=True, activation="silu")
+
+    found = Published("gelu", PreprocessConfig(32)).applied_to(spec)
+
+    assert found.network.vision == spec.network.vision
+    assert found.network.text.activation == "gelu"
+    assert list(found.problems()) == []
+
+
 @pytest.mark.parametrize(
     ("values", "accepted"),
     [((1, 0.5), True), ((0,), False), ((math.inf,), False), ((math.nan,), False), (("1",), False)],

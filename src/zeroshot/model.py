@@ -154,7 +154,7 @@ class Model:
             return ClipTokenizer(
                 context_length=text.context_length,
                 merges=self.spec.merges,
-                full_rows=not text.causal,
+                full_rows=text.full_rows,
             )
         place = vocabulary.place.with_name(vocabulary.name)
         return build_tokenizer(vocabulary.read(), place, config, vocab_size=text.vocab_size)
@@ -222,10 +222,11 @@ class Model:
             length = stored.shape.numel()
             middle = max(0, length // 2 - SAMPLE // 2)
             digest.update(f"{name}{tuple(stored.shape)}".encode())
-            # computed once instead of for every sample
-            values = StoredTensor((stored.read(),)) if stored.is_computed else stored
+            # folded once instead of for every sample
+            values = stored if stored.fold is None else StoredTensor((stored.read(),))
             for start in (0, middle, max(0, length - SAMPLE)):
                 digest.update(values.sample(start, start + SAMPLE).numpy().tobytes())
+            self.checkpoint.weights.release()  # the system maps 64 kB around each value
         return digest.hexdigest()[:32]
 
     def encode_image(

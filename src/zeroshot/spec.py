@@ -9,7 +9,7 @@ returns the same tower for another input size. This module does not import torch
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, get_args
 
@@ -19,6 +19,8 @@ ResizeMode = Literal["shortest", "squash"]
 Scoring = Literal["softmax", "sigmoid"]
 ImagePool = Literal["token", "mean", "attention"]
 TextPool = Literal["largest", "end", "last"]
+BertPool = Literal["first", "mean"]
+BertHead = Literal["none", "linear", "mlp"]
 Projection = Literal["matrix", "biased", "none"]
 Rotary = Literal["none", "xy", "yx"]
 Stem = Literal["patch", "convolutions"]
@@ -45,6 +47,8 @@ MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
 MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
 CHOICES = {  # fields of configurations -> their values
     "activation": Activation,
+    "mlp_activation": Activation,
+    "head": BertHead,
     "projection": Projection,
     "rotary": Rotary,
     "stem": Stem,
@@ -65,6 +69,7 @@ LIMITS = {  # larger than any CLIP, small enough that no config can request a hu
     "mlp_ratio": 16,
     "context_length": 4096,
     "vocab_size": 1_000_000,
+    "positions": 16_384,
     "concepts": 1_000_000,
     "top_k": 1_000_000,
 }
@@ -456,6 +461,26 @@ class TextConfig:
             return None
         return self.end_id if self.pool == "end" else self.vocab_size - 1
 
+    @property
+    def last_id(self) -> int | None:
+        """Id of the token after which a row is not read; None: all tokens are read."""
+        return self.pooled_id if self.causal else None
+
+    @property
+    def full_rows(self) -> bool:
+        """Whether rows must have the context length, because padding is read."""
+        return not self.causal
+
+    @property
+    def pad(self) -> int | None:
+        """Id of padding that is masked; None: there is none."""
+        return None
+
+    def trim(self, row: Sequence[int]) -> tuple[int, ...]:
+        """Return the tokens of a row that are read; a text may contain another end token."""
+        end = self.last_id
+        return tuple(row if end is None else row[: row.index(end) + 1])
+
     def problems(self) -> Iterator[Problem]:
         """Yield the fields with invalid values."""
         yield from _out_of_range(self)
@@ -472,12 +497,75 @@ class TextConfig:
 
 
 @dataclass(frozen=True)
+class BertConfig:
+    """A BERT encoder, whose blocks normalize after each residual; padding is masked.
+
+    Sources: Devlin et al. 2018 (arXiv 1810.04805); `HFTextEncoder` of open_clip (hf_model.py);
+    `BertModel`, `RobertaModel` and `ChineseCLIPModel` of transformers.
+    """
+
+    context_length: int  # tokens of a text, start and end included
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    eps: float
+    positions: int  # rows of the table of positions; more than are used
+    pad: int  # id of padding
+    first_position: int = 0  # number of the first token's position; (XLM-)RoBERTa: pad + 1
+    # `Published.activation` is that of CLIP's towers, so this one has another name.
+    mlp_activation: Activation = "gelu"
+    pool: BertPool = "mean"  # of the tokens, without padding; or the first token
+    # The map to the shared space: none, a matrix, or two matrices with GELU between them, of which
+    # the first has the mean of both widths.
+    head: BertHead = "linear"
+    kind: ClassVar[str] = "bert"
+    pooled_id: ClassVar[None] = None  # tokens are chosen by their place
+    last_id: ClassVar[None] = None
+    full_rows: ClassVar[bool] = False
+
+    @property
+    def depth(self) -> int:
+        """Number of transformer blocks."""
+        return self.layers
+
+    @property
+    def projection(self) -> Projection:
+        """Whether the width may differ from the shared space's."""
+        return "none" if self.head == "none" else "matrix"
+
+    def trim(self, row: Sequence[int]) -> tuple[int, ...]:
+        """Return a row without the padding at its end."""
+        length = len(row)
+        while length and row[length - 1] == self.pad:
+            length -= 1
+        return tuple(row[:length])
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields with invalid values."""
+        yield from _out_of_range(self)
+        if _are_positive(self.width, self.heads) and self.width % self.heads:
+            yield "heads", self.heads, f"a divisor of the width {self.width}"
+        if self.pool not in get_args(BertPool):
+            yield "pool", self.pool, f"one of {get_args(BertPool)}"
+        if type(self.pad) is not int or not 0 <= self.pad < max(self.vocab_size, 1):
+            yield "pad", self.pad, f"an id below {self.vocab_size}"
+        if type(self.first_position) is not int or self.first_position < 0:
+            yield "first_position", self.first_position, "0 or more"
+        elif _are_positive(self.positions, self.context_length):
+            most = self.positions - self.first_position
+            if self.context_length > most:
+                yield "context_length", self.context_length, f"at most {most}, its positions"
+
+
+@dataclass(frozen=True)
 class NetworkConfig:
     """Both towers, the size of their shared embedding space, and whether logits have a bias."""
 
     embed_dim: int
     vision: ImageTowerConfig
-    text: TextConfig
+    text: TextConfig | BertConfig
     logit_bias: bool = False
 
     @property
@@ -606,10 +694,12 @@ class Spec:
         length = self.tokenizer.context_length
         if length != text.context_length:
             yield "tokenizer context_length", length, f"{text.context_length}, as the text tower"
-        if text.causal and text.pooled_id != self.tokenizer.end:
-            expected = f"{text.pooled_id}, the id that the text tower projects"
+        if text.last_id not in (None, self.tokenizer.end):
+            expected = f"{text.last_id}, the id that the text tower projects"
             yield "tokenizer end", self.tokenizer.end, expected
-        if not text.causal and not self.tokenizer.full_rows:
+        if text.pad not in (None, self.tokenizer.pad):
+            yield "tokenizer pad", self.tokenizer.pad, f"{text.pad}, which the text tower masks"
+        if text.full_rows and not self.tokenizer.full_rows:
             yield "tokenizer full_rows", False, "True, because the text tower is not causal"
 
     def resized(self, size: int) -> Spec:
@@ -643,14 +733,20 @@ class Published:
     embed_dim: int | None = None  # None: unknown
     context_length: int | None = None  # None: unknown
     activation_is_sourced: bool = True  # False: a config beside the weights has priority
+    preprocess_is_sourced: bool = True  # likewise
+    model_cfg: Mapping[str, Any] | None = None  # open_clip's, for weights without a config
 
     def size_conflicts(self, spec: Spec) -> list[str]:
         """List the sizes that differ.
 
-        If any does, the files are of another checkpoint.
+        If any does, the files are of another checkpoint. Image sizes of the same grid of patches
+        are equal: SigLIP with patches of 14 pixels is published for 378 and for 384 pixels.
         """
+        vision, size = spec.network.vision, self.preprocess.size
+        stride = vision.stride or 1
+        same_grid = vision.image_size // stride == size // stride
         return _list_differences(
-            ("image_size", spec.network.vision.image_size, self.preprocess.size),
+            ("image_size", vision.image_size, None if same_grid else size),
             ("embed_dim", spec.network.embed_dim, self.embed_dim),
             ("context_length", spec.network.text.context_length, self.context_length),
         )
@@ -658,11 +754,12 @@ class Published:
     def recipe_conflicts(self, spec: Spec) -> list[str]:
         """List where a config disagrees about activation and preprocessing."""
         activation = self.activation if self.activation_is_sourced else None
+        names = ("mean", "std", "interpolation", "resize_mode")
         return _list_differences(
-            ("activation", spec.network.text.activation, activation),
+            ("activation", _get_activation(spec.network), activation),
             *(
                 (name, getattr(spec.preprocess, name), getattr(self.preprocess, name))
-                for name in ("mean", "std", "interpolation", "resize_mode")
+                for name in (names if self.preprocess_is_sourced else ())
             ),
         )
 
@@ -673,9 +770,11 @@ class Published:
             network = replace(
                 network,
                 vision=_set_activation(network.vision, self.activation),
-                text=replace(network.text, activation=self.activation),
+                text=_set_activation(network.text, self.activation),
             )
-        preprocess = replace(self.preprocess, size=spec.preprocess.size)
+        preprocess = spec.preprocess
+        if self.preprocess_is_sourced:
+            preprocess = replace(self.preprocess, size=spec.preprocess.size)
         return replace(spec, network=network, preprocess=preprocess)
 
 
@@ -688,9 +787,17 @@ Config = TypeVar("Config", bound=Any)
 
 
 def _set_activation(config: Config, activation: Activation) -> Config:
-    """Set the activation of a configuration that has this field."""
+    """Set the activation of a configuration that has this field; a gated MLP has its own."""
     has_one = any(field.name == "activation" for field in fields(config))
-    return replace(config, activation=activation) if has_one else config
+    if not has_one or getattr(config, "gated_mlp", False):
+        return config
+    return replace(config, activation=activation)
+
+
+def _get_activation(network: NetworkConfig) -> object:
+    """Return the activation of CLIP's towers; BERT has its own."""
+    image = getattr(network.vision, "activation", None)
+    return getattr(network.text, "activation", image)
 
 
 def _list_differences(*facts: tuple[str, object, object]) -> list[str]:

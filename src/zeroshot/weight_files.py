@@ -35,6 +35,7 @@ TOKENIZERS = (  # the first existing file is loaded; a .model has a tenth of a t
     "tokenizer.json",
     "vocab.txt",
 )
+BYTE_BPE = ("vocab.json", "merges.txt")  # a tokenizer of two files; used without any of the others
 NESTED = "0_CLIPModel/"  # folder of a repository of sentence-transformers that has these files
 MAX_INDEX = 8 * 2**20  # bytes; the index of 10,000 tensors has about 1.3 MB
 MAX_SHARDS = 1000

@@ -182,6 +182,7 @@ def huggingface(tensors: Tensors) -> Tensors:
 def huggingface_config(spec: Spec = SIGLIP) -> dict[str, Any]:
     vision, text = spec.network.vision, spec.network.text
     assert isinstance(vision, ViTConfig)
+    assert isinstance(text, TextConfig)
 
     def tower(config: ViTConfig | TextConfig) -> dict[str, Any]:
         return {

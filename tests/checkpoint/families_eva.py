@@ -41,6 +41,13 @@ EVA_01 = replace(
     inner_norm=False,
 )
 EVA_02_E = replace(EVA_01, block_norm="output")
+# Towers of the golden checkpoints, see tests/parity/make_fixtures.py.
+GOLDEN = {
+    "golden_eva02": replace(EVA_02, image_size=32, width=32, layers=2, heads=2, mlp_width=84),
+    "golden_eva02_enormous": replace(
+        EVA_02_E, image_size=28, patch_size=7, width=32, layers=2, heads=2, mlp_width=96
+    ),
+}
 TEXT = TextConfig(12, 49408, 32, 1, 2, 128, "gelu")
 TOWERS = {
     "eva02_tiny_patch8_clip_40": EVA_02,

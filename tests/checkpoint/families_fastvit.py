@@ -283,6 +283,7 @@ def tensors_of(spec: Spec, tower: nn.Module) -> Tensors:
 def config_of(spec: Spec, name: str) -> dict[str, Any]:
     """Return the config with the fields of open_clip's configs of MobileCLIP."""
     text = spec.network.text
+    assert isinstance(text, TextConfig)
     return {
         "model_cfg": {
             "embed_dim": spec.network.embed_dim,

@@ -108,6 +108,7 @@ def huggingface(tensors: Tensors) -> Tensors:
 def open_clip_config(spec: Spec) -> dict[str, Any]:
     vision, text = spec.network.vision, spec.network.text
     assert isinstance(vision, ViTConfig | ResNetConfig)
+    assert isinstance(text, TextConfig)
     tower: dict[str, Any] = {"image_size": vision.image_size, "width": vision.width}
     if isinstance(vision, ViTConfig):
         tower |= {"layers": vision.layers, "patch_size": vision.patch_size}
@@ -139,6 +140,7 @@ def open_clip_config(spec: Spec) -> dict[str, Any]:
 def huggingface_config(spec: Spec) -> dict[str, Any]:
     vision, text = spec.network.vision, spec.network.text
     assert isinstance(vision, ViTConfig)
+    assert isinstance(text, TextConfig)
 
     def tower(config: ViTConfig | TextConfig) -> dict[str, Any]:
         return {

@@ -29,6 +29,23 @@ def test_sample_equals_a_slice_of_the_whole(stored: StoredTensor) -> None:
         assert torch.equal(stored.sample(start, stop), flat[start:stop])
 
 
+@pytest.mark.parametrize(
+    "stored",
+    [
+        StoredTensor((torch.arange(12.0).view(4, 3).half(),)),
+        StoredTensor((torch.arange(6.0).view(2, 3).half(), torch.arange(6.0).view(2, 3) / 3)),
+        StoredTensor((torch.arange(12).view(4, 3).to(torch.int8),), scale=torch.arange(4.0) / 8),
+        StoredTensor((torch.arange(15.0).view(5, 3),), positions=4, extra=0),
+    ],
+    ids=["float16", "parts", "int8", "resampled"],
+)
+def test_rows_equal_those_of_the_whole(stored: StoredTensor) -> None:
+    ids = torch.tensor([[3, 0], [1, 3]])
+
+    assert stored.rows(ids).dtype == torch.float32
+    assert torch.equal(stored.rows(ids), stored.read()[ids])
+
+
 def test_parts_are_read_as_one_tensor() -> None:
     parts = tuple(torch.full((n, 3), float(n)) for n in (1, 2, 3))
 

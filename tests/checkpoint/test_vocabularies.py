@@ -12,13 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import zeroshot
-from tests.checkpoint import families
+from tests.checkpoint import families, families_metaclip
+from tests.tokenizers import training
 from zeroshot.checkpoint import vocabularies
 from zeroshot.checkpoint.layouts import native
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.checkpoint.vocabularies import Vocabulary
 from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError
-from zeroshot.weight_files import TOKENIZERS
+from zeroshot.spec import TokenizerConfig
+from zeroshot.weight_files import BYTE_BPE, TOKENIZERS
 
 TEXTS = ["a photo of a Cat!", "a dog", "new_york", ""]
 
@@ -40,6 +42,67 @@ def test_first_known_name_beside_the_weights_is_used(tmp_path: Path) -> None:
         found = vocabularies.find(tmp_path / "model.safetensors", {}, {})
 
         assert (found.name, found.read()) == (name, name.encode())
+
+
+def write_byte_bpe(folder: Path) -> Path:
+    """Write a model with RoBERTa's kind of tokenizer."""
+    vocab, merges = training.train_byte_bpe()
+    text = replace(families_metaclip.TEXT, vocab_size=700)
+    config = TokenizerConfig(families_metaclip.LENGTH, "whitespace", start=0, end=2, pad=1)
+    network = replace(families_metaclip.XLM_V.network, text=text)
+    spec = replace(families_metaclip.XLM_V, network=network, tokenizer=config)
+    families_metaclip.write_open_clip(folder, spec)
+    path = folder / "open_clip_config.json"
+    path.write_text(path.read_text().replace("facebook/xlm-v-base", "roberta-base"))
+    (folder / "sentencepiece.bpe.model").unlink()
+    (folder / "vocab.json").write_bytes(vocab)
+    (folder / "merges.txt").write_bytes(merges)
+    return folder
+
+
+def test_tokenizer_of_two_files_is_stored_as_one(tmp_path: Path) -> None:
+    model = load(write_byte_bpe(tmp_path / "two"))
+    model.save(tmp_path / "saved.safetensors")
+
+    found = load(tmp_path / "saved.safetensors")
+    found.save(tmp_path / "again.safetensors")
+
+    assert found.checkpoint.vocabulary is not None
+    assert found.checkpoint.vocabulary.name == "tokenizer.json"
+    rows = model.tokenizer.rows(TEXTS[1:])
+    assert [(row[0], row[-1]) for row in rows] == [(0, 2)] * 3
+    for each in (found, load(tmp_path / "again.safetensors")):
+        assert each.identity == model.identity
+        assert each.tokenizer.rows(TEXTS[1:]) == rows
+
+
+@pytest.mark.parametrize("name", BYTE_BPE)
+def test_one_of_two_files_is_not_enough(name: str, tmp_path: Path) -> None:
+    folder = write_byte_bpe(tmp_path / "two")
+    (folder / name).unlink()
+
+    with pytest.raises(IncompatibleWeights, match=r"or vocab\.json and merges\.txt; download"):
+        load(folder)
+
+
+def test_any_other_tokenizer_file_precedes_two_files(tmp_path: Path) -> None:
+    for name in (*BYTE_BPE, TOKENIZERS[-1]):
+        (tmp_path / name).touch()
+
+    found = vocabularies.find(tmp_path / "model.safetensors", {}, {})
+
+    assert (found.name, found.stored_name) == (TOKENIZERS[-1], TOKENIZERS[-1])
+
+
+def test_invalid_second_file_is_an_error_of_the_text(tmp_path: Path) -> None:
+    folder = write_byte_bpe(tmp_path / "two")
+    (folder / "merges.txt").write_bytes(b"x")
+    model = load(folder)
+
+    with pytest.raises(UnsafeWeightsError, match=r"merges\.txt has 'x' in line 1"):
+        model.encode_text("a cat")
+    with pytest.raises(UnsafeWeightsError, match=r"merges\.txt has 'x' in line 1"):
+        model.save(tmp_path / "saved.safetensors")
 
 
 def test_missing_file_is_an_error_with_the_known_names(folder: Path) -> None:

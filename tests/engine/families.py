@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.checkpoint.families import PE_IMAGE, PE_IMAGE_WITHOUT_CLASS, SIGLIP_IMAGE, SIGLIP_TEXT
+from tests.checkpoint.families_bert import BERT, ROBERTA
 from tests.checkpoint.families_eva import EVA_01, EVA_02
 from tests.checkpoint.families_mobileclip import MOBILECLIP_B
-from zeroshot.spec import NetworkConfig, TextConfig, ViTConfig
+from zeroshot.spec import BertConfig, NetworkConfig, TextConfig, ViTConfig
 
 CAUSAL = TextConfig(20, 600, 32, 2, 2, 64, "gelu")
 CLIPA = ViTConfig(  # the mean of the patches, normalized after the pool
@@ -48,11 +49,18 @@ TEXT = {
     "causal, end": replace(CAUSAL, pool="end", end_id=2, projection="biased"),
     "causal, without projection": replace(CAUSAL, width=20, heads=2, projection="none"),
 }
+BERTS = {
+    "roberta": ROBERTA,
+    "bert": BERT,
+    "bert, linear": replace(BERT, head="linear", mlp_activation="quick_gelu"),
+    "mean, without head": replace(ROBERTA, width=20, head="none", first_position=0),
+    "first, one layer": replace(BERT, layers=1, first_position=1, mlp_activation="gelu_tanh"),
+}
 
 
 def with_vision(config: ViTConfig) -> NetworkConfig:
     return NetworkConfig(config.width if config.projection == "none" else 20, config, CAUSAL)
 
 
-def with_text(config: TextConfig) -> NetworkConfig:
+def with_text(config: TextConfig | BertConfig) -> NetworkConfig:
     return NetworkConfig(20, ViTConfig(8, 8, 16, 1, 1, 16, "gelu"), config)

@@ -98,5 +98,8 @@ class Borrowed(dict[str, torch.Tensor]):
             {n.removeprefix(prefix): t for n, t in self.items() if n.startswith(prefix)}
         )
 
+    def rows(self, name: str, ids: torch.Tensor) -> torch.Tensor:
+        return self[name][ids]
+
     def release(self) -> None:
         pass

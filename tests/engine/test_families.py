@@ -109,4 +109,4 @@ def test_tower_owns_its_values(part: str) -> None:
         if name != "token_embedding.weight":  # rows are looked up in the file
             parameter.zero_()
 
-    torch.testing.assert_close(run(), expected, rtol=0, atol=1e-6)
+    assert worst(run(), expected) < 1e-6  # on a busy machine a second run uses one core

@@ -63,7 +63,7 @@ def test_tables_list_every_kind_of_tower() -> None:
     from zeroshot.engine.cpu.towers import CPU_TOWERS
     from zeroshot.nn.network import TOWERS
 
-    configs = {name for name in KINDS if name.endswith("Config")} | {"TextConfig"}
+    configs = {name for name in KINDS if name.endswith("Config")} | {"TextConfig", "BertConfig"}
     assert {config.__name__ for config in TOWERS} == configs
     assert {config.__name__ for config in CPU_TOWERS} == configs
 

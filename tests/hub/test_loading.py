@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 import zeroshot
+from tests.checkpoint.layouts import test_perception_encoder as perception_encoder
 from tests.hub.mini_hub import NAME, MiniHub
+from tests.hub.support import expect_sizes
 from tests.parity import pictures
 from zeroshot import catalog, errors, hub
-from zeroshot.catalog import Entry
 from zeroshot.files import sha256
 from zeroshot.weight_files import NESTED
 
@@ -32,6 +33,7 @@ LAYOUTS = (
     "hf-quick-gelu",
     "hf-gelu",
     "hf-siglip",
+    "hf-metaclip",
 )
 SMALL = (".json",)
 
@@ -125,14 +127,6 @@ def test_repository_of_sentence_transformers_can_be_locked(mini: MiniHub, tmp_pa
 @pytest.fixture
 def golden(tmp_path: Path) -> Golden:
     return Golden("open_clip-gelu", tmp_path / "golden")
-
-
-def expect_sizes(monkeypatch: pytest.MonkeyPatch, **sizes: Any) -> None:
-    """Make the catalog expect a tiny checkpoint under every name."""
-    published = Entry.published.fget
-    monkeypatch.setattr(
-        Entry, "published", property(lambda entry: published(replace(entry, **sizes)))
-    )
 
 
 def test_cataloged_name_gives_the_embeddings_of_its_repository(
@@ -272,9 +266,9 @@ def test_a_config_that_names_no_model_does_not_stop_a_checkpoint_that_needs_none
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("google/siglip2-base-patch16-naflex", "unsupported architecture, SigLIP 2 with NaFlex"),
-        ("ViT-B-16-SigLIP/webli", "loaded by repository"),
-        ("facebook/PE-Core-B16-224", r"load\('timm/PE-Core-B-16'\)"),
+        ("visheratin/nllb-clip-base-siglip", "unsupported architecture, NLLB"),
+        ("ViTamin-L/datacomp1b", "unsupported architecture, ViTamin"),
+        ("apple/MobileCLIP2-S0", "load 'MobileCLIP2-S0:dfndr2b'"),
     ],
 )
 def test_a_known_name_that_cannot_be_loaded_costs_no_request(
@@ -284,3 +278,22 @@ def test_a_known_name_that_cannot_be_loaded_costs_no_request(
         zeroshot.load(name)
 
     assert mini.log == []
+
+
+@pytest.mark.usefixtures("tiny_towers")
+def test_weights_with_the_name_of_their_repository_are_found(mini: MiniHub, tmp_path: Path) -> None:
+    path = perception_encoder.write(tmp_path / "own.pt")
+    commit = mini.add(
+        "facebook/PE-Core-Test8-32",
+        {"config.yaml": b""},
+        lfs={"PE-Core-Test8-32.pt": path.read_bytes()},
+    )
+
+    model = zeroshot.load("facebook/PE-Core-Test8-32", device="cpu")
+    pinned = hub.pin("facebook/PE-Core-Test8-32")
+
+    assert model.identity == zeroshot.load(path, device="cpu").identity
+    assert (pinned.commit, [file.name for file in pinned.files]) == (
+        commit,
+        ["PE-Core-Test8-32.pt"],
+    )

@@ -12,7 +12,7 @@ from tests.checkpoint import families, forms
 from tests.hub.mini_hub import MiniHub
 from zeroshot import errors, hub
 from zeroshot.checkpoint.reader import check_configs
-from zeroshot.weight_files import NESTED, TOKENIZERS
+from zeroshot.weight_files import BYTE_BPE, NESTED, TOKENIZERS
 
 SMALL = ("config.json", "preprocessor_config.json")
 NAME = "owner/siglip"
@@ -109,3 +109,27 @@ def test_other_tokenizer_file_than_the_locked_one_is_refused(mini: MiniHub, tmp_
 
     with pytest.raises(errors.ChecksumError, match=r"spiece\.model"):
         load(lock=path)
+
+
+def test_both_files_of_a_byte_pair_encoding_are_fetched_and_locked(
+    mini: MiniHub, tmp_path: Path
+) -> None:
+    put(mini, tmp_path / "here", tokenizers=BYTE_BPE)
+
+    found = hub.fetch(NAME, judge=check_configs)
+    pinned = hub.pin(NAME, judge=check_configs)
+
+    assert list(found.files) == [*SMALL, *BYTE_BPE, "model.safetensors"]
+    assert {file.name for file in pinned.files} == set(found.files)
+
+
+@pytest.mark.parametrize("name", BYTE_BPE)
+def test_one_of_both_files_is_an_error_before_the_weights(
+    mini: MiniHub, tmp_path: Path, name: str
+) -> None:
+    put(mini, tmp_path / "here", tokenizers=(name,))
+
+    with pytest.raises(errors.ModelNotFound, match=r"has no file spiece\.model or .* merges\.txt"):
+        zeroshot.load(NAME)
+
+    assert not any("model.safetensors" in request.path for request in mini.log)

@@ -33,7 +33,7 @@ from peers import (
 from safetensors.torch import save_file
 
 REPEAT = 251  # rows after which the token embedding repeats; prime, so that adjacent rows differ
-BLOCK_NUMBER = r"(?:resblocks|encoder\.layers)\.(\d+)\."
+BLOCK_NUMBER = r"(?:resblocks|encoder\.layers?)\.(\d+)\."
 LEARNED = ("class_embedding", "cls_token", "pos_embed", "latent", "probe")  # tokens, in all names
 MODULE = "state_dict", "module."  # key and name prefix in checkpoints of open_clip's training
 

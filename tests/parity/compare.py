@@ -23,9 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bert
 import checkpoints
 import convolutional
 import eva
+import metaclip
 import numpy as np
 import pictures
 import siglip
@@ -428,17 +430,32 @@ def _cases() -> tuple[Case, ...]:
              timm_folder("ViT-B-16-SigLIP", "bicubic", 26), siglip.read_open_clip_folder),
         Case(OPEN_CLIP, "folder, PE-Core-T-16-384", "ocp",
              timm_folder("PE-Core-T-16-384", "bilinear", 27), siglip.read_open_clip_folder),
+        Case(OPEN_CLIP, "Meta's own file, PE-Core-T16-384", "PE-Core-T16-384.pt",
+             siglip.meta_file("PE-Core-T-16-384", 28), siglip.read_meta_file),
         *(
             Case(OPEN_CLIP, f"folder, ConvNeXt with a projection of {layers}", f"occ{seed}",
                  convnext_folder(projection, seed), folder)
             for seed, projection, layers in ((58, "linear", "one layer"), (59, "mlp", "two layers"))
         ),
-        Case(OPEN_CLIP, "folder, MobileCLIP with FastViT of S0", "ocm",
+        Case(OPEN_CLIP, "folder, MobileCLIP with FastViT of S0", "ocmobile",
              mobileclip_folder("fastvit_mci0", NEUTRAL, 28), folder),
-        Case(OPEN_CLIP, "folder, MobileCLIP with a small FastViT like that of S4", "ocl",
+        Case(OPEN_CLIP, "folder, MobileCLIP with a small FastViT like that of S4", "ocmobilel",
              mobileclip_folder("fastvit_test_large", PREPROCESS | BILINEAR, 29), folder),
         Case(TRANSFORMERS, "SiglipModel folder, B/16", "hfs",
              siglip_folder(33), siglip.read_hf_folder),
+        Case(OPEN_CLIP, "folder, MetaCLIP 2 like H/14, XLM-V tokenizer", "ocm",
+             metaclip.open_clip_folder("facebook/xlm-v-base", 41, squash=False),
+             metaclip.read_open_clip_folder),
+        Case(OPEN_CLIP, "folder, MetaCLIP 2 like H/14-378, squash", "ocm378",
+             metaclip.open_clip_folder("facebook/xlm-v-base", 42, squash=True),
+             metaclip.read_open_clip_folder),
+        Case(OPEN_CLIP, "folder, MetaCLIP 2 like L/14, mT5 tokenizer", "ocmt5",
+             metaclip.open_clip_folder("google/mt5-base", 43, squash=False),
+             metaclip.read_open_clip_folder),
+        Case(TRANSFORMERS, "MetaClip2Model folder, XLM-V tokenizer", "hfm",
+             metaclip.hf_folder("facebook/xlm-v-base", 44), metaclip.read_hf_folder),
+        Case(TRANSFORMERS, "MetaClip2Model folder, mT5 tokenizer", "hfmt5",
+             metaclip.hf_folder("google/mt5-base", 45), metaclip.read_hf_folder),
         *(
             Case(OPEN_CLIP, f"folder, narrow {model}", f"oce{seed}",
                  eva.folder(model, seed, preprocess), eva.read_open_clip_folder)
@@ -446,6 +463,20 @@ def _cases() -> tuple[Case, ...]:
         ),
         Case(OPEN_CLIP, "folder, CLIPA, BERT tokenizer", "occlipa",
              eva.clipa_folder(57), eva.read_clipa_folder),
+        Case(OPEN_CLIP, "folder, small XLM-R CLIP, ViT", "ocx",
+             bert.open_clip_folder(bert.SMALL, 61, vision=bert.SMALL_IMAGE, text=bert.LAION_TEXT,
+                                   tokenizer="xlm-roberta-base"),
+             bert.read_open_clip_folder),
+        Case(OPEN_CLIP, "folder, roberta-ViT-B-32 (QuickGELU in the image tower only)", "ocr",
+             bert.open_clip_folder("roberta-base", 62, vision=bert.B_32, text=bert.LAION_TEXT,
+                                   tokenizer="roberta-base", quick_gelu=True),
+             bert.read_open_clip_folder),
+        Case(OPEN_CLIP, "folder, BiomedCLIP", "ocb",
+             bert.open_clip_folder(bert.PUBMED, 63, vision=bert.TIMM, text=bert.BIOMED_TEXT,
+                                   tokenizer=bert.PUBMED),
+             bert.read_open_clip_folder),
+        Case(TRANSFORMERS, "ChineseCLIPModel folder, default sizes", "hfc",
+             bert.chinese_folder(64), bert.read_chinese_folder),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ registered with timm by new names, and added to zeroshot's table.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from peers import OPENAI_MEAN, OPENAI_STD, open_clip
 from timm.models import register_model
 
 from tests.checkpoint.families_clipa import vocabulary
+from tests.checkpoint.families_eva import GOLDEN
 from zeroshot.checkpoint.layouts import timm as towers
 from zeroshot.checkpoint.weights import on_meta
 from zeroshot.spec import NetworkConfig, TextConfig, ViTConfig
@@ -46,28 +48,62 @@ class Small:
         return config | {"embed_dim": 80}
 
 
-def narrow(base: str, key: str) -> str:
-    """Register a narrow tower with timm and in zeroshot's table; return its name."""
-    name = f"narrow_{base}"
-    published = towers.TOWERS[key]
+def register(name: str, base: str, config: ViTConfig, **sizes: Any) -> str:
+    """Register a tower with timm, of other sizes than `base`, and in zeroshot's table."""
 
     def build(pretrained: bool = False, **options: Any) -> torch.nn.Module:
-        sizes = {"embed_dim": WIDTH, "depth": LAYERS, "num_heads": HEADS}
-        if "_mci_" in base:  # its stem has the width of the base model
-            sizes = {"depth": LAYERS}
         made: torch.nn.Module = timm.create_model(base, pretrained=False, **sizes | options)
         return made
 
     build.__name__ = build.__qualname__ = name
     build.__module__ = __name__
     register_model(build)
-    config = replace(published, layers=LAYERS)
-    if published.stem == "patch":
-        ratio = published.mlp_width / published.width
-        hidden = int(WIDTH * (4 * 2 / 3 if published.gated_mlp else ratio))
-        config = replace(config, width=WIDTH, heads=HEADS, mlp_width=hidden)
     towers.TOWERS[name] = config
     return name
+
+
+def narrow(base: str, key: str) -> str:
+    """Register a tower with the options of a published one; return its name."""
+    published = towers.TOWERS[key]
+    name, config = f"narrow_{base}", replace(published, layers=LAYERS)
+    if published.stem != "patch":  # the stem has the width of the published tower
+        return register(name, base, config, depth=LAYERS)
+    ratio = 4 * 2 / 3 if published.gated_mlp else published.mlp_width / published.width
+    config = replace(config, width=WIDTH, heads=HEADS, mlp_width=int(WIDTH * ratio))
+    return register(name, base, config, embed_dim=WIDTH, depth=LAYERS, num_heads=HEADS)
+
+
+def golden_folder(name: str, base: str, seed: int, *, causal: bool) -> Callable[[Path], None]:
+    """Return a writer of a tiny model for tests/fixtures."""
+    config = GOLDEN[name]
+    register(
+        name,
+        base,
+        config,
+        img_size=config.image_size,
+        patch_size=config.patch_size,
+        embed_dim=config.width,
+        depth=config.layers,
+        num_heads=config.heads,
+        mlp_ratio=config.mlp_width / config.width,
+    )
+    model = {
+        "embed_dim": 40,
+        "custom_text": True,
+        "vision_cfg": {
+            "image_size": config.image_size, "timm_model_name": name,
+            "timm_model_pretrained": False, "timm_pool": "token", "timm_proj": None,
+        },
+        "text_cfg": {
+            "context_length": 77, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1,
+            "no_causal_mask": not causal,
+        },
+    }  # fmt: skip
+
+    def write(path: Path) -> None:
+        checkpoints.write_open_clip_folder(path, model, PREPROCESS, seed=seed, logit_scale=20.0)
+
+    return write
 
 
 SMALL = {
@@ -108,11 +144,16 @@ def folder(model: str, seed: int, preprocess: dict[str, Any]) -> Callable[[Path]
     return write
 
 
-def clipa_folder(seed: int) -> Callable[[Path], None]:
-    """Return a writer of a small CLIPA and of a vocabulary of BERT."""
+def clipa_folder(seed: int, *, golden: bool = False) -> Callable[[Path], None]:
+    """Return a writer of a small CLIPA, or a tiny one, and of a vocabulary of BERT."""
+    config: dict[str, Any] = copy.deepcopy(CLIPA)
+    if golden:
+        config["vision_cfg"] |= {"image_size": 28, "patch_size": 7, "layers": 2, "width": 32}
+        config["vision_cfg"] |= {"head_width": 16}
+        config["text_cfg"] |= {"width": 32, "layers": 2}
 
     def write(path: Path) -> None:
-        checkpoints.write_open_clip_folder(path, CLIPA, SQUASH, seed=seed, logit_scale=50.0)
+        checkpoints.write_open_clip_folder(path, config, SQUASH, seed=seed, logit_scale=50.0)
         (path / "vocab.txt").write_bytes(vocabulary())
         settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
         (path / "tokenizer_config.json").write_text(json.dumps(settings))

@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bert
 import checkpoints
 import convolutional
+import eva
+import metaclip
 import numpy as np
 import pictures
 import siglip
@@ -39,6 +42,8 @@ from peers import (
 )
 from PIL import Image
 from sentences import sentences
+
+from tests.tokenizers.training import XLM_R, train
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SPREAD = 0.95  # highest allowed cosine between two inputs of a fixture
@@ -295,6 +300,44 @@ def write_open_clip_convnext(folder: Path) -> None:
     convolutional.write_convnext(folder, config, seed=13)
 
 
+def write_hf_chinese_clip(folder: Path) -> None:
+    """A BERT as text tower: padding is masked, the first token is projected; squashed images."""
+    write = bert.chinese_folder(
+        12,
+        text_config={
+            "vocab_size": 420, "hidden_size": 32, "intermediate_size": 80, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "max_position_embeddings": 64,
+        },
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
+        },
+        projection_dim=24,
+    )  # fmt: skip
+    write(folder)
+
+
+def write_hf_metaclip(folder: Path) -> None:
+    """MetaCLIP 2: the first end token, of another tokenizer, is projected."""
+    metaclip.write_hf_folder(
+        folder,
+        "facebook/xlm-v-base",
+        text={
+            "vocab_size": 320, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+        },
+        vision={
+            "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3,
+            "num_attention_heads": 3, "image_size": 28, "patch_size": 7,
+        },
+        seed=11,
+        embed_dim=24,
+    )  # fmt: skip
+    # without the table of replacements, which has 83 kB compressed
+    model = train(**XLM_R | {"normalization_rule_name": "identity"})
+    (folder / "sentencepiece.bpe.model").write_bytes(model)
+
+
 TINY = (
     Tiny("openai-vit", "ViT.pt", write_openai_vit, checkpoints.read_openai_archive),
     Tiny("openai-resnet", "RN.pt", write_openai_resnet, checkpoints.read_openai_archive),
@@ -312,6 +355,23 @@ TINY = (
     Tiny("open_clip-fastvit", "tiny", write_open_clip_fastvit, checkpoints.read_open_clip_folder),
     Tiny("open_clip-convnext", "tiny", write_open_clip_convnext, checkpoints.read_open_clip_folder),
     Tiny("hf-siglip", "tiny", write_hf_siglip, siglip.read_hf_folder),
+    Tiny("hf-chinese-clip", "tiny", write_hf_chinese_clip, bert.read_chinese_folder),
+    Tiny("hf-metaclip", "tiny", write_hf_metaclip, metaclip.read_hf_folder),
+    Tiny(
+        "open_clip-eva02",
+        "tiny",
+        eva.golden_folder("golden_eva02", "eva02_base_patch16_clip_224", 10, causal=True),
+        eva.read_open_clip_folder,
+    ),
+    Tiny(
+        "open_clip-eva02-e",  # with the text tower of MobileCLIP2, which has no mask
+        "tiny",
+        eva.golden_folder(
+            "golden_eva02_enormous", "eva02_enormous_patch14_clip_224", 11, causal=False
+        ),
+        eva.read_open_clip_folder,
+    ),
+    Tiny("open_clip-clipa", "tiny", eva.clipa_folder(12, golden=True), eva.read_clipa_folder),
 )
 
 

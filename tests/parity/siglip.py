@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import checkpoints
 import torch
 from checkpoints import Peer
 from peers import open_clip, transformers
+from safetensors.torch import load_file, save_file
+from timm.models import eva
 
 from tests.tokenizers.training import SIGLIP, train
 
@@ -18,6 +21,24 @@ HALF = (0.5, 0.5, 0.5)
 SQUASH = {"mean": list(HALF), "std": list(HALF), "resize_mode": "squash"}
 BIAS = -4.0  # of the logits
 SHARPER, SHALLOW = 4.0, 3  # factor of queries of texts, in networks of so many layers
+TRUNK = "visual.trunk."  # of timm
+META_NAMES = (
+    ("patch_embed.proj", "conv1"),
+    ("cls_token", "class_embedding"),
+    ("pos_embed", "positional_embedding"),
+    ("attn_pool.latent", "attn_pool.probe"),
+    ("attn_pool.proj", "attn_pool.attn.out_proj"),
+    ("attn_pool.norm", "attn_pool.layernorm"),
+    ("blocks.", "transformer.resblocks."),
+    ("norm_pre", "ln_pre"),
+    (".norm1", ".ln_1"),
+    (".norm2", ".ln_2"),
+    ("attn.qkv.", "attn.in_proj_"),
+    ("attn.proj", "attn.out_proj"),
+    ("mlp.fc1", "mlp.c_fc"),
+    ("mlp.fc2", "mlp.c_proj"),
+    ("head.weight", "proj"),
+)
 SETTINGS = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "pad_token": "</s>"}
 
 
@@ -118,3 +139,59 @@ def adjust(model: Any) -> None:
         if len(queries) <= SHALLOW:
             for name in queries:
                 state[name].mul_(SHARPER)
+
+
+# ---- Meta's own files of PE-Core
+
+
+def meta_file(name: str, seed: int) -> Callable[[Path], None]:
+    """Return a writer of a model of open_clip in the names of Meta's own files.
+
+    timm's code, which converts such files, restores the image tower.
+    """
+
+    def write(path: Path) -> None:
+        folder = path.parent / "open_clip"
+        write_open_clip_folder(folder, name, "bilinear", seed=seed, logit_scale=20.0)
+        weights = folder / "open_clip_model.safetensors"
+        state = load_file(weights)
+        state[f"{TRUNK}head.bias"].zero_()  # Meta's has no bias
+        save_file(state, weights)
+        trunk = {n.removeprefix(TRUNK): t for n, t in state.items() if n.startswith(TRUNK)}
+        content = meta_names(trunk) | {
+            n.removeprefix("text."): t for n, t in state.items() if not n.startswith(TRUNK)
+        }
+        restored = eva._convert_pe(dict(content), None)
+        assert restored.keys() == trunk.keys()
+        assert all(torch.equal(restored[n], trunk[n]) for n in trunk)
+        torch.save(content, path)
+
+    return write
+
+
+def meta_names(trunk: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Rename timm's tensors as `pe.py` of perception_models does."""
+    found: dict[str, torch.Tensor] = {}
+    for name, tensor in trunk.items():
+        match name:
+            case "head.bias" | "attn_pool.kv.weight" | "attn_pool.kv.bias":
+                continue
+            case "attn_pool.q.weight" | "attn_pool.q.bias":
+                kind = name.rpartition(".")[2]
+                tensor = torch.cat([tensor, trunk[f"attn_pool.kv.{kind}"]])
+                name = f"attn_pool.attn.in_proj_{kind}"
+            case "cls_token":
+                tensor = tensor[0, 0]
+            case "pos_embed":
+                tensor = tensor[0]
+            case "head.weight":
+                tensor = tensor.T.contiguous()
+        for theirs, meta in META_NAMES:
+            name = name.replace(theirs, meta)
+        name = re.sub(r"^norm\.", "ln_post.", name)
+        found[f"visual.{name}"] = tensor
+    return found
+
+
+def read_meta_file(path: Path) -> Peer:
+    return read_open_clip_folder(path.parent / "open_clip")

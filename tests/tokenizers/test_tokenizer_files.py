@@ -41,6 +41,10 @@ def test_sentencepiece_models_are_found_first(folder: Path) -> None:
 
     assert find_tokenizer(folder) is None
     assert find_tokenizer(folder / "missing") is None
+    (folder / "vocab.json").touch()
+    assert find_tokenizer(folder) is None
+    (folder / "merges.txt").touch()
+    assert find_tokenizer(folder) == folder / "vocab.json"
 
 
 def test_a_model_and_its_tokenizer_json_give_the_same_rows(folder: Path) -> None:
@@ -88,6 +92,23 @@ def test_more_ids_than_the_text_tower_reads_are_an_error(folder: Path) -> None:
         read_tokenizer(path, BERT, vocab_size=5)
     with pytest.raises(IncompatibleWeights, match="got ids up to 6; use the tokenizer file of"):
         read_tokenizer(path, TokenizerConfig(52, end=6))
+
+
+@pytest.mark.parametrize(
+    ("file", "config", "what"),
+    [
+        ("vocab.txt", TokenizerConfig(52, start=4, end=3), "start id 4 to be a special token"),
+        ("vocab.txt", TokenizerConfig(52, start=2, end=5), "end id 5 to be a special token"),
+        ("tokenizer.json", TokenizerConfig(52, end=9), "end id 9 to be a special token"),
+        ("spiece.model", TokenizerConfig(52, end=9), "end id 9 to be a special token"),
+    ],
+)
+def test_start_and_end_that_are_words_of_the_vocabulary_are_an_error(
+    folder: Path, file: str, config: TokenizerConfig, what: str
+) -> None:
+    """The ids of another vocabulary would change every embedding."""
+    with pytest.raises(IncompatibleWeights, match=what):
+        read_tokenizer(folder / file, config)
 
 
 def test_a_missing_package_is_an_error_that_names_file_family_and_command(

@@ -71,6 +71,24 @@ def test_ids_equal_those_of_a_plain_encoder() -> None:
     ] == []
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("北京的猫", ["北", "京", "[UNK]", "[UNK]"]),
+        ("東京.Café!北", ["東", "京", ".", "cafe", "!", "北"]),
+        ("NAÏVE北京", ["naive", "北", "京"]),
+        ("\u5317\u200d\u4eac\u3000東\u0000", ["北", "京", "東"]),
+        ("Größe GRÖßE", ["große", "große"]),
+    ],
+)
+def test_chinese_characters_are_words_and_accents_are_removed(
+    text: str, expected: list[str]
+) -> None:
+    encoder = parse_vocabulary(VOCABULARY, "vocab.txt", lowercase=True)
+
+    assert [TOKENS[i] for i in encoder.encode(text)] == expected == plain_encode(text)
+
+
 def test_ids_are_line_numbers() -> None:
     encoder = parse_vocabulary(b"[PAD]\n[UNK]\na\ncat\n##s\n", "vocab.txt", lowercase=True)
 

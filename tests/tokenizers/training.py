@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from zeroshot.tokenizers.sentencepiece_model import MODEL, NORMALIZER, _fields
@@ -127,3 +130,23 @@ def charsmap_of(model: bytes) -> bytes:
     normalizer: bytes = dict(_fields(model, MODEL, ""))["normalizer_spec"]
     table: bytes = dict(_fields(normalizer, NORMALIZER, ""))["precompiled_charsmap"]
     return table
+
+
+@cache
+def train_byte_bpe() -> tuple[bytes, bytes]:
+    """Return a vocab.json and a merges.txt with the special ids of RoBERTa."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    library = Tokenizer(models.BPE())
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=700,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    library.train_from_iterator(corpus(), trainer)
+    with TemporaryDirectory() as folder:
+        library.model.save(folder)
+        vocab, merges = (Path(folder, name).read_bytes() for name in ("vocab.json", "merges.txt"))
+    return vocab, merges

@@ -136,6 +136,6 @@ def require_clip_vocabulary(vocab_size: int, source: str) -> None:
     if vocab_size != CLIP_MERGES + CLIP_SYMBOLS:
         raise IncompatibleWeights(
             f"{source}: expected CLIP's vocabulary of {CLIP_MERGES + CLIP_SYMBOLS} ids, got "
-            f"{vocab_size}; other tokenizers are not supported",
+            f"{vocab_size}; the config file of the checkpoint must name another tokenizer",
             source=source,
         )

@@ -20,7 +20,10 @@ from zeroshot.checkpoint.layouts import (
     Checkpointed,
     Layout,
     explain,
+    explain_family,
     explain_prefixes,
+    explain_tower,
+    explain_unsupported,
     remove_inserted,
     unwrap,
 )
@@ -95,7 +98,8 @@ def _interpret(
     source = str(path)
     layout, tensors = _detect_layout(path, content)
     stored = layout.rename(tensors, source)
-    spec = _read_spec(layout, Checkpointed(stored, content.metadata, path), like)
+    found = Checkpointed(stored, content.metadata, path, tensors.keys())
+    spec = _read_spec(layout, found, like)
     if published is not None:
         spec = _apply_published(spec, published, source)
     _check_depth(spec, len(stored), source)
@@ -122,7 +126,7 @@ def _detect_layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tens
     """Return the layout that recognizes these tensors, and the unwrapped tensors."""
     plain = remove_inserted(content.tensors)
     unwrapped = unwrap(plain)
-    if problem := explain(unwrapped):
+    if problem := explain(unwrapped) or explain_unsupported(unwrapped):
         raise IncompatibleWeights(f"{path}: {problem}", source=str(path))
     for tensors in (plain, unwrapped):
         for layout in LAYOUTS:
@@ -131,6 +135,8 @@ def _detect_layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tens
     # A config file with an unsupported value gives a better error than the tensor names.
     _read_config(path, LAYOUTS, PreprocessConfig(224))
     if problem := explain_prefixes(unwrapped):
+        raise IncompatibleWeights(f"{path}: {problem}", source=str(path))
+    if problem := explain_family(unwrapped) or explain_tower(unwrapped.keys()):
         raise IncompatibleWeights(f"{path}: {problem}", source=str(path))
     raise IncompatibleWeights(
         f"{path}: unsupported layout; expected the tensor names of OpenAI's CLIP, open_clip or "

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from zeroshot.checkpoint.folding import Fold
 from zeroshot.checkpoint.formats.mapping import concatenate
@@ -73,6 +74,13 @@ class StoredTensor:
             tensor = tensor * self.scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
         return tensor if self.positions is None else resize(tensor, self.positions, self.extra)
 
+    def rows(self, ids: Tensor) -> Tensor:
+        """Return the float32 rows at `ids` [...] of a table: [..., w]. Only they are read."""
+        if len(self.parts) > 1 or self.positions is not None or self.fold is not None:
+            return self.read()[ids]
+        rows = F.embedding(ids, self.parts[0]).float()
+        return rows if self.scale is None else rows * self.scale.float()[ids].unsqueeze(-1)
+
     def compact(self) -> StoredTensor:
         """Return a copy that does not keep a larger storage in memory."""
         parts = tuple(
@@ -83,8 +91,13 @@ class StoredTensor:
 
     def sample(self, start: int, stop: int) -> Tensor:
         """Return float32 values from `start` to `stop` of the flattened tensor."""
-        if self.is_computed:
+        if self.positions is not None or self.fold is not None:
             return self.read().reshape(-1)[start:stop]
+        if self.scale is not None:
+            values = self.parts[0].reshape(-1)[start:stop].float()
+            row = self.shape[1:].numel()
+            first = torch.arange(start, start + len(values), device="cpu") // row
+            return values * self.scale.float()[first]
         pieces: list[Tensor] = []
         for part in self.parts:
             if start < part.numel() and stop > 0:

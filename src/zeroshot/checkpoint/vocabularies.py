@@ -10,10 +10,14 @@ import torch
 
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights, shortened
-from zeroshot.weight_files import TOKENIZERS
+from zeroshot.tokenizers.byte_bpe import combine
+from zeroshot.weight_files import BYTE_BPE, TOKENIZERS
 
 TENSOR = "tokenizer"  # uint8: the bytes of the file, in a file of the native layout
 NAME_KEY = "zeroshot.tokenizer"  # metadata: the name of that file
+
+
+COMBINED = "tokenizer.json"  # what a tokenizer of two files is stored as
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,23 @@ class Vocabulary:
     place: Path  # of the file, or of the file that contains it
     content: bytes | None = None
 
+    @property
+    def stored_name(self) -> str:
+        """Name of what `read` returns."""
+        return COMBINED if self.name == BYTE_BPE[0] else self.name
+
     def read(self) -> bytes:
-        """Return the bytes of the file. Raises OSError."""
-        return self.place.read_bytes() if self.content is None else self.content
+        """Return the bytes of the file; those of two files become a tokenizer.json.
+
+        Raises OSError, or UnsafeWeightsError and IncompatibleWeights for two files.
+        """
+        if self.content is not None:
+            return self.content
+        content = self.place.read_bytes()
+        if self.name != BYTE_BPE[0]:
+            return content
+        merges = self.place.with_name(BYTE_BPE[1]).read_bytes()
+        return combine(content, merges, str(self.place))
 
 
 def find(weights: Path, stored: dict[str, StoredTensor], metadata: Mapping[str, str]) -> Vocabulary:
@@ -49,9 +67,12 @@ def find(weights: Path, stored: dict[str, StoredTensor], metadata: Mapping[str, 
         path = weights.parent / name
         if path.is_file():
             return Vocabulary(name, path)
+    if all((weights.parent / name).is_file() for name in BYTE_BPE):
+        return Vocabulary(BYTE_BPE[0], weights.parent / BYTE_BPE[0])
     raise IncompatibleWeights(
         f"{weights.parent}: no tokenizer file beside {weights.name}; expected one of "
-        f"{', '.join(TOKENIZERS)}; download it from the repository of the weights",
+        f"{', '.join(TOKENIZERS)}, or {' and '.join(BYTE_BPE)}; download it from the repository of "
+        "the weights",
         source=str(weights),
     )
 

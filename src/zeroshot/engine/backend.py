@@ -27,6 +27,7 @@ class Values(Protocol):
     """
 
     def __getitem__(self, name: str) -> Tensor: ...
+    def rows(self, name: str, ids: Tensor) -> Tensor: ...  # of a large table, others stay unread
     def of(self, name: str) -> Values: ...  # of a submodule
     def release(self) -> None: ...  # allow the system to reclaim the memory of values read
 

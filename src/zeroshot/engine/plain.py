@@ -63,18 +63,19 @@ class PlainBackend(Resampler):
     def embed_ids(self, rows: list[Row], batch_size: int | None = None) -> Tensor:
         """Embed texts as float32 [n, d], sorted by length.
 
-        Each batch is padded to its longest text only, which is exact because attention is causal.
+        Each batch is padded to its longest text only, which is exact because attention is causal or
+        padding is masked.
         """
         with self._lock:
             tower = self._text
-        size = batch_size or BATCH
+        size, pad = batch_size or BATCH, (self._config.text.pad or 0,)
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         shape = (len(rows), self._config.embed_dim)
         embeddings = torch.empty(shape, dtype=torch.float32, device=self.device)
         for first in range(0, len(rows), size):
             indices = order[first : first + size]
             length = len(rows[indices[-1]])
-            padded = [rows[i] + (0,) * (length - len(rows[i])) for i in indices]
+            padded = [rows[i] + pad * (length - len(rows[i])) for i in indices]
             with inference(self.device, self.dtype):
                 part = tower(torch.tensor(padded, device=self.device)).float()
             embeddings[indices] = part

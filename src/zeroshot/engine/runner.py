@@ -84,13 +84,7 @@ class Engine:
 
         `progress` shows a bar for many texts. Raises NonFiniteError.
         """
-        text = self._config.text
-        if text.causal:
-            # Cut after the first end token, where a row is pooled: a text may contain another.
-            end = text.pooled_id
-            texts = [tuple(row[: row.index(end) + 1]) for row in rows]
-        else:
-            texts = [tuple(row) for row in rows]
+        texts = [self._config.text.trim(row) for row in rows]
         distinct = list(dict.fromkeys(texts))
         parts = [distinct[start : start + TEXTS] for start in range(0, len(distinct) or 1, TEXTS)]
         bar = Bar("texts", len(distinct), progress)

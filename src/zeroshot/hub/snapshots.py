@@ -16,6 +16,7 @@ from zeroshot.hub.client import Published
 from zeroshot.hub.downloads import Downloader
 from zeroshot.hub.location import Location, is_offline, location_of, manual_copy_hint
 from zeroshot.weight_files import (
+    BYTE_BPE,
     CONFIGS,
     INDEX,
     NESTED,
@@ -68,7 +69,7 @@ def fetch(
     """
     for name in files:
         check_name(name, repository)
-    names = tuple(files) or (*CONFIGS, *WEIGHTS, NESTED_CONFIG)
+    names = tuple(files) or (*CONFIGS, *WEIGHTS, NESTED_CONFIG, _own_name(repository))
     branch = location_of(repository, revision, cache_dir, tuple(files))
     offline = offline or is_offline()
     location, known = _resolve_commit(branch, names, offline)
@@ -91,17 +92,25 @@ def fetch_checkpoint(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
+    judge: Judge | None = None,
 ) -> Fetched:
     """Download a cataloged checkpoint from its repository; see `fetch`.
 
-    If a cataloged file is missing in the repository, the files with known names are used.
+    If a cataloged file is missing in the repository, the files with known names are used. `judge`
+    is called for checkpoints that are read as their config files say.
     """
+
+    def needs_tokenizer(configs: Sequence[Path]) -> bool:
+        judged = judge is not None and not entry.preprocess_source and judge(configs)
+        return judged or bool(entry.tokenizer)
+
     cataloged = revision is None or revision == entry.revision
     sha256 = {entry.files[-1]: entry.sha256} if cataloged and entry.files and entry.sha256 else {}
     options: Any = {
         "revision": revision or entry.revision or None,
         "cache_dir": cache_dir,
         "offline": offline,
+        "judge": needs_tokenizer,
     }
     try:
         return fetch(entry.repository, entry.files, sha256=sha256, **options)
@@ -136,13 +145,28 @@ def _fetch_known(downloader: Downloader, judge: Judge | None) -> dict[str, Path]
                 continue
             found = downloader.fetch([f"{folder}{name}" for name in CONFIGS])
         if judge is not None and judge(tuple(found.values())):
-            tokenizer = _fetch_first(downloader, folder, TOKENIZERS)
-            if not tokenizer:
-                raise downloader.missing_error(" or ".join(TOKENIZERS))
-            found = found | tokenizer
+            found = found | _fetch_tokenizer(downloader, folder)
         if weights := _fetch_first(downloader, folder, WEIGHTS):
             return found | weights
+    if weights := _fetch_first(downloader, "", (_own_name(downloader.location.repository),)):
+        return at_root | weights
     raise downloader.missing_error(" or ".join(WEIGHTS))
+
+
+def _own_name(repository: str) -> str:
+    """Return the name of a weights file that has the name of its repository, as in PE-Core."""
+    return f"{repository.rpartition('/')[2]}.pt"
+
+
+def _fetch_tokenizer(downloader: Downloader, folder: str) -> dict[str, Path]:
+    """Return the first tokenizer file with a known name, or the two of a byte-pair encoding."""
+    if found := _fetch_first(downloader, folder, TOKENIZERS):
+        return found
+    both = downloader.fetch([f"{folder}{name}" for name in BYTE_BPE])
+    if len(both) < len(BYTE_BPE):
+        names = (*TOKENIZERS, " with ".join(BYTE_BPE))
+        raise downloader.missing_error(" or ".join(names))
+    return both
 
 
 def _fetch_first(downloader: Downloader, folder: str, names: Sequence[str]) -> dict[str, Path]:

@@ -48,13 +48,21 @@ class Attention(nn.Module):
         self.ln = nn.Identity() if norm_eps is None else nn.LayerNorm(width, eps=norm_eps)
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, *, causal: bool = False, turns: Turns | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        causal: bool = False,
+        turns: Turns | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Let tokens [b, t, w] attend to each other, where `mask` [b, 1, 1, t] is True."""
         b, t, w = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [b, t, 3w]
         q, k, v = qkv.view(b, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
         if turns is not None:
             q, k = rotate(q, turns), rotate(k, turns)
-        x = F.scaled_dot_product_attention(q, k, v, is_causal=causal)  # [b, h, t, w/h]
+        x = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)  # [b, h, t, w/h]
         x = self.out_proj(self.ln(x.transpose(1, 2).reshape(b, t, w)))
         return x
 

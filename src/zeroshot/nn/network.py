@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from zeroshot.nn.bert_transformer import BertTransformer
 from zeroshot.nn.conse import ConSETower
 from zeroshot.nn.convnext import ConvNeXt
 from zeroshot.nn.fastvit import FastViT
@@ -15,6 +16,7 @@ from zeroshot.nn.resnet import ModifiedResNet
 from zeroshot.nn.text_transformer import TextTransformer
 from zeroshot.nn.vision_transformer import VisionTransformer
 from zeroshot.spec import (
+    BertConfig,
     ConSEConfig,
     ConvNeXtConfig,
     FastViTConfig,
@@ -34,6 +36,7 @@ TOWERS: dict[type[Any], Callable[[Any, int], nn.Module]] = {
     ConvNeXtConfig: ConvNeXt,
     FastViTConfig: FastViT,
     TextConfig: TextTransformer,
+    BertConfig: BertTransformer,
 }
 
 

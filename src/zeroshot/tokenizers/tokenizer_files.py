@@ -1,7 +1,7 @@
 """Read the tokenizer of a checkpoint from the file that its publisher provides.
 
-Supported are SentencePiece models, tokenizer.json and BERT's vocab.txt. They contain declarative
-data and are read within limits.
+Supported are SentencePiece models, tokenizer.json, BERT's vocab.txt, and RoBERTa's vocab.json with
+merges.txt. They contain declarative data and are read within limits.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from pathlib import Path
 from zeroshot.errors import IncompatibleWeights, MissingPackage, UnsafeWeightsError, WeightsError
 from zeroshot.files import format_bytes
 from zeroshot.spec import TokenizerConfig
+from zeroshot.tokenizers.byte_bpe import combine
 from zeroshot.tokenizers.encoder import Encoder, library_errors
 from zeroshot.tokenizers.sentencepiece_encoder import build_encoder
 from zeroshot.tokenizers.sentencepiece_model import parse_model
 from zeroshot.tokenizers.subword import SubwordTokenizer
 from zeroshot.tokenizers.tokenizer_json import parse_tokenizer
 from zeroshot.tokenizers.wordpiece import parse_vocabulary
-from zeroshot.weight_files import TOKENIZERS
+from zeroshot.weight_files import BYTE_BPE, TOKENIZERS
 
 MAX_BYTES = {  # by suffix; the largest published files have 18 MB, 61 MB and 1 MB
     ".model": 64 * 2**20,
@@ -38,9 +39,13 @@ def find_tokenizer(folder: Path) -> Path | None:
         folder: The folder of a checkpoint.
 
     Returns:
-        The path of the first existing file of `weight_files.TOKENIZERS`.
+        The path of the first existing file of `weight_files.TOKENIZERS`, or else of a vocab.json
+        if a merges.txt is beside it.
     """
-    return next((folder / name for name in TOKENIZERS if (folder / name).is_file()), None)
+    found = next((folder / name for name in TOKENIZERS if (folder / name).is_file()), None)
+    if found is None and all((folder / name).is_file() for name in BYTE_BPE):
+        return folder / BYTE_BPE[0]
+    return found
 
 
 def read_tokenizer(
@@ -50,7 +55,7 @@ def read_tokenizer(
 
     Args:
         path: A file that ends in .model (SentencePiece), .json (tokenizer.json) or .txt (BERT's
-            vocab.txt).
+            vocab.txt), or a vocab.json with a merges.txt beside it.
         config: How texts are cleaned, and what rows contain besides the ids of a text.
         family: Name of the kind of model for messages, such as "SigLIP"; "" if unknown.
         vocab_size: Number of ids that the text tower reads; None: not checked.
@@ -67,7 +72,10 @@ def read_tokenizer(
     """
     _check_kind(path)
     _require_library(path, family)
-    return build_tokenizer(_read_bytes(path), path, config, vocab_size=vocab_size)
+    content = _read_bytes(path)
+    if path.name == BYTE_BPE[0]:
+        content = combine(content, _read_bytes(path.with_name(BYTE_BPE[1])), str(path))
+    return build_tokenizer(content, path, config, vocab_size=vocab_size)
 
 
 def build_tokenizer(
@@ -108,6 +116,15 @@ def build_tokenizer(
             f"got ids up to {needed - 1}; use the tokenizer file of this checkpoint",
             source=source,
         )
+    for field in ("start", "end"):
+        value = getattr(config, field)
+        if encoder.controls and value is not None and value not in encoder.controls:
+            raise IncompatibleWeights(
+                f"{source}: expected the {field} id {value} to be a special token of the "
+                f"vocabulary, got one of {sorted(encoder.controls)[:8]}; use the tokenizer file of "
+                "this checkpoint",
+                source=source,
+            )
     return SubwordTokenizer(encoder, config)
 
 

@@ -15,7 +15,13 @@ from zeroshot.errors import IncompatibleWeights
 
 
 def test_each_layout_has_its_own_name() -> None:
-    assert [layout.name for layout in LAYOUTS] == ["native", "openai", "open_clip", "transformers"]
+    assert [layout.name for layout in LAYOUTS] == [
+        "native",
+        "openai",
+        "perception_encoder",
+        "open_clip",
+        "transformers",
+    ]
 
 
 NAMES = {  # of a file -> this package's

@@ -10,11 +10,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tests.checkpoint import forms
+from tests.checkpoint import families, forms
 from tests.checkpoint.forms import Tensors
 from zeroshot.checkpoint import reader
-from zeroshot.checkpoint.layouts.foreign import explain, explain_prefixes
+from zeroshot.checkpoint.layouts.foreign import explain, explain_family, explain_prefixes
 from zeroshot.errors import IncompatibleWeights
+from zeroshot.spec import PreprocessConfig, Published
+
+LIKE = Published("quick_gelu", PreprocessConfig(224))
 
 PREFIXES = (
     "_orig_mod.",
@@ -112,3 +115,97 @@ def test_tensors_beside_a_prefix_are_named(
 
     with pytest.raises(IncompatibleWeights, match=says):
         reader.read(tmp_path / "model.pt")
+
+
+# ---- bare files of other families
+
+FAMILIES = {
+    "siglip in transformers": (
+        families.huggingface(families.tensors_of(families.SIGLIP)),
+        "SigLIP",
+    ),
+    "siglip in open_clip": (families.timm_tensors(families.tensors_of(families.SIGLIP)), "SigLIP"),
+    "pe": (families.timm_tensors(families.tensors_of(families.PE)), "PE-Core in open_clip"),
+}
+NAMES = {  # of a few tensors -> family
+    ("visual.trunk.blocks.0.attn.q_bias", "token_embedding.weight"): "EVA-CLIP",
+    ("visual.trunk.blocks.0.attn.q_proj.weight", "text.token_embedding.weight"): "EVA-CLIP",
+    ("visual.trunk.stages.0.blocks.0.conv_dw.weight", "token_embedding.weight"): "ConvNeXt",
+    ("visual.trunk.stages.1.blocks.0.token_mixer.norm.bias", "text.ln_final.bias"): "MobileCLIP",
+    ("visual.conv1.weight", "text.transformer.embeddings.LayerNorm.bias"): "text tower of BERT",
+    (
+        "vision_model.embeddings.patch_embedding.weight",
+        "text_model.embeddings.word_embeddings.weight",
+    ): "Chinese-CLIP",
+}
+UNSUPPORTED = {
+    ("vision_model.post_layernorm.bias", "text_model.roberta.pooler.bias"): "AltCLIP",
+    ("visual.conv1.weight", "text.ln_final.bias", "text_decoder.ln_final.bias"): "CoCa",
+    ("vision_model.post_layernorm.bias", "text_decoder.bert.embeddings.bias"): "BLIP",
+    ("vision_model.post_layernorm.bias", "qformer.layernorm.bias"): "BLIP",
+    ("audio_model.x.bias", "text_model.embeddings.x.bias"): "CLAP",
+    (
+        "vision_model.embeddings.patch_embedding.weight",
+        "text_model.embeddings.position_embedding_res.weight",
+    ): "FG-CLIP",
+}
+
+
+@pytest.mark.parametrize("like", [None, LIKE], ids=["alone", "like"])
+@pytest.mark.parametrize(("tensors", "family"), FAMILIES.values(), ids=FAMILIES)
+def test_bare_file_of_another_family_names_it_and_its_config_file(
+    tensors: Tensors, family: str, like: Published | None, tmp_path: Path
+) -> None:
+    save_file(tensors, tmp_path / "bare.safetensors")
+
+    with pytest.raises(IncompatibleWeights, match=f"the tensors are those of .*{family}") as caught:
+        reader.read(tmp_path / "bare.safetensors", like)
+
+    assert "config.json" in str(caught.value)
+    assert "like= cannot replace them" in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(("names", "family"), [*NAMES.items(), *UNSUPPORTED.items()])
+def test_family_is_recognized_by_a_few_names(
+    names: tuple[str, ...], family: str, tmp_path: Path
+) -> None:
+    save_file({name: torch.ones(3) for name in names}, tmp_path / "bare.safetensors")
+
+    with pytest.raises(IncompatibleWeights, match=f"the tensors are those of .*{family}") as caught:
+        reader.read(tmp_path / "bare.safetensors", LIKE)
+
+    assert ("not supported" in str(caught.value)) is (names in UNSUPPORTED)
+
+
+def test_unsupported_family_is_named_even_beside_a_config_of_clip(
+    vit: Tensors, tmp_path: Path
+) -> None:
+    forms.transformers(forms.VIT, vit, tmp_path)
+    extra = {"text_model.embeddings.position_embedding_res.weight": torch.ones(248, 64)}
+    save_file(forms.huggingface(vit) | extra, tmp_path / "model.safetensors")
+
+    with pytest.raises(IncompatibleWeights, match=r"FG-CLIP, which is not supported; run it with"):
+        reader.read(tmp_path)
+
+
+def test_names_of_openai_belong_to_no_other_family(vit: Tensors) -> None:
+    for tensors in (forms.openai(vit), vit, forms.huggingface(vit)):
+        assert explain_family(tensors) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("visual.conv1.weight", "an image tower without its text tower"),
+        ("visual.attn_pool.probe", "a Perception Encoder without its text tower"),
+        ("token_embedding.weight", "a text tower without its image tower"),
+        ("text_model.embeddings.token_embedding.weight", "a text tower without its image tower"),
+        ("vision_model.embeddings.patch_embedding.weight", "an image tower without its text"),
+    ],
+)
+def test_file_with_one_tower_only_is_called_so(name: str, what: str, tmp_path: Path) -> None:
+    save_file({name: torch.ones(3), "logit_scale": torch.ones(())}, tmp_path / "one.safetensors")
+
+    with pytest.raises(IncompatibleWeights, match=f"{what}.* both are required"):
+        reader.read(tmp_path / "one.safetensors")

@@ -24,7 +24,7 @@ HUGGINGFACE = forms.huggingface_config(forms.VIT)
     ("path", "value", "what"),
     [
         ("model_type", "siglip2", "model_type is 'siglip2', expected one of clip, siglip"),
-        ("model_type", "chinese_clip", "model_type is 'chinese_clip'"),
+        ("model_type", "altclip", "model_type is 'altclip'"),
         ("model_type", None, "model_type is None"),
         ("vision_config.hidden_act", "swish", "hidden_act is 'swish'"),
         ("vision_config.hidden_act", ["gelu"], "hidden_act"),

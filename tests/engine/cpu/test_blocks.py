@@ -9,7 +9,7 @@ from torch import nn
 from tests.engine.support import Borrowed
 from zeroshot.engine.cpu import linear
 from zeroshot.engine.cpu.attention import attend
-from zeroshot.engine.cpu.blocks import FUSED, QUICK_GELU, Norm, build_blocks
+from zeroshot.engine.cpu.blocks import FUSED, QUICK_GELU, Norm, build_blocks, separate_pairs
 from zeroshot.nn.layers import ACTIVATIONS, Transformer
 from zeroshot.spec import Activation, TextConfig
 
@@ -103,3 +103,14 @@ def test_one_layer_has_no_inner_block() -> None:
 
     assert inner == []
     assert last.heads == HEADS
+
+
+def test_separated_pairs_are_those_of_each_head() -> None:
+    rows = torch.arange(24)  # queries, keys and values of two heads with four channels
+
+    found = separate_pairs(rows, 2)
+
+    queries = [0, 2, 1, 3, 4, 6, 5, 7]
+    assert found.tolist() == [*queries, *(8 + n for n in queries), *range(16, 24)]
+    matrix = rows[:, None].expand(24, 3)
+    assert torch.equal(separate_pairs(matrix, 2)[:, 1], found)

@@ -78,17 +78,6 @@ def test_residual_is_added(packed: bool) -> None:
     assert torch.equal(residual, before)
 
 
-def test_gate_is_multiplied_and_not_changed(packed: bool) -> None:
-    x, weight, bias, gate = random_tensors((7, 24), (10, 24), (10,), (7, 10))
-    layer = linear.Linear(weight, bias, torch.float32)
-    before = gate.clone()
-
-    found = layer.multiply(gate, x)
-
-    assert torch.allclose(found, gate * F.linear(x, weight, bias), atol=1e-5)
-    assert torch.equal(gate, before)
-
-
 def test_map_without_bias(packed: bool) -> None:
     x, weight = random_tensors((7, 24), (10, 24))
 

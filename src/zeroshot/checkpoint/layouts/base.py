@@ -25,11 +25,12 @@ TEXT_ROOTS = (  # name prefixes of the text tower's tensors in OpenAI's checkpoi
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """Tensors by this package's names, and the metadata and path of their file."""
+    """Tensors by this package's names, and the metadata, names and path of their file."""
 
     stored: Mapping[str, StoredTensor]
     metadata: Mapping[str, str]  # of the file; empty for most formats
     path: Path  # of the weights file
+    names: Set[str] = frozenset()  # of the tensors in the file, without prefixes of wrappers
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ from zeroshot.spec import (
     PreprocessConfig,
     Published,
     Spec,
-    TextConfig,
     TokenizerConfig,
 )
 
@@ -101,15 +100,10 @@ def _tower_to_json(config: Any) -> dict[str, Any]:
 def from_json(facts: Fields) -> Spec:
     """Read a spec that `to_json` wrote."""
     architecture = facts.part("architecture")
-    kinds = {config.kind: config for config in TOWERS if config is not TextConfig}
-    vision = architecture.part("vision")
-    kind = vision.content.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise vision.field_error("kind", kind, f"one of {', '.join(map(str, kinds))}")
     network = NetworkConfig(
         architecture.number("embed_dim"),
-        _fill(kinds[kind], vision),
-        _fill(TextConfig, architecture.part("text")),
+        _read_tower(architecture.part("vision"), of_images=True),
+        _read_tower(architecture.part("text"), of_images=False),
         architecture.content.get("logit_bias", False) is True,
     )
     vocabulary = facts.part("tokenizer")
@@ -120,6 +114,19 @@ def from_json(facts: Fields) -> Spec:
     scoring: Any = facts.content.get("scoring", "softmax")
     preprocess = _fill(PreprocessConfig, facts.part("preprocess"))
     return check_spec(Spec(network, preprocess, merges, scoring, tokenizer), facts.source)
+
+
+def _read_tower(facts: Fields, *, of_images: bool) -> Any:
+    """Create the configuration of a tower of the kind that it names."""
+    kinds = {
+        config.kind: config
+        for config in TOWERS
+        if hasattr(config, "position_embeddings") == of_images  # only image towers have them
+    }
+    kind = facts.content.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise facts.field_error("kind", kind, f"one of {', '.join(map(str, kinds))}")
+    return _fill(kinds[kind], facts)
 
 
 def _fill(kind: type[Any], facts: Fields) -> Any:
@@ -158,7 +165,7 @@ def save(
     metadata = {METADATA_KEY: json.dumps({"name": name, **to_json(spec)}, sort_keys=True)}
     if vocabulary is not None:
         tensors = tensors | {vocabularies.TENSOR: vocabularies.to_tensor(vocabulary)}
-        metadata[vocabularies.NAME_KEY] = vocabulary.name
+        metadata[vocabularies.NAME_KEY] = vocabulary.stored_name
     with write_atomically(path) as temporary:
         try:
             save_file(_separate(tensors), temporary, metadata)

@@ -8,6 +8,7 @@ open_clip, an unknown field is an error.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -18,8 +19,9 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts import timm, timm_convnext, timm_fastvit
+from zeroshot.checkpoint.layouts import bert, timm, timm_convnext, timm_fastvit
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
+from zeroshot.checkpoint.layouts.foreign import explain_family
 from zeroshot.checkpoint.layouts.open_clip_tokenizers import read_tokenizer
 from zeroshot.checkpoint.layouts.openai import HEAD_WIDTH, from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
@@ -28,6 +30,7 @@ from zeroshot.spec import (
     OPENAI_MEAN,
     OPENAI_STD,
     Activation,
+    BertConfig,
     ImagePool,
     ImageTowerConfig,
     NetworkConfig,
@@ -47,8 +50,8 @@ CONVOLUTIONAL = (
     timm_convnext.LAYOUT,
     timm_fastvit.LAYOUT,
 )  # image towers of timm that are not vision transformers
-PROJECTION = "text.text_projection.weight"  # of a linear layer
 IMAGE_TOWERS = (timm.PREFIX, "visual.head.")  # of timm, and a projection behind one
+PROJECTION = "text.text_projection.weight"  # of a linear layer
 LINEAR = {
     PROJECTION: "text.text_projection",
     "text.text_projection.bias": "text.text_projection_bias",
@@ -95,18 +98,24 @@ SWITCHES = {
     ),
     "model": ("multimodal_cfg",),
     "vision": ("attentional_pool",),
-    "text": ("hf_model_name", "embed_cls", "tokenizer_mode"),
+    "text": ("embed_cls", "tokenizer_mode"),
 }
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
     image_towers = {"visual.conv1.weight", *timm.PATCHES}
     image_towers.update(*(kind.first for kind in CONVOLUTIONAL))
-    text_towers = {"token_embedding.weight", "text.token_embedding.weight"}
+    text_towers = {
+        *("token_embedding.weight", "text.token_embedding.weight"),
+        f"{bert.PREFIX}{bert.WORDS}",
+    }
     return bool(image_towers & names) and bool(text_towers & names)
 
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
+    encoder, tensors = bert.split(tensors, bert.PREFIX)
+    if encoder:
+        tensors = dict(bert.rename_head(name, each) for name, each in tensors.items())
     trunk = {name: each for name, each in tensors.items() if name.startswith(IMAGE_TOWERS)}
     others = {
         LINEAR.get(name, name): (each.T if name == PROJECTION and each.ndim == 2 else each,)
@@ -115,11 +124,16 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
     }
     for kind in CONVOLUTIONAL:
         if trunk.keys() & set(kind.first):
-            return to_native_names(others, source) | kind.rename(trunk, source)
-    return to_native_names(others | timm.rename(trunk), source)
+            return to_native_names(others | encoder, source) | kind.rename(trunk, source)
+    return to_native_names(others | timm.rename(trunk) | encoder, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
+    if like is not None and like.model_cfg is not None:
+        spec = from_config(Fields({"model_cfg": dict(like.model_cfg)}, str(found.path)))
+        return replace(spec, preprocess=replace(like.preprocess, size=spec.preprocess.size))
+    if problem := explain_family(found.names):
+        raise IncompatibleWeights(f"{found.path}: {problem}", source=str(found.path))
     if like is None:
         raise IncompatibleWeights(
             f"{found.path}: bare tensors do not determine activation and preprocessing; expected "
@@ -141,8 +155,9 @@ def from_config(config: Fields) -> Spec:
     vision, text = model.part("vision_cfg"), model.part("text_cfg")
     _require_clip(config, model, vision, text)
     image_size = vision.number("image_size", 224)
-    text_config = _read_text(model, text)
-    tokenizer = read_tokenizer(text, text_config.context_length, full_rows=not text_config.causal)
+    named = bool(text.content.get("hf_model_name"))
+    text_config = bert.read_tower(text) if named else _read_text(model, text)
+    tokenizer = read_tokenizer(text, text_config.context_length, full_rows=text_config.full_rows)
     if tokenizer is None:
         _require_clip_tokenizer(config, text, text_config)
     elif text_config.pool == "largest":
@@ -181,8 +196,10 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
     )
 
 
-def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig) -> None:
+def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig | BertConfig) -> None:
     """Reject text towers that do not fit rows of CLIP's tokenizer."""
+    if tower.pad is not None:
+        raise text.field_error("hf_tokenizer_name", None, "the tokenizer of hf_model_name")
     if name := config.content.get("hf_tokenizer_name"):
         raise config.field_error(
             "hf_tokenizer_name", name, "none; a tokenizer is named in text_cfg"

@@ -20,6 +20,8 @@ from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.spec import Activation, Projection, ViTConfig
 
 PREFIX = "visual.trunk."
+HEAD = "visual.head.proj."  # a projection behind the tower (`timm_proj` is "linear")
+PREFIXES = (PREFIX, HEAD)
 PATCHES = (f"{PREFIX}patch_embed.proj.weight", f"{PREFIX}patch_embed.backbone.0.conv.weight")
 NAMES = (
     (r"^patch_embed\.proj\.", "conv1."),
@@ -36,8 +38,8 @@ NAMES = (
     (r"^attn_pool\.latent$", "attn_pool.probe"),
     (r"^attn_pool\.proj\.", "attn_pool.out_proj."),
     (r"^attn_pool\.norm\.", "attn_pool.ln."),
-    (r"^head\.weight$", "proj"),
-    (r"^head\.bias$", "proj_bias"),
+    (r"^(visual\.)?head\.(proj\.)?weight$", "proj"),
+    (r"^(visual\.)?head\.(proj\.)?bias$", "proj_bias"),
     (r"\.norm([12])\.", r".ln_\1."),
     (r"\.attn\.qkv\.", ".attn.in_proj_"),
     (r"\.attn\.proj\.", ".attn.out_proj."),
@@ -48,7 +50,7 @@ NAMES = (
     (r"\.mlp\.fc2\.", ".mlp.c_proj."),
 )
 
-FAMILIES = "SigLIP, PE-Core, EVA-CLIP, MobileCLIP-B or CLIP"  # of the table
+FAMILIES = "SigLIP, PE-Core, EVA-CLIP, MobileCLIP-B, BiomedCLIP or CLIP"  # of the table
 
 
 def _siglip(
@@ -150,6 +152,9 @@ TOWERS: dict[str, ViTConfig] = {
     "vit_so400m_patch14_siglip": _siglip(14, *SO400M, "gelu"),
     "vit_so400m_patch16_siglip": _siglip(16, *SO400M, "gelu_tanh"),
     "vit_giantopt_patch16_siglip": _siglip(16, *GIANT, "gelu_tanh"),
+    "vit_base_patch16": replace(  # BiomedCLIP
+        _siglip(16, *BASE, "gelu"), class_token=True, pool="token", projection="matrix"
+    ),
     "vit_pe_core_tiny_patch16": _perception_encoder(16, 192, 12, 3, 768),
     "vit_pe_core_small_patch16": _perception_encoder(16, 384, 12, 6, 1536),
     "vit_pe_core_base_patch16": _perception_encoder(16, *BASE),
@@ -184,13 +189,26 @@ def read_tower(vision: Fields) -> ViTConfig:
         similar = difflib.get_close_matches(str(name)[:80], TOWERS, n=3)
         such = f", such as {' or '.join(similar)} with its image size" if similar else ""
         raise vision.field_error("timm_model_name", name, f"a tower of {FAMILIES}{such}")
-    if config.pool == "token":
+    if config.projection == "matrix":
+        _require_head(vision)
+    elif config.pool == "token":
         vision.require(timm_pool="token")
         if (kind := vision.content.get("timm_proj") or None) is not None:
             raise vision.field_error("timm_proj", kind, f"none, as in published models of {name}")
     else:
         vision.require(timm_pool="map")
     return config.resized(vision.number("image_size", 224))
+
+
+def _require_head(vision: Fields) -> None:
+    """Reject other heads than a projection of the class token without a bias."""
+    # The defaults are those of open_clip; "" means the pool of the tower, which is its token.
+    pool, head = vision.content.get("timm_pool", "avg"), vision.content.get("timm_proj", "linear")
+    if pool not in ("", "token"):
+        raise vision.field_error("timm_pool", pool, "'' or 'token'")
+    if head != "linear":
+        raise vision.field_error("timm_proj", head, "'linear'")
+    vision.require(timm_proj_bias=False)
 
 
 def rename(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:

@@ -1,4 +1,4 @@
-"""Read CLIPModel of the transformers library.
+"""Read CLIPModel of the transformers library, and MetaClip2Model, which has the same towers.
 
 It has its own tensor names, `config.json` and a preprocessor config. Sources:
 `convert_clip_original_pytorch_to_hf.py`, CLIPTextConfig, CLIPVisionConfig and CLIPImageProcessor of
@@ -20,26 +20,31 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts import transformers_siglip
+from zeroshot.checkpoint.layouts import bert, transformers_chinese_clip, transformers_siglip
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
+from zeroshot.checkpoint.layouts.foreign import explain_family
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import BERT, MT5, XLM_ROBERTA
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import (
     OPENAI_MEAN,
     OPENAI_STD,
     Activation,
+    BertConfig,
     Interpolation,
     NetworkConfig,
     PreprocessConfig,
     Published,
+    Scoring,
     Spec,
     TextConfig,
+    TokenizerConfig,
     ViTConfig,
     siglip_tokenizer,
 )
 
 CONFIG = "config.json"
-KINDS = ("clip", "siglip")  # values of model_type
+KINDS = ("clip", "siglip", "metaclip_2", "chinese_clip")  # values of model_type
 PREPROCESS = ("preprocessor_config.json", "processor_config.json")
 NAMES = (
     (r"^vision_model\.embeddings\.class_embedding$", "visual.class_embedding"),
@@ -75,6 +80,12 @@ ACTIVATIONS: dict[object, Activation] = {
 }
 RESAMPLING: dict[object, Interpolation] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 FIRST_END = 2  # this eos_token_id means "the largest id", as in configs of before 2023
+# Id of the end of a text -> tokenizer of MetaCLIP 2: XLM-V's or mT5's. Cleaning is that of its
+# training, as in open_clip; MetaClip2Processor does not clean texts.
+METACLIP_2 = {
+    2: replace(XLM_ROBERTA, cleaning="whitespace"),
+    1: replace(MT5, cleaning="canonicalize"),
+}
 # Fields that any config of the library may contain and that do not change embeddings: options for
 # loading, training and text generation.
 HARMLESS = (
@@ -133,6 +144,10 @@ MODEL_FIELDS = (
     *(*HARMLESS, *SWITCHES, "eos_token_id", "text_config", "vision_config"),
     *("text_config_dict", "vision_config_dict"),
 )
+MORE_FIELDS: dict[str, tuple[str, ...]] = {  # by model_type
+    "siglip": transformers_siglip.FIELDS,
+    "chinese_clip": transformers_chinese_clip.FIELDS,
+}
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
@@ -143,6 +158,7 @@ def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
 
 def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
     """Rename tensors and group queries, keys and values; no values are read."""
+    encoder, tensors = bert.split(tensors, transformers_chinese_clip.PREFIX)
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         ours = name
@@ -163,10 +179,12 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
             grouped[name] = (tensor,)  # an incomplete group is later reported as unexpected
         elif part == "q":
             grouped[f"{stem}in_proj_{kind}"] = tuple(matching)
-    return to_native_names(grouped, source)
+    return to_native_names(grouped | encoder, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
+    if problem := explain_family(found.names):
+        raise IncompatibleWeights(f"{found.path}: {problem}", source=str(found.path))
     raise _missing_error(found.path, CONFIG)
 
 
@@ -184,11 +202,19 @@ def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
         raise _missing_error(path, PREPROCESS[0])
     else:
         preprocess = replace(preprocess, size=network.vision.image_size)
-    if config.content.get("model_type") == "clip":
-        return check_spec(Spec(network, preprocess), str(path))
-    tokenizer = siglip_tokenizer(network.text.context_length, network.text.vocab_size)
-    spec = Spec(network, preprocess, scoring="sigmoid", tokenizer=tokenizer)
-    return check_spec(spec, str(path))
+    tokenizer = _tokenizer_of(config.content.get("model_type"), network.text)
+    scoring: Scoring = "sigmoid" if network.logit_bias else "softmax"
+    return check_spec(Spec(network, preprocess, scoring=scoring, tokenizer=tokenizer), str(path))
+
+
+def _tokenizer_of(kind: object, text: TextConfig | BertConfig) -> TokenizerConfig | None:
+    """Return the tokenizer of a kind of model; None for CLIP's."""
+    length = text.context_length
+    if kind == "chinese_clip":
+        return replace(BERT, context_length=length)
+    if kind == "metaclip_2" and text.last_id is not None:
+        return replace(METACLIP_2[text.last_id], context_length=length)
+    return siglip_tokenizer(length, text.vocab_size) if kind == "siglip" else None
 
 
 def network_of(config: Fields) -> NetworkConfig:
@@ -201,7 +227,7 @@ def network_of(config: Fields) -> NetworkConfig:
         config.part(f"{tower}_config_dict" if config.content.get(f"{tower}_config_dict") else name)
         for tower, name in (("vision", "vision_config"), ("text", "text_config"))
     )
-    more = transformers_siglip.FIELDS if kind == "siglip" else ()
+    more = MORE_FIELDS.get(kind, ())
     for part, known in ((config, MODEL_FIELDS), (vision, VISION_FIELDS), (text, TEXT_FIELDS)):
         part.allow_only((*known, *more))
         for switch in SWITCHES:
@@ -220,6 +246,9 @@ def network_of(config: Fields) -> NetworkConfig:
         activation=_read_activation(vision),
         eps=vision.real("layer_norm_eps", 1e-5),
     )
+    embed_dim = config.number("projection_dim", 512)
+    if kind == "chinese_clip":
+        return NetworkConfig(embed_dim, vision_config, transformers_chinese_clip.read_text(text))
     text_config = TextConfig(
         context_length=text.number("max_position_embeddings", 77),
         vocab_size=text.number("vocab_size", 49408),
@@ -230,13 +259,29 @@ def network_of(config: Fields) -> NetworkConfig:
         activation=_read_activation(text),
         eps=text.real("layer_norm_eps", 1e-5),
     )
-    require_clip_vocabulary(text_config.vocab_size, config.source)
+    if kind == "metaclip_2":
+        text_config = replace(text_config, pool="end", end_id=_read_end(text))
+    else:
+        _require_clip_text(text, text_config.vocab_size)
+    return NetworkConfig(embed_dim, vision_config, text_config)
+
+
+def _require_clip_text(text: Fields, vocab_size: int) -> None:
+    """Reject another vocabulary than CLIP's, and another token to project than its largest id."""
+    require_clip_vocabulary(vocab_size, text.source)
     end = text.content.get("eos_token_id")
-    if end not in (None, FIRST_END, text_config.vocab_size - 1):  # the position of pooling
+    if end not in (None, FIRST_END, vocab_size - 1):  # the position of pooling
+        raise text.field_error("eos_token_id", end, f"{vocab_size - 1}, CLIP's end-of-text token")
+
+
+def _read_end(text: Fields) -> int:
+    """Read the id of the token that MetaCLIP 2 projects: 2 means 2 there, unlike in CLIP."""
+    end = text.content.get("eos_token_id")
+    if type(end) is not int or end not in METACLIP_2:
         raise text.field_error(
-            "eos_token_id", end, f"{text_config.vocab_size - 1}, CLIP's end-of-text token"
+            "eos_token_id", end, "2 with XLM-V's tokenizer, 1 with mT5's; others are not supported"
         )
-    return NetworkConfig(config.number("projection_dim", 512), vision_config, text_config)
+    return end
 
 
 def _read_activation(tower: Fields) -> Activation:
@@ -286,6 +331,8 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
     side = Fields(size, fields.source, "size.").number("height")
     if size.get("width") != side:
         raise fields.field_error("size", size, "a square")
+    if fields.content.get("do_center_crop") and crop not in (None, {"height": side, "width": side}):
+        raise fields.field_error("crop_size", crop, f"{side} in both dimensions, as size")
     return PreprocessConfig(side, mean, std, resample, "squash")
 
 

@@ -39,15 +39,17 @@ class Patches:
         y, x = (range(2 + axis * (depth + 1), 3 + axis * (depth + 1) + depth) for axis in (0, 1))
         pairs = [place for pair in zip(y, x, strict=True) for place in pair]
         order = (0, *pairs[:-2], 1, *pairs[-2:])  # channels before the places in the inner cell
-        return cells.permute(order).reshape(b, side * side, -1)
+        return cells.permute(order).reshape(b, side * side, c * patch * patch)
 
     def __call__(self, patches: Tensor) -> Tensor:
         """Apply the layers: [b, p, values] to [b, p, w]."""
-        b, p, _ = patches.shape
+        b, p, size = patches.shape  # b may be 0, so no size is inferred
         cells, x = math.prod(side * side for side in self.sides[1:]), patches
+        size //= cells
         for layer, side in zip(self.layers, (*self.sides[1:], 1), strict=True):
-            x = layer(x.view(b, p * cells, -1))
+            x = layer(x.view(b, p * cells, size))
             cells //= side * side
+            size = side * side * x.shape[-1]
         return x
 
 

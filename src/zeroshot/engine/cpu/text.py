@@ -8,11 +8,11 @@ and the last layer runs only for the end-of-text token.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zeroshot.engine.backend import Row, Values
 from zeroshot.engine.cpu import workers
@@ -33,7 +33,7 @@ class _TextTransformer:
 
     def __init__(self, config: TextConfig, values: Values, dtype: torch.dtype) -> None:
         self.config, self.dtype = config, dtype
-        self.tokens = values["token_embedding.weight"]
+        self.look_up = partial(values.rows, "token_embedding.weight")
         self.positions = values["positional_embedding"].to(dtype, copy=True)
         self.ln_final = Norm(values.of("ln_final"), config.eps, dtype)
         self.proj = _build_projection(config, values, dtype)
@@ -42,8 +42,7 @@ class _TextTransformer:
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Look up tokens [b, t] and positions [t] or [b, t]: [b, t, w]."""
-        # looked up in the precision of the file, so that the table is not copied
-        return F.embedding(tokens, self.tokens).to(self.dtype) + self.positions[positions]
+        return self.look_up(tokens).to(self.dtype) + self.positions[positions]
 
     def project(self, pooled: Tensor) -> Tensor:
         """Normalize pooled tokens and map them to the shared space: [b, w] to [b, d]."""

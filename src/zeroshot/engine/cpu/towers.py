@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from zeroshot.engine.backend import Values
+from zeroshot.engine.cpu.bert import FastBert
 from zeroshot.engine.cpu.conse import FastConSETower
 from zeroshot.engine.cpu.convnext import FusedConvNeXt
 from zeroshot.engine.cpu.fastvit import FusedFastViT
@@ -21,6 +22,7 @@ from zeroshot.engine.cpu.resnet import FastResNet
 from zeroshot.engine.cpu.text import build_text_tower
 from zeroshot.engine.cpu.vision import FastVisionTransformer
 from zeroshot.spec import (
+    BertConfig,
     ConSEConfig,
     ConvNeXtConfig,
     FastViTConfig,
@@ -36,4 +38,5 @@ CPU_TOWERS: dict[type[Any], Callable[[Any, Values, torch.dtype], Any]] = {
     ConvNeXtConfig: FusedConvNeXt,
     FastViTConfig: FusedFastViT,
     TextConfig: build_text_tower,
+    BertConfig: FastBert,
 }
