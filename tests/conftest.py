@@ -110,10 +110,14 @@ def subprocess_environment() -> dict[str, str]:
 
 @pytest.fixture
 def tiny_towers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add the tiny towers of `families` to the table of timm's towers."""
-    from tests.checkpoint import families
-    from zeroshot.checkpoint.layouts import timm
+    """Add the tiny towers of `families` to the tables of timm's towers."""
+    from tests.checkpoint import families, families_convnext, families_fastvit
+    from zeroshot.checkpoint.layouts import timm, timm_convnext, timm_fastvit
 
+    convnext = families_convnext.TOWER, families_convnext.SHALLOW
+    monkeypatch.setitem(timm_convnext.TOWERS, *convnext)
+    for name, tower in families_fastvit.TOWERS.items():
+        monkeypatch.setitem(timm_fastvit.TOWERS, name, tower)
     for name, config in families.TOWERS.items():
         monkeypatch.setitem(timm.TOWERS, name, config)
 

@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 import zeroshot
-from tests.checkpoint import families_eva
+from tests.checkpoint import families_convnext, families_eva, families_fastvit
 from tests.parity import pictures
-from zeroshot.checkpoint.layouts import timm
+from zeroshot.checkpoint.layouts import timm, timm_convnext, timm_fastvit
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.tokenizers.clip import ClipTokenizer
 
@@ -38,6 +38,8 @@ CHECKPOINTS = (
     "open_clip-squash",
     "hf-quick-gelu",
     "hf-gelu",
+    "open_clip-fastvit",
+    "open_clip-convnext",
     "hf-siglip",
     "hf-chinese-clip",
     "hf-metaclip",
@@ -73,6 +75,9 @@ def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     options = {"like": LIKE[name]} if name in LIKE else {}
     path = folder / (folder / "entry.txt").read_text()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(timm_convnext.TOWERS, families_convnext.TOWER, families_convnext.SHALLOW)
+        for tower, config in families_fastvit.TOWERS.items():
+            patch.setitem(timm_fastvit.TOWERS, tower, config)
         for tower, config in families_eva.GOLDEN.items():
             patch.setitem(timm.TOWERS, tower, config)
         model = zeroshot.load(path, device="cpu", dtype="float32", **options)

@@ -27,6 +27,18 @@ FAMILIES = (  # the files in weights/, in the order of listing
     "metaclip",
     "resnets",
     "tinyclip",
+    "siglip",
+    "siglip2",
+    "pe",
+    "metaclip2",
+    "roberta",
+    "biomedclip",
+    "chineseclip",
+    "eva",
+    "mobileclip",
+    "clipa",
+    "convnext",
+    "longclip",
 )
 SPEEDS = {  # upper bound of each class in GFLOPs per image; the comments name typical models
     "fastest": 10.0,  # ViT-B/32
@@ -35,55 +47,64 @@ SPEEDS = {  # upper bound of each class in GFLOPs per image; the comments name t
     "slow": 550.0,  # ViT-L/14@336px, ViT-H/14, ViT-g/14
     "slowest": float("inf"),
 }
-# Words in names of architectures that are not supported -> the architecture.
+# Words in names of architectures that are not supported -> the architecture, and a model of the
+# catalog for the same purpose.
 UNSUPPORTED = {
-    "eva": "EVA",
-    "coca": "CoCa",
-    "convnext": "ConvNeXt",
-    "convnextv2": "ConvNeXt",
-    "mobileclip": "MobileCLIP",
-    "pe-spatial": "a Perception Encoder without a text tower",
-    "multilingual": "a multilingual text encoder",
-    "mt5": "a multilingual text encoder",
-    "xlm": "a multilingual text encoder",
-    "roberta": "a RoBERTa text encoder",
-    "nllb": "a multilingual text encoder",
-    "blip": "BLIP",
-    "instructblip": "BLIP",
-    "align": "ALIGN",
-    "chinese-clip": "Chinese-CLIP",
-    "altclip": "AltCLIP",
-    "groupvit": "GroupViT",
-    "clipseg": "CLIPSeg",
-    "flava": "FLAVA",
-    "owlvit": "OWL-ViT",
-    "owlv2": "OWL-ViT",
-    "vitamin": "ViTamin",
-    "clipa": "CLIPA",
-    "swin": "Swin",
-    "imagebind": "ImageBind",
-    "clap": "CLAP",
-    "naflexvit": "NaFlexViT",
-    "jina": "Jina CLIP",
-    "tulip": "TULIP",
-    "worldwide": "MetaCLIP 2",
+    "coca": ("CoCa", "ViT-L-14:laion2b"),
+    "vitamin": ("ViTamin", "ViT-L-14:datacomp"),
+    "nllb": ("NLLB-CLIP, a multilingual text encoder", "siglip2-base"),
+    "mt5-base-vit": ("a multilingual text encoder of mT5", "siglip2-base"),
+    "mt5-xl-vit": ("a multilingual text encoder of mT5", "siglip2-base"),
+    "multilingual-v1": ("a multilingual text encoder without an image tower", "siglip2-base"),
+    "m-clip": ("a multilingual text encoder without an image tower", "siglip2-base"),
+    "altclip": ("AltCLIP", "siglip2-base"),
+    "chinese-clip-rn50": ("Chinese-CLIP with a ResNet", "Chinese-CLIP-ViT-B-16"),
+    "eva-clip-8b": ("EVA-CLIP of 8 billion parameters", "EVA02-E-14-plus"),
+    "eva-clip-18b": ("EVA-CLIP of 18 billion parameters", "EVA02-E-14-plus"),
+    "naflex_vit": ("NaFlexViT of open_clip", "siglip2-naflex"),
+    "naflexvit": ("NaFlexViT of open_clip", "siglip2-naflex"),
+    "mobileclip-s0": ("MobileCLIP-S0 in Apple's own format", "MobileCLIP2-S0"),
+    "pe-spatial": ("a Perception Encoder without a text tower", "PE-Core-B-16"),
+    "pe-lang": ("a Perception Encoder without a text tower", "PE-Core-B-16"),
+    "align": ("ALIGN", "ViT-L-14:datacomp"),
+    "aimv2": ("AIMv2", "ViT-L-14:datacomp"),
+    "blip": ("BLIP", "ViT-L-14:datacomp"),
+    "instructblip": ("BLIP", "ViT-L-14:datacomp"),
+    "jina": ("Jina CLIP", "siglip2-base"),
+    "groupvit": ("GroupViT", "ViT-B/16"),
+    "clipseg": ("CLIPSeg, a model for segmentation", "ViT-B/16"),
+    "flava": ("FLAVA", "ViT-B/16"),
+    "owlvit": ("OWL-ViT, a model for detection", "ViT-B/16"),
+    "owlv2": ("OWL-ViT, a model for detection", "ViT-B/16"),
+    "swin": ("Swin", "ViT-B/16"),
+    "imagebind": ("ImageBind", "ViT-H-14:laion2b"),
+    "clap": ("CLAP, a model for sound", "ViT-B/32"),
+    "tulip": ("TULIP", "siglip2-base"),
 }
-# Words in names of families without names in the catalog -> the family, and one of the repositories
-# that are loaded.
-REPOSITORIES = {
-    "naflex": ("SigLIP 2 NaFlex", "google/siglip2-base-patch16-naflex"),
-    "siglip2?": ("SigLIP", "google/siglip-base-patch16-224"),
-    "pe-core": ("PE-Core", "timm/PE-Core-B-16"),
+# Repositories of checkpoints in a format that is not read -> the same or a similar checkpoint.
+OTHER_FORMATS = {
+    r"apple/mobileclip2-(s0|s2|s3|s4|b|l-14)": r"MobileCLIP2-\1",
+    r"apple/mobileclip-(s1|s2|b)": r"MobileCLIP-\1",
+    r"apple/mobileclip-b-lt": "MobileCLIP-B:datacompdr_lt",
+    r"timm/vit-(b|so400m)-16-siglip2-naflex": r"ViT-\1-16-SigLIP2-naflex",
+    r"quansun/eva-clip": "EVA02-L-14",
 }
 # Owners of the published repositories of these families; others may use the words freely.
 PUBLISHERS = (
     *("google", "timm", "apple", "baai", "laion", "salesforce", "kakaobrain", "facebook", "nvidia"),
     *("microsoft", "quansun", "jinaai", "cidas", "visheratin", "ucsc-vlaa", "jienengchen"),
-    *("ofa-sys", "sentence-transformers"),
+    *("ofa-sys", "sentence-transformers", "m-clip"),
 )
+# Licenses that do not permit commercial use -> what they permit.
+RESTRICTED = {
+    "CC-BY-NC-4.0": "non-commercial use only",
+    "Apple": "research only",  # apple-amlr
+}
+BYTES = 4  # per parameter: nearly all published weights are float32
 TAGS_LISTED = 8  # tags of an architecture in an error; `zeroshot models` lists all of them
 
-Layout = Literal["native", "open_clip", "huggingface"]
+Layout = Literal["native", "open_clip", "huggingface", "openai"]
+Usage = Literal["commercial", "research", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +115,7 @@ class Entry:
     repository: str  # on the Hugging Face Hub; empty for the embedded model
     files: tuple[str, ...]  # to download, weights last; empty: try the known names in order
     architecture: str  # name in open_clip
-    activation: str  # quick_gelu or gelu
+    activation: str  # quick_gelu, gelu or gelu_tanh; of the text tower if the towers differ
     image_size: int  # pixels
     embed_dim: int
     license: str = ""  # empty if unknown
@@ -107,14 +128,22 @@ class Entry:
     accuracy: float | None = None  # zero-shot ImageNet top-1 in percent, 80 templates
     accuracy_source: str = ""
     activation_source: str = ""  # reference; empty if the checkpoint's config takes precedence
+    preprocess_source: str = ""  # likewise
     revision: str = ""  # commit, if verified
     sha256: str = ""  # of the weights file on the Hub, if verified
     url: str = ""  # the publisher's archive, in addition to the Hub
     url_sha256: str = ""
     aliases: tuple[str, ...] = ()
-    mirrors: tuple[str, ...] = ()  # repositories with the same weights in the transformers layout
+    # Repositories with the same weights in the transformers layout, or "owner/name:file" of a bare
+    # state dict.
+    mirrors: tuple[str, ...] = ()
     note: str = ""
     preprocess: dict[str, Any] = field(default_factory=dict)  # where it differs from OpenAI's
+    languages: str = "English"  # of texts
+    tokenizer: str = ""  # the publisher's tokenizer file; empty for CLIP's, which is included
+    download: float | None = None  # megabytes of weights, if the repository's file list was seen
+    # open_clip's `model_cfg`, for repositories without a config file.
+    model_cfg: dict[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> Path | None:
@@ -130,7 +159,40 @@ class Entry:
             embed_dim=self.embed_dim,
             context_length=self.context_length,
             activation_is_sourced=bool(self.activation_source),
+            preprocess_is_sourced=bool(self.preprocess_source),
+            model_cfg=self.model_cfg or None,
         )
+
+    @property
+    def extra(self) -> str:
+        """The extra of this package that encoding text requires, or ""."""
+        return "tokenizers" if self.tokenizer else ""
+
+    @property
+    def multilingual(self) -> bool:
+        """Whether texts in other languages than English are supported."""
+        return self.languages != "English"
+
+    @property
+    def usage(self) -> Usage:
+        """What the license permits: commercial use, or research or non-commercial use only."""
+        if not self.license:
+            return "unknown"
+        return "research" if self.license in RESTRICTED else "commercial"
+
+    @property
+    def restriction(self) -> str:
+        """What a license that does not permit commercial use permits, else ""."""
+        return RESTRICTED.get(self.license, "")
+
+    @property
+    def megabytes(self) -> float | None:
+        """Size of the weights to download, estimated if not known; None if unknown."""
+        if self.path is not None:
+            return 0.0
+        if self.download is None and self.parameters is not None:
+            return self.parameters * BYTES
+        return self.download
 
     @property
     def speed(self) -> str:
@@ -197,17 +259,16 @@ def find(name: str) -> Entry:
     repository = name.removeprefix("hf-hub:").removeprefix("hf_hub:").rstrip("/").lower()
     if repository in _repositories():
         return _repositories()[repository]
+    if like := in_other_format(name):
+        raise ModelNotFound(
+            f"{shortened(name)!r} has weights in a format that is not supported; load {like!r}, "
+            "which has the same or similar weights"
+        )
     if kind := unsupported(name):
         raise ModelNotFound(
-            f"{shortened(name)!r} has an unsupported architecture, {kind}; expected a CLIP with a "
-            "ViT or ResNet image tower and CLIP's text tower, such as those in "
-            "zeroshot.available_models(), SigLIP or PE-Core; use open_clip or transformers for "
-            "other models"
-        )
-    if like := repository_like(name):
-        raise ModelNotFound(
-            f"no model named {shortened(name)!r} in the catalog; models of that family are loaded "
-            f"by repository, as in zeroshot.load({like!r})"
+            f"{shortened(name)!r} has an unsupported architecture, {kind}; try "
+            f"{alternative(name)!r} or another of zeroshot.available_models(), or use open_clip or "
+            "transformers for this model"
         )
     known, tag = _split(name)
     if known:
@@ -239,20 +300,26 @@ def unsupported(name: str) -> str:
 
     A repository of an owner who is not a known publisher gives "": its name may mean anything.
     """
+    return _unsupported(name)[0]
+
+
+def alternative(name: str) -> str:
+    """Return a model for the same purpose as that of an unsupported architecture, else ""."""
+    return _unsupported(name)[1]
+
+
+def in_other_format(name: str) -> str:
+    """Return the catalog name of a known repository whose own files are not readable, else ""."""
+    said = _said_architecture(name).rstrip("/")
+    for pattern, instead in OTHER_FORMATS.items():
+        if found := re.fullmatch(pattern, said):
+            return find(found.expand(instead)).name
+    return ""
+
+
+def _unsupported(name: str) -> tuple[str, str]:
     said = _said_architecture(name)
-    return next((kind for word, kind in UNSUPPORTED.items() if _says(said, word)), "")
-
-
-def repository_like(name: str) -> str:
-    """Return a repository of the family that a name says and the catalog lacks, else "".
-
-    A repository of such a family gives "".
-    """
-    said = _said_architecture(name)
-    if "/" in said:
-        return ""
-    found = (repository for word, (_, repository) in REPOSITORIES.items() if _says(said, word))
-    return next(found, "")
+    return next((kind for word, kind in UNSUPPORTED.items() if _says(said, word)), ("", ""))
 
 
 def _said_architecture(name: str) -> str:
@@ -263,7 +330,7 @@ def _said_architecture(name: str) -> str:
         return ""
     if slash and owner not in PUBLISHERS:
         # "ViT-B-16-SigLIP/webli" is a name of open_clip; "coca/clip" is a repository of coca.
-        return owner if re.search(r"[-_]\w*\d|convnext", owner) else ""
+        return owner if re.search(r"[-_]\w*\d|convnext|vitamin-", owner) else ""
     return name
 
 
@@ -305,7 +372,8 @@ def _split(name: str) -> tuple[str, str]:
 
     The tag follows the last ":" or "/", as in "ViT-B-32:laion" and "ViT-B/32/laion".
     """
-    known = {_normalize(entry.architecture): entry.architecture for entry in entries().values()}
+    tagged = [entry for entry in entries().values() if entry.tag]
+    known = {_normalize(entry.architecture): entry.architecture for entry in tagged}
     known |= {_normalize(e.name): e.architecture for e in entries().values() if e.tag == "openai"}
     for before, _, after in (name.rpartition(":"), name.rpartition("/"), (name, "", "")):
         if _normalize(before) in known:
@@ -332,7 +400,11 @@ def _tag_message(name: str, known: str, tag: str) -> str:
 @cache
 def _names() -> dict[str, Entry]:
     """Return checkpoints by normalized name; names take precedence over aliases."""
-    known = {_normalize(f"{e.architecture}:{e.tag}"): e for e in entries().values() if e.tag}
+    known = {  # repositories without their owner
+        _normalize(repository.partition("/")[2]): entry
+        for repository, entry in _repositories().items()
+    }
+    known |= {_normalize(f"{e.architecture}:{e.tag}"): e for e in entries().values() if e.tag}
     known |= {_normalize(e.architecture): e for e in entries().values() if e.tag == "openai"}
     known |= {_normalize(alias): e for e in entries().values() for alias in e.aliases}
     return known | {_normalize(entry.name): entry for entry in entries().values()}
@@ -342,13 +414,19 @@ def _names() -> dict[str, Entry]:
 def _repositories() -> dict[str, Entry]:
     """Return checkpoints by lowercase repository.
 
-    Mirrors use the transformers layout.
+    Mirrors use the transformers layout, or are a bare state dict.
     """
     known: dict[str, Entry] = {}
     for entry in entries().values():
         for mirror in entry.mirrors:
-            known[mirror.lower()] = replace(
-                entry, repository=mirror, files=(), layout="huggingface", revision="", sha256=""
+            repository, _, file = mirror.partition(":")
+            known[repository.lower()] = replace(
+                entry,
+                repository=repository,
+                files=(file,) if file else (),
+                layout="openai" if file else "huggingface",
+                revision="",
+                sha256="",
             )
         if entry.repository:
             known[entry.repository.lower()] = entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -121,6 +122,8 @@ def load(
             "own activation and preprocessing; omit it"
         )
     log.info("%s: loaded from %s for %s, %s", display, path, chosen_device, chosen_dtype)
+    if entry is not None:
+        _note_license(entry.name)
     return Model(
         checkpoint,
         display,
@@ -201,7 +204,7 @@ def _locate(
     except ModelNotFound as not_cataloged:
         may_be_repository = text.count("/") == 1 and not catalog.is_file_name(text)
         is_misspelled = catalog.looks_like_catalog_name(text)
-        is_other = bool(catalog.unsupported(text) or catalog.repository_like(text))
+        is_other = bool(catalog.unsupported(text) or catalog.in_other_format(text))
         if not may_be_repository or is_misspelled or is_other:
             raise
         from zeroshot import hub
@@ -222,8 +225,22 @@ def _locate(
         return entry.name, entry.path, None
     from zeroshot import hub  # imported late: 1/7 of the package import time, and rarely used
 
-    weights = hub.fetch_entry(entry, revision=revision, cache_dir=cache_dir, offline=offline)
+    weights = hub.fetch_entry(
+        entry,
+        revision=revision,
+        cache_dir=cache_dir,
+        offline=offline,
+        judge=reader.check_configs,
+    )
     return entry.name, weights, entry
+
+
+@cache
+def _note_license(name: str) -> None:
+    """Log a warning if a catalog model is not for commercial use, once per process."""
+    entry = catalog.find(name)
+    if entry.restriction:
+        log.warning("%s: its license, %s, permits %s", name, entry.license, entry.restriction)
 
 
 def _exists(path: Path) -> bool:

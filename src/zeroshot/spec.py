@@ -9,7 +9,7 @@ returns the same tower for another input size. This module does not import torch
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar, get_args
 
@@ -40,6 +40,8 @@ CLIP_MERGES = (
 CLIP_SYMBOLS = 514  # ids besides merges: 256 bytes, 256 word-final bytes, start, end
 STEM_STRIDES = (4, 2, 2)  # of the convolutions before MobileCLIP-B's transformer
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
+CONVNEXT_STRIDE = 32
+FASTVIT_STRIDE = 32  # in five stages odd sides are rounded up, so 64 is not needed
 GEMMA_IDS = 256_000  # ids of SigLIP 2's tokenizer
 MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
 MAX_PATCHES = 4096  # of an image; SigLIP 2 was trained with at most 1024
@@ -63,7 +65,9 @@ LIMITS = {  # larger than any CLIP, small enough that no config can request a hu
     "width": 16_384,
     "layers": 256,
     "heads": 1024,
+    "head_width": 1024,
     "mlp_width": 131_072,
+    "mlp_ratio": 16,
     "context_length": 4096,
     "vocab_size": 1_000_000,
     "positions": 16_384,
@@ -270,6 +274,118 @@ class ResNetConfig:
             yield "image_size", self.image_size, f"a multiple of {RESNET_STRIDE}"
 
     def resized(self, size: int) -> ResNetConfig:
+        """Return the same tower for another input size."""
+        return replace(self, image_size=size)
+
+
+@dataclass(frozen=True)
+class FastViTConfig:
+    """FastViT, the convolutional tower of MobileCLIP S0 to S4, with its training branches folded.
+
+    Each stage has twice the channels of the stage before it. From the fourth on, positions attend
+    to each other. Sources: arXiv 2303.14189 and 2311.17049; `fastvit_mci*` of timm.
+    """
+
+    image_size: int
+    width: int  # channels of the first stage
+    layers: tuple[int, ...]  # blocks of each stage: 4 stages in S0 to S2, 5 in S3 and S4
+    mlp_ratio: int  # hidden channels of an MLP per channel
+    # Channels are weighed by gates (squeeze-and-excitation) where the third and fourth stage begin.
+    squeeze: bool
+    layer_norm: bool  # before attention; a BatchNorm is folded into it
+    head_width: int = 32
+    eps: float = 1e-5  # of that LayerNorm
+    kind: ClassVar[str] = "fastvit"
+    position_embeddings: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks in all stages."""
+        return sum(self.layers)
+
+    @property
+    def stride(self) -> int | None:
+        """Divisor of valid input sizes, in pixels."""
+        return FASTVIT_STRIDE
+
+    @property
+    def extra_positions(self) -> int:
+        """0: there are no position embeddings."""
+        return 0
+
+    def channels(self, stage: int) -> int:
+        """Return the number of channels of a stage, counted from 0."""
+        return self.width << stage
+
+    def attends(self, stage: int) -> bool:
+        """Return whether the blocks of a stage have attention."""
+        return stage >= 3
+
+    def squeezes(self, stage: int) -> bool:
+        """Return whether channels are weighed where a stage begins."""
+        return self.squeeze and stage in (2, 3)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields with invalid values."""
+        yield from _out_of_range(self, sequences=("layers",))
+        if not isinstance(self.layers, tuple) or len(self.layers) not in (4, 5):
+            yield "layers", self.layers, "four or five numbers of blocks"
+        if _are_positive(self.width, self.head_width) and self.width * 8 % self.head_width:
+            yield "width", self.width, f"a multiple of {self.head_width} / 8"
+        if _are_positive(self.image_size) and self.image_size % FASTVIT_STRIDE:
+            yield "image_size", self.image_size, f"a multiple of {FASTVIT_STRIDE}"
+
+    def resized(self, size: int) -> FastViTConfig:
+        """Return the same tower for another input size."""
+        return replace(self, image_size=size)
+
+
+@dataclass(frozen=True)
+class ConvNeXtConfig:
+    """ConvNeXt, a convolutional tower of LAION's checkpoints.
+
+    Each stage has twice the channels of the stage before it. Sources: Liu et al. 2022
+    (arXiv 2201.03545); `convnext_*` of timm.
+    """
+
+    image_size: int
+    width: int  # channels of the first stage
+    layers: tuple[int, int, int, int]  # blocks of each stage
+    eps: float = 1e-6  # of LayerNorm; 1e-5 in xxlarge
+    # The projection has a hidden layer of twice the width of the shared space (`_d` in names).
+    deep_projection: bool = False
+    kind: ClassVar[str] = "convnext"
+    position_embeddings: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks in all stages."""
+        return sum(self.layers)
+
+    @property
+    def stride(self) -> int | None:
+        """Divisor of valid input sizes, in pixels."""
+        return CONVNEXT_STRIDE
+
+    @property
+    def extra_positions(self) -> int:
+        """0: there are no position embeddings."""
+        return 0
+
+    @property
+    def features(self) -> int:
+        """Number of channels of the last stage."""
+        return self.width << 3
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the fields with invalid values."""
+        yield from _out_of_range(self, sequences=("layers",))
+        if not isinstance(self.layers, tuple) or len(self.layers) != 4:
+            yield "layers", self.layers, "four numbers of blocks"
+        if _are_positive(self.image_size) and self.image_size % CONVNEXT_STRIDE:
+            yield "image_size", self.image_size, f"a multiple of {CONVNEXT_STRIDE}"
+
+    def resized(self, size: int) -> ConvNeXtConfig:
         """Return the same tower for another input size."""
         return replace(self, image_size=size)
 
@@ -667,14 +783,20 @@ class Published:
     embed_dim: int | None = None  # None: unknown
     context_length: int | None = None  # None: unknown
     activation_is_sourced: bool = True  # False: a config beside the weights has priority
+    preprocess_is_sourced: bool = True  # likewise
+    model_cfg: Mapping[str, Any] | None = None  # open_clip's, for weights without a config
 
     def size_conflicts(self, spec: Spec) -> list[str]:
         """List the sizes that differ.
 
-        If any does, the files are of another checkpoint.
+        If any does, the files are of another checkpoint. Image sizes of the same grid of patches
+        are equal: SigLIP with patches of 14 pixels is published for 378 and for 384 pixels.
         """
+        vision, size = spec.network.vision, self.preprocess.size
+        stride = vision.stride or 1
+        same_grid = vision.image_size // stride == size // stride
         return _list_differences(
-            ("image_size", spec.network.vision.image_size, self.preprocess.size),
+            ("image_size", vision.image_size, None if same_grid else size),
             ("embed_dim", spec.network.embed_dim, self.embed_dim),
             ("context_length", spec.network.text.context_length, self.context_length),
         )
@@ -682,11 +804,12 @@ class Published:
     def recipe_conflicts(self, spec: Spec) -> list[str]:
         """List where a config disagrees about activation and preprocessing."""
         activation = self.activation if self.activation_is_sourced else None
+        names = ("mean", "std", "interpolation", "resize_mode")
         return _list_differences(
             ("activation", _get_activation(spec.network), activation),
             *(
                 (name, getattr(spec.preprocess, name), getattr(self.preprocess, name))
-                for name in ("mean", "std", "interpolation", "resize_mode")
+                for name in (names if self.preprocess_is_sourced else ())
             ),
         )
 
@@ -699,7 +822,9 @@ class Published:
                 vision=_set_activation(network.vision, self.activation),
                 text=_set_activation(network.text, self.activation),
             )
-        preprocess = replace(self.preprocess, size=spec.preprocess.size)
+        preprocess = spec.preprocess
+        if self.preprocess_is_sourced:
+            preprocess = replace(self.preprocess, size=spec.preprocess.size)
         return replace(spec, network=network, preprocess=preprocess)
 
 

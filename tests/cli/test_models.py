@@ -43,20 +43,18 @@ def test_models_as_json_is_a_list_of_facts(run: Any) -> None:
 def test_the_table_has_a_line_for_every_model() -> None:
     lines = run_models("--all").splitlines()
 
-    assert max(map(len, lines)) <= 112
+    assert max(map(len, lines)) <= 100  # fits a terminal
     assert [line.split("  ")[0] for line in lines[1 : 1 + len(catalog.entries())]] == (
         catalog.available_models()
     )
 
 
-def test_a_row_lists_size_accuracy_speed_license_and_source() -> None:
+def test_a_row_lists_size_accuracy_speed_license_and_language() -> None:
     (line,) = (line for line in run_models("-a").splitlines() if line.startswith("ViT-B-16:dfn2b "))
 
     cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
 
-    assert cells == [
-        *("ViT-B-16:dfn2b", "150 M", "598 MB", "224", "76.2%", "fast", "Apple", "apple")
-    ]
+    assert cells == ["ViT-B-16:dfn2b", "598 MB", "224", "76.2%", "fast", "Apple", "en"]
 
 
 def test_the_embedded_model_is_marked_as_a_demo_model() -> None:
@@ -107,12 +105,51 @@ def test_no_matching_model_is_reported_with_exit_code_0() -> None:
     assert "no model matches" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--search", "siglip"], ["SigLIP2"]])
-def test_family_without_names_in_the_catalog_is_loaded_by_repository(arguments: list[str]) -> None:
-    result = CliRunner().invoke(main, ["models", *arguments])
+def test_models_can_be_filtered_by_language_license_and_download() -> None:
+    found = listed("--multilingual", "--license", "commercial", "--max-size", "2GB")
 
-    assert "by repository, as in" in result.stderr
-    assert "google/siglip-base-patch16-224" in result.stderr
+    names = {entry["name"] for entry in found}
+    assert {"ViT-B-16-SigLIP2:webli", "ViT-B-16-SigLIP-i18n-256:webli"} <= names
+    assert all(e["multilingual"] and e["usage"] == "commercial" for e in found)
+    assert all(e["megabytes"] <= 2000 for e in found)
+    assert {e["license"] for e in listed("--license", "research")} == {"Apple", "CC-BY-NC-4.0"}
+    assert len(listed("--license", "any")) == len(catalog.entries())
+
+
+@pytest.mark.parametrize(
+    ("size", "megabytes"), [("500MB", 500), ("1.5 GB", 1500), ("2gb", 2000), ("900kB", 0.9)]
+)
+def test_sizes_have_decimal_units(size: str, megabytes: float) -> None:
+    found = listed("--max-size", size)
+
+    assert [e["name"] for e in found] == [
+        e["name"] for e in listed() if e["megabytes"] is not None and e["megabytes"] <= megabytes
+    ]
+
+
+@pytest.mark.parametrize("size", ["500", "two GB", "-1GB", "", "1TB", "9" * 5000])
+def test_a_wrong_size_is_an_error_that_says_how_to_write_it(size: str) -> None:
+    result = CliRunner().invoke(main, ["models", "--max-size", size])
+
+    assert result.exit_code == 2
+    assert "such as 500MB or 1.5GB" in result.stderr
+    assert len(result.stderr) < 700
+
+
+def test_a_search_for_an_unsupported_family_names_another_model() -> None:
+    result = CliRunner().invoke(main, ["models", "--search", "nllb"])
+
+    assert "NLLB-CLIP, a multilingual text encoder is not supported; try 'siglip2" in result.stderr
+
+
+def test_facts_name_license_languages_and_the_extra() -> None:
+    siglip, meta = run_models("siglip2"), run_models("metaclip2")
+
+    assert re.search(r"^languages +multilingual$", siglip, re.M)
+    assert "requires pip install 'zeroshot-clip[tokenizers]'" in siglip
+    assert re.search(r"^license +CC-BY-NC-4.0, permits non-commercial use only$", meta, re.M)
+    assert re.search(r"^download +7.4 GB$", meta, re.M)
+    assert "model_cfg" not in run_models("xlm-roberta-base")
 
 
 @pytest.mark.parametrize("name", ["someone/finetuned", "./none.safetensors", "xyz"])
@@ -148,15 +185,16 @@ def test_recommended_models_are_those_of_the_documentation() -> None:
     assert named == {*RECOMMENDED}
 
 
-def test_default_and_cached_models_are_marked(hub_cache: Path) -> None:
-    def where(name: str) -> str:
+def test_cached_models_are_marked(hub_cache: Path) -> None:
+    def size(name: str) -> str:
         (line,) = (each for each in run_models().splitlines() if each.startswith(f"{name}  "))
-        return line.rpartition("  ")[2]
+        return line.removeprefix(name).strip().partition("  ")[0]
 
-    assert where("ViT-B/32") == "timm, default"
-    assert where("mini") == "package"
+    assert "ViT-B/32: the default" in run_models()
+    assert size("mini") == "package"
+    assert size("ViT-B/32") == "605 MB"
     folder = hub_cache / "models--timm--vit_base_patch32_clip_224.openai" / "snapshots" / ("0" * 40)
     folder.mkdir(parents=True)
     (folder / "open_clip_model.safetensors").write_bytes(b"x")
-    assert where("ViT-B/32") == "timm, default, cached"
-    assert where("ViT-B/16") == "timm"
+    assert size("ViT-B/32") == "cached"
+    assert size("ViT-B/16") == "598 MB"

@@ -14,9 +14,11 @@ SOURCES = sorted(Path(zeroshot.__file__).parent.rglob("*.py"))
 KINDS = {
     *("ViTConfig", "ResNetConfig", "ConSEConfig"),
     *("VisionTransformer", "ModifiedResNet", "ConSETower"),
+    *("ConvNeXtConfig", "ConvNeXt", "FusedConvNeXt"),
+    *("FastViTConfig", "FastViT", "FusedFastViT"),
     *("FastVisionTransformer", "FastResNet", "FastConSETower"),
 }
-KIND_NAMES = {"vit", "resnet", "concept"}  # `kind` of the configs
+KIND_NAMES = {"vit", "resnet", "concept", "convnext", "fastvit"}  # `kind` of the configs
 
 
 def branches(source: str) -> Iterator[str]:

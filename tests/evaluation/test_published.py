@@ -68,3 +68,13 @@ def test_equal_conditions_are_named_too(imagenet: tuple[str, ...]) -> None:
 
     assert found is not None
     assert "the images are not checked" in found.differs
+
+
+def test_prompts_of_other_publishers_are_not_called_equal(imagenet: tuple[str, ...]) -> None:
+    templates = prompts.get("imagenet").templates
+    head = axes_classifier(imagenet, source="siglip2", templates=templates).head
+
+    found = find(head, FLOAT32, IMAGENET)
+
+    assert found is not None
+    assert (found.top1, found.differs) == (78.2, "its publisher's prompts may be others than yours")

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pytest
 
 from tests.hub.mini_hub import NAME, REPOSITORY, MiniHub
 from zeroshot import hub
+from zeroshot.catalog import Entry
 
 SETTING = "open_clip_config.json"
 BOTH = (SETTING, NAME)
 FETCH = f"""
 import hashlib
 from zeroshot import hub
+from zeroshot.catalog import Entry
 print(hashlib.sha256(hub.fetch({REPOSITORY!r}, {BOTH!r}).weights.read_bytes()).hexdigest())
 """
 
@@ -66,3 +69,11 @@ def make_read_only(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setattr(os, "open", guarded(os.open, flagged))
     for name in ("mkdir", "replace", "rename", "unlink", "remove", "symlink", "utime", "chmod"):
         patch.setattr(os, name, guarded(getattr(os, name), lambda *_, **__: True))
+
+
+def expect_sizes(monkeypatch: pytest.MonkeyPatch, **sizes: Any) -> None:
+    """Make the catalog expect a tiny checkpoint under every name."""
+    published: Any = vars(Entry)["published"].fget
+    monkeypatch.setattr(
+        Entry, "published", property(lambda entry: published(replace(entry, **sizes)))
+    )

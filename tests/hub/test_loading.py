@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 import zeroshot
 from tests.checkpoint.layouts import test_perception_encoder as perception_encoder
 from tests.hub.mini_hub import NAME, MiniHub
+from tests.hub.support import expect_sizes
 from tests.parity import pictures
 from zeroshot import catalog, errors, hub
-from zeroshot.catalog import Entry
 from zeroshot.files import sha256
 from zeroshot.weight_files import NESTED
 
@@ -127,14 +127,6 @@ def test_repository_of_sentence_transformers_can_be_locked(mini: MiniHub, tmp_pa
 @pytest.fixture
 def golden(tmp_path: Path) -> Golden:
     return Golden("open_clip-gelu", tmp_path / "golden")
-
-
-def expect_sizes(monkeypatch: pytest.MonkeyPatch, **sizes: Any) -> None:
-    """Make the catalog expect a tiny checkpoint under every name."""
-    published = Entry.published.fget
-    monkeypatch.setattr(
-        Entry, "published", property(lambda entry: published(replace(entry, **sizes)))
-    )
 
 
 def test_cataloged_name_gives_the_embeddings_of_its_repository(
@@ -274,8 +266,9 @@ def test_a_config_that_names_no_model_does_not_stop_a_checkpoint_that_needs_none
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("siglip2-base-patch16-naflex", r"load\('google/siglip2-base-patch16-naflex'\)"),
-        ("ViT-B-16-SigLIP/webli", "loaded by repository"),
+        ("visheratin/nllb-clip-base-siglip", "unsupported architecture, NLLB"),
+        ("ViTamin-L/datacomp1b", "unsupported architecture, ViTamin"),
+        ("apple/MobileCLIP2-S0", "load 'MobileCLIP2-S0:dfndr2b'"),
     ],
 )
 def test_a_known_name_that_cannot_be_loaded_costs_no_request(

@@ -9,16 +9,28 @@ import pytest
 import torch
 
 from zeroshot.nn.conse import ConSETower
+from zeroshot.nn.convnext import ConvNeXt
+from zeroshot.nn.fastvit import FastViT
 from zeroshot.nn.network import TOWERS, Network
 from zeroshot.nn.resnet import ModifiedResNet
 from zeroshot.nn.text_transformer import TextTransformer
 from zeroshot.nn.vision_transformer import VisionTransformer
-from zeroshot.spec import ConSEConfig, NetworkConfig, ResNetConfig, TextConfig, ViTConfig
+from zeroshot.spec import (
+    ConSEConfig,
+    ConvNeXtConfig,
+    FastViTConfig,
+    NetworkConfig,
+    ResNetConfig,
+    TextConfig,
+    ViTConfig,
+)
 
 TEXT = TextConfig(12, 600, 16, 2, 2, 32, "quick_gelu")
 IMAGE_TOWERS: dict[str, tuple[Any, type]] = {
     "vit": (ViTConfig(24, 8, 16, 2, 2, 32, "gelu"), VisionTransformer),
     "resnet": (ResNetConfig(32, 8, (1, 1, 1, 1), 4), ModifiedResNet),
+    "convnext": (ConvNeXtConfig(32, 8, (1, 1, 1, 1)), ConvNeXt),
+    "fastvit": (FastViTConfig(32, 8, (1, 1, 1, 1), 3, True, False), FastViT),
     "concept": (ConSEConfig(32, 0, 9, 1.0, 3), ConSETower),
 }
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import bert
 import checkpoints
+import convolutional
 import eva
 import metaclip
 import naflex
@@ -233,12 +234,17 @@ def unprojected(peer: Peer, pixels: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = peer.model.vision_model(pixel_values=pixels).pooler_output
         return found
     if hasattr(visual, "trunk"):  # timm; its head is the projection, if it has one
-        owner = visual if len(visual.head) else visual.trunk
-        head, owner.head = owner.head, torch.nn.Identity()
+        if len(visual.head):  # a projection behind timm's tower
+            found = visual.trunk(pixels)
+            return found
+        head = visual.trunk.head
+        owner, name = (head, "fc") if hasattr(head, "fc") else (visual.trunk, "head")
+        projection = getattr(owner, name)
+        setattr(owner, name, torch.nn.Identity())
         try:
             found = visual(pixels)
         finally:
-            owner.head = head
+            setattr(owner, name, projection)
         return found
     # attention pooling reads the weights of c_proj, so a hook would see nothing
     owner, name = (visual.attnpool, "c_proj") if hasattr(visual, "attnpool") else (visual, "proj")
@@ -360,6 +366,21 @@ def timm_folder(name: str, interpolation: str, seed: int) -> Callable[[Path], No
     return write
 
 
+def convnext_folder(projection: str, seed: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        convolutional.write_convnext(path, convolutional.convnext(projection), seed)
+
+    return write
+
+
+def mobileclip_folder(tower: str, preprocess: dict[str, Any], seed: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        config = convolutional.mobileclip(tower)
+        convolutional.write_mobileclip(path, config, preprocess, seed)
+
+    return write
+
+
 def siglip_folder(seed: int) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         siglip.write_hf_folder(path, text={}, vision={}, seed=seed, logit_scale=20.0)
@@ -408,6 +429,8 @@ SQUASH = {
     "resize_mode": "squash",
 }  # fmt: skip
 LONG, KEPT = 248, 20  # tokens of Long-CLIP, rows of its first table of positions
+BILINEAR = {"interpolation": "bilinear"}
+NEUTRAL = {"mean": [0.0] * 3, "std": [1.0] * 3} | BILINEAR  # of MobileCLIP S0 to S2
 SMALL_VIT = VIT_B_32 | {"vision_layers": 3, "transformer_layers": 3}
 
 
@@ -454,6 +477,15 @@ def _cases() -> tuple[Case, ...]:
              timm_folder("PE-Core-T-16-384", "bilinear", 27), siglip.read_open_clip_folder),
         Case(OPEN_CLIP, "Meta's own file, PE-Core-T16-384", "PE-Core-T16-384.pt",
              siglip.meta_file("PE-Core-T-16-384", 28), siglip.read_meta_file),
+        *(
+            Case(OPEN_CLIP, f"folder, ConvNeXt with a projection of {layers}", f"occ{seed}",
+                 convnext_folder(projection, seed), folder)
+            for seed, projection, layers in ((58, "linear", "one layer"), (59, "mlp", "two layers"))
+        ),
+        Case(OPEN_CLIP, "folder, MobileCLIP with FastViT of S0", "ocmobile",
+             mobileclip_folder("fastvit_mci0", NEUTRAL, 28), folder),
+        Case(OPEN_CLIP, "folder, MobileCLIP with a small FastViT like that of S4", "ocmobilel",
+             mobileclip_folder("fastvit_test_large", PREPROCESS | BILINEAR, 29), folder),
         Case(TRANSFORMERS, "SiglipModel folder, B/16", "hfs",
              siglip_folder(33), siglip.read_hf_folder),
         Case(OPEN_CLIP, "folder, MetaCLIP 2 like H/14, XLM-V tokenizer", "ocm",

@@ -19,6 +19,7 @@ from typing import Any
 
 import bert
 import checkpoints
+import convolutional
 import eva
 import metaclip
 import naflex
@@ -288,6 +289,19 @@ def write_hf_siglip(folder: Path) -> None:
     )  # fmt: skip
 
 
+def write_open_clip_fastvit(folder: Path) -> None:
+    """MobileCLIP: training branches that are folded, texts without a mask, mean 0 and std 1."""
+    config = convolutional.mobileclip("fastvit_test_small", image_size=64, width=24)
+    preprocess = {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear"}
+    convolutional.write_mobileclip(folder, config, preprocess, seed=12)
+
+
+def write_open_clip_convnext(folder: Path) -> None:
+    """ConvNeXt with a projection of two layers."""
+    config = convolutional.convnext("mlp", "convnext_test", image_size=32, width=24)
+    convolutional.write_convnext(folder, config, seed=13)
+
+
 def write_hf_chinese_clip(folder: Path) -> None:
     """A BERT as text tower: padding is masked, the first token is projected; squashed images."""
     write = bert.chinese_folder(
@@ -379,6 +393,8 @@ TINY = (
     Tiny("open_clip-squash", "tiny", write_open_clip_squash, checkpoints.read_open_clip_folder),
     Tiny("hf-quick-gelu", "tiny", write_hf_quick_gelu, checkpoints.read_hf_folder),
     Tiny("hf-gelu", "tiny", write_hf_gelu, checkpoints.read_hf_folder),
+    Tiny("open_clip-fastvit", "tiny", write_open_clip_fastvit, checkpoints.read_open_clip_folder),
+    Tiny("open_clip-convnext", "tiny", write_open_clip_convnext, checkpoints.read_open_clip_folder),
     Tiny("hf-siglip", "tiny", write_hf_siglip, siglip.read_hf_folder),
     Tiny("hf-chinese-clip", "tiny", write_hf_chinese_clip, bert.read_chinese_folder),
     Tiny("hf-metaclip", "tiny", write_hf_metaclip, metaclip.read_hf_folder),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zeroshot.checkpoint.folding import Fold
 from zeroshot.checkpoint.formats.mapping import concatenate
 from zeroshot.checkpoint.positions import resize
 
@@ -23,17 +24,21 @@ class StoredTensor:
 
     `parts` are consecutive blocks of rows: some layouts store queries, keys and values separately.
     `scale` has one number per row of an int8 tensor. `positions` is the number of positions that
-    position embeddings are resampled to, besides `extra` rows.
+    position embeddings are resampled to, besides `extra` rows. `fold` computes the tensor from the
+    parts, which are then the tensors of training branches.
     """
 
     parts: tuple[Tensor, ...]
     scale: Tensor | None = None
     positions: int | None = None
     extra: int = 1
+    fold: Fold | None = None
 
     @property
     def shape(self) -> torch.Size:
         """Shape of the tensor that `read` returns."""
+        if self.fold is not None:
+            return self.fold.shape
         first = self.parts[0].shape
         if self.positions is not None:
             return torch.Size((self.extra + self.positions, *first[1:]))
@@ -44,7 +49,7 @@ class StoredTensor:
     @property
     def is_computed(self) -> bool:
         """Whether the values are computed from the stored ones, so have float32's precision."""
-        return self.scale is not None or self.positions is not None
+        return any(each is not None for each in (self.scale, self.positions, self.fold))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -61,6 +66,8 @@ class StoredTensor:
 
         They may be views of the mapped file: do not write to them.
         """
+        if self.fold is not None:
+            return self.fold(self.parts).float()
         parts = [part.to(self.dtype) for part in self.parts]
         tensor = (parts[0] if len(parts) == 1 else concatenate(parts)).float()
         if self.scale is not None:
@@ -69,7 +76,7 @@ class StoredTensor:
 
     def rows(self, ids: Tensor) -> Tensor:
         """Return the float32 rows at `ids` [...] of a table: [..., w]. Only they are read."""
-        if len(self.parts) > 1 or self.positions is not None:
+        if len(self.parts) > 1 or self.positions is not None or self.fold is not None:
             return self.read()[ids]
         rows = F.embedding(ids, self.parts[0]).float()
         return rows if self.scale is None else rows * self.scale.float()[ids].unsqueeze(-1)
@@ -84,7 +91,7 @@ class StoredTensor:
 
     def sample(self, start: int, stop: int) -> Tensor:
         """Return float32 values from `start` to `stop` of the flattened tensor."""
-        if self.positions is not None:
+        if self.positions is not None or self.fold is not None:
             return self.read().reshape(-1)[start:stop]
         if self.scale is not None:
             values = self.parts[0].reshape(-1)[start:stop].float()

@@ -10,7 +10,8 @@ from zeroshot.errors import ModelNotFound
 from zeroshot.head import Head
 
 IMAGENET = 50_000  # images of the validation set
-TEMPLATES = "imagenet"  # the prompt set of the published figures
+TEMPLATES = "imagenet"  # the prompt set of the figures of open_clip
+OPEN_CLIP = "open_clip "  # start of the source of these figures
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,21 @@ def find(head: Head, encoder: Any, images: int) -> Published | None:
         entry = None
     if entry is None or entry.accuracy is None:
         return None
-    return Published(entry.accuracy, entry.accuracy_source, _differences(head, encoder, images))
+    known = entry.accuracy_source.startswith(OPEN_CLIP)
+    differs = _differences(head, encoder, images, known)
+    return Published(entry.accuracy, entry.accuracy_source, differs)
 
 
-def _differences(head: Head, encoder: Any, images: int) -> str:
+def _differences(head: Head, encoder: Any, images: int, prompts_known: bool) -> str:
     if len(head) != 1000 or set(head.labels) != set(prompts.labels(TEMPLATES)):
         return "your data are not ImageNet"
     found = []
     if images != IMAGENET:
         found.append(f"it is of {IMAGENET} images, yours of {images}")
     templates = prompts.get(TEMPLATES).templates
-    if head.templates != templates:
+    if not prompts_known:
+        found.append("its publisher's prompts may be others than yours")
+    elif head.templates != templates:
         found.append(f"it uses {len(templates)} templates, yours {len(head.templates)}")
     dtype = str(getattr(encoder, "dtype", "torch.float32")).removeprefix("torch.")
     if dtype != "float32":

@@ -13,7 +13,7 @@ from zeroshot.hub.archives import cached_archive, fetch_archive
 from zeroshot.hub.failures import HubUnreachable
 from zeroshot.hub.location import MINI_HINT, is_offline, strip_copy_hint
 from zeroshot.hub.lockfile import Pin, fetch_pinned, pin, read_lock, write_lock
-from zeroshot.hub.snapshots import Fetched, fetch, fetch_checkpoint
+from zeroshot.hub.snapshots import Fetched, Judge, fetch, fetch_checkpoint
 
 __all__ = [
     "Fetched",
@@ -37,8 +37,11 @@ def fetch_entry(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
+    judge: Judge | None = None,
 ) -> Path:
     """Download a cataloged checkpoint into the cache and return its weights file.
+
+    `judge` is called with its configuration files before the weights are downloaded; see `fetch`.
 
     If the Hub is unreachable, the publisher's own archive is downloaded instead. This requires
     that the catalog has its sha256 and that no revision is given. Later calls then use the cached
@@ -49,12 +52,12 @@ def fetch_entry(
     offline = offline or is_offline()
     if revision or not entry.url_sha256:
         return fetch_checkpoint(
-            entry, revision=revision, cache_dir=cache_dir, offline=offline
+            entry, revision=revision, cache_dir=cache_dir, offline=offline, judge=judge
         ).weights
     if (found := cached_archive(entry.url, entry.url_sha256, cache_dir)) is not None:
         return found
     try:
-        return fetch_checkpoint(entry, cache_dir=cache_dir, offline=offline).weights
+        return fetch_checkpoint(entry, cache_dir=cache_dir, offline=offline, judge=judge).weights
     except HubUnreachable as error:
         log.warning(
             "%s: the Hub is unreachable; trying the publisher's download instead", entry.name

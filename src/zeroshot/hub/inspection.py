@@ -46,7 +46,7 @@ def cached_checkpoints(entry: Entry, *, verify: bool = False) -> list[Cached]:
     """
     found = []
     root = cache_folder(None)
-    for repository in (entry.repository, *entry.mirrors):
+    for repository in (entry.repository, *(m.partition(":")[0] for m in entry.mirrors)):
         folder = root / f"models--{repository.replace('/', '--')}"
         if folder.is_dir():
             found.append(_repository(entry, repository, folder, verify))

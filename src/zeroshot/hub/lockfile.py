@@ -68,13 +68,15 @@ def pin(
     try:
         entry = catalog.find(name)
     except ModelNotFound:
-        if name.count("/") != 1 or catalog.repository_like(name) or Path(name).exists():
+        if name.count("/") != 1 or catalog.in_other_format(name) or Path(name).exists():
             raise
         found = fetch(name, revision=revision, cache_dir=cache_dir, offline=offline, judge=judge)
         return Pin(name, name, found.commit, _describe(found.files))
     if entry.path is not None:
         return Pin(entry.name, "", "", _describe({entry.path.name: entry.path}))
-    found = fetch_checkpoint(entry, revision=revision, cache_dir=cache_dir, offline=offline)
+    found = fetch_checkpoint(
+        entry, revision=revision, cache_dir=cache_dir, offline=offline, judge=judge
+    )
     return Pin(entry.name, entry.repository, found.commit, _describe(found.files))
 
 

@@ -92,17 +92,25 @@ def fetch_checkpoint(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
+    judge: Judge | None = None,
 ) -> Fetched:
     """Download a cataloged checkpoint from its repository; see `fetch`.
 
-    If a cataloged file is missing in the repository, the files with known names are used.
+    If a cataloged file is missing in the repository, the files with known names are used. `judge`
+    is called for checkpoints that are read as their config files say.
     """
+
+    def needs_tokenizer(configs: Sequence[Path]) -> bool:
+        judged = judge is not None and not entry.preprocess_source and judge(configs)
+        return judged or bool(entry.tokenizer)
+
     cataloged = revision is None or revision == entry.revision
     sha256 = {entry.files[-1]: entry.sha256} if cataloged and entry.files and entry.sha256 else {}
     options: Any = {
         "revision": revision or entry.revision or None,
         "cache_dir": cache_dir,
         "offline": offline,
+        "judge": needs_tokenizer,
     }
     try:
         return fetch(entry.repository, entry.files, sha256=sha256, **options)

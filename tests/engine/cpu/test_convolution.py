@@ -82,3 +82,20 @@ def test_folded_convolution_keeps_its_values_when_the_source_changes() -> None:
 
 def test_batch_norm_epsilon_is_that_of_the_plain_tower() -> None:
     assert nn.BatchNorm2d(1).eps == convolution.BATCH_NORM_EPS
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (7, 1), (7, 2)])
+def test_depthwise_convolution_gives_the_outputs_in_its_order(
+    outputs: int, kernel: int, stride: int
+) -> None:
+    plain = nn.Conv2d(6, 6 * outputs, kernel, stride, kernel // 2, groups=6)
+    plain.requires_grad_(False)
+    values, x = Borrowed(plain.state_dict()), image(6, 8, 5)
+    fast = convolution.Depthwise(values, torch.float32, stride=stride, outputs=outputs)
+
+    found = fast(x.permute(0, 2, 3, 1))
+
+    assert found.is_contiguous()
+    expected = plain(x)[:, fast.order].permute(0, 2, 3, 1)
+    assert torch.allclose(found, expected, atol=1e-5)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
+from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.checkpoint.tensors import NOT_WEIGHTS, StoredTensor
 from zeroshot.errors import IncompatibleWeights, shortened
-from zeroshot.spec import PreprocessConfig, Published, Spec
+from zeroshot.spec import ImageTowerConfig, PreprocessConfig, Published, Spec
 
 TEXT_ROOTS = (  # name prefixes of the text tower's tensors in OpenAI's checkpoints
     "token_embedding.",
@@ -50,6 +52,16 @@ class Layout:
     def describes(self, config: Mapping[str, object]) -> bool:
         """Return whether the content of a config file says what model it belongs to."""
         return any(config.get(key) for key in self.config_keys)
+
+
+@dataclass(frozen=True)
+class ImageLayout:
+    """How timm stores one kind of image tower, inside of another layout."""
+
+    first: tuple[str, ...]  # names of tensors, of which every file has one
+    towers: dict[str, Any]  # names in configs -> configuration of the tower
+    read_tower: Callable[[Fields], ImageTowerConfig]  # from the fields of `vision_cfg`
+    rename: Callable[[Mapping[str, Tensor], str], dict[str, StoredTensor]]  # tensors, source
 
 
 def to_native_names(

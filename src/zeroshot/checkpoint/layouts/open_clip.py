@@ -8,6 +8,7 @@ open_clip, an unknown field is an error.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -18,7 +19,7 @@ from zeroshot.checkpoint.config_fields import (
     read_config,
     require_clip_vocabulary,
 )
-from zeroshot.checkpoint.layouts import bert, timm
+from zeroshot.checkpoint.layouts import bert, timm, timm_convnext, timm_fastvit
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
 from zeroshot.checkpoint.layouts.foreign import explain_family
 from zeroshot.checkpoint.layouts.open_clip_tokenizers import read_tokenizer
@@ -45,6 +46,11 @@ from zeroshot.spec import (
 )
 
 CONFIG = "open_clip_config.json"
+CONVOLUTIONAL = (
+    timm_convnext.LAYOUT,
+    timm_fastvit.LAYOUT,
+)  # image towers of timm that are not vision transformers
+IMAGE_TOWERS = (timm.PREFIX, "visual.head.")  # of timm, and a projection behind one
 PROJECTION = "text.text_projection.weight"  # of a linear layer
 LINEAR = {
     PROJECTION: "text.text_projection",
@@ -98,6 +104,7 @@ SWITCHES = {
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
     image_towers = {"visual.conv1.weight", *timm.PATCHES}
+    image_towers.update(*(kind.first for kind in CONVOLUTIONAL))
     text_towers = {
         *("token_embedding.weight", "text.token_embedding.weight"),
         f"{bert.PREFIX}{bert.WORDS}",
@@ -109,16 +116,22 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
     encoder, tensors = bert.split(tensors, bert.PREFIX)
     if encoder:
         tensors = dict(bert.rename_head(name, each) for name, each in tensors.items())
-    trunk = {name: each for name, each in tensors.items() if name.startswith(timm.PREFIXES)}
+    trunk = {name: each for name, each in tensors.items() if name.startswith(IMAGE_TOWERS)}
     others = {
         LINEAR.get(name, name): (each.T if name == PROJECTION and each.ndim == 2 else each,)
         for name, each in tensors.items()
         if name not in trunk
     }
+    for kind in CONVOLUTIONAL:
+        if trunk.keys() & set(kind.first):
+            return to_native_names(others | encoder, source) | kind.rename(trunk, source)
     return to_native_names(others | timm.rename(trunk) | encoder, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
+    if like is not None and like.model_cfg is not None:
+        spec = from_config(Fields({"model_cfg": dict(like.model_cfg)}, str(found.path)))
+        return replace(spec, preprocess=replace(like.preprocess, size=spec.preprocess.size))
     if problem := explain_family(found.names):
         raise IncompatibleWeights(f"{found.path}: {problem}", source=str(found.path))
     if like is None:
@@ -200,10 +213,13 @@ def _require_clip_tokenizer(config: Fields, text: Fields, tower: TextConfig | Be
 
 def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerConfig:
     """Read the image tower; a list of layers means a ResNet, as in open_clip."""
-    layers = vision.content.get("layers", 12)
-    if vision.content.get("timm_model_name") or isinstance(layers, list):
+    tower, layers = vision.content.get("timm_model_name"), vision.content.get("layers", 12)
+    if tower or isinstance(layers, list):
         vision.require(pool_type="tok", no_ln_pre=False, final_ln_after_pool=False)
-    if vision.content.get("timm_model_name"):
+    for kind in CONVOLUTIONAL:
+        if isinstance(tower, str) and tower in kind.towers:
+            return kind.read_tower(vision)
+    if tower:
         return timm.read_tower(vision)
     width = vision.number("width", 768)
     head_width = vision.number("head_width", HEAD_WIDTH)

@@ -16,15 +16,27 @@ import torch
 from zeroshot.engine.backend import Values
 from zeroshot.engine.cpu.bert import FastBert
 from zeroshot.engine.cpu.conse import FastConSETower
+from zeroshot.engine.cpu.convnext import FusedConvNeXt
+from zeroshot.engine.cpu.fastvit import FusedFastViT
 from zeroshot.engine.cpu.resnet import FastResNet
 from zeroshot.engine.cpu.text import build_text_tower
 from zeroshot.engine.cpu.vision import FastVisionTransformer
-from zeroshot.spec import BertConfig, ConSEConfig, ResNetConfig, TextConfig, ViTConfig
+from zeroshot.spec import (
+    BertConfig,
+    ConSEConfig,
+    ConvNeXtConfig,
+    FastViTConfig,
+    ResNetConfig,
+    TextConfig,
+    ViTConfig,
+)
 
 CPU_TOWERS: dict[type[Any], Callable[[Any, Values, torch.dtype], Any]] = {
     ViTConfig: FastVisionTransformer,
     ResNetConfig: FastResNet,
     ConSEConfig: FastConSETower,
+    ConvNeXtConfig: FusedConvNeXt,
+    FastViTConfig: FusedFastViT,
     TextConfig: build_text_tower,
     BertConfig: FastBert,
 }
