@@ -18,6 +18,7 @@ KEYWORDS = {
     "force_quick_gelu": "omit it: the activation is read from the checkpoint",
     "hypothesis_template": "write prompts='This is a photo of {}.'",
     "jit": "omit it: TorchScript is not used",
+    "max_num_patches": "write max_patches=576 in zeroshot.load",
     "precision": "write dtype='float16' in zeroshot.load",
     "pretrained": "add it to the name: zeroshot.load('ViT-B-32:laion2b_s34b_b79k')",
     "template": "write prompts='a photo of a {}.'",

@@ -25,6 +25,7 @@ CLIPA = ViTConfig(  # the mean of the patches, normalized after the pool
 )
 VISION = {
     "siglip": SIGLIP_IMAGE,
+    "siglip, any grid": replace(SIGLIP_IMAGE, any_grid=True),
     "pe": PE_IMAGE,
     "pe without class token": PE_IMAGE_WITHOUT_CLASS,
     "mean, norm after": CLIPA,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from tests.nn.test_layers import filled
-from zeroshot.nn.vision_transformer import VisionTransformer
-from zeroshot.spec import ViTConfig
+from zeroshot.nn.vision_transformer import VisionTransformer, pad, resample_positions
+from zeroshot.spec import ImagePool, ViTConfig
 
 
 def tower(
@@ -87,3 +89,43 @@ def test_output_is_not_normalized() -> None:
     lengths = tower()(pixels(24, 3)).norm(dim=1)
 
     assert not torch.allclose(lengths, torch.ones(3), atol=1e-2)
+
+
+@pytest.mark.parametrize("pool", ["mean", "attention"])
+def test_images_of_any_grid_are_masked_in_a_batch(pool: ImagePool) -> None:
+    config = replace(
+        ViTConfig(24, 8, 16, 2, 2, 32, "gelu", class_token=False, pre_norm=False, any_grid=True),
+        pool=pool,
+        pool_heads=2,
+        pool_mlp_width=20,
+    )
+    network = filled(VisionTransformer(config, 10))
+    random = torch.Generator().manual_seed(4)
+    shapes = ((24, 24), (8, 80), (40, 16), (8, 8))
+    images = [torch.randn(3, *shape, generator=random) for shape in shapes]
+
+    together = network(images)
+
+    alone = torch.cat([network(image[None]) for image in images])
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert float((alone - alone.roll(1, 0)).norm(dim=1).min()) > 0.01
+    assert torch.allclose(network([images[0]] * 2), network(torch.stack([images[0]] * 2)))
+
+
+def test_tokens_of_equal_number_need_no_mask() -> None:
+    same, mask = pad([torch.ones(4, 2), torch.zeros(4, 2)])
+    padded, needed = pad([torch.ones(2, 2), torch.ones(3, 2)])
+
+    assert (same.shape, mask) == ((2, 4, 2), None)
+    assert padded[0, 2].tolist() == [0, 0]
+    assert needed is not None
+    assert needed[:, 0, 0].tolist() == [[True, True, False], [True, True, True]]
+
+
+def test_positions_of_any_grid_can_be_trained() -> None:
+    table = torch.randn(9, 4, requires_grad=True)
+
+    resample_positions(table, 2, 5).sum().backward()
+
+    assert table.grad is not None
+    assert float(table.grad.abs().min()) > 0

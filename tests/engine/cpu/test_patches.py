@@ -34,3 +34,15 @@ def test_tokens_equal_those_of_the_convolutions(config: ViTConfig) -> None:
 
     assert found.shape == expected.shape
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
+
+
+def test_patches_of_a_wide_image_are_in_reading_order() -> None:
+    network_config = NetworkConfig(20, CONFIGS["patches"], TEXT)
+    plain = network_of(network_config).visual
+    wide = torch.randn(2, 3, 16, 75, generator=torch.Generator().manual_seed(2))
+
+    patches = build_patches(CONFIGS["patches"], Borrowed(plain.state_dict()), torch.float32)
+    found = patches(patches.cut(wide))
+
+    expected = plain.conv1(wide).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
