@@ -94,6 +94,7 @@ def _made(folder: Path, network: NetworkConfig, write: object) -> Path:
 def _write_hf(folder: Path, network: NetworkConfig) -> None:
     vision, text = network.vision, network.text
     assert isinstance(vision, ViTConfig)
+    assert isinstance(text, TextConfig)
     save_file(_huggingface(draw(network)), folder / "model.safetensors", {"format": "pt"})
     tower = {"attention_dropout": 0.0, "dropout": 0.0, "layer_norm_eps": 1e-5}
     _json(

@@ -68,7 +68,9 @@ def heads(run: Run, labels: list[str], templates: Sequence[str]) -> Iterator[Row
             probes=(dtype,),
             side=run.size(GEMM_SIDE, 64),
         )
-        work = flop(model.tokenizer.rows(texts), config(run, "ViT-B/32").text)
+        tower = config(run, "ViT-B/32").text
+        assert isinstance(tower, TextConfig)
+        work = flop(model.tokenizer.rows(texts), tower)
         what = f"head of {len(templates)} x {len(labels)}, {name} vs. {OVER}"
         seconds = found.median(name)
         figures = f"{seconds:.1f} s, {len(texts) / seconds:,.0f} prompts/s; {note}"
