@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,6 +28,10 @@ from zeroshot.weight_files import (
 )
 
 NESTED_CONFIG = f"{NESTED}config.json"
+NO_TOKENIZER = (
+    "Its config describes a model with a tokenizer of its own: try `hf download`, copy the "
+    "tokenizer file of the model that it was trained from into the folder, and load the folder"
+)
 
 # Called with configuration files: raises an error for an unsupported model, and returns whether the
 # model needs a tokenizer file.
@@ -160,13 +165,26 @@ def _own_name(repository: str) -> str:
 
 def _fetch_tokenizer(downloader: Downloader, folder: str) -> dict[str, Path]:
     """Return the first tokenizer file with a known name, or the two of a byte-pair encoding."""
+    _note_library(downloader, folder)
     if found := _fetch_first(downloader, folder, TOKENIZERS):
         return found
     both = downloader.fetch([f"{folder}{name}" for name in BYTE_BPE])
     if len(both) < len(BYTE_BPE):
         names = (*TOKENIZERS, " with ".join(BYTE_BPE))
-        raise downloader.missing_error(" or ".join(names))
+        raise downloader.missing_error(" or ".join(names), NO_TOKENIZER)
     return both
+
+
+def _note_library(downloader: Downloader, folder: str) -> None:
+    """Log a warning before the first download of a model whose texts require another package."""
+    names = (f"{folder}{name}" for name in (*TOKENIZERS, *BYTE_BPE))
+    is_first = not any(isinstance(client.cached(downloader.location, n), Path) for n in names)
+    if is_first and find_spec("tokenizers") is None:
+        log.warning(
+            "%s: texts require the tokenizers package, which is not installed; run: "
+            "pip install 'zeroshot-clip[tokenizers]' (images and saved heads do not require it)",
+            downloader.location.repository,
+        )
 
 
 def _fetch_first(downloader: Downloader, folder: str, names: Sequence[str]) -> dict[str, Path]:
