@@ -159,10 +159,10 @@ ALIASES = {
     "ViT-B-16-SigLIP": ["siglip", "siglip-base"],
     "ViT-L-16-SigLIP-384": ["siglip-large"],
     "ViT-SO400M-14-SigLIP-384": ["siglip-so400m"],
-    "ViT-B-16-SigLIP-i18n-256": ["siglip-multilingual"],
+    "ViT-B-16-SigLIP-i18n-256": ["siglip-multilingual", "siglip-i18n"],
     "ViT-B-16-SigLIP2": ["siglip2", "siglip2-base"],
     "ViT-L-16-SigLIP2-384": ["siglip2-large"],
-    "ViT-SO400M-14-SigLIP2-378": ["siglip2-so400m"],
+    "ViT-SO400M-14-SigLIP2-378": ["siglip2-so400m", "ViT-SO400M-14-SigLIP2-384"],  # as google says
     "ViT-gopt-16-SigLIP2-384": ["siglip2-giant"],
     "PE-Core-T-16-384": ["PE-Core-T"],
     "PE-Core-S-16-384": ["PE-Core-S"],

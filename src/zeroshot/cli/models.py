@@ -177,8 +177,8 @@ def _find(name: str) -> Entry:
     try:
         return catalog.find(name)
     except ModelNotFound as error:
-        says_family = catalog.unsupported(name) or catalog.in_other_format(name)
-        if says_family or catalog.architecture(name) or catalog.nearest(name):
+        said = (catalog.unsupported, catalog.in_other_format, catalog.family_of)
+        if any(each(name) for each in (*said, catalog.architecture, catalog.nearest)):
             raise
         raise ModelNotFound(
             f"{name!r} is not in the catalog; to list its names, run `zeroshot models`"
