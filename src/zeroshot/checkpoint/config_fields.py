@@ -13,6 +13,7 @@ from pathlib import Path
 from zeroshot.errors import IncompatibleWeights, shortened, some
 from zeroshot.spec import CLIP_MERGES, CLIP_SYMBOLS, Spec, finite
 
+USE_OTHER = "use {} for this model, or try another of zeroshot.available_models()"
 MAX_CONFIG = 2**20  # bytes; limit for a config file; the largest of CLIP has 20 kB
 
 

@@ -24,6 +24,8 @@ HUGGINGFACE = forms.huggingface_config(forms.VIT)
     ("path", "value", "what"),
     [
         ("model_type", "siglip3", "model_type is 'siglip3', expected one of clip, siglip, siglip2"),
+        ("model_type", "blip", "use transformers for this model, or try another of zeroshot"),
+        ("model_type", "siglip_vision_model", "load the model that has both towers"),
         ("model_type", "altclip", "model_type is 'altclip'"),
         ("model_type", None, "model_type is None"),
         ("vision_config.hidden_act", "swish", "hidden_act is 'swish'"),

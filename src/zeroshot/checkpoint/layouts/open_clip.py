@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import (
+    USE_OTHER,
     Fields,
     check_spec,
     read_config,
@@ -261,7 +262,7 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
     ):
         for field in fields:
             if value := part.content.get(field):
-                raise part.field_error(field, value, "none; other towers are unsupported")
+                raise part.field_error(field, value, f"none; {USE_OTHER.format('open_clip')}")
     vision.require(pos_embed_type="learnable")
     if text.content.get("proj_type") not in (None, "linear", "none"):
         raise text.field_error("proj_type", text.content["proj_type"], "'linear' or 'none'")

@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from zeroshot.checkpoint.config_fields import Fields
+from zeroshot.checkpoint.config_fields import USE_OTHER, Fields
 from zeroshot.spec import Activation, Projection, ViTConfig
 
 PREFIX = "visual.trunk."
@@ -50,7 +50,7 @@ NAMES = (
     (r"\.mlp\.fc2\.", ".mlp.c_proj."),
 )
 
-FAMILIES = "SigLIP, PE-Core, EVA-CLIP, MobileCLIP-B, BiomedCLIP or CLIP"  # of the table
+FAMILIES = "SigLIP, PE-Core, EVA-CLIP, MobileCLIP, ConvNeXt CLIP, BiomedCLIP or CLIP"
 
 
 def _siglip(
@@ -188,7 +188,9 @@ def read_tower(vision: Fields) -> ViTConfig:
     if config is None:
         similar = difflib.get_close_matches(str(name)[:80], TOWERS, n=3)
         such = f", such as {' or '.join(similar)} with its image size" if similar else ""
-        raise vision.field_error("timm_model_name", name, f"a tower of {FAMILIES}{such}")
+        other = USE_OTHER.format("open_clip")
+        expected = f"a tower of {FAMILIES}{such}; {other}"
+        raise vision.field_error("timm_model_name", name, expected)
     if config.projection == "matrix":
         _require_head(vision)
     elif config.pool == "token":

@@ -15,6 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import (
+    USE_OTHER,
     Fields,
     check_spec,
     read_config,
@@ -234,7 +235,10 @@ def network_of(config: Fields) -> NetworkConfig:
     """Read the content of `config.json`."""
     kind = config.content.get("model_type")
     if kind not in KINDS:
-        raise config.field_error("model_type", kind, f"one of {', '.join(KINDS)}")
+        is_part = str(kind).endswith(("_vision_model", "_text_model"))
+        other = USE_OTHER.format("transformers")
+        advice = "load the model that has both towers" if is_part else other
+        raise config.field_error("model_type", kind, f"one of {', '.join(KINDS)}; {advice}")
     # The older of two field names takes precedence, as in transformers.
     vision, text = (
         config.part(f"{tower}_config_dict" if config.content.get(f"{tower}_config_dict") else name)
