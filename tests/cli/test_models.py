@@ -197,4 +197,7 @@ def test_cached_models_are_marked(hub_cache: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "open_clip_model.safetensors").write_bytes(b"x")
     assert size("ViT-B/32") == "cached"
-    assert size("ViT-B/16") == "598 MB"
+    mirror = hub_cache / "models--openai--clip-vit-base-patch16" / "snapshots" / ("0" * 40)
+    mirror.mkdir(parents=True)
+    (mirror / "model.safetensors").write_bytes(b"x")
+    assert size("ViT-B/16") == "598 MB"  # loading this name downloads another repository

@@ -237,10 +237,12 @@ def _download_size(entry: Entry) -> str:
 
 
 def _is_cached(entry: Entry) -> bool:
+    """Return whether loading the name needs no download; a mirror is another repository."""
     from zeroshot.hub.inspection import cached_checkpoints
 
     return any(
-        (found.commits and not found.broken) or found.is_archive
+        (found.repository == entry.repository and found.commits and not found.broken)
+        or found.is_archive
         for found in cached_checkpoints(entry)
     )
 

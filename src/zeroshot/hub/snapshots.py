@@ -15,6 +15,7 @@ from zeroshot.errors import ModelNotFound, OfflineError, ZeroshotError
 from zeroshot.hub import client
 from zeroshot.hub.client import Published
 from zeroshot.hub.downloads import Downloader
+from zeroshot.hub.inspection import cached_checkpoints
 from zeroshot.hub.location import Location, is_offline, location_of, manual_copy_hint
 from zeroshot.weight_files import (
     BYTE_BPE,
@@ -120,12 +121,28 @@ def fetch_checkpoint(
     try:
         return fetch(entry.repository, entry.files, sha256=sha256, **options)
     except (ModelNotFound, OfflineError) as error:
+        error = _with_mirror(error, entry, cache_dir)
         if not entry.files or sha256:
-            raise
+            raise error from None
         try:
             return fetch(entry.repository, **options)
         except type(error):
             raise error from None
+
+
+def _with_mirror(
+    error: ModelNotFound | OfflineError, entry: Entry, cache_dir: str | os.PathLike[str] | None
+) -> ModelNotFound | OfflineError:
+    """Name a cached repository of the same checkpoint in the error of offline mode."""
+    if not isinstance(error, OfflineError) or cache_dir is not None:
+        return error
+    for found in cached_checkpoints(entry):
+        if found.commits and found.repository != entry.repository:
+            return OfflineError(
+                f"{entry.repository} is not in the cache, and offline mode forbids the download; "
+                f"load {found.repository!r}, which is cached and is the same checkpoint"
+            )
+    return error
 
 
 def _fetch_all(downloader: Downloader, names: Sequence[str]) -> dict[str, Path]:
