@@ -12,6 +12,7 @@ import zeroshot
 from tests.checkpoint import families, families_naflex
 from tests.checkpoint.forms import write_json
 from tests.checkpoint.support import changed
+from zeroshot import catalog
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.checkpoint.layouts import transformers
@@ -174,8 +175,22 @@ def test_missing_preprocessing_of_naflex_is_named(tmp_path: Path) -> None:
     families_naflex.write_transformers(tmp_path)
     (tmp_path / "preprocessor_config.json").unlink()
 
-    with pytest.raises(IncompatibleWeights, match=r"preprocessor_config\.json: no such file"):
+    with pytest.raises(
+        IncompatibleWeights,
+        match=r"preprocessor_config\.json: no such.* like='siglip2-naflex'",
+    ):
         reader.read(tmp_path)
+
+
+def test_model_that_replaces_missing_preprocessing_is_of_the_same_family(tmp_path: Path) -> None:
+    families.write_transformers(tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+
+    with pytest.raises(IncompatibleWeights, match=r"no such file.* like='siglip' \(--like\)"):
+        reader.read(tmp_path)
+    found = reader.read(tmp_path, catalog.find("siglip").published).spec
+    assert found.preprocess == families.SIGLIP.preprocess
+    assert all(catalog.find(name).name for name in transformers.LIKE.values())
 
 
 def test_patches_are_stored_by_rows_columns_and_channels() -> None:

@@ -79,6 +79,12 @@ ACTIVATIONS: dict[object, Activation] = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
 }
+LIKE: dict[object, str] = {  # model_type -> a model with the same preprocessing; else OpenAI's
+    "siglip": "siglip",
+    "siglip2": "siglip2-naflex",
+    "metaclip_2": "metaclip2",
+    "chinese_clip": "chinese-clip",
+}
 RESAMPLING: dict[object, Interpolation] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 FIRST_END = 2  # this eos_token_id means "the largest id", as in configs of before 2023
 # Id of the end of a text -> tokenizer of MetaCLIP 2: XLM-V's or mT5's. Cleaning is that of its
@@ -206,7 +212,7 @@ def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
         any_grid = kind == "siglip2"
         preprocess = any_grid_of(found, vision.image_size) if any_grid else preprocess_of(found)
     elif preprocess is None:
-        raise _missing_error(path, PREPROCESS[0])
+        raise _missing_error(path, PREPROCESS[0], LIKE.get(kind, "ViT-B/32"))
     else:
         preprocess = replace(preprocess, size=vision.image_size)
         if isinstance(vision, ViTConfig) and vision.any_grid:
@@ -384,12 +390,13 @@ def _read_steps(fields: Fields, default: int) -> Interpolation:
     return resample
 
 
-def _missing_error(weights: Path, name: str) -> IncompatibleWeights:
+def _missing_error(path: Path, name: str, like: str = "") -> IncompatibleWeights:
+    """Return the error for a missing config file; `like` is a model with the preprocessing."""
+    other = f", or pass the name of a model of the same family, as in like={like!r} (--like)"
     return IncompatibleWeights(
-        f"{weights.parent / name}: no such file; it describes how {weights.name} was trained, "
-        "download it into the same folder"
-        + (", or pass like='ViT-B/32' (--like)" if name != CONFIG else ""),
-        source=str(weights),
+        f"{path.parent / name}: no such file; it belongs to {path.name}: download it into the same "
+        f"folder{other if like else ''}",
+        source=str(path),
     )
 
 
