@@ -247,6 +247,9 @@ def _is_cached(entry: Entry) -> bool:
     )
 
 
+UNLESS_SOURCED = ("activation", "preprocess")
+
+
 def _facts(entry: Entry) -> str:
     facts: dict[str, Any] = {}
     for key, value in asdict(entry).items():
@@ -255,6 +258,8 @@ def _facts(entry: Entry) -> str:
         facts[key] = value
         if key == "license" and entry.restriction:
             facts[key] = f"{value}, permits {entry.restriction}"
+        if key in UNLESS_SOURCED and entry.repository and not getattr(entry, f"{key}_source"):
+            facts[key] = f"{_text(value)}, unless its config says otherwise"
         if key == "tokenizer":
             facts[key] = f"{value}, requires pip install 'zeroshot-clip[{entry.extra}]'"
     facts |= {"speed": entry.speed} if entry.speed else {}
