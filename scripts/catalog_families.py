@@ -95,9 +95,6 @@ TOKENIZERS = {  # the file in repositories of the open_clip format
     "clipa": "tokenizer.json",
 }
 SKIPPED = {"ViT-SO400M-14-SigLIP-378"}  # the weights of -384
-# Repositories whose file list has no open_clip_config.json (open_clip#521, #594)
-WITHOUT_CONFIG = {"roberta-ViT-B-32", "xlm-roberta-base-ViT-B-32", "xlm-roberta-large-ViT-H-14"}
-WITHOUT_CONFIG |= {"convnext_base"}
 # open_clip docs/model_profile.csv, "mparams"
 PROFILE = {
     "roberta-ViT-B-32": 212.72,
@@ -360,10 +357,18 @@ def of_open_clip(
         "license": LICENSES.get(family),
         "languages": MANY if i18n else LANGUAGES.get(family),
         "tokenizer": TOKENIZERS.get(family),
-        "model_cfg": config if architecture in WITHOUT_CONFIG else None,
         "accuracy": accuracy,
         "accuracy_source": source,
     }
+
+
+def networks() -> dict[str, dict[str, Any]]:
+    """Return open_clip's `model_cfg` by architecture.
+
+    They are used for bare files, and for repositories without a config (open_clip#521, #594).
+    """
+    names = (a for a in _PRETRAINED if any(re.fullmatch(p, a) for p in FAMILIES))
+    return {a: config_of(a) for a in names if a not in SKIPPED and "quickgelu" not in a}
 
 
 def config_of(architecture: str) -> dict[str, Any]:

@@ -253,7 +253,7 @@ UNLESS_SOURCED = ("activation", "preprocess")
 def _facts(entry: Entry) -> str:
     facts: dict[str, Any] = {}
     for key, value in asdict(entry).items():
-        if value in ("", None, (), {}) or key == "model_cfg":
+        if value in ("", None, (), {}):
             continue
         facts[key] = value
         if key == "license" and entry.restriction:
