@@ -14,7 +14,7 @@ from tests.checkpoint import families_convnext as families
 from tests.checkpoint.support import changed
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.config_fields import Fields
-from zeroshot.checkpoint.layouts import open_clip, timm_convnext
+from zeroshot.checkpoint.layouts import open_clip
 from zeroshot.errors import IncompatibleWeights, InputError
 
 pytestmark = pytest.mark.usefixtures("tiny_towers")
@@ -74,7 +74,7 @@ def test_model_is_saved_and_loaded_again(projection: str, tmp_path: Path) -> Non
 def test_name_of_a_tower_gives_its_sizes(name: str, expected: tuple[Any, ...]) -> None:
     fields = {"timm_model_name": name, "timm_pool": "", "timm_proj": "mlp", "image_size": 320}
 
-    found = timm_convnext.LAYOUT.read_tower(Fields(fields, "x.json"))
+    found = open_clip.read_timm_tower(Fields(fields, "x.json"))
 
     assert (found.width, found.layers, found.eps) == expected
     assert (found.image_size, found.deep_projection) == (320, True)

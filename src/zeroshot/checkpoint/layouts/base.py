@@ -59,8 +59,9 @@ class ImageLayout:
     """How timm stores one kind of image tower, inside of another layout."""
 
     first: tuple[str, ...]  # names of tensors, of which every file has one
-    towers: dict[str, Any]  # names in configs -> configuration of the tower
-    read_tower: Callable[[Fields], ImageTowerConfig]  # from the fields of `vision_cfg`
+    towers: dict[str, Any]  # names in configs, without the image size -> configuration
+    # Checks the other fields of `vision_cfg`, and returns the configuration as they change it.
+    read: Callable[[Fields, Any], ImageTowerConfig]
     rename: Callable[[Mapping[str, Tensor], str], dict[str, StoredTensor]]  # tensors, source
 
 

@@ -7,8 +7,11 @@ open_clip, an unknown field is an error.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping, Set
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from torch import Tensor
@@ -46,11 +49,8 @@ from zeroshot.spec import (
 )
 
 CONFIG = "open_clip_config.json"
-CONVOLUTIONAL = (
-    timm_convnext.LAYOUT,
-    timm_fastvit.LAYOUT,
-)  # image towers of timm that are not vision transformers
-IMAGE_TOWERS = (timm.PREFIX, "visual.head.")  # of timm, and a projection behind one
+TIMM = (timm.LAYOUT, timm_convnext.LAYOUT, timm_fastvit.LAYOUT)  # kinds of image towers of timm
+TIMM_PREFIXES = (timm.PREFIX, "visual.head.")  # of a tower, and a projection behind one
 PROJECTION = "text.text_projection.weight"  # of a linear layer
 LINEAR = {
     PROJECTION: "text.text_projection",
@@ -103,8 +103,7 @@ SWITCHES = {
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
-    image_towers = {"visual.conv1.weight", *timm.PATCHES}
-    image_towers.update(*(kind.first for kind in CONVOLUTIONAL))
+    image_towers = {"visual.conv1.weight"}.union(*(kind.first for kind in TIMM))
     text_towers = {
         *("token_embedding.weight", "text.token_embedding.weight"),
         f"{bert.PREFIX}{bert.WORDS}",
@@ -116,16 +115,14 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
     encoder, tensors = bert.split(tensors, bert.PREFIX)
     if encoder:
         tensors = dict(bert.rename_head(name, each) for name, each in tensors.items())
-    trunk = {name: each for name, each in tensors.items() if name.startswith(IMAGE_TOWERS)}
+    trunk = {name: each for name, each in tensors.items() if name.startswith(TIMM_PREFIXES)}
     others = {
         LINEAR.get(name, name): (each.T if name == PROJECTION and each.ndim == 2 else each,)
         for name, each in tensors.items()
         if name not in trunk
     }
-    for kind in CONVOLUTIONAL:
-        if trunk.keys() & set(kind.first):
-            return to_native_names(others | encoder, source) | kind.rename(trunk, source)
-    return to_native_names(others | timm.rename(trunk) | encoder, source)
+    kind = next((each for each in TIMM if trunk.keys() & set(each.first)), timm.LAYOUT)
+    return to_native_names(others | encoder, source) | kind.rename(trunk, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
@@ -216,11 +213,8 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
     tower, layers = vision.content.get("timm_model_name"), vision.content.get("layers", 12)
     if tower or isinstance(layers, list):
         vision.require(pool_type="tok", no_ln_pre=False, final_ln_after_pool=False)
-    for kind in CONVOLUTIONAL:
-        if isinstance(tower, str) and tower in kind.towers:
-            return kind.read_tower(vision)
     if tower:
-        return timm.read_tower(vision)
+        return read_timm_tower(vision)
     width = vision.number("width", 768)
     head_width = vision.number("head_width", HEAD_WIDTH)
     if isinstance(layers, list):
@@ -245,6 +239,23 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
         pool=IMAGE_POOLS[pool],
         norm_after_pool=bool(vision.content.get("final_ln_after_pool")) and pool != "tok",
     )
+
+
+def read_timm_tower(vision: Fields) -> ImageTowerConfig:
+    """Read the image tower of timm that a config names, with or without its image size.
+
+    Raises IncompatibleWeights for an unknown one.
+    """
+    name = vision.content["timm_model_name"]
+    names = (name, re.sub(r"_\d+$", "", name)) if isinstance(name, str) else ()
+    for key, kind in product(names, TIMM):
+        if key in kind.towers:
+            tower = kind.read(vision, kind.towers[key])
+            return tower.resized(vision.number("image_size", 224))
+    known = [each for kind in TIMM for each in kind.towers]
+    similar = difflib.get_close_matches(str(name)[:80], known, n=3)
+    such = f", such as {' or '.join(similar)}" if similar else ""
+    raise vision.field_error("timm_model_name", name, f"a tower of a supported CLIP{such}")
 
 
 def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -> None:
