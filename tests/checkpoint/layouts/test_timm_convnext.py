@@ -85,8 +85,8 @@ def test_name_of_a_tower_gives_its_sizes(name: str, expected: tuple[Any, ...]) -
     ("path", "value", "what"),
     [
         (f"{VISION}timm_pool", "max", r"timm_pool is 'max', expected '' or 'avg'"),
-        (f"{VISION}timm_proj", None, r"timm_proj is None, expected 'linear' or 'mlp'"),
-        (f"{VISION}timm_proj", ["mlp"], r"timm_proj is \['mlp'\], expected 'linear' or 'mlp'"),
+        (f"{VISION}timm_proj", None, r"timm_proj is None, expected one of linear, mlp"),
+        (f"{VISION}timm_proj", ["mlp"], r"timm_proj is \['mlp'\], expected one of linear, mlp"),
         (f"{VISION}timm_proj_bias", True, "timm_proj_bias is True"),
         (f"{VISION}timm_model_name", "convnextv2_base", "timm_model_name is 'convnextv2_base'"),
         (f"{VISION}image_size", 40, "image_size is 40, expected a multiple of 32"),

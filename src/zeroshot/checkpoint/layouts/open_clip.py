@@ -57,7 +57,8 @@ LINEAR = {
     "text.text_projection.bias": "text.text_projection_bias",
 }
 IMAGE_POOLS: dict[str, ImagePool] = {"tok": "token", "avg": "mean"}
-POOLS: dict[str, TextPool] = {"argmax": "largest", "last": "last", "eos": "end"}
+TEXT_POOLS: dict[str, TextPool] = {"argmax": "largest", "last": "last", "eos": "end"}
+GELUS: dict[str, Activation] = {"none": "gelu", "tanh": "gelu_tanh"}
 END_ID = 2  # default of open_clip
 MLP_RATIO = 4.0
 FILE_FIELDS = ("model_cfg", "preprocess_cfg", "hf_tokenizer_name", "hf_model_name")
@@ -173,9 +174,7 @@ def from_config(config: Fields) -> Spec:
 
 def _read_text(model: Fields, text: Fields) -> TextConfig:
     width = text.number("width", 512)
-    pool = text.content.get("pool_type") or "argmax"
-    if not isinstance(pool, str) or pool not in POOLS:
-        raise text.field_error("pool_type", pool, f"one of {', '.join(POOLS)}")
+    pool = text.choice("pool_type", TEXT_POOLS, "argmax")
     projection: Projection = "biased" if text.content.get("proj_bias") else "matrix"
     return TextConfig(
         context_length=text.number("context_length", 77),
@@ -187,8 +186,8 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
         activation=_read_activation(model, text),
         eps=text.part("norm_kwargs").real("eps", 1e-5),
         causal=not text.content.get("no_causal_mask"),
-        pool=POOLS[pool],
-        end_id=text.number("eos_id", END_ID) if pool == "eos" else 0,
+        pool=pool,
+        end_id=text.number("eos_id", END_ID) if pool == "end" else 0,
         projection="none" if text.content.get("proj_type") == "none" else projection,
     )
 
@@ -222,10 +221,7 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
             raise vision.field_error("layers", layers, "four numbers of blocks")
         stages = (layers[0], layers[1], layers[2], layers[3])
         return ResNetConfig(image_size, width, stages, heads=width * 32 // head_width)
-    pool = vision.content.get("pool_type")
-    pool = "tok" if pool is None else pool
-    if not isinstance(pool, str) or pool not in IMAGE_POOLS:
-        raise vision.field_error("pool_type", pool, f"one of {', '.join(IMAGE_POOLS)}")
+    pool = vision.choice("pool_type", IMAGE_POOLS, "tok")
     return ViTConfig(
         image_size=image_size,
         patch_size=vision.number("patch_size", 16),
@@ -236,8 +232,8 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
         activation=_read_activation(model, vision),
         eps=vision.part("norm_kwargs").real("eps", 1e-5),
         pre_norm=not vision.content.get("no_ln_pre"),
-        pool=IMAGE_POOLS[pool],
-        norm_after_pool=bool(vision.content.get("final_ln_after_pool")) and pool != "tok",
+        pool=pool,
+        norm_after_pool=bool(vision.content.get("final_ln_after_pool")) and pool != "token",
     )
 
 
@@ -283,12 +279,8 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
 
 
 def _read_activation(model: Fields, tower: Fields) -> Activation:
-    kind = tower.part("act_kwargs").content.get("approximate", "none")
-    if kind not in ("none", "tanh"):
-        raise tower.field_error("act_kwargs.approximate", kind, "'none' or 'tanh'")
-    if model.content.get("quick_gelu"):
-        return "quick_gelu"
-    return "gelu_tanh" if kind == "tanh" else "gelu"
+    gelu = tower.part("act_kwargs").choice("approximate", GELUS, "none")
+    return "quick_gelu" if model.content.get("quick_gelu") else gelu
 
 
 def _read_preprocess(fields: Fields, image_size: int) -> PreprocessConfig:

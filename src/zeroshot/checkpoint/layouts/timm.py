@@ -9,14 +9,14 @@ they were trained with its tanh formula; the difference is below 5e-4 for each u
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import Fields
-from zeroshot.checkpoint.layouts.base import ImageLayout, to_native_names
+from zeroshot.checkpoint.layouts.base import ImageLayout, join_projections, to_native_names
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.spec import Activation, ViTConfig
 
@@ -41,6 +41,7 @@ NAMES = (
     (r"^(visual\.)?head\.(proj\.)?bias$", "proj_bias"),
     (r"\.norm([12])\.", r".ln_\1."),
     (r"\.attn\.qkv\.", ".attn.in_proj_"),
+    (r"\.attn\.([qv])_bias$", r".attn.\1_proj.bias"),
     (r"\.attn\.proj\.", ".attn.out_proj."),
     (r"\.attn\.norm\.", ".attn.ln."),
     (r"\.mlp\.fc1(_x)?\.", ".mlp.c_fc."),
@@ -177,7 +178,7 @@ def _require_head(vision: Fields) -> None:
 
 def _rename(tensors: Mapping[str, Tensor], source: str) -> dict[str, StoredTensor]:
     """Return the tensors of the image tower by this package's names."""
-    found: dict[str, tuple[Tensor, ...]] = {}
+    renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         ours = name.removeprefix(PREFIX)
         for pattern, replacement in NAMES:
@@ -188,35 +189,19 @@ def _rename(tensors: Mapping[str, Tensor], source: str) -> dict[str, StoredTenso
             tensor = tensor[0]
         elif ours == "proj" and tensor.ndim == 2:
             tensor = tensor.T
-        found[f"visual.{ours}"] = (tensor,)
-    for name in [name for name in found if ".attn.q_" in name]:
-        stem, _, rest = name.partition(".attn.q_")
-        parts = [f"{stem}.attn.{letter}_{rest}" for letter in "qkv"]
-        if rest.endswith("bias"):
-            _insert_bias_of_keys(found, parts)
-        _join(found, parts, f"{stem}.attn.in_proj_{rest.removeprefix('proj.')}")
+        renamed[f"visual.{ours}"] = tensor
+    for name in [name for name in renamed if name.endswith(".attn.q_proj.bias")]:
+        keys = name.replace(".q_proj.", ".k_proj.")
+        renamed.setdefault(keys, torch.zeros_like(renamed[name]))  # EVA's have no bias
+    found = join_projections(renamed)
     for kind in ("weight", "bias"):  # of the query, and of keys and values
-        parts = [f"visual.attn_pool.{part}.{kind}" for part in ("q", "kv")]
-        _join(found, parts, f"visual.attn_pool.in_proj_{kind}")
+        names = [f"visual.attn_pool.{part}.{kind}" for part in ("q", "kv")]
+        parts = [renamed[each] for each in names if each in renamed]
+        if len(parts) == 2 and all(p.ndim and p.shape[1:] == parts[0].shape[1:] for p in parts):
+            found[f"visual.attn_pool.in_proj_{kind}"] = tuple(parts)
+            for each in names:
+                del found[each]
     return to_native_names(found, source)
-
-
-def _insert_bias_of_keys(found: dict[str, tuple[Tensor, ...]], parts: Sequence[str]) -> None:
-    """Insert zeros between the biases of queries and values; the keys of EVA have none."""
-    query, key, value = parts
-    if key not in found and value in found:
-        found[key] = (torch.zeros_like(found[query][0]),)
-
-
-def _join(found: dict[str, tuple[Tensor, ...]], names: Sequence[str], target: str) -> None:
-    """Join tensors; those of an incomplete group are later reported by their own names."""
-    parts = [found[name][0] for name in names if name in found]
-    if len(parts) == len(names) and all(
-        p.ndim and p.shape[1:] == parts[0].shape[1:] for p in parts
-    ):
-        for name in names:
-            del found[name]
-        found[target] = tuple(parts)
 
 
 LAYOUT = ImageLayout(PATCHES, TOWERS, _check_fields, _rename)

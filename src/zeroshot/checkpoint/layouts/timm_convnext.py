@@ -43,12 +43,10 @@ DEEP = {"linear": False, "mlp": True}  # `timm_proj` -> whether the projection h
 def _read(vision: Fields, config: ConvNeXtConfig) -> ConvNeXtConfig:
     """Read the projection of the image tower."""
     vision.require(timm_proj_bias=False)
-    pool, projection = vision.content.get("timm_pool", "avg"), vision.content.get("timm_proj")
+    pool = vision.content.get("timm_pool", "avg")
     if pool not in ("", "avg"):
         raise vision.field_error("timm_pool", pool, "'' or 'avg'")
-    if not isinstance(projection, str) or projection not in DEEP:
-        raise vision.field_error("timm_proj", projection, "'linear' or 'mlp'")
-    return replace(config, deep_projection=DEEP[projection])
+    return replace(config, deep_projection=vision.choice("timm_proj", DEEP, "linear"))
 
 
 def _rename(tensors: Mapping[str, Tensor], source: str) -> dict[str, StoredTensor]:
