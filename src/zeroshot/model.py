@@ -150,7 +150,7 @@ class Model:
         """The checkpoint's tokenizer; it is read when it is first needed.
 
         Raises MissingPackage if it is not CLIP's and the tokenizers package is not installed,
-        IncompatibleWeights or UnsafeWeightsError if its file cannot be used.
+        WeightsError if its file cannot be read or used.
         """
         return self._tokenizer
 
