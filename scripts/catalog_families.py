@@ -125,9 +125,6 @@ FAMILIES = {
     ),
 }
 SKIPPED = {"ViT-SO400M-14-SigLIP-378"}  # the weights of -384
-# Repositories whose file list has no open_clip_config.json (open_clip#521, #594)
-WITHOUT_CONFIG = {"roberta-ViT-B-32", "xlm-roberta-base-ViT-B-32", "xlm-roberta-large-ViT-H-14"}
-WITHOUT_CONFIG |= {"convnext_base"}
 # open_clip docs/model_profile.csv, "mparams"
 PROFILE = {
     "roberta-ViT-B-32": 212.72,
@@ -338,9 +335,8 @@ def tables() -> dict[str, tuple[str, dict[str, dict[str, Any]]]]:
     """Return the title and the tables of each family, by the names of checkpoints."""
     found: dict[str, dict[str, dict[str, Any]]] = {family: {} for family in FAMILIES}
     for architecture, tags in _PRETRAINED.items():
-        families = (f for f, facts in FAMILIES.items() if re.fullmatch(facts.pattern, architecture))
-        family = next(families, None)
-        if family is None or architecture in SKIPPED or "quickgelu" in architecture:
+        family = family_of(architecture)
+        if family is None:
             continue
         for tag, facts in tags.items():
             values = of_open_clip(family, architecture, tag, facts, single=len(tags) == 1)
@@ -353,6 +349,14 @@ def tables() -> dict[str, tuple[str, dict[str, dict[str, Any]]]]:
     found["chineseclip"] |= chinese_clip()
     found["longclip"] |= long_clip()
     return {family: (FAMILIES[family].title, entries) for family, entries in found.items()}
+
+
+def family_of(architecture: str) -> str | None:
+    """Return the family of an architecture in open_clip's table; None: it is not in the catalog."""
+    if architecture in SKIPPED or "quickgelu" in architecture:
+        return None
+    found = (name for name, facts in FAMILIES.items() if re.fullmatch(facts.pattern, architecture))
+    return next(found, None)
 
 
 def of_open_clip(
@@ -390,10 +394,17 @@ def of_open_clip(
         "license": FAMILIES[family].license,
         "languages": MANY if i18n else FAMILIES[family].languages,
         "tokenizer": FAMILIES[family].tokenizer,
-        "model_cfg": config if architecture in WITHOUT_CONFIG else None,
         "accuracy": accuracy,
         "accuracy_source": source,
     }
+
+
+def networks() -> dict[str, dict[str, Any]]:
+    """Return open_clip's `model_cfg` by architecture.
+
+    They are used for bare files, and for repositories without a config (open_clip#521, #594).
+    """
+    return {a: config_of(a) for a in _PRETRAINED if family_of(a) is not None}
 
 
 def config_of(architecture: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Write weights/*.toml (except embedded.toml) and the table of docs/weights.md.
+"""Write weights/*.toml (except embedded.toml), networks.json and the table of docs/weights.md.
 
     .parity-venv/bin/python scripts/make_catalog.py      # requires open_clip_torch
 
@@ -202,6 +202,10 @@ def main() -> None:
         path = WEIGHTS / f"{family}.toml"
         path.write_text("\n".join([header, *(lines(*each) for each in tables.items())]), "utf-8")
         print(f"{len(tables):3d}  {path.name}")
+    rows = (
+        f"{json.dumps(a)}: {json.dumps(each)}" for a, each in sorted(families.networks().items())
+    )
+    (WEIGHTS / "networks.json").write_text("{\n" + ",\n".join(rows) + "\n}\n", "utf-8")
     document()
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from zeroshot import catalog
+from zeroshot.checkpoint.config_fields import Fields
+from zeroshot.checkpoint.layouts.open_clip import from_config
 from zeroshot.errors import ModelNotFound
 from zeroshot.spec import (
     OPENAI_MEAN,
@@ -184,19 +188,28 @@ def test_context_of_the_small_so400m_is_sixteen_tokens() -> None:
     assert catalog.find("LongCLIP-B").context_length == 248
 
 
-def test_repositories_without_a_config_have_their_networks_in_the_catalog() -> None:
-    found = [e.name for e in catalog.entries().values() if e.model_cfg]
+NETWORKS = json.loads((Path(__file__).parents[1] / "weights" / "networks.json").read_text("utf-8"))
 
-    assert found == [
-        "roberta-ViT-B-32:laion2b_s12b_b32k",
-        "xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k",
-        "xlm-roberta-large-ViT-H-14:frozen_laion5b_s13b_b90k",
-        "convnext_base:laion400m_s13b_b51k",
-    ]
-    for name in found:
-        entry = catalog.find(name)
-        assert entry.published.model_cfg == entry.model_cfg
-        assert entry.model_cfg["embed_dim"] == entry.embed_dim
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_networks_of_the_catalog_are_those_of_its_entries(architecture: str) -> None:
+    entries = [e for e in catalog.entries().values() if e.architecture == architecture]
+
+    spec = from_config(Fields({"model_cfg": NETWORKS[architecture]}, architecture))
+
+    assert entries
+    for entry in entries:
+        assert entry.published.model_cfg == NETWORKS[architecture]
+        assert spec.network.embed_dim == entry.embed_dim
+        assert spec.network.vision.image_size == entry.image_size
+        assert spec.network.text.context_length == entry.context_length
+        assert (spec.tokenizer is not None) == bool(entry.tokenizer)
+
+
+def test_repositories_without_a_config_have_their_networks_in_the_catalog() -> None:
+    without = ("roberta-ViT-B-32", "xlm-roberta-base-ViT-B-32", "xlm-roberta-large-ViT-H-14")
+
+    assert NETWORKS.keys() >= {*without, "convnext_base"}
 
 
 # ---- names that stay unsupported

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 import zeroshot
 from tests.checkpoint import families, forms
 from tests.support import photograph
+from zeroshot import catalog
 from zeroshot.checkpoint.layouts import native
 from zeroshot.checkpoint.reader import check_configs
 from zeroshot.errors import IncompatibleWeights, InputError, LabelError
@@ -285,3 +287,21 @@ def test_json_of_clip_has_no_new_field() -> None:
         },
         "tokenizer": {"merges": 48894},
     }
+
+
+@pytest.mark.usefixtures("tiny_towers")
+def test_bare_file_gets_its_network_from_a_catalog_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = families.write_open_clip(tmp_path / "whole")
+    expected = zeroshot.load(folder, device="cpu", dtype="float32")
+    config = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
+    (folder / "open_clip_config.json").unlink()
+    monkeypatch.setattr(catalog, "_networks", lambda: {"ViT-B-16-SigLIP": config})
+
+    found = zeroshot.load(folder, device="cpu", dtype="float32", like="ViT-B-16-SigLIP:webli")
+
+    assert found.scoring == "sigmoid"
+    assert found.preprocess.resize_mode == "squash"
+    assert torch.equal(found.encode_text("a cat"), expected.encode_text("a cat"))
+    assert found.identity == expected.identity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass, field, replace
@@ -142,8 +143,6 @@ class Entry:
     languages: str = "English"  # of texts
     tokenizer: str = ""  # the publisher's tokenizer file; empty for CLIP's, which is included
     download: float | None = None  # megabytes of weights, if the repository's file list was seen
-    # open_clip's `model_cfg`, for repositories without a config file.
-    model_cfg: dict[str, Any] = field(default_factory=dict)
 
     @property
     def path(self) -> Path | None:
@@ -160,7 +159,7 @@ class Entry:
             context_length=self.context_length,
             activation_is_sourced=bool(self.activation_source),
             preprocess_is_sourced=bool(self.preprocess_source),
-            model_cfg=self.model_cfg or None,
+            model_cfg=_networks().get(self.architecture),
         )
 
     @property
@@ -216,6 +215,16 @@ def _family(family: str) -> dict[str, Entry]:
         name: Entry(name=name, **{key: _freeze(value) for key, value in table.items()})
         for name, table in tables.items()
     }
+
+
+@cache
+def _networks() -> dict[str, dict[str, Any]]:
+    """Return open_clip's `model_cfg` by architecture, for weights without a config file.
+
+    Architectures whose tensors determine the sizes are not included.
+    """
+    content = (folder("weights") / "networks.json").read_text("utf-8")
+    return cast(dict[str, dict[str, Any]], json.loads(content))
 
 
 def _freeze(value: Any) -> Any:

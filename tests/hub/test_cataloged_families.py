@@ -219,8 +219,10 @@ def test_network_of_a_repository_without_a_config_is_that_of_the_catalog(
     here = zeroshot.load(written, device="cpu", dtype="float32")
     known = catalog.find("xlm-roberta-base-ViT-B-32")
     preprocess = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "resize_mode": "squash"}
-    entry = replace(known, model_cfg=config["model_cfg"], preprocess=preprocess)
+    entry = replace(known, preprocess=preprocess)
     monkeypatch.setattr(catalog, "find", lambda _: entry)
+    networks = {entry.architecture: config["model_cfg"]}
+    monkeypatch.setattr(catalog, "_networks", lambda: networks)
     expect(monkeypatch, families.SIGLIP)
     (written / "open_clip_config.json").unlink()
     files = {path.name: path.read_bytes() for path in written.iterdir()}

@@ -248,7 +248,7 @@ def _is_cached(entry: Entry) -> bool:
 def _facts(entry: Entry) -> str:
     facts: dict[str, Any] = {}
     for key, value in asdict(entry).items():
-        if value in ("", None, (), {}) or key == "model_cfg":
+        if value in ("", None, (), {}):
             continue
         facts[key] = value
         if key == "license" and entry.restriction:

@@ -32,6 +32,11 @@ MARKS = (
     ),
 )
 OPEN_CLIP, TRANSFORMERS = "open_clip_config.json", "config.json"
+ALTERNATIVES = {
+    OPEN_CLIP: ", or pass like= (--like) the name of a catalog model of the same architecture, "
+    "such as 'ViT-B-16-SigLIP:webli'",
+    TRANSFORMERS: "; like= cannot replace them",
+}
 # A pattern of tensor names -> the family that has such names, and the config file that contains
 # what its tensors do not determine; "" if it is not supported. The first match counts.
 FAMILIES = (
@@ -75,7 +80,7 @@ def explain_family(names: Iterable[str]) -> str:
         return (
             f"the tensors are those of {family}, and do not determine the whole network; "
             f"download {config}, and the preprocessor and tokenizer files if there are any, into "
-            "the same folder; like= cannot replace them"
+            f"the same folder{ALTERNATIVES[config]}"
         )
     return _unsupported(family) if family else ""
 

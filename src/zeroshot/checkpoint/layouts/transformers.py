@@ -195,19 +195,17 @@ def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
     beside = [path.parent / name for name in PREPROCESS]
     configs = (read_config(file) for file in beside if file.is_file())
     found = next((each for each in configs if PREPROCESS_MARKS & set(each.content)), None)
-    kind, vision = config.content.get("model_type"), network.vision
-    if found is not None:
-        any_grid = kind == "siglip2"
-        preprocess = any_grid_of(found, vision.image_size) if any_grid else preprocess_of(found)
-    elif preprocess is None:
+    kind, size = config.content.get("model_type"), network.vision.image_size
+    if found is None and preprocess is None:
         raise _missing_error(path, PREPROCESS[0])
-    else:
-        preprocess = replace(preprocess, size=vision.image_size)
-        if isinstance(vision, ViTConfig) and vision.any_grid:
-            most = (vision.image_size // vision.patch_size) ** 2
-            preprocess = replace(
-                preprocess, resize_mode="aspect", patch=vision.patch_size, max_patches=most
-            )
+    if kind == "siglip2":
+        patch = config.part("vision_config").number("patch_size", 16)
+        preprocess = any_grid_of(found or Fields({"patch_size": patch}, str(path)), size)
+    elif found is not None:
+        preprocess = preprocess_of(found)
+    elif preprocess is not None:
+        preprocess = replace(preprocess, size=size)
+    assert preprocess is not None
     tokenizer = _tokenizer_of(kind, network.text)
     scoring: Scoring = "sigmoid" if network.logit_bias else "softmax"
     return check_spec(Spec(network, preprocess, scoring=scoring, tokenizer=tokenizer), str(path))
