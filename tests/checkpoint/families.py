@@ -23,6 +23,7 @@ from tests.checkpoint.forms import (
 )
 from tests.tokenizers import training
 from zeroshot.checkpoint.layouts import timm
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import siglip_tokenizer
 from zeroshot.nn.network import Network
 from zeroshot.spec import (
     NetworkConfig,
@@ -30,7 +31,6 @@ from zeroshot.spec import (
     Spec,
     TextConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 HALF = (0.5, 0.5, 0.5)

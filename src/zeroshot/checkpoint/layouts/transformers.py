@@ -28,7 +28,12 @@ from zeroshot.checkpoint.layouts.base import (
     to_native_names,
 )
 from zeroshot.checkpoint.layouts.foreign import explain_family
-from zeroshot.checkpoint.layouts.open_clip_tokenizers import BERT, MT5, XLM_ROBERTA
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import (
+    BERT,
+    MT5,
+    XLM_ROBERTA,
+    siglip_tokenizer,
+)
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import (
@@ -45,7 +50,6 @@ from zeroshot.spec import (
     TextConfig,
     TokenizerConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 CONFIG = "config.json"
