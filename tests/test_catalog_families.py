@@ -11,6 +11,7 @@ import pytest
 from zeroshot import catalog
 from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.checkpoint.layouts.open_clip import from_config
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import siglip_tokenizer
 from zeroshot.errors import ModelNotFound
 from zeroshot.spec import (
     OPENAI_MEAN,
@@ -20,7 +21,6 @@ from zeroshot.spec import (
     Spec,
     TextConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 COUNTS = {

@@ -18,9 +18,10 @@ from tests.checkpoint import families, forms
 from tests.support import photograph
 from zeroshot import catalog
 from zeroshot.checkpoint.layouts import native
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import siglip_tokenizer
 from zeroshot.checkpoint.reader import check_configs
 from zeroshot.errors import IncompatibleWeights, InputError, LabelError
-from zeroshot.spec import Spec, siglip_tokenizer
+from zeroshot.spec import Spec
 
 LABELS = ["cat", "dog", "river"]
 LENGTH = 64

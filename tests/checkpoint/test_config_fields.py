@@ -100,3 +100,17 @@ def test_long_values_are_shortened_in_errors() -> None:
         fields(a="x" * 10_000).number("a")
 
     assert len(str(caught.value)) < 200
+
+
+def test_choice_returns_what_a_name_stands_for() -> None:
+    values = {"mlp": 2, None: 0}
+
+    assert fields(a="mlp").choice("a", values, "mlp") == 2
+    assert fields().choice("a", values, "mlp") == 2
+    assert fields(a=None).choice("a", values, "mlp") == 0
+
+
+@pytest.mark.parametrize("value", ["linear", ["mlp"], 3, True])
+def test_unknown_choice_is_rejected_with_the_known_ones(value: Any) -> None:
+    with pytest.raises(IncompatibleWeights, match=r"part\.a is .*, expected one of mlp, null"):
+        fields(a=value).choice("a", {"mlp": 2, None: 0}, "mlp")

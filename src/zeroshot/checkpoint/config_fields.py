@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from zeroshot.errors import IncompatibleWeights, shortened, some
 from zeroshot.spec import CLIP_MERGES, CLIP_SYMBOLS, Spec, finite
 
 USE_OTHER = "use {} for this model, or try another of zeroshot.available_models()"
 MAX_CONFIG = 2**20  # bytes; limit for a config file; the largest of CLIP has 20 kB
+
+
+Value = TypeVar("Value")
 
 
 class Fields:
@@ -49,6 +53,14 @@ class Fields:
         if not finite(value, above=-(2.0**31)) or value > 2**31:
             raise self.field_error(key, value, "a number")
         return float(value)
+
+    def choice(self, key: str, values: Mapping[Any, Value], default: str) -> Value:
+        """Return what the name under a key stands for; null is a name like others."""
+        name = self.content.get(key, default)
+        if not isinstance(name, str | None) or name not in values:
+            names = ["null" if each is None else each for each in values]
+            raise self.field_error(key, name, f"one of {', '.join(names)}")
+        return values[name]
 
     def channels(
         self, key: str, default: tuple[float, float, float] | None = None

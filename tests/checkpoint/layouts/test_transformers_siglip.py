@@ -16,9 +16,10 @@ from zeroshot import catalog
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.checkpoint.layouts import transformers
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import siglip_tokenizer
 from zeroshot.checkpoint.layouts.transformers_siglip import to_convolution
 from zeroshot.errors import IncompatibleWeights
-from zeroshot.spec import PreprocessConfig, TextConfig, ViTConfig, siglip_tokenizer
+from zeroshot.spec import PreprocessConfig, TextConfig, ViTConfig
 
 CONFIG = families.huggingface_config()
 

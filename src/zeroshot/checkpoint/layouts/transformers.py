@@ -22,9 +22,19 @@ from zeroshot.checkpoint.config_fields import (
     require_clip_vocabulary,
 )
 from zeroshot.checkpoint.layouts import bert, transformers_chinese_clip, transformers_siglip
-from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
+from zeroshot.checkpoint.layouts.base import (
+    Checkpointed,
+    Layout,
+    join_projections,
+    to_native_names,
+)
 from zeroshot.checkpoint.layouts.foreign import explain_family
-from zeroshot.checkpoint.layouts.open_clip_tokenizers import BERT, MT5, XLM_ROBERTA
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import (
+    BERT,
+    MT5,
+    XLM_ROBERTA,
+    siglip_tokenizer,
+)
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import (
@@ -41,7 +51,6 @@ from zeroshot.spec import (
     TextConfig,
     TokenizerConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 CONFIG = "config.json"
@@ -182,17 +191,7 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
         elif ours == "visual.attn_pool.probe":
             tensor = tensor.reshape(-1)
         renamed[ours] = tensor
-    grouped: dict[str, tuple[Tensor, ...]] = {}
-    for name, tensor in renamed.items():
-        found = re.match(r"(.*\.attn\.)([qkv])_proj\.(weight|bias)$", name)
-        stem, part, kind = found.groups() if found else ("", "", "")
-        parts = [renamed.get(f"{stem}{letter}_proj.{kind}") for letter in "qkv"]
-        matching = [p for p in parts if p is not None and p.shape == tensor.shape]
-        if not found or len(matching) < 3 or not tensor.ndim:
-            grouped[name] = (tensor,)  # an incomplete group is later reported as unexpected
-        elif part == "q":
-            grouped[f"{stem}in_proj_{kind}"] = tuple(matching)
-    return to_native_names(grouped | encoder, source)
+    return to_native_names(join_projections(renamed) | encoder, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
@@ -265,12 +264,14 @@ def network_of(config: Fields) -> NetworkConfig:
         layers=vision.number("num_hidden_layers", 12),
         heads=vision.number("num_attention_heads", 12),
         mlp_width=vision.number("intermediate_size", 3072),
-        activation=_read_activation(vision),
+        activation=vision.choice("hidden_act", ACTIVATIONS, "quick_gelu"),
         eps=vision.real("layer_norm_eps", 1e-5),
     )
     embed_dim = config.number("projection_dim", 512)
     if kind == "chinese_clip":
-        return NetworkConfig(embed_dim, vision_config, transformers_chinese_clip.read_text(text))
+        activation = text.choice("hidden_act", ACTIVATIONS, "gelu")
+        bert_config = transformers_chinese_clip.read_text(text, activation)
+        return NetworkConfig(embed_dim, vision_config, bert_config)
     text_config = TextConfig(
         context_length=text.number("max_position_embeddings", 77),
         vocab_size=text.number("vocab_size", 49408),
@@ -278,7 +279,7 @@ def network_of(config: Fields) -> NetworkConfig:
         layers=text.number("num_hidden_layers", 12),
         heads=text.number("num_attention_heads", 8),
         mlp_width=text.number("intermediate_size", 2048),
-        activation=_read_activation(text),
+        activation=text.choice("hidden_act", ACTIVATIONS, "quick_gelu"),
         eps=text.real("layer_norm_eps", 1e-5),
     )
     if kind == "metaclip_2":
@@ -304,13 +305,6 @@ def _read_end(text: Fields) -> int:
             "eos_token_id", end, "2 with XLM-V's tokenizer, 1 with mT5's; others are not supported"
         )
     return end
-
-
-def _read_activation(tower: Fields) -> Activation:
-    name = tower.content.get("hidden_act", "quick_gelu")
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise tower.field_error("hidden_act", name, f"one of {', '.join(map(str, ACTIVATIONS))}")
-    return ACTIVATIONS[name]
 
 
 def preprocess_of(fields: Fields) -> PreprocessConfig:
