@@ -176,10 +176,11 @@ def from_config(config: Fields) -> Spec:
 
 def _read_text(model: Fields, text: Fields) -> TextConfig:
     width = text.number("width", 512)
-    pool = text.content.get("pool_type") or "argmax"
+    pool = text.content.get("pool_type")
+    pool = "argmax" if pool is None else pool
     if not isinstance(pool, str) or pool not in POOLS:
         raise text.field_error("pool_type", pool, f"one of {', '.join(POOLS)}")
-    projection: Projection = "biased" if text.content.get("proj_bias") else "matrix"
+    projection: Projection = "biased" if text.flag("proj_bias") else "matrix"
     return TextConfig(
         context_length=text.number("context_length", 77),
         vocab_size=text.number("vocab_size", 49408),
@@ -189,7 +190,7 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
         mlp_width=int(width * text.real("mlp_ratio", MLP_RATIO)),
         activation=_read_activation(model, text),
         eps=text.part("norm_kwargs").real("eps", 1e-5),
-        causal=not text.content.get("no_causal_mask"),
+        causal=not text.flag("no_causal_mask"),
         pool=POOLS[pool],
         end_id=text.number("eos_id", END_ID) if pool == "eos" else 0,
         projection="none" if text.content.get("proj_type") == "none" else projection,
@@ -241,9 +242,9 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
         mlp_width=int(width * vision.real("mlp_ratio", MLP_RATIO)),
         activation=_read_activation(model, vision),
         eps=vision.part("norm_kwargs").real("eps", 1e-5),
-        pre_norm=not vision.content.get("no_ln_pre"),
+        pre_norm=not vision.flag("no_ln_pre"),
         pool=IMAGE_POOLS[pool],
-        norm_after_pool=bool(vision.content.get("final_ln_after_pool")) and pool != "tok",
+        norm_after_pool=vision.flag("final_ln_after_pool") and pool != "tok",
     )
 
 
@@ -275,7 +276,7 @@ def _read_activation(model: Fields, tower: Fields) -> Activation:
     kind = tower.part("act_kwargs").content.get("approximate", "none")
     if kind not in ("none", "tanh"):
         raise tower.field_error("act_kwargs.approximate", kind, "'none' or 'tanh'")
-    if model.content.get("quick_gelu"):
+    if model.flag("quick_gelu"):
         return "quick_gelu"
     return "gelu_tanh" if kind == "tanh" else "gelu"
 
