@@ -220,7 +220,7 @@ def rename(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
             ours = re.sub(pattern, replacement, ours)
         if ours in ("class_embedding", "attn_pool.probe"):
             tensor = tensor.reshape(-1)
-        elif ours == "positional_embedding" and tensor.ndim == 3:
+        elif ours == "positional_embedding" and tensor.ndim == 3 and len(tensor) == 1:
             tensor = tensor[0]
         elif ours == "proj" and tensor.ndim == 2:
             tensor = tensor.T
