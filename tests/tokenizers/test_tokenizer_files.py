@@ -90,6 +90,16 @@ def test_more_ids_than_the_text_tower_reads_are_an_error(folder: Path) -> None:
     assert read_tokenizer(path, BERT, vocab_size=6).vocab_size == 6
     with pytest.raises(IncompatibleWeights, match="at most 5 ids, which the text tower reads, got"):
         read_tokenizer(path, BERT, vocab_size=5)
+
+
+def test_vocabulary_of_far_fewer_ids_than_the_text_tower_reads_is_that_of_another_model(
+    folder: Path,
+) -> None:
+    path = folder / "vocab.txt"
+
+    assert read_tokenizer(path, BERT, vocab_size=29).vocab_size == 6
+    with pytest.raises(IncompatibleWeights, match=r"tokenizer of about 31 ids, .*, got one of 6;"):
+        read_tokenizer(path, BERT, vocab_size=31)
     with pytest.raises(IncompatibleWeights, match="got ids up to 6; use the tokenizer file of"):
         read_tokenizer(path, TokenizerConfig(52, end=6))
 

@@ -35,7 +35,17 @@ class Fields:
 
     def part(self, key: str) -> Fields:
         """Return the object under a key; a missing one is empty."""
-        return Fields(self.content.get(key) or {}, self.source, f"{self.prefix}{key}.")
+        value = self.content.get(key)
+        return Fields({} if value is None else value, self.source, f"{self.prefix}{key}.")
+
+    def flag(self, key: str) -> bool:
+        """Return whether a switch is on; a missing one is off."""
+        value = self.content.get(key)
+        if value is None:
+            return False
+        if not isinstance(value, int) or value not in (0, 1):
+            raise self.field_error(key, value, "true or false")
+        return bool(value)
 
     def number(self, key: str, default: int | None = None) -> int:
         """Return a positive integer; a pair of equal integers counts as one."""
@@ -50,7 +60,7 @@ class Fields:
     def real(self, key: str, default: float) -> float:
         """Return a number."""
         value = self.content.get(key, default)
-        if not finite(value, above=-(2.0**31)) or value > 2**31:
+        if isinstance(value, bool) or not finite(value, above=-(2.0**31)) or value > 2**31:
             raise self.field_error(key, value, "a number")
         return float(value)
 
@@ -68,11 +78,12 @@ class Fields:
         """Return one number per color channel."""
         value = self.content.get(key)
         value = default if value is None else value
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
             value = [value] * 3
         if (
             not isinstance(value, list | tuple)
             or len(value) != 3
+            or any(isinstance(each, bool) for each in value)
             or not finite(*value, above=-1000)
             or max(value) > 1000
         ):

@@ -26,6 +26,9 @@ MAX_BYTES = {  # by suffix; the largest published files have 18 MB, 61 MB and 1 
     ".json": 128 * 2**20,
     ".txt": 32 * 2**20,
 }
+# Smallest share of the text tower's ids that a tokenizer has. Published ones have 95 % or more;
+# SigLIP's has 12 % of the ids of SigLIP 2's.
+MIN_SHARE = 1 / 5
 
 
 def find_tokenizer(folder: Path) -> Path | None:
@@ -85,7 +88,7 @@ def build_tokenizer(
         MissingPackage: The tokenizers package is not installed.
         UnsafeWeightsError: The content is corrupted, inconsistent or too large.
         IncompatibleWeights: The content is of an unsupported kind, or has more ids than the text
-            tower reads.
+            tower reads, or less than a fifth of them.
     """
     source = str(path)
     _check_kind(path)
@@ -103,6 +106,12 @@ def build_tokenizer(
         raise IncompatibleWeights(
             f"{source}: expected a tokenizer of at most {most} ids, which the text tower reads, "
             f"got ids up to {needed - 1}; use the tokenizer file of this checkpoint",
+            source=source,
+        )
+    if vocab_size is not None and MIN_SHARE * vocab_size > needed:
+        raise IncompatibleWeights(
+            f"{source}: expected a tokenizer of about {vocab_size} ids, as the text tower has, got "
+            f"one of {needed}; use the tokenizer file of this checkpoint",
             source=source,
         )
     for field in ("start", "end"):

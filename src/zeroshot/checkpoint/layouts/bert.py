@@ -103,7 +103,7 @@ def _rename(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, tuple[Tenso
         ours = name.removeprefix(prefix)
         for pattern, replacement in NAMES:
             ours = re.sub(pattern, replacement, ours)
-        if ours == "token_type_embedding" and tensor.ndim == 2:
+        if ours == "token_type_embedding" and tensor.ndim == 2 and len(tensor):
             tensor = tensor[0]  # texts are of the first type
         renamed[f"text.{ours}"] = tensor
     return join_projections(renamed)

@@ -176,7 +176,7 @@ def from_config(config: Fields) -> Spec:
 def _read_text(model: Fields, text: Fields) -> TextConfig:
     width = text.number("width", 512)
     pool = text.choice("pool_type", TEXT_POOLS, "argmax")
-    projection: Projection = "biased" if text.content.get("proj_bias") else "matrix"
+    projection: Projection = "biased" if text.flag("proj_bias") else "matrix"
     return TextConfig(
         context_length=text.number("context_length", 77),
         vocab_size=text.number("vocab_size", 49408),
@@ -186,7 +186,7 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
         mlp_width=int(width * text.real("mlp_ratio", MLP_RATIO)),
         activation=_read_activation(model, text),
         eps=text.part("norm_kwargs").real("eps", 1e-5),
-        causal=not text.content.get("no_causal_mask"),
+        causal=not text.flag("no_causal_mask"),
         pool=pool,
         end_id=text.number("eos_id", END_ID) if pool == "end" else 0,
         projection="none" if text.content.get("proj_type") == "none" else projection,
@@ -232,9 +232,9 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
         mlp_width=int(width * vision.real("mlp_ratio", MLP_RATIO)),
         activation=_read_activation(model, vision),
         eps=vision.part("norm_kwargs").real("eps", 1e-5),
-        pre_norm=not vision.content.get("no_ln_pre"),
+        pre_norm=not vision.flag("no_ln_pre"),
         pool=pool,
-        norm_after_pool=bool(vision.content.get("final_ln_after_pool")) and pool != "token",
+        norm_after_pool=vision.flag("final_ln_after_pool") and pool != "token",
     )
 
 
@@ -282,7 +282,7 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
 
 def _read_activation(model: Fields, tower: Fields) -> Activation:
     gelu = tower.part("act_kwargs").choice("approximate", GELUS, "none")
-    return "quick_gelu" if model.content.get("quick_gelu") else gelu
+    return "quick_gelu" if model.flag("quick_gelu") else gelu
 
 
 def _read_preprocess(fields: Fields, image_size: int) -> PreprocessConfig:

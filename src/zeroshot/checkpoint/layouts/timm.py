@@ -185,7 +185,7 @@ def _rename(tensors: Mapping[str, Tensor], source: str) -> dict[str, StoredTenso
             ours = re.sub(pattern, replacement, ours)
         if ours in ("class_embedding", "attn_pool.probe"):
             tensor = tensor.reshape(-1)
-        elif ours == "positional_embedding" and tensor.ndim == 3:
+        elif ours == "positional_embedding" and tensor.ndim == 3 and len(tensor) == 1:
             tensor = tensor[0]
         elif ours == "proj" and tensor.ndim == 2:
             tensor = tensor.T

@@ -135,6 +135,7 @@ HARMLESS = (
     *("suppress_tokens", "temperature", "top_k", "top_p", "typical_p"),
     *("cross_attention_hidden_size", "mask_token_id", "cls_token_id", "unk_token_id"),
 )
+OLD_TYPE = "feature_extractor_type"  # names the processor in configs of before 2023
 # A preprocessor config contains one of these fields.
 PREPROCESS_MARKS = {"size", "image_processor", "max_num_patches"}
 PREPROCESS_FIELDS = (
@@ -213,7 +214,7 @@ def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
         patch = config.part("vision_config").number("patch_size", 16)
         preprocess = any_grid_of(found or Fields({"patch_size": patch}, str(path)), size)
     elif found is not None:
-        preprocess = preprocess_of(found)
+        preprocess = preprocess_of(found, kind)
     elif preprocess is not None:
         preprocess = replace(preprocess, size=size)
     assert preprocess is not None
@@ -247,6 +248,8 @@ def network_of(config: Fields) -> NetworkConfig:
         config.part(f"{tower}_config_dict" if config.content.get(f"{tower}_config_dict") else name)
         for tower, name in (("vision", "vision_config"), ("text", "text_config"))
     )
+    if kind in ("siglip", "siglip2"):  # transformers does not read the older names there
+        config.require(vision_config_dict={}, text_config_dict={})
     more = MORE_FIELDS.get(kind, ())
     image_fields = ANY_GRID_FIELDS if kind == "siglip2" else VISION_FIELDS
     for part, known in ((config, MODEL_FIELDS), (vision, image_fields), (text, TEXT_FIELDS)):
@@ -307,11 +310,17 @@ def _read_end(text: Fields) -> int:
     return end
 
 
-def preprocess_of(fields: Fields) -> PreprocessConfig:
-    """Read `preprocessor_config.json`, or the same part of `processor_config.json`."""
+def preprocess_of(fields: Fields, kind: object = "clip") -> PreprocessConfig:
+    """Read `preprocessor_config.json`, or the same part of `processor_config.json`.
+
+    Its defaults depend on the processor that it names, or else on the `kind` of model.
+    """
     if "image_processor" in fields.content:
         fields = fields.part("image_processor")
     fields.allow_only(PREPROCESS_FIELDS)
+    named = fields.content.get("image_processor_type") or fields.content.get(OLD_TYPE) or kind
+    siglip = str(named).lower().startswith("siglip")
+    half = transformers_siglip.HALF
     size = fields.content.get("size")
     if isinstance(size, int):
         size = {"shortest_edge": size}
@@ -323,8 +332,8 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
     if not isinstance(size, dict):
         raise fields.field_error("size", size, "a number or an object")
     resample = _read_steps(fields, 3)
-    mean = fields.channels("image_mean", OPENAI_MEAN)
-    std = fields.channels("image_std", OPENAI_STD)
+    mean = fields.channels("image_mean", half if siglip else OPENAI_MEAN)
+    std = fields.channels("image_std", half if siglip else OPENAI_STD)
     if "shortest_edge" in size:
         edge = size["shortest_edge"]
         if fields.content.get("do_center_crop") is False:
@@ -336,7 +345,9 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
     side = Fields(size, fields.source, "size.").number("height")
     if size.get("width") != side:
         raise fields.field_error("size", size, "a square")
-    if fields.content.get("do_center_crop") and crop not in (None, {"height": side, "width": side}):
+    # SiglipImageProcessor never crops; the others crop unless it is switched off.
+    crops = not siglip and fields.content.get("do_center_crop") is not False
+    if crops and crop not in (None, {"height": side, "width": side}):
         raise fields.field_error("crop_size", crop, f"{side} in both dimensions, as size")
     return PreprocessConfig(side, mean, std, resample, "squash")
 

@@ -84,6 +84,6 @@ def to_convolution(weight: Tensor) -> Tensor:
     Patches are stored by rows, columns and channels. Other shapes do not change.
     """
     side = math.isqrt(weight.shape[1] // 3)
-    if weight.shape[1] != 3 * side**2:
+    if not side or weight.shape[1] != 3 * side**2:
         return weight
     return weight.reshape(-1, side, side, 3).permute(0, 3, 1, 2)
