@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from zeroshot.errors import IncompatibleWeights, shortened, some
 from zeroshot.spec import CLIP_MERGES, CLIP_SYMBOLS, Spec, finite
 
-USE_OTHER = "use {} for this model, or try another of zeroshot.available_models()"
 MAX_CONFIG = 2**20  # bytes; limit for a config file; the largest of CLIP has 20 kB
 
 
@@ -163,3 +162,8 @@ def require_clip_vocabulary(vocab_size: int, source: str) -> None:
             f"{vocab_size}; the config file of the checkpoint must name another tokenizer",
             source=source,
         )
+
+
+def use_other(library: str) -> str:
+    """Return the advice for a network that only its own library runs."""
+    return f"use {library} for this model, or try another of zeroshot.available_models()"

@@ -17,11 +17,11 @@ from pathlib import Path
 from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import (
-    USE_OTHER,
     Fields,
     check_spec,
     read_config,
     require_clip_vocabulary,
+    use_other,
 )
 from zeroshot.checkpoint.layouts import bert, timm, timm_convnext, timm_fastvit
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
@@ -252,7 +252,7 @@ def read_timm_tower(vision: Fields) -> ImageTowerConfig:
     known = [each for kind in TIMM for each in kind.towers]
     similar = difflib.get_close_matches(str(name)[:80], known, n=3)
     such = f", such as {' or '.join(similar)}" if similar else ""
-    expected = f"a tower of a supported CLIP{such}; {USE_OTHER.format('open_clip')}"
+    expected = f"a tower of a supported CLIP{such}; {use_other('open_clip')}"
     raise vision.field_error("timm_model_name", name, expected)
 
 
@@ -270,7 +270,7 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
     ):
         for field in fields:
             if value := part.content.get(field):
-                raise part.field_error(field, value, f"none; {USE_OTHER.format('open_clip')}")
+                raise part.field_error(field, value, f"none; {use_other('open_clip')}")
     vision.require(pos_embed_type="learnable")
     if text.content.get("proj_type") not in (None, "linear", "none"):
         raise text.field_error("proj_type", text.content["proj_type"], "'linear' or 'none'")

@@ -15,11 +15,11 @@ from pathlib import Path
 from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import (
-    USE_OTHER,
     Fields,
     check_spec,
     read_config,
     require_clip_vocabulary,
+    use_other,
 )
 from zeroshot.checkpoint.layouts import bert, transformers_chinese_clip, transformers_siglip
 from zeroshot.checkpoint.layouts.base import (
@@ -240,7 +240,7 @@ def network_of(config: Fields) -> NetworkConfig:
     kind = config.content.get("model_type")
     if kind not in KINDS:
         is_part = str(kind).endswith(("_vision_model", "_text_model"))
-        other = USE_OTHER.format("transformers")
+        other = use_other("transformers")
         advice = "load the model that has both towers" if is_part else other
         raise config.field_error("model_type", kind, f"one of {', '.join(KINDS)}; {advice}")
     # The older of two field names takes precedence, as in transformers.
