@@ -59,16 +59,28 @@ class Preprocess(PreprocessConfig):
 
         Raises ImageError if the image cannot be read.
         """
+        return self.normalize(np.asarray(self._resized(image)))
+
+    def levels(self, image: ImageLike) -> NDArray[np.uint8]:
+        """Return gray levels before normalization: uint8 [3, size, size], or [3, height, width].
+
+        `normalize(levels.transpose(1, 2, 0))` is what a call returns. Raises ImageError if the
+        image cannot be read.
+        """
+        levels = np.asarray(self._resized(image))
+        return np.ascontiguousarray(levels.transpose(2, 0, 1))
+
+    def _resized(self, image: ImageLike) -> Image.Image:
+        """Open an image and resample it to the RGB image that the network receives."""
         opened = self.open(image)
         try:
-            resized = self.resize(opened)
+            return self.resize(opened)
         except (ValueError, OSError) as error:  # modes that Pillow cannot resample or convert
             raise ImageError(
                 f"unsupported image mode {opened.mode} ({error}); convert it to RGB first",
                 kind="decode_failed",
                 source=describe(image),
             ) from error
-        return self.normalize(np.asarray(resized))
 
     def open(self, image: ImageLike) -> Image.Image:
         """Decode an image, at a reduced size if this preprocessing allows it."""
