@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -39,3 +40,14 @@ def test_only_the_named_targets_are_measured(tmp_path: Path) -> None:
 
     lines = done.stdout.strip().split("\n")
     assert [line.split()[0] for line in lines[1:]] == ["T9"]
+
+
+def test_decoders_are_compared_on_files_and_classified_images(tmp_path: Path) -> None:
+    pytest.importorskip("simplejpeg")
+    command = [sys.executable, str(BENCHMARKS / "decoding.py"), "--quick", "--only", "D1,D3"]
+
+    done = subprocess.run([*command, "--work", str(tmp_path)], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    numbers = [line.split()[0] for line in done.stdout.strip().split("\n")[1:]]
+    assert numbers == ["D1"] * 7 + ["D3"]

@@ -24,6 +24,7 @@ def test_the_command_prints_a_report(layout: list[str], tiny_path: Path) -> None
         assert json.loads(found.output)["findings"][0]["work"] == "2 images"
     else:
         assert "agreement" in found.output
+        assert re.search("^JPEG decoder: (simplejpeg|Pillow) ", found.output, re.MULTILINE)
         speeds = re.findall(r"matrix multiplication in .*: ([\d,.]+) GFLOP/s", found.output)
         assert speeds
         assert all(float(speed.replace(",", "")) > 0 for speed in speeds)

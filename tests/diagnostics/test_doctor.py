@@ -20,6 +20,8 @@ from zeroshot.diagnostics import doctor
 from zeroshot.diagnostics.doctor import Check
 from zeroshot.hub import archives
 from zeroshot.hub.inspection import cached_checkpoints
+from zeroshot.images import jpeg
+from zeroshot.images.jpeg import Decoder, find_decoder
 
 CPU = torch.device("cpu")
 
@@ -354,3 +356,22 @@ def test_device_and_precision_are_those_that_load_chooses() -> None:
     dtype = str(engine.choose_dtype(None, device)).removeprefix("torch.")
 
     assert check.detail == f"{device}, {dtype}"
+
+
+def test_the_decoder_of_jpeg_files_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.check_jpeg_decoder() == Check(
+        "machine", "jpeg decoder", "ok", str(find_decoder())
+    )
+    missing = Decoder(None, "13.0", "because simplejpeg is not installed", is_installed=False)
+    monkeypatch.setattr(jpeg, "find_decoder", lambda: missing)
+    assert doctor.check_jpeg_decoder().status == "ok"
+
+
+def test_a_decoder_that_differs_from_pillow_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    differing = Decoder(None, "13.0", "because the pixels of simplejpeg 1.9.9 differ")
+    monkeypatch.setattr(jpeg, "find_decoder", lambda: differing)
+
+    found = doctor.check_jpeg_decoder()
+
+    assert found.status == "note"
+    assert found.detail == "Pillow 13.0, because the pixels of simplejpeg 1.9.9 differ"
