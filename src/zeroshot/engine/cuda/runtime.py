@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -120,7 +120,7 @@ class CudaRuntime:
         self._lock = ForkLock()
         self._owner: int | None = None  # process that initialized CUDA
         self._streams: tuple[torch.cuda.Stream, torch.cuda.Stream] | None = None
-        self._pool: tuple[int, int] | None = None  # memory that all graphs share
+        self._pool: Any = None  # memory that all graphs share
 
     def check_process(self) -> None:
         """Raise DeviceError in a process that was forked after CUDA was initialized."""
