@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from zeroshot import lookahead
 from zeroshot.engine import resampling
 from zeroshot.engine.backend import Images, Item, Levels, NetworkWeights, Pixels, Result, Row
+from zeroshot.engine.cpu.workers import get_pool
 from zeroshot.engine.cuda.graphs import Graphs
 from zeroshot.engine.cuda.memory import Limit, count_that_fit
 from zeroshot.engine.cuda.runtime import make_runtime
@@ -41,6 +42,8 @@ EMBEDDING = 2  # threads that embed: one copies while the batch of the other is 
 FEW_TEXTS = 32  # whose length is rounded up, so that they share CUDA graphs
 STEP = 8  # tokens
 
+Color = tuple[float, float, float]
+
 
 class CudaBackend(PlainBackend):
     """Runs rewritten towers on a GPU; each is built on first use.
@@ -60,6 +63,7 @@ class CudaBackend(PlainBackend):
         self._staging = Staging(self._runtime)
         self._graphs = Graphs(self._runtime)
         self._texts = Limit(self._runtime, TEXTS, "text")
+        self._normalizations: dict[Any, _Normalization] = {}
 
     @cached_property
     def _visual(self) -> nn.Module:
@@ -94,10 +98,8 @@ class CudaBackend(PlainBackend):
         """Convert an image to gray levels, or to pixels if images have different shapes."""
         if preprocess.resize_mode == "aspect":
             return self.prepare(image, preprocess)
-        if preprocess.parity or self.dtype == torch.float32:
-            levels = preprocess.levels(image)
-        else:
-            levels = resampling.levels(preprocess.open(image), preprocess)
+        exact = preprocess.parity or self.dtype == torch.float32
+        levels = preprocess.levels(image) if exact else resampling.levels(image, preprocess)
         return Levels(levels, preprocess.mean, preprocess.std)
 
     def embed_pixels(
@@ -115,18 +117,18 @@ class CudaBackend(PlainBackend):
             tower: Any = self._visual
             limit = self._images
         run = tower if project else tower.trunk
-        scale = _Normalization(pixels[0], self.device) if _are_levels(pixels) else None
+        rows: Any = [each.values for each in pixels] if _are_levels(pixels) else pixels
+        normalize = self._get_normalization(pixels[0]) if _are_levels(pixels) else None
 
         def step(given: Tensor) -> Tensor:
-            prepared = given if scale is None else scale(given)
+            prepared = given if normalize is None else normalize(given)
             embeddings: Tensor = run(prepared.to(self.dtype)).float()
             return embeddings
 
         def work(part: slice) -> Tensor:
             with inference(self.device, self.dtype):
-                rows = pixels[part]
-                given = [each.values for each in rows] if _are_levels(rows) else rows
-                return self._graphs.run(("visual", project), step, self._upload(given))
+                name = "visual", project, normalize
+                return self._graphs.run(name, step, self._upload(rows[part]))
 
         return torch.cat(limit.run(len(pixels), batch_size, work))
 
@@ -161,6 +163,18 @@ class CudaBackend(PlainBackend):
         places = torch.from_numpy(np.concatenate(order).argsort())
         return torch.cat(parts)[places.to(self.device)]
 
+    def _get_normalization(self, image: Levels) -> _Normalization:
+        """Return the normalization of an image's preprocessing.
+
+        It is kept, because CUDA graphs read its constants.
+        """
+        facts = image.mean, image.std
+        with self._lock:
+            if facts not in self._normalizations:
+                with torch.inference_mode(False):
+                    self._normalizations[facts] = _Normalization(*facts, self.device)
+            return self._normalizations[facts]
+
     def _widen(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Pad a few texts to a multiple of STEP tokens: fewer shapes need fewer graphs."""
         count, length = ids.shape
@@ -192,10 +206,11 @@ class CudaBackend(PlainBackend):
         self._runtime.check_process()
         with self._lock:
             size = batch_size or self._images.most
+        pool = get_pool() if workers is None else None  # of threads whose torch uses one core
         threads = cores() if workers is None else workers
         most = HELD_BYTES // (3 * self._config.vision.image_size**2)
         ahead = max(size, min(2 * size, most))
-        prepared = lookahead.run_ahead(prepare, items, workers=threads, limit=ahead)
+        prepared = lookahead.run_ahead(prepare, items, workers=threads, limit=ahead, pool=pool)
         batches = lookahead.split_batches(prepared, size)
         results = lookahead.run_ahead(
             embed, batches, workers=EMBEDDING if threads else 0, limit=EMBEDDING
@@ -208,10 +223,10 @@ class CudaBackend(PlainBackend):
 class _Normalization:
     """Normalize gray levels on the device, in float32, with the operations of the reference."""
 
-    def __init__(self, image: Levels, device: torch.device) -> None:
+    def __init__(self, mean: Color, std: Color, device: torch.device) -> None:
         self.mean, self.std = (
             torch.tensor(values, dtype=torch.float32, device=device).view(3, 1, 1)
-            for values in (image.mean, image.std)
+            for values in (mean, std)
         )
         # a tensor, because torch multiplies by the reciprocal of a number on CUDA
         self.white = torch.tensor(255.0, dtype=torch.float32, device=device)

@@ -29,7 +29,7 @@ def fold_activations(module: nn.Module, values: Values) -> None:
             continue
         if part.c_gate is not None or not isinstance(part.ln, nn.Identity):
             continue  # the factor of the second layer would pass a gate or a norm
-        exact = values.of(name)
+        exact = values.of(name) if name else values
         with torch.no_grad():
             part.c_fc.weight.copy_(exact["c_fc.weight"] * QUICK_GELU)
             part.c_fc.bias.copy_(exact["c_fc.bias"] * QUICK_GELU)

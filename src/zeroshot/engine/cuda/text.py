@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from zeroshot.engine.backend import Values
@@ -17,9 +19,9 @@ class PooledText(nn.Module):
     def __init__(self, tower: TextTransformer) -> None:
         super().__init__()
         self.tower = tower
-        *inner, last = tower.transformer.resblocks
-        self.inner = nn.ModuleList(inner)
-        self.last = PooledBlock(last)
+        blocks: list[Any] = list(tower.transformer.resblocks)
+        self.inner = nn.ModuleList(blocks[:-1])
+        self.last = PooledBlock(blocks[-1])
 
     def forward(self, ids: Tensor) -> Tensor:
         tower = self.tower

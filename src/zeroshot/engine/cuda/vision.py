@@ -7,6 +7,8 @@ replaced.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -39,8 +41,9 @@ class PatchProduct(nn.Module):
             b, channels, rows, side, columns, side
         )
         patches = cells.permute(0, 2, 4, 1, 3, 5).reshape(b, rows * columns, channels * side * side)
+        tokens = F.linear(patches, self.weight, self.bias)  # [b, p, width]
         # a view, which the tower turns back into [b, p, width] without a copy
-        return F.linear(patches, self.weight, self.bias).mT.unflatten(2, (rows, columns))
+        return tokens.mT.unflatten(2, (rows, columns))
 
 
 def rewrite_vision(
@@ -51,7 +54,8 @@ def rewrite_vision(
     if config.stem == "patch":
         tower.conv1 = PatchProduct(tower.conv1)  # type: ignore[assignment]
     if config.pool == "token":
-        tower.transformer.resblocks[-1] = PooledBlock(tower.transformer.resblocks[-1])
+        last: Any = tower.transformer.resblocks[-1]
+        tower.transformer.resblocks[-1] = PooledBlock(last)
     return tower
 
 
