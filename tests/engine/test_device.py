@@ -69,6 +69,17 @@ def test_load_rejects_a_cuda_index_beyond_the_last_gpu(
         zeroshot.load(tiny_path, device="cuda:7")
 
 
+def test_move_to_a_cuda_index_beyond_the_last_gpu_is_rejected_at_once(
+    monkeypatch: pytest.MonkeyPatch, tiny: zeroshot.Model
+) -> None:
+    gpus(monkeypatch, cuda=1)
+
+    for device_name in ("cuda:7", 7, torch.device("cuda:7")):
+        with pytest.raises(InputError, match="finds 1 CUDA GPUs"):
+            tiny.to(device_name)
+    assert tiny.to("cuda:0").device == torch.device("cuda:0")
+
+
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1"])
 def test_existing_cuda_gpu_is_chosen(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     gpus(monkeypatch, cuda=2)

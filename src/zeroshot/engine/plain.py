@@ -19,6 +19,7 @@ from zeroshot.engine.resampling import Resampler
 from zeroshot.engine.torch_state import inference
 from zeroshot.spec import NetworkConfig
 
+TEXTS = 4_096  # given to `embed_ids` at once
 BATCH = 256  # default number of images or texts to run at once
 
 
@@ -26,6 +27,7 @@ class PlainBackend(Resampler):
     """Runs the plain modules; each is copied to the device on first use."""
 
     busy_until = 0.0
+    texts_at_once = TEXTS
 
     def __init__(
         self,

@@ -22,8 +22,6 @@ from zeroshot.spec import NetworkConfig
 # torch's other devices: PlainBackend
 BACKENDS: dict[str, type[Backend]] = {"cpu": CpuBackend, "cuda": CudaBackend}
 
-TEXTS = 4_096  # embedded at once; progress is shown between them
-
 
 class Engine:
     """Runs the two towers of a network; each is built on first use.
@@ -90,7 +88,8 @@ class Engine:
         """
         texts = [self._config.text.trim(row) for row in rows]
         distinct = list(dict.fromkeys(texts))
-        parts = [distinct[start : start + TEXTS] for start in range(0, len(distinct) or 1, TEXTS)]
+        size = self.backend.texts_at_once
+        parts = [distinct[start : start + size] for start in range(0, len(distinct) or 1, size)]
         bar = Bar("texts", len(distinct), progress)
         embeddings = torch.cat(
             [self.backend.embed_ids(part, batch_size) for part in track(parts, bar)]

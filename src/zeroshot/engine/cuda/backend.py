@@ -38,7 +38,9 @@ from zeroshot.spec import NetworkConfig
 IMAGES = 256  # at once at most: ViT-B/32 with 1024 was 1.05 times as fast as with 256
 SIMULATED_IMAGES = 32  # at once where the memory is not known
 HELD_BYTES = 256 * 2**20  # of levels prepared ahead, unless one batch has more
+GROUP = 4  # images per task of a thread, if a batch is large enough for all threads
 EMBEDDING = 2  # threads that embed: one copies while the batch of the other is computed
+SORTED_TEXTS = 32_768  # sorted by length together: more of them differ less within a batch
 FEW_TEXTS = 32  # whose length is rounded up, so that they share CUDA graphs
 STEP = 8  # tokens
 
@@ -50,6 +52,8 @@ class CudaBackend(PlainBackend):
 
     Images of different shapes run as in PlainBackend.
     """
+
+    texts_at_once = SORTED_TEXTS
 
     def __init__(
         self,
@@ -210,7 +214,14 @@ class CudaBackend(PlainBackend):
         threads = cores() if workers is None else workers
         most = HELD_BYTES // (3 * self._config.vision.image_size**2)
         ahead = max(size, min(2 * size, most))
-        prepared = lookahead.run_ahead(prepare, items, workers=threads, limit=ahead, pool=pool)
+        prepared = lookahead.run_groups_ahead(
+            prepare,
+            items,
+            size=max(1, min(GROUP, size // max(1, threads))),
+            workers=threads,
+            limit=ahead,
+            pool=pool,
+        )
         batches = lookahead.split_batches(prepared, size)
         results = lookahead.run_ahead(
             embed, batches, workers=EMBEDDING if threads else 0, limit=EMBEDDING
