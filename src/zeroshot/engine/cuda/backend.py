@@ -61,8 +61,10 @@ class CudaBackend(PlainBackend):
         config: NetworkConfig,
         device: torch.device,
         dtype: torch.dtype,
+        *,
+        tf32: bool = False,
     ) -> None:
-        super().__init__(weights, config, device, dtype)
+        super().__init__(weights, config, device, dtype, tf32=tf32)
         self._runtime = make_runtime(device)
         self._staging = Staging(self._runtime)
         self._graphs = Graphs(self._runtime)
@@ -130,7 +132,7 @@ class CudaBackend(PlainBackend):
             return embeddings
 
         def work(part: slice) -> Tensor:
-            with inference(self.device, self.dtype):
+            with inference(self.device, self.dtype, tf32=self.tf32):
                 name = "visual", project, normalize
                 return self._graphs.run(name, step, self._upload(rows[part]))
 
@@ -159,7 +161,7 @@ class CudaBackend(PlainBackend):
             ids = torch.from_numpy(self._widen(batch.ids))
 
             def work(part: slice, ids: Tensor = ids) -> Tensor:
-                with inference(self.device, self.dtype):
+                with inference(self.device, self.dtype, tf32=self.tf32):
                     return self._graphs.run("text", step, self._upload(ids[part]))
 
             parts += self._texts.run(len(ids), batch_size, work)
