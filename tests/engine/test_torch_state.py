@@ -190,9 +190,13 @@ parts = torch.backends.cudnn.conv, torch.backends.cuda.matmul
 with inference(torch.device("cuda"), torch.float32):
     assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
 assert [part.fp32_precision for part in parts] == ["tf32", "tf32"]
-torch.backends.fp32_precision = "ieee"
+torch.backends.fp32_precision = "ieee"  # inherited, as before
+assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
+parts[1].fp32_precision = "tf32"
+with inference(torch.device("cuda"), torch.float32):
+    assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
 with inference(torch.device("cuda"), torch.float32, tf32=True):
-    pass
-assert torch.backends.fp32_precision == "ieee"
+    assert [part.fp32_precision for part in parts] == ["tf32", "tf32"]
+assert [part.fp32_precision for part in parts] == ["ieee", "tf32"]
 """
     assert run_python(code, "-W", "error") == ""

@@ -7,7 +7,7 @@ afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,10 +70,14 @@ class _Tf32:
 class _Settings:
     """Attributes of torch's backends, with the caller's values."""
 
-    def __init__(self, parts: tuple[Any, ...] = (), name: str = "", off: Any = False) -> None:
-        self._parts, self._name = parts, name
-        self._values = {False: off, True: True if off is False else "tf32"}
-        self._before = [getattr(part, name) for part in parts]
+    def __init__(
+        self,
+        parts: Sequence[Any] = (),
+        name: str = "",
+        values: tuple[Any, Any] = (False, True),
+        before: Sequence[Any] = (),
+    ) -> None:
+        self._parts, self._name, self._values, self._before = parts, name, values, before
 
     def set(self, allowed: bool) -> None:
         """Allow TF32 or forbid it."""
@@ -91,12 +95,19 @@ def _read_settings() -> _Settings:
 
     torch 2.9 has new ones, and the old ones cannot be read once a caller used the new ones.
     """
-    cudnn: Any = torch.backends.cudnn
-    matmul = torch.backends.cuda.matmul
+    backends: Any = torch.backends
+    parts = backends.cudnn, backends.cuda.matmul
     try:
-        return _Settings((cudnn, matmul), "allow_tf32")
+        return _Settings(parts, "allow_tf32", (False, True), [part.allow_tf32 for part in parts])
     except RuntimeError:
-        return _Settings((cudnn.conv, matmul), "fp32_precision", "ieee")
+        parts, parents = (backends.cudnn.conv, backends.cuda.matmul), (backends.cudnn, backends)
+    pairs = [
+        (part.fp32_precision, parent.fp32_precision)
+        for part, parent in zip(parts, parents, strict=True)
+    ]
+    # a value that is inherited must follow later changes of the parent again
+    before = ["none" if value == inherited else value for value, inherited in pairs]
+    return _Settings(parts, "fp32_precision", ("ieee", "tf32"), before)
 
 
 _tf32 = _Tf32()
