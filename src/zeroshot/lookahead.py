@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from itertools import islice
 from typing import TypeVar
 
@@ -33,7 +34,7 @@ def run_ahead(
     workers: int,
     limit: int,
     pool: Executor | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield work(item) in the order of items, working ahead.
 
     At most `limit` items are in flight or waiting. The work runs in `pool`, or on `workers` threads
@@ -75,6 +76,40 @@ def run_ahead(
             threads.shutdown(wait=False, cancel_futures=True)
             if in_owner:
                 _join(threads)
+
+
+def run_groups_ahead(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    size: int,
+    workers: int,
+    limit: int,
+    pool: Executor | None = None,
+) -> Generator[Result, None, None]:
+    """Yield what `run_ahead` does, with `size` items per task.
+
+    A task costs about 10 microseconds of the interpreter lock, which matters from 10,000 items a
+    second. `limit` is a number of items.
+    """
+
+    def work_on(group: list[Item]) -> tuple[list[Result], Exception | None]:
+        results: list[Result] = []
+        try:
+            for item in group:
+                results.append(work(item))
+        except Exception as error:
+            return results, error  # the results before the error come first
+        return results, None
+
+    groups = split_batches(items, size)
+    ahead = max(1, limit // size)
+    done = run_ahead(work_on, groups, workers=workers, limit=ahead, pool=pool)
+    with closing(groups), closing(done):
+        for results, error in done:
+            yield from results
+            if error is not None:
+                raise error
 
 
 def _start(threads: Executor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
@@ -122,11 +157,13 @@ def embed_batches(
         return
     size = batch_size or LARGE_BATCH
     threads = cores() if workers is None else workers
-    for batch in split_batches(run_ahead(prepare, items, workers=threads, limit=2 * size), size):
-        yield encode(batch)
+    prepared = run_ahead(prepare, items, workers=threads, limit=2 * size)
+    with closing(prepared):  # the traceback of an error would keep its threads alive
+        for batch in split_batches(prepared, size):
+            yield encode(batch)
 
 
-def split_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def split_batches(items: Iterable[Item], size: int) -> Generator[list[Item], None, None]:
     """Group items into lists of `size`; the last may be shorter."""
     batch: list[Item] = []
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from zeroshot.engine.backend import Images, Item, NetworkWeights, Pixels, Result
 from zeroshot.engine.cpu import workers
 from zeroshot.engine.cpu.towers import CPU_TOWERS
 from zeroshot.engine.fork_lock import ForkLock
-from zeroshot.engine.plain import PlainBackend
+from zeroshot.engine.plain import TEXTS, PlainBackend
 from zeroshot.engine.resampling import Resampler
 from zeroshot.spec import NetworkConfig
 
@@ -42,6 +42,8 @@ class CpuBackend(Resampler):
     It borrows the weights one tensor at a time and keeps copies in its own memory layout. A tower
     without a CPU version runs as the plain module.
     """
+
+    texts_at_once = TEXTS
 
     def __init__(
         self,
@@ -92,8 +94,9 @@ class CpuBackend(Resampler):
         size = min(batch_size or IMAGES, max(share, 1))
         if isinstance(pixels, Tensor):
             return torch.cat(self._run(embed, pixels.split(size)))
-        groups = _group(pixels, size)
-        parts = self._run(lambda group: embed(torch.stack([pixels[i] for i in group])), groups)
+        images = cast("Sequence[Tensor]", pixels)  # `load` returned no levels
+        groups = _group(images, size)
+        parts = self._run(lambda group: embed(torch.stack([images[i] for i in group])), groups)
         order = torch.tensor([i for group in groups for i in group])
         return torch.cat(parts)[order.argsort()]
 
