@@ -57,6 +57,7 @@ from sentences import BLOCKS, EMOJI, ODD, PHRASES, TEMPLATES
 import zeroshot
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import Interpolation, ResizeMode
+from zeroshot.tokenizers import tokenizer_files
 from zeroshot.tokenizers.clip import ClipTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +97,7 @@ class Row:
 
 
 def main() -> int:
+    tokenizer_files.MIN_SHARE = 0  # towers of full size read the small vocabularies trained here
     torch.set_num_threads(max(1, min(4, os.cpu_count() or 1)))
     started = time.perf_counter()
     rows: list[Row] = []
