@@ -59,11 +59,15 @@ def transformers() -> Any:
     return module
 
 
-def transformers_model(folder: Path, dtype: str) -> Any:
-    """Load a CLIPModel, ready for inference."""
-    clip_model = transformers().CLIPModel
-    precision = getattr(torch, dtype)
-    return clip_model.from_pretrained(folder, local_files_only=True, dtype=precision).eval()
+def transformers_model(folder: Path, dtype: str, attention: str | None = None) -> Any:
+    """Load a CLIPModel, ready for inference; `attention` names one of its implementations."""
+    model = transformers().CLIPModel.from_pretrained(
+        folder,
+        local_files_only=True,
+        dtype=getattr(torch, dtype),
+        attn_implementation=attention,
+    )
+    return model.eval()
 
 
 def transformers_images(model: Any, batch: int) -> Encoder:
