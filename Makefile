@@ -14,7 +14,7 @@ LOWEST_VENV ?= .lowest-venv
 LOWEST_TORCH ?= torch
 LOWEST_BIN = $(LOWEST_VENV)/bin
 
-.PHONY: try dev lint test test-lowest parity bench mini fuzz clean
+.PHONY: try dev lint test test-gpu test-lowest parity bench mini fuzz clean
 
 ## Classify the example photographs with the embedded model
 try:
@@ -31,6 +31,10 @@ lint:
 ## Run all checks: format, lint, types, import layers, tests; arguments for pytest in ARGS
 test:
 	@$(ENVIRONMENT) test $(ARGS)
+
+## Run all tests with CUDA as the default device; fails without a GPU; arguments for pytest in ARGS
+test-gpu:
+	@$(ENVIRONMENT) test-gpu $(ARGS)
 
 ## Run the tests with the minimum version of every dependency; arguments for pytest in ARGS
 test-lowest: $(LOWEST_VENV)/.developed
