@@ -61,6 +61,19 @@ def test_levels_match_the_exact_levels_to_one_gray_level(
     assert np.abs(found.astype(int) - exact).max() <= 1
 
 
+@pytest.mark.parametrize("preprocess", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_jpeg_file_gives_the_levels_of_its_image(
+    size: tuple[int, int], preprocess: Preprocess
+) -> None:
+    content = encoded(photo(*size), "JPEG")
+
+    image = preprocess.open(content)
+
+    assert np.array_equal(levels(content, preprocess), levels(image, preprocess))
+    assert np.array_equal(preprocess.levels(content), preprocess.levels(image))
+
+
 def test_levels_are_exact_with_the_parity_option() -> None:
     image, parity = photo(90, 70).convert("P"), Preprocess(32, parity=True)
 
