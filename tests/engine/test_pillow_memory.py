@@ -55,3 +55,13 @@ def test_memory_outlives_the_last_reference_of_the_caller() -> None:
     found, _owner = gray_levels(Image.fromarray(photograph(64, 64, 1)))
     expected = torch.from_numpy(photograph(64, 64, 1))
     assert torch.equal(found[0, :3].permute(1, 2, 0), expected)
+
+
+def test_an_array_is_viewed_without_a_copy() -> None:
+    array = photograph(7, 3)
+
+    found, _owner = gray_levels(array)
+
+    assert found.shape == (1, 3, 3, 7)
+    assert torch.equal(found[0].permute(1, 2, 0), torch.from_numpy(array))
+    assert found.data_ptr() == array.ctypes.data

@@ -15,6 +15,7 @@ from PIL import Image
 import zeroshot
 from tests.support import encoded, photograph
 from zeroshot.engine import resample
+from zeroshot.engine.resampling import levels
 from zeroshot.images.preprocess import Preprocess
 
 LEVEL = 1 / 255 / 0.26  # one gray level, normalized, in the channel with the smallest std
@@ -42,6 +43,41 @@ def test_pixels_match_the_reference_to_one_gray_level(
 
     assert found.dtype == np.float32
     assert np.abs(found - preprocess(image)).max() <= 1.01 * LEVEL
+
+
+@pytest.mark.parametrize("preprocess", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_levels_match_the_exact_levels_to_one_gray_level(
+    size: tuple[int, int], preprocess: Preprocess
+) -> None:
+    image = photo(*size)
+
+    found, exact = levels(image, preprocess), preprocess.levels(image)
+
+    assert found.dtype == exact.dtype == np.uint8
+    assert found.shape == exact.shape == (3, preprocess.size, preprocess.size)
+    assert found.flags.c_contiguous
+    assert exact.flags.c_contiguous
+    assert np.abs(found.astype(int) - exact).max() <= 1
+
+
+@pytest.mark.parametrize("preprocess", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_jpeg_file_gives_the_levels_of_its_image(
+    size: tuple[int, int], preprocess: Preprocess
+) -> None:
+    content = encoded(photo(*size), "JPEG")
+
+    image = preprocess.open(content)
+
+    assert np.array_equal(levels(content, preprocess), levels(image, preprocess))
+    assert np.array_equal(preprocess.levels(content), preprocess.levels(image))
+
+
+def test_levels_are_exact_with_the_parity_option() -> None:
+    image, parity = photo(90, 70).convert("P"), Preprocess(32, parity=True)
+
+    assert np.array_equal(levels(image, parity), parity.levels(image))
 
 
 def worst_level(width: int, height: int, seed: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import zeroshot
 from tests.support import encoded, image_error_of, image_files, photograph, pixels_of
 from zeroshot.errors import ImageError, ImageNotFound
 from zeroshot.images import describe, is_single, iterate, open_image
+from zeroshot.images.opening import open_pixels
 
 PHOTO = photograph()
 IMAGE = Image.fromarray(PHOTO)
@@ -340,3 +342,55 @@ def test_camera_raw_is_not_read_as_tiff(tmp_path: Path) -> None:
         open_image(path)
 
     assert caught.value.kind == "unsupported_format"
+
+
+# ---- arrays of a faster decoder
+
+JPEG_KINDS: dict[str, Callable[[Path], Any]] = {
+    "path": lambda path: path,
+    "str": str,
+    "bytes": Path.read_bytes,
+    "data URI": lambda path: b"data:image/jpeg;base64," + base64.b64encode(path.read_bytes()),
+    "file in memory": lambda path: io.BytesIO(path.read_bytes()),
+    "sample": lambda path: zeroshot.Sample("key", path),
+}
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_a_jpeg_file_of_every_kind_opens_as_the_array_of_its_image(
+    kind: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("simplejpeg")
+    path = tmp_path / "photo.jpg"
+    IMAGE.save(path)
+
+    found = open_pixels(JPEG_KINDS[kind](path))
+
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found, pixels_of(path))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF"])
+def test_files_of_other_formats_open_as_images(kind: str) -> None:
+    content = encoded(IMAGE, kind)
+
+    found = open_pixels(content, background="white")
+
+    assert isinstance(found, Image.Image)
+    np.testing.assert_array_equal(np.asarray(found), pixels_of(content))
+
+
+@pytest.mark.parametrize("name", ["missing.jpg", "", ".", "empty.jpg", "text.jpg"])
+def test_files_that_cannot_be_opened_raise_the_same_errors_as_arrays(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("text")
+    path = str(tmp_path / name) if name else ""
+
+    with pytest.raises(ImageError) as caught:
+        open_pixels(path)
+
+    expected = image_error_of(path)
+    assert (str(caught.value), caught.value.kind) == (str(expected), expected.kind)
+    assert type(caught.value) is type(expected)

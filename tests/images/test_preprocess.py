@@ -224,3 +224,14 @@ def test_images_that_keep_their_aspect_ratio_are_resampled_without_a_crop() -> N
     assert found.shape == (3, 16, 48)
     assert np.allclose(found, np.asarray(resized).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
     assert preprocess.square == 32
+
+
+@pytest.mark.parametrize("options", [{}, {"parity": True}, {"resize_mode": "squash"}], ids=str)
+def test_levels_are_the_pixels_before_normalization(options: dict[str, Any]) -> None:
+    preprocess, image = Preprocess(32, **options), Image.fromarray(photograph(70, 50))
+
+    found = preprocess.levels(image)
+
+    assert found.dtype == np.uint8
+    assert found.shape == (3, 32, 32)
+    assert np.array_equal(preprocess.normalize(found.transpose(1, 2, 0)), preprocess(image))

@@ -17,6 +17,7 @@ import ctypes
 import numpy as np
 import PIL
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -54,12 +55,14 @@ _address = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
 )
 
 
-def gray_levels(image: Image.Image) -> tuple[Tensor, object]:
-    """Return the gray levels of an RGB image, and the owner of their memory.
+def gray_levels(image: Image.Image | NDArray[np.uint8]) -> tuple[Tensor, object]:
+    """Return the gray levels of an RGB image or an array [h, w, 3], and the owner of their memory.
 
     The levels are uint8 [1, 3 or 4, h, w]; a fourth channel is unused. They must not be written to,
     and are valid only as long as the owner is referenced.
     """
+    if isinstance(image, np.ndarray):
+        return torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0), image
     owner = _export(image)
     levels = None if owner is None else _view(image, *owner)
     if levels is None:

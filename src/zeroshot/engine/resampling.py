@@ -21,6 +21,7 @@ from zeroshot.images import ImageLike
 from zeroshot.images.preprocess import LONGEST, Preprocess
 
 TALL = 1.95  # height / width from which Pillow 13 may resample vertically first, unlike torch
+Pixels = Image.Image | NDArray[np.uint8]  # an RGB image, or uint8 [height, width, 3]
 
 
 class Resampler:
@@ -36,29 +37,49 @@ class Resampler:
         """Convert an image to normalized pixels: float32 [3, size, size] or [3, height, width]."""
         if preprocess.parity or self.dtype == torch.float32:
             return preprocess(image)
-        return resample(preprocess.open(image), preprocess)
+        return resample(preprocess.open_pixels(image), preprocess)
 
 
-def resample(image: Image.Image, preprocess: Preprocess) -> NDArray[np.float32]:
-    """Convert an RGB image to normalized pixels: float32 [3, size, size] or [3, height, width]."""
-    short, long = sorted(image.size)
-    tall = image.height > TALL * image.width
-    width, height, left, top = preprocess.geometry(*image.size)
-    enlarged = width > image.width or height > image.height  # torch differs by two levels
-    if enlarged or long > LONGEST * short or tall:
-        return preprocess.normalize(np.asarray(preprocess.resize(image)))
+def levels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Open an image and resample it to gray levels: uint8 [3, size, size] or [3, height, width].
+
+    They are those of `preprocess.levels` to within one gray level, in less time. A backend
+    normalizes them on its device. Raises ImageError if the image cannot be read.
+    """
+    if preprocess.parity:
+        return preprocess.levels(image)
     with torch.inference_mode():
-        levels, owner = gray_levels(image)
-        resized = F.interpolate(
-            levels, size=(height, width), mode=preprocess.interpolation, antialias=True
-        )
-        del levels, owner
-        if preprocess.resize_mode == "shortest":
-            size = preprocess.size
-            resized = resized[..., top : top + size, left : left + size]
+        found = _resized(preprocess.open_pixels(image), preprocess)
+        return np.asarray(found.contiguous().numpy())
+
+
+def resample(image: Pixels, preprocess: Preprocess) -> NDArray[np.float32]:
+    """Convert an RGB image to normalized pixels: float32 [3, size, size] or [3, height, width]."""
+    with torch.inference_mode():
+        found = _resized(image, preprocess)
         scale, shift = _normalization(preprocess.mean, preprocess.std)
-        values = resized[0, :3].to(torch.float32, memory_format=torch.contiguous_format)
+        values = found.to(torch.float32, memory_format=torch.contiguous_format)
         return np.asarray(values.mul_(scale).sub_(shift).numpy())
+
+
+def _resized(image: Pixels, preprocess: Preprocess) -> Tensor:
+    """Resample an RGB image: uint8 [3, size, size] or [3, height, width]."""
+    across, down = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
+    width, height, left, top = preprocess.geometry(across, down)
+    enlarged = width > across or height > down  # torch differs by two levels
+    long = max(across, down) > LONGEST * min(across, down)
+    if enlarged or long or down > TALL * across:
+        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        return torch.from_numpy(np.array(preprocess.resize(picture))).permute(2, 0, 1)
+    pixels, owner = gray_levels(image)
+    resized = F.interpolate(
+        pixels, size=(height, width), mode=preprocess.interpolation, antialias=True
+    )
+    del pixels, owner
+    if preprocess.resize_mode == "shortest":
+        size = preprocess.size
+        resized = resized[..., top : top + size, left : left + size]
+    return resized[0, :3]
 
 
 @cache

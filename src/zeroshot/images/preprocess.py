@@ -19,7 +19,7 @@ from PIL import Image
 from zeroshot.arguments import count, flag, one_of
 from zeroshot.errors import ImageError
 from zeroshot.images.limits import MAX_PIXELS
-from zeroshot.images.opening import ImageLike, describe, open_image
+from zeroshot.images.opening import ImageLike, describe, open_image, open_pixels
 from zeroshot.images.transparency import Background, parse_background
 from zeroshot.spec import Interpolation, PreprocessConfig
 
@@ -59,27 +59,53 @@ class Preprocess(PreprocessConfig):
 
         Raises ImageError if the image cannot be read.
         """
-        opened = self.open(image)
+        return self.normalize(np.asarray(self._resized(image)))
+
+    def levels(self, image: ImageLike) -> NDArray[np.uint8]:
+        """Return gray levels before normalization: uint8 [3, size, size], or [3, height, width].
+
+        `normalize(levels.transpose(1, 2, 0))` is what a call returns. Raises ImageError if the
+        image cannot be read.
+        """
+        levels = np.asarray(self._resized(image))
+        return np.ascontiguousarray(levels.transpose(2, 0, 1))
+
+    def _resized(self, image: ImageLike) -> Image.Image:
+        """Open an image and resample it to the RGB image that the network receives."""
+        found = self.open(image) if self.parity else self.open_pixels(image)
+        opened = Image.fromarray(found) if isinstance(found, np.ndarray) else found
         try:
-            resized = self.resize(opened)
+            return self.resize(opened)
         except (ValueError, OSError) as error:  # modes that Pillow cannot resample or convert
             raise ImageError(
                 f"unsupported image mode {opened.mode} ({error}); convert it to RGB first",
                 kind="decode_failed",
                 source=describe(image),
             ) from error
-        return self.normalize(np.asarray(resized))
 
     def open(self, image: ImageLike) -> Image.Image:
         """Decode an image, at a reduced size if this preprocessing allows it."""
-        at_least = FAST_DECODE * self.square if self.decode == "fast" else None
         return open_image(
             image,
             parity=self.parity,
-            at_least=at_least,
+            at_least=self._at_least,
             max_pixels=self.max_pixels,
             background=self.background,
         )
+
+    def open_pixels(self, image: ImageLike) -> Image.Image | NDArray[np.uint8]:
+        """Decode an image as `open` does without parity, as uint8 [h, w, 3] if that is faster."""
+        return open_pixels(
+            image,
+            at_least=self._at_least,
+            max_pixels=self.max_pixels,
+            background=self.background,
+        )
+
+    @property
+    def _at_least(self) -> int | None:
+        """Least short side of a JPEG that is decoded at a reduced size; None for no reduction."""
+        return FAST_DECODE * self.square if self.decode == "fast" else None
 
     def resize(self, image: Image.Image) -> Image.Image:
         """Resample to the RGB image that the network receives, which is square unless "aspect"."""
