@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -76,3 +77,14 @@ def test_full_sizes_of_the_gpu_benchmark_are_refused_on_a_cpu(tmp_path: Path) ->
 
     assert done.returncode == 1
     assert "--device cpu needs --quick" in done.stderr
+
+
+def test_decoders_are_compared_on_files_and_classified_images(tmp_path: Path) -> None:
+    pytest.importorskip("simplejpeg")
+    command = [sys.executable, str(BENCHMARKS / "decoding.py"), "--quick", "--only", "D1,D3"]
+
+    done = subprocess.run([*command, "--work", str(tmp_path)], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    numbers = [line.split()[0] for line in done.stdout.strip().split("\n")[1:]]
+    assert numbers == ["D1"] * 9 + ["D3"]

@@ -27,10 +27,11 @@ def test_the_command_prints_a_report(layout: list[str], tiny_path: Path) -> None
         assert report["feeding"]["together"] > 0
     else:
         assert "agreement" in found.output
+        assert re.search("^JPEG decoder: (simplejpeg|Pillow) ", found.output, re.MULTILINE)
         speeds = re.findall(r"matrix multiplication in .*: ([\d,.]+) GFLOP/s", found.output)
         assert speeds
         assert all(float(speed.replace(",", "")) > 0 for speed in speeds)
-        assert "\ndecoder: " in found.output
+        assert "\nbackend: " in found.output
         assert re.search("images/s prepared, .* embedded", found.output.splitlines()[-1])
 
 

@@ -20,7 +20,8 @@ from zeroshot.diagnostics.doctor import Check
 from zeroshot.diagnostics.feeding import Feeding
 from zeroshot.hub import archives
 from zeroshot.hub.inspection import cached_checkpoints
-from zeroshot.images.jpeg import INSTALL, Decoder
+from zeroshot.images import jpeg
+from zeroshot.images.jpeg import Decoder, find_decoder
 
 CPU = torch.device("cpu")
 
@@ -347,7 +348,7 @@ def feed(monkeypatch: pytest.MonkeyPatch, **speeds: float) -> list[Check]:
     found = Feeding("Pillow 13", "CpuBackend", "cpu", 2, "JPEG", together=1.0, **speeds)
     monkeypatch.setattr(loading, "load", lambda name: None)
     monkeypatch.setattr(feeding, "measure_feeding", lambda model, seconds: found)
-    monkeypatch.setattr(feeding, "find_decoder", lambda: Decoder(None, "13", INSTALL))
+    monkeypatch.setattr(feeding, "find_decoder", lambda: Decoder(None, "13", is_installed=False))
     return list(doctor.check_feeding())
 
 
@@ -364,10 +365,9 @@ def test_a_machine_that_decodes_too_slowly_gets_a_note_with_advice(
 
 
 def test_a_machine_limited_by_its_tower_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder, backend, files = feed(monkeypatch, prepared=520.0, embedded=40.0)
+    backend, files = feed(monkeypatch, prepared=520.0, embedded=40.0)
 
-    assert {check.status for check in (decoder, backend, files)} == {"ok"}
-    assert decoder.detail == "Pillow 13"
+    assert {check.status for check in (backend, files)} == {"ok"}
     assert backend.detail == "CpuBackend on cpu, 2 CPU cores, with mini"
     assert files.detail.startswith("the image tower limits this machine")
 
@@ -381,3 +381,22 @@ def test_a_failure_while_speed_is_measured_is_reported(monkeypatch: pytest.Monke
     assert [(check.status, check.detail) for check in doctor.check_feeding()] == [
         ("bad", "raised ValueError: truncated")
     ]
+
+
+def test_the_decoder_of_jpeg_files_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.check_jpeg_decoder() == Check(
+        "machine", "jpeg decoder", "ok", str(find_decoder())
+    )
+    missing = Decoder(None, "13.0", "because simplejpeg is not installed", is_installed=False)
+    monkeypatch.setattr(jpeg, "find_decoder", lambda: missing)
+    assert doctor.check_jpeg_decoder().status == "ok"
+
+
+def test_a_decoder_that_differs_from_pillow_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    differing = Decoder(None, "13.0", "because the pixels of simplejpeg 1.9.9 differ")
+    monkeypatch.setattr(jpeg, "find_decoder", lambda: differing)
+
+    found = doctor.check_jpeg_decoder()
+
+    assert found.status == "note"
+    assert found.detail == "Pillow 13.0, because the pixels of simplejpeg 1.9.9 differ"

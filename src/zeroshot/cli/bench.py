@@ -71,7 +71,6 @@ def _lines(feeding: Feeding) -> str:
     """Format how fast files are prepared and embedded."""
     return "\n".join(
         (
-            f"decoder: {feeding.decoder}",
             f"backend: {feeding.backend} on {feeding.device}, {feeding.threads} CPU cores",
             f"files to embeddings: {feeding.together:,.0f} images/s, {feeding.file}",
             feeding.verdict,

@@ -25,6 +25,7 @@ from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.checkpoint.weights import Weights, on_meta
 from zeroshot.engine import Engine, choose_device, choose_dtype
 from zeroshot.engine.device import BFLOAT16_PROBES, cpu_has
+from zeroshot.images.jpeg import find_decoder
 from zeroshot.machine import cores, processor
 from zeroshot.model import Model
 from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, TextConfig, ViTConfig
@@ -282,6 +283,7 @@ def machine(device: torch.device | str = "cpu") -> dict[str, str]:
         "processor": processor(),
         "cores": f"{cores()}, torch uses {torch.get_num_threads()}",
         "instructions": _instructions(),
+        "JPEG decoder": str(find_decoder()),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

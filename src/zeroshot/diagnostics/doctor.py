@@ -135,10 +135,20 @@ def check_machine() -> Iterator[Check]:
         )
     else:
         yield Check("machine", "threads", "ok", str(threads))
+    yield check_jpeg_decoder()
     yield _accelerator()
     device = choose_device(None)
     dtype = str(choose_dtype(None, device)).removeprefix("torch.")
     yield Check("machine", "load() chooses", "ok", f"{device}, {dtype}")
+
+
+def check_jpeg_decoder() -> Check:
+    """Check which decoder reads JPEG files; one that fails or differs from Pillow is noted."""
+    from zeroshot.images.jpeg import find_decoder
+
+    found = find_decoder()
+    usable = found.library is not None or not found.is_installed
+    return Check("machine", "jpeg decoder", "ok" if usable else "note", str(found))
 
 
 def _instructions() -> list[str]:
@@ -391,7 +401,6 @@ def check_feeding() -> Iterator[Check]:
         detail = f"raised {type(error).__name__}: {error}"
         yield Check("speed", "files", "bad", detail, "report it with --json")
         return
-    yield Check("speed", "JPEG decoder", "ok", found.decoder)
     where = f"{found.backend} on {found.device}, {found.threads} CPU cores"
     yield Check("speed", "backend", "ok", f"{where}, with {catalog.EMBEDDED}")
     status: Status = "note" if found.advice else "ok"

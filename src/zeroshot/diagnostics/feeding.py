@@ -63,8 +63,8 @@ class Feeding:
             return ""
         decoder = find_decoder()
         if decoder.library is None:
-            missing = INSTALL in decoder.reason
-            return INSTALL if missing else f"update Pillow and simplejpeg: {INSTALL} -U"
+            update = f"update Pillow and simplejpeg: {INSTALL} -U"
+            return update if decoder.is_installed else INSTALL
         return "use decode='fast' for large files, or a machine with more CPU cores"
 
     @property

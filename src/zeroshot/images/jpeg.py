@@ -51,6 +51,7 @@ class Decoder:
     library: Any | None  # the module simplejpeg
     version: str
     reason: str = ""  # why simplejpeg is not used
+    is_installed: bool = True  # simplejpeg, usable or not
 
     def __str__(self) -> str:
         name = "Pillow" if self.library is None else "simplejpeg"
@@ -85,7 +86,8 @@ def find_decoder() -> Decoder:
             return _use_pillow(f"because simplejpeg {version} is older than {lowest}; {INSTALL}")
         same = all(_is_equal(library, sample) for sample in SAMPLES)
     except ModuleNotFoundError:
-        return _use_pillow(f"because simplejpeg is not installed; {INSTALL}")
+        reason = f"because simplejpeg is not installed; {INSTALL}"
+        return Decoder(None, PIL.__version__, reason, is_installed=False)
     except Exception as error:  # a damaged installation, which must not affect other images
         return _use_pillow(f"because simplejpeg fails ({shortened(repr(error), 150)})")
     if same:
