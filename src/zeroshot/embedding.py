@@ -100,11 +100,13 @@ def embed(
     """
     batch_size, workers = check_batch_size(batch_size), check_workers(workers)
     single = is_single(images)
+    # a Model may hand on gray levels, which its device normalizes; `prepare` returns pixels
+    load: Callable[[ImageLike], Any] = getattr(encoder, "_load", encoder.prepare)
 
     def prepare(numbered: tuple[int, ImageLike]) -> Prepared:
         position, image = numbered
         try:
-            return describe(image), encoder.prepare(image)
+            return describe(image), load(image)
         except ImageError as error:
             name = describe(image)
             if name is None and not single:

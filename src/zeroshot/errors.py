@@ -21,6 +21,7 @@
     ├── HeadNotFound (FileNotFoundError)
     ├── SaveError (OSError)
     ├── MissingPackage (ImportError)
+    ├── DeviceError (RuntimeError)
     └── NonFiniteError (ArithmeticError)
 
 Each class also inherits from the built-in exception in parentheses. Messages name the value, what
@@ -328,6 +329,10 @@ class SaveError(ZeroshotError, OSError):
 
 class MissingPackage(ZeroshotError, ImportError):
     """An optional package is not installed."""
+
+
+class DeviceError(ZeroshotError, RuntimeError):
+    """A device is out of memory, or was initialized before this process was forked."""
 
 
 class ShiftWarning(UserWarning):

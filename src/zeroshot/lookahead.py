@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from itertools import islice
 from typing import TypeVar
 
@@ -33,7 +34,7 @@ def run_ahead(
     workers: int,
     limit: int,
     pool: Executor | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield work(item) in the order of items, working ahead.
 
     At most `limit` items are in flight or waiting. The work runs in `pool`, or on `workers` threads
@@ -122,11 +123,13 @@ def embed_batches(
         return
     size = batch_size or LARGE_BATCH
     threads = cores() if workers is None else workers
-    for batch in split_batches(run_ahead(prepare, items, workers=threads, limit=2 * size), size):
-        yield encode(batch)
+    prepared = run_ahead(prepare, items, workers=threads, limit=2 * size)
+    with closing(prepared):  # the traceback of an error would keep its threads alive
+        for batch in split_batches(prepared, size):
+            yield encode(batch)
 
 
-def split_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def split_batches(items: Iterable[Item], size: int) -> Generator[list[Item], None, None]:
     """Group items into lists of `size`; the last may be shorter."""
     batch: list[Item] = []
     try:

@@ -24,6 +24,7 @@ from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.classifier import Classifier
 from zeroshot.embedding import Item, Pixels, Result, check_batch_size, check_workers, embed
 from zeroshot.engine import Engine, choose_device, choose_dtype
+from zeroshot.engine.backend import Levels
 from zeroshot.errors import InputError, short_errors_in
 from zeroshot.head import Head, Scores
 from zeroshot.images import ImageLike, is_single
@@ -511,6 +512,10 @@ class Model:
         """
         return self._engine.backend.prepare(image, self._preprocess)
 
+    def _load(self, image: ImageLike) -> NDArray[np.float32] | Levels:
+        """Convert one image to what `encode_pixels` reads fastest on this device."""
+        return self._engine.backend.load(image, self._preprocess)
+
     def encode_pixels(
         self,
         pixels: NDArray[np.float32] | Tensor | Sequence[NDArray[np.float32] | Tensor],
@@ -547,6 +552,10 @@ class Model:
         project, normalize = _to_flags(project, normalize)
         if batch_size is not None:
             batch_size = check_batch_size(batch_size)
+        if isinstance(pixels, list) and pixels and isinstance(pixels[0], Levels):  # of `_load`
+            return self._engine.encode_pixels(
+                pixels, batch_size=batch_size, normalize=normalize, project=project
+            )
         if self._preprocess.resize_mode == "aspect":
             several = isinstance(pixels, list | tuple)
             given = [_to_tensor(each) for each in pixels] if several else _to_tensor(pixels)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.engine.support import CONFIGS, CPU, engine_of, network_of, pixels, rows
+from tests.support import run_python
 from zeroshot.engine.torch_state import inference
 
 CUDA = torch.device("cuda")
@@ -136,3 +137,39 @@ def test_plain_towers_run_in_this_state(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert {"VisionTransformer", "TextTransformer", "Block"} <= seen.keys()
     assert set(seen.values()) == {(True, False, False, (False, False))}
+
+
+def test_threads_that_overlap_restore_the_setting_of_the_caller(
+    settings: tuple[bool, bool],
+) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with inference(CUDA, torch.float32):
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=work)
+    with inference(CUDA, torch.float32):
+        thread.start()
+        assert entered.wait(10)
+    assert tf32() == (False, False)  # the other thread is still inside
+    leave.set()
+    thread.join()
+
+    assert tf32() == settings
+
+
+def test_settings_of_newer_torch_are_restored() -> None:
+    code = """
+import torch
+from zeroshot.engine.torch_state import inference
+if not hasattr(torch.backends, "fp32_precision"):
+    raise SystemExit
+torch.backends.fp32_precision = "tf32"  # the old settings now raise an error when they are read
+parts = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+with inference(torch.device("cuda"), torch.float32):
+    assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
+assert [part.fp32_precision for part in parts] == ["tf32", "tf32"]
+"""
+    assert run_python(code, "-W", "error") == ""

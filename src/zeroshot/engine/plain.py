@@ -5,9 +5,9 @@ The device is CUDA, MPS, or a CPU as reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,10 +62,11 @@ class PlainBackend(Resampler):
                     run(part.to(self.device, self.dtype)).float() for part in pixels.split(size)
                 ]
             return torch.cat(parts)
-        order = sorted(range(len(pixels)), key=lambda i: pixels[i].numel())
+        images = cast("Sequence[Tensor]", pixels)  # `load` returned no levels
+        order = sorted(range(len(images)), key=lambda i: images[i].numel())
         with inference(self.device, self.dtype):
             batches = [
-                [pixels[i].to(self.device, self.dtype) for i in order[first : first + size]]
+                [images[i].to(self.device, self.dtype) for i in order[first : first + size]]
                 for first in range(0, len(order), size)
             ]
             rows = torch.cat([run(batch).float() for batch in batches])

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from zeroshot.engine.backend import Levels
 from zeroshot.engine.pillow_memory import gray_levels
 from zeroshot.images import ImageLike
 from zeroshot.images.preprocess import LONGEST, Preprocess
@@ -38,6 +39,10 @@ class Resampler:
         if preprocess.parity or self.dtype == torch.float32:
             return preprocess(image)
         return resample(preprocess.open_pixels(image), preprocess)
+
+    def load(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32] | Levels:
+        """Convert an image as `prepare` does."""
+        return self.prepare(image, preprocess)
 
 
 def levels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:

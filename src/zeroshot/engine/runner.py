@@ -13,12 +13,14 @@ from torch import Tensor
 
 from zeroshot.engine.backend import Backend, Images, NetworkWeights
 from zeroshot.engine.cpu.backend import CpuBackend
+from zeroshot.engine.cuda.backend import CudaBackend
 from zeroshot.engine.plain import PlainBackend
 from zeroshot.errors import NonFiniteError
 from zeroshot.progress import Bar, Show, track
 from zeroshot.spec import NetworkConfig
 
-BACKENDS: dict[str, type[Backend]] = {"cpu": CpuBackend}  # torch's other devices: PlainBackend
+# torch's other devices: PlainBackend
+BACKENDS: dict[str, type[Backend]] = {"cpu": CpuBackend, "cuda": CudaBackend}
 
 TEXTS = 4_096  # embedded at once; progress is shown between them
 
@@ -65,6 +67,8 @@ class Engine:
         project: bool = True,
     ) -> Tensor:
         """Embed normalized pixels [n, 3, s, s], or n of [3, h, w], as float32 [n, d].
+
+        What the backend's `load` returned for n images is accepted too.
 
         `batch_size` limits how many run at once; the default depends on the device. Without
         `project`, the rows are the features before the projection. Raises NonFiniteError.

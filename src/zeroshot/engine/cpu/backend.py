@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -92,8 +92,9 @@ class CpuBackend(Resampler):
         size = min(batch_size or IMAGES, max(share, 1))
         if isinstance(pixels, Tensor):
             return torch.cat(self._run(embed, pixels.split(size)))
-        groups = _group(pixels, size)
-        parts = self._run(lambda group: embed(torch.stack([pixels[i] for i in group])), groups)
+        images = cast("Sequence[Tensor]", pixels)  # `load` returned no levels
+        groups = _group(images, size)
+        parts = self._run(lambda group: embed(torch.stack([images[i] for i in group])), groups)
         order = torch.tensor([i for group in groups for i in group])
         return torch.cat(parts)[order.argsort()]
 
