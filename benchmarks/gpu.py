@@ -36,6 +36,7 @@ from torch import Tensor
 import zeroshot
 from zeroshot import Head, prompts
 from zeroshot.diagnostics.bench import alternate, machine, random_pixels, timed
+from zeroshot.images.jpeg import find_decoder
 from zeroshot.machine import cores
 from zeroshot.spec import ViTConfig
 
@@ -459,6 +460,7 @@ Machine: {facts.get("accelerator", "no GPU")}, CUDA {torch.version.cuda or "none
 {facts["processor"]}, cores: {facts["cores"]}; {platform.platform(terse=True)},
 Python {facts["python"]}.
 Versions: zeroshot {zeroshot.__version__}, {packages}.
+JPEG decoder of zeroshot: {find_decoder()}.
 
 Weights are random and seeded, and the same for both libraries. Contenders alternate in one process,
 and the device is synchronized after each call. `ratio` is the median of the ratios within rounds.

@@ -25,7 +25,7 @@ from zeroshot.machine import cores
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything measured is on this disk
 PACKAGES = ("transformers", "open_clip_torch", "clip-anytorch", "openvino")
-VERSIONS = ("torch", "torchvision", *PACKAGES, "pillow")
+VERSIONS = ("torch", "torchvision", *PACKAGES, "pillow", "simplejpeg")
 OPENVINO_BATCH = 16  # images per request; two such streams are fastest on two cores
 
 Encoder = Callable[[Tensor], Tensor]

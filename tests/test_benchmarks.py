@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from zeroshot.images.jpeg import find_decoder
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TARGETS = {f"T{n}" for n in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17)}
 GPU_TARGETS = [f"G{n}" for n in (1, 2, 3, 4, 5, 7)]  # G6 is the test suite itself
@@ -61,6 +63,7 @@ def test_the_gpu_benchmark_runs_on_a_cpu_and_writes_every_row(tmp_path: Path) ->
     assert [line.split()[1] for line in rows] == GPU_TARGETS
     assert "host to device, uint8 pageable" in page
     assert "Not measured in this run: G6." in page
+    assert f"JPEG decoder of zeroshot: {find_decoder()}." in page
     installed = importlib.util.find_spec("transformers") is not None
     assert all(installed or "not installed" in line for line in rows)
 
