@@ -2,7 +2,7 @@
 
     cpu        the default; GPUs are hidden, so that a result does not depend on the machine
     cuda       CUDA is the default device of `load`, and fixtures load on it (make test-gpu)
-    simulated  models on the CPU run with the backend of GPUs instead of that of CPUs
+    simulated  the same with a GPU that `simulated_gpu` simulates on the CPU
 
 A test that is skipped has a reason, and `-ra` prints it.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,8 +18,7 @@ import torch
 VARIABLE = "ZEROSHOT_TEST_DEVICE"
 CHOICES = ("cpu", "cuda", "simulated")
 CHOICE = os.environ.get(VARIABLE, "") or "cpu"
-DEVICE = "cuda" if CHOICE == "cuda" else "cpu"  # of the fixtures
-OF_THE_CPU_ENGINE = Path(__file__).parent / "engine" / "cpu"
+DEVICE = "cpu" if CHOICE == "cpu" else "cuda"  # of the fixtures
 
 
 def prepare(choice: str = CHOICE) -> None:
@@ -34,9 +32,9 @@ def prepare(choice: str = CHOICE) -> None:
             f"no CUDA GPU: make test-gpu needs one; torch {torch.__version__} finds none"
         )
     if choice == "simulated":
-        from zeroshot.engine import plain, runner
+        from tests import simulated_gpu
 
-        runner.BACKENDS["cpu"] = runner.BACKENDS.get("cuda", plain.PlainBackend)
+        simulated_gpu.install()
 
 
 def header(choice: str = CHOICE) -> str:
@@ -50,5 +48,3 @@ def mark(items: Iterable[pytest.Item], choice: str = CHOICE) -> None:
     for item in items:
         if choice != "cuda" and item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU: make test-gpu"))
-        if choice == "simulated" and OF_THE_CPU_ENGINE in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason="tests the backend of CPUs"))

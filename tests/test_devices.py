@@ -39,7 +39,7 @@ def test_a_device_that_is_not_there_ends_the_run_at_once(choice: str) -> None:
     ("choice", "file", "reason"),
     [
         ("cpu", GPU_TEST, "needs a CUDA GPU: make test-gpu"),
-        ("simulated", "engine/cpu/test_patches.py", "tests the backend of CPUs"),
+        ("simulated", GPU_TEST, "needs a CUDA GPU: make test-gpu"),
     ],
 )
 def test_skipped_tests_are_printed_with_their_reason(choice: str, file: str, reason: str) -> None:
@@ -51,6 +51,6 @@ def test_skipped_tests_are_printed_with_their_reason(choice: str, file: str, rea
     assert "passed" not in done.stdout.splitlines()[-1]
 
 
-@pytest.mark.skipif(devices.CHOICE == "cuda", reason="runs with hidden GPUs")
+@pytest.mark.skipif(devices.CHOICE != "cpu", reason="runs with hidden GPUs")
 def test_gpus_are_hidden_by_default() -> None:
     assert not torch.cuda.is_available()
