@@ -26,6 +26,7 @@ from torch import Tensor
 import zeroshot
 from zeroshot import Head, prompts
 from zeroshot.checkpoint.layouts import native, timm
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import siglip_tokenizer
 from zeroshot.diagnostics.bench import SEED, draw, flop_per_image, random_pixels
 from zeroshot.nn.network import Network
 from zeroshot.spec import (
@@ -34,7 +35,6 @@ from zeroshot.spec import (
     Spec,
     TextConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 HALF = (0.5, 0.5, 0.5)

@@ -18,7 +18,7 @@ import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import open_clip
 import torch
@@ -44,55 +44,85 @@ DEFAULT_PREPROCESS = {
     "interpolation": "bicubic",
     "resize_mode": "shortest",
 }
-TITLES = {
-    "siglip": "SigLIP (arXiv 2303.15343): sigmoid loss, a tokenizer of its own, images squashed.",
-    "siglip2": "SigLIP 2 (arXiv 2502.14786): multilingual, Gemma's tokenizer.",
-    "pe": "Perception Encoder, PE-Core (arXiv 2504.13181): CLIP's tokenizer, 32 or 72 tokens.",
-    "metaclip2": "MetaCLIP 2 (arXiv 2507.22062): more than 300 languages, non-commercial license.",
-    "roberta": "LAION's CLIP with text towers of RoBERTa and XLM-RoBERTa (multilingual).",
-    "biomedclip": "BiomedCLIP (arXiv 2303.00915): PubMedBERT, images of biomedical articles.",
-    "chineseclip": "Chinese-CLIP (arXiv 2211.01335), in the transformers format. Its code is MIT;\n"
-    "# the model cards state no license of the weights.",
-    "eva": "EVA-CLIP (arXiv 2303.15389), converted to open_clip's format by timm.",
-    "mobileclip": "Apple's MobileCLIP 1 and 2 (arXiv 2311.17049, 2508.20691), research only.",
-    "clipa": "CLIPA-v2 (arXiv 2306.15658): BERT's tokenizer, 32 tokens.",
-    "convnext": "LAION's CLIP with ConvNeXt image towers.",
-    "longclip": "Long-CLIP (arXiv 2403.15378): 248 tokens, bare state dicts.",
-}
-FAMILIES = {  # pattern of architectures in open_clip's table -> family
-    r"ViT-.*-SigLIP2(-\d+)?": "siglip2",
-    r"ViT-.*-SigLIP(-i18n)?(-\d+)?": "siglip",
-    r"PE-Core-.*": "pe",
-    r"ViT-.*-worldwide(-378)?": "metaclip2",
-    r"(xlm-)?roberta-.*": "roberta",
-    r"EVA0.*": "eva",
-    r"MobileCLIP.*": "mobileclip",
-    r"ViT-.*-CLIPA(-336)?": "clipa",
-    r"convnext_.*": "convnext",
-}
-LICENSES = {
-    "siglip": "Apache-2.0",
-    "siglip2": "Apache-2.0",
-    "pe": "Apache-2.0",
-    "metaclip2": "CC-BY-NC-4.0",
-    "roberta": "MIT",
-    "biomedclip": "MIT",
-    "eva": "MIT",
-    "mobileclip": "Apple",
-    "clipa": "Apache-2.0",
-    "convnext": "MIT",
-    "longclip": "Apache-2.0",
-}
 MANY, WORLD = "multilingual", "more than 300 languages"
-LANGUAGES = {"siglip2": MANY, "metaclip2": WORLD, "chineseclip": "Chinese"}
-TOKENIZERS = {  # the file in repositories of the open_clip format
-    "siglip": "tokenizer.json",
-    "siglip2": "tokenizer.json",
-    "metaclip2": "tokenizer.json",
-    "roberta": "tokenizer.json",
-    "biomedclip": "tokenizer.json",
-    "chineseclip": "vocab.txt",
-    "clipa": "tokenizer.json",
+
+
+class Family(NamedTuple):
+    title: str  # comment in its file
+    license: str | None = None  # None: not stated
+    pattern: str = "-"  # of architectures in open_clip's table
+    languages: str | None = None  # None: English
+    tokenizer: str | None = None  # file in repositories of the open_clip format; None: CLIP's
+
+
+FAMILIES = {
+    "siglip": Family(
+        "SigLIP (arXiv 2303.15343): sigmoid loss, a tokenizer of its own, images squashed.",
+        license="Apache-2.0",
+        pattern=r"ViT-.*-SigLIP(-i18n)?(-\d+)?",
+        tokenizer="tokenizer.json",
+    ),
+    "siglip2": Family(
+        "SigLIP 2 (arXiv 2502.14786): multilingual, Gemma's tokenizer.",
+        license="Apache-2.0",
+        pattern=r"ViT-.*-SigLIP2(-\d+)?",
+        languages=MANY,
+        tokenizer="tokenizer.json",
+    ),
+    "pe": Family(
+        "Perception Encoder, PE-Core (arXiv 2504.13181): CLIP's tokenizer, 32 or 72 tokens.",
+        license="Apache-2.0",
+        pattern=r"PE-Core-.*",
+    ),
+    "metaclip2": Family(
+        "MetaCLIP 2 (arXiv 2507.22062): more than 300 languages, non-commercial license.",
+        license="CC-BY-NC-4.0",
+        pattern=r"ViT-.*-worldwide(-378)?",
+        languages=WORLD,
+        tokenizer="tokenizer.json",
+    ),
+    "roberta": Family(
+        "LAION's CLIP with text towers of RoBERTa and XLM-RoBERTa (multilingual).",
+        license="MIT",
+        pattern=r"(xlm-)?roberta-.*",
+        tokenizer="tokenizer.json",
+    ),
+    "biomedclip": Family(
+        "BiomedCLIP (arXiv 2303.00915): PubMedBERT, images of biomedical articles.",
+        license="MIT",
+        tokenizer="tokenizer.json",
+    ),
+    "chineseclip": Family(
+        "Chinese-CLIP (arXiv 2211.01335), in the transformers format. Its code is MIT;\n"
+        "# the model cards state no license of the weights.",
+        languages="Chinese",
+        tokenizer="vocab.txt",
+    ),
+    "eva": Family(
+        "EVA-CLIP (arXiv 2303.15389), converted to open_clip's format by timm.",
+        license="MIT",
+        pattern=r"EVA0.*",
+    ),
+    "mobileclip": Family(
+        "Apple's MobileCLIP 1 and 2 (arXiv 2311.17049, 2508.20691), research only.",
+        license="Apple",
+        pattern=r"MobileCLIP.*",
+    ),
+    "clipa": Family(
+        "CLIPA-v2 (arXiv 2306.15658): BERT's tokenizer, 32 tokens.",
+        license="Apache-2.0",
+        pattern=r"ViT-.*-CLIPA(-336)?",
+        tokenizer="tokenizer.json",
+    ),
+    "convnext": Family(
+        "LAION's CLIP with ConvNeXt image towers.",
+        license="MIT",
+        pattern=r"convnext_.*",
+    ),
+    "longclip": Family(
+        "Long-CLIP (arXiv 2403.15378): 248 tokens, bare state dicts.",
+        license="Apache-2.0",
+    ),
 }
 SKIPPED = {"ViT-SO400M-14-SigLIP-378"}  # the weights of -384
 # open_clip docs/model_profile.csv, "mparams"
@@ -156,10 +186,10 @@ ALIASES = {
     "ViT-B-16-SigLIP": ["siglip", "siglip-base"],
     "ViT-L-16-SigLIP-384": ["siglip-large"],
     "ViT-SO400M-14-SigLIP-384": ["siglip-so400m"],
-    "ViT-B-16-SigLIP-i18n-256": ["siglip-multilingual"],
+    "ViT-B-16-SigLIP-i18n-256": ["siglip-multilingual", "siglip-i18n"],
     "ViT-B-16-SigLIP2": ["siglip2", "siglip2-base"],
     "ViT-L-16-SigLIP2-384": ["siglip2-large"],
-    "ViT-SO400M-14-SigLIP2-378": ["siglip2-so400m"],
+    "ViT-SO400M-14-SigLIP2-378": ["siglip2-so400m", "ViT-SO400M-14-SigLIP2-384"],  # as google says
     "ViT-gopt-16-SigLIP2-384": ["siglip2-giant"],
     "PE-Core-T-16-384": ["PE-Core-T"],
     "PE-Core-S-16-384": ["PE-Core-S"],
@@ -303,11 +333,10 @@ NAFLEX = {
 
 def tables() -> dict[str, tuple[str, dict[str, dict[str, Any]]]]:
     """Return the title and the tables of each family, by the names of checkpoints."""
-    found: dict[str, dict[str, dict[str, Any]]] = {family: {} for family in TITLES}
+    found: dict[str, dict[str, dict[str, Any]]] = {family: {} for family in FAMILIES}
     for architecture, tags in _PRETRAINED.items():
-        pattern = (p for p in FAMILIES if re.fullmatch(p, architecture))
-        family = next((FAMILIES[p] for p in pattern), None)
-        if family is None or architecture in SKIPPED or "quickgelu" in architecture:
+        family = family_of(architecture)
+        if family is None:
             continue
         for tag, facts in tags.items():
             values = of_open_clip(family, architecture, tag, facts, single=len(tags) == 1)
@@ -319,7 +348,15 @@ def tables() -> dict[str, tuple[str, dict[str, dict[str, Any]]]]:
     found["biomedclip"] |= biomedclip()
     found["chineseclip"] |= chinese_clip()
     found["longclip"] |= long_clip()
-    return {family: (TITLES[family], entries) for family, entries in found.items()}
+    return {family: (FAMILIES[family].title, entries) for family, entries in found.items()}
+
+
+def family_of(architecture: str) -> str | None:
+    """Return the family of an architecture in open_clip's table; None: it is not in the catalog."""
+    if architecture in SKIPPED or "quickgelu" in architecture:
+        return None
+    found = (name for name, facts in FAMILIES.items() if re.fullmatch(facts.pattern, architecture))
+    return next(found, None)
 
 
 def of_open_clip(
@@ -354,9 +391,9 @@ def of_open_clip(
         "parameters": PROFILE.get(architecture, parameters),
         "gflops": gflops,
         "download": DOWNLOADS.get(architecture),
-        "license": LICENSES.get(family),
-        "languages": MANY if i18n else LANGUAGES.get(family),
-        "tokenizer": TOKENIZERS.get(family),
+        "license": FAMILIES[family].license,
+        "languages": MANY if i18n else FAMILIES[family].languages,
+        "tokenizer": FAMILIES[family].tokenizer,
         "accuracy": accuracy,
         "accuracy_source": source,
     }
@@ -367,8 +404,7 @@ def networks() -> dict[str, dict[str, Any]]:
 
     They are used for bare files, and for repositories without a config (open_clip#521, #594).
     """
-    names = (a for a in _PRETRAINED if any(re.fullmatch(p, a) for p in FAMILIES))
-    return {a: config_of(a) for a in names if a not in SKIPPED and "quickgelu" not in a}
+    return {a: config_of(a) for a in _PRETRAINED if family_of(a) is not None}
 
 
 def config_of(architecture: str) -> dict[str, Any]:
@@ -467,8 +503,8 @@ def metaclip2() -> dict[str, dict[str, Any]]:
                 "vocab_size": ids,
                 "width": text,
                 "heads": text // 64,
-            }
-            | {"layers": 12},
+                "layers": 12,
+            },
         }
         parameters, gflops = size(config)
         found[f"{name}:metaclip2_worldwide"] = {
@@ -485,7 +521,7 @@ def metaclip2() -> dict[str, dict[str, Any]]:
             "context_length": 77,
             "parameters": parameters,
             "gflops": gflops,
-            "license": LICENSES["metaclip2"],
+            "license": FAMILIES["metaclip2"].license,
             "languages": WORLD,
             "tokenizer": "tokenizer.json",
         }
@@ -513,7 +549,7 @@ def biomedclip() -> dict[str, dict[str, Any]]:
             "context_length": 256,
             "gflops": gflops,
             "download": DOWNLOADS["BiomedCLIP"],
-            "license": LICENSES["biomedclip"],
+            "license": FAMILIES["biomedclip"].license,
             "tokenizer": "tokenizer.json",
             "note": "for biomedical images",
         }
@@ -568,7 +604,7 @@ def long_clip() -> dict[str, dict[str, Any]]:
             "parameters": parameters,
             "gflops": gflops,
             "download": DOWNLOADS.get(name),
-            "license": LICENSES["longclip"],
+            "license": FAMILIES["longclip"].license,
             "note": "texts of up to 248 tokens",
         }
     return found

@@ -21,13 +21,12 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import catalog_families as families
-import open_clip
 import torch
+from catalog_families import CONFIGS, FLAGS, RESULTS
 from open_clip.pretrained import _PRETRAINED
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -39,10 +38,7 @@ from zeroshot.nn.network import Network
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 DOCS = WEIGHTS.parent / "docs" / "weights.md"
-CONFIGS = Path(open_clip.__file__).parent / "model_configs"
-RESULTS = "open_clip docs/openclip_results.csv"
 TINYCLIP_RESULTS = "microsoft/Cream TinyCLIP/README.md"
-FLAGS = f"open_clip {version('open_clip_torch')} pretrained.py"
 OPENAI_NAMES = {
     "ViT-B-32": "ViT-B/32",
     "ViT-B-16": "ViT-B/16",
@@ -159,12 +155,6 @@ TINYCLIP = {
     "TinyCLIP-ViT-39M-16-Text-19M": (12, 512, 16, 6, 512, 8),
     "TinyCLIP-ViT-8M-16-Text-3M": (10, 256, 16, 3, 256, 4),
 }
-DEFAULT_PREPROCESS = {
-    "mean": (0.48145466, 0.4578275, 0.40821073),
-    "std": (0.26862954, 0.26130258, 0.27577711),
-    "interpolation": "bicubic",
-    "resize_mode": "shortest",
-}
 HEADERS = {
     "openai": "OpenAI's models (github.com/openai/CLIP, MIT), converted to safetensors by timm.\n"
     "# `url` is OpenAI's own archive and `url_sha256` its sha256, as published in clip/clip.py.",
@@ -260,11 +250,7 @@ def from_open_clip_tables() -> Iterator[Checkpoint]:
                 config,
                 quick_gelu=facts.get("quick_gelu", False),
                 url=facts["url"] if "openaipublic" in facts["url"] else "",
-                preprocess={
-                    key: list(facts[key]) if isinstance(facts[key], tuple) else facts[key]
-                    for key, usual in DEFAULT_PREPROCESS.items()
-                    if facts[key] != usual
-                },
+                preprocess=families.preprocess(facts) or {},
             )
 
 

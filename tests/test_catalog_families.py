@@ -11,6 +11,7 @@ import pytest
 from zeroshot import catalog
 from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.checkpoint.layouts.open_clip import from_config
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import siglip_tokenizer
 from zeroshot.errors import ModelNotFound
 from zeroshot.spec import (
     OPENAI_MEAN,
@@ -20,7 +21,6 @@ from zeroshot.spec import (
     Spec,
     TextConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 COUNTS = {
@@ -59,6 +59,8 @@ def test_every_family_has_its_published_checkpoints() -> None:
         ("siglip2-base-patch16-224", "ViT-B-16-SigLIP2:webli"),
         ("google/siglip2-base-patch16-naflex", "ViT-B-16-SigLIP2-naflex:webli"),
         ("siglip2-naflex", "ViT-B-16-SigLIP2-naflex:webli"),
+        ("siglip-i18n", "ViT-B-16-SigLIP-i18n-256:webli"),
+        ("ViT-SO400M-14-SigLIP2-384", "ViT-SO400M-14-SigLIP2-378:webli"),  # google's size
         ("PE-Core-B-16", "PE-Core-B-16:meta"),
         ("facebook/PE-Core-L14-336", "PE-Core-L-14-336:meta"),
         ("PE-Core-G14-448", "PE-Core-bigG-14-448:meta"),
@@ -295,3 +297,33 @@ def test_published_facts_of_mirrors_are_those_of_the_checkpoint() -> None:
     mirror = catalog.find(entry.mirrors[0])
 
     assert replace(mirror, repository=entry.repository, layout=entry.layout) == entry
+
+
+@pytest.mark.parametrize(
+    ("said", "family", "example"),
+    [
+        ("mobileclip", "mobileclip", "MobileCLIP-S1:datacompdr"),
+        ("EVA-CLIP", "eva", "EVA01-g-14:laion400m_s11b_b41k"),
+        ("convnext", "convnext", "convnext_base:laion400m_s13b_b51k"),
+        ("CLIP", "openai", "RN50"),
+        ("dfn", "dfn", "ViT-B-16:dfn2b"),
+    ],
+)
+def test_a_family_is_not_a_checkpoint_but_its_names_are_listed(
+    said: str, family: str, example: str
+) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        catalog.find(said)
+
+    message = str(caught.value)
+    assert message.startswith(f"{said!r} is a family of models, not a checkpoint")
+    assert repr(example) in message
+    assert f"`zeroshot models --family {family}`" in message
+    assert len(message) < 600
+    assert catalog.family_of("mini") == catalog.family_of("embedded") == ""
+
+
+def test_no_similar_name_is_suggested_for_a_repository_of_another_owner() -> None:
+    for name in ("imageomics/bioclip-2", "qihoo360/fg-clip-base"):
+        with pytest.raises(ModelNotFound, match=f"no model named '{name}'; expected"):
+            catalog.find(name)

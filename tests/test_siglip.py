@@ -18,9 +18,10 @@ from tests.checkpoint import families, forms
 from tests.support import photograph
 from zeroshot import catalog
 from zeroshot.checkpoint.layouts import native
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import siglip_tokenizer
 from zeroshot.checkpoint.reader import check_configs
 from zeroshot.errors import IncompatibleWeights, InputError, LabelError
-from zeroshot.spec import Spec, siglip_tokenizer
+from zeroshot.spec import Spec
 
 LABELS = ["cat", "dog", "river"]
 LENGTH = 64
@@ -116,6 +117,29 @@ def test_none_of_these_is_answered_where_a_word_fits_better(
     better = (words.amax(dim=1) > labels.amax(dim=1)).tolist()
     assert [prediction.label is None for prediction in found] == better
     assert [prediction.instead is not None for prediction in found] == better
+
+
+def with_context(length: int) -> Spec:
+    text = replace(TEXT, context_length=length)
+    network = replace(families.SIGLIP.network, text=text)
+    rows = siglip_tokenizer(length, TEXT.vocab_size)
+    return replace(families.SIGLIP, network=network, tokenizer=rows)
+
+
+def test_background_words_that_are_too_long_for_the_model_are_left_out(
+    tmp_path: Path,
+) -> None:
+    short = load(families.write_transformers(tmp_path / "short", with_context(24)))
+
+    head = short.head(["cat", "dog"], "{}", none_of_these=True)
+
+    assert head.background is not None
+    words = head.background.words
+    assert 0 < len(words) < len(zeroshot.prompts.background_words())
+    assert head.background.rows.shape == (len(words), short.embed_dim)
+    longest = [f"a close-up photo of a {word}." for word in words]
+    assert len(short.tokenizer.rows(longest)) == len(words)  # raises for a text that is too long
+    assert isinstance(zeroshot.lint(["cat", "dog"], "a {}", model=short), list)
 
 
 def test_independent_scores_do_not_depend_on_the_bias(

@@ -41,6 +41,15 @@ FAMILIES = (  # the files in weights/, in the order of listing
     "convnext",
     "longclip",
 )
+FAMILY_NAMES = {  # other names of families -> the file in weights/
+    "clip": "openai",
+    "cnclip": "chineseclip",
+    "openclip": "laion",
+    "evaclip": "eva",
+    "mobileclip2": "mobileclip",
+    "xlmroberta": "roberta",
+    "xlmr": "roberta",
+}
 SPEEDS = {  # upper bound of each class in GFLOPs per image; the comments name typical models
     "fastest": 10.0,  # ViT-B/32
     "fast": 60.0,  # ViT-B/16, the small ResNets
@@ -64,7 +73,7 @@ UNSUPPORTED = {
     "eva-clip-18b": ("EVA-CLIP of 18 billion parameters", "EVA02-E-14-plus"),
     "naflex_vit": ("NaFlexViT of open_clip", "siglip2-naflex"),
     "naflexvit": ("NaFlexViT of open_clip", "siglip2-naflex"),
-    "mobileclip-s0": ("MobileCLIP-S0 in Apple's own format", "MobileCLIP2-S0"),
+    "mobileclip[-_]s0": ("MobileCLIP-S0 in Apple's own format", "MobileCLIP2-S0"),
     "pe-spatial": ("a Perception Encoder without a text tower", "PE-Core-B-16"),
     "pe-lang": ("a Perception Encoder without a text tower", "PE-Core-B-16"),
     "align": ("ALIGN", "ViT-L-14:datacomp"),
@@ -102,6 +111,7 @@ RESTRICTED = {
     "Apple": "research only",  # apple-amlr
 }
 BYTES = 4  # per parameter: nearly all published weights are float32
+NAMES_LISTED = 4  # of a family in an error
 TAGS_LISTED = 8  # tags of an architecture in an error; `zeroshot models` lists all of them
 
 Layout = Literal["native", "open_clip", "huggingface", "openai"]
@@ -279,6 +289,8 @@ def find(name: str) -> Entry:
             f"{alternative(name)!r} or another of zeroshot.available_models(), or use open_clip or "
             "transformers for this model"
         )
+    if family := family_of(name):
+        raise ModelNotFound(_family_message(name, family))
     known, tag = _split(name)
     if known:
         raise ModelNotFound(_tag_message(name, known, tag))
@@ -293,9 +305,17 @@ def find(name: str) -> Entry:
     )
 
 
+def family_of(name: str) -> str:
+    """Return the family with this name, as in FAMILIES, or ""."""
+    plain = _normalize(name)
+    family = FAMILY_NAMES.get(plain, plain)
+    return family if family in FAMILIES[1:] else ""
+
+
 def nearest(name: str) -> str:
     """Return the catalog name that is most similar to an unknown one, or ""."""
-    near = get_close_matches(_normalize(name), _names(), n=1, cutoff=0.6)
+    cutoff = 0.75 if "/" in name else 0.6  # owners of repositories make names similar by chance
+    near = get_close_matches(_normalize(name), _names(), n=1, cutoff=cutoff)
     return _names()[near[0]].name if near else ""
 
 
@@ -388,6 +408,16 @@ def _split(name: str) -> tuple[str, str]:
         if _normalize(before) in known:
             return known[_normalize(before)], after
     return "", ""
+
+
+def _family_message(name: str, family: str) -> str:
+    """List some names of a family that was requested instead of a checkpoint."""
+    names = list(_family(family))
+    listed = ", ".join(map(repr, names[:NAMES_LISTED]))
+    return (
+        f"{shortened(name)!r} is a family of models, not a checkpoint; expected one of its "
+        f"{len(names)} names, such as {listed}; `zeroshot models --family {family}` lists them"
+    )
 
 
 def _tag_message(name: str, known: str, tag: str) -> str:

@@ -229,7 +229,9 @@ class Classifier:
     def decision_function(
         self, images: ImageLike | Iterable[ImageLike], *, progress: bool | None = None
     ) -> NDArray[np.float32]:
-        """Return the logits, which are scaled cosine similarities: float32 [n, L].
+        """Return the logits: float32 [n, L].
+
+        They are scaled cosine similarities, plus the logit bias if the model has one.
 
         Args:
             images: One image, or an iterable of images; see `__call__`.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zeroshot import prompts as prompt_sets
-from zeroshot.errors import LabelError, shortened
+from zeroshot.errors import LabelError, TokenLimitError, shortened
 from zeroshot.label_store import LabelStore, Names
 from zeroshot.progress import Bar
 from zeroshot.prompts import PromptSet
@@ -64,10 +64,22 @@ def embed_stored(
 def embed_background(
     encoder: TextEncoder, store: LabelStore | None, progress: bool | None
 ) -> Background:
-    """Embed the background words, rounded as in a file, so that a saved head scores equally."""
-    words = prompt_sets.background_words()
+    """Embed the background words, rounded as in a file, so that a saved head scores equally.
+
+    Words that are too long for the model are left out: SigLIP SO400M/14 reads 16 tokens.
+    """
+    words, prompt_set = prompt_sets.background_words(), prompt_sets.get(WORD_PROMPTS)
     names = [(word,) for word in words]
-    found, _ = embed_stored(encoder, names, prompt_sets.get(WORD_PROMPTS), store, progress)
+    try:
+        found, _ = embed_stored(encoder, names, prompt_set, store, progress)
+    except TokenLimitError:
+        tokenizer = getattr(encoder, "tokenizer", None)
+        if tokenizer is not None:
+            words = tuple(each for each in words if prompt_sets.fits(each, prompt_set, tokenizer))
+        if tokenizer is None or not words:
+            raise
+        names = [(word,) for word in words]
+        found, _ = embed_stored(encoder, names, prompt_set, store, progress)
     rows = torch.stack([found[each] for each in names]).half().float()
     return Background(words, F.normalize(rows, dim=1).half().float())
 

@@ -151,7 +151,7 @@ class Model:
         """The checkpoint's tokenizer; it is read when it is first needed.
 
         Raises MissingPackage if it is not CLIP's and the tokenizers package is not installed,
-        IncompatibleWeights or UnsafeWeightsError if its file cannot be used.
+        WeightsError if its file cannot be read or used.
         """
         return self._tokenizer
 
@@ -264,8 +264,9 @@ class Model:
                 linear probes (appendix A.3). SigLIP and PE-Core: the output of the
                 attention pool. ResNet: the output of attention pooling before `c_proj`, which is
                 the ResNet's projection (github.com/openai/CLIP/issues/51); the paper states the
-                layer for ViTs only. "mini": the averaged feature map of its image classifier,
-                before the class scores.
+                layer for ViTs only. ConvNeXt and FastViT: the mean of the last feature map, normed
+                in ConvNeXt. "mini": the averaged feature map of its image classifier, before the
+                class scores.
             progress: Show a progress bar. None shows one on a terminal or in a notebook if the work
                 takes longer than two seconds.
 

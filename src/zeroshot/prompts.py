@@ -24,6 +24,7 @@ from zeroshot.arguments import file_path, instance, is_text, iterator
 from zeroshot.errors import (
     LabelError,
     PromptError,
+    TokenLimitError,
     seen_from,
     short_errors,
     short_errors_in,
@@ -199,6 +200,21 @@ def drops_article(template: str) -> bool:
         template: Text with one `{}`.
     """
     return ENDS_IN_ARTICLE.search(template.partition(SLOT)[0]) is not None
+
+
+def fits(label: str, prompt_set: PromptSet, tokenizer: Any) -> bool:
+    """Return whether a model reads a label in every template without truncation.
+
+    Args:
+        label: The text that replaces the `{}` of the templates.
+        prompt_set: The templates.
+        tokenizer: The tokenizer of the model.
+    """
+    try:
+        tokenizer.rows(prompt_set.render(label))
+    except TokenLimitError:
+        return False
+    return True
 
 
 Prompts: TypeAlias = PromptSet | str | os.PathLike[str] | Sequence[str]

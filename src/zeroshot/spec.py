@@ -42,7 +42,6 @@ STEM_STRIDES = (4, 2, 2)  # of the convolutions before MobileCLIP-B's transforme
 RESNET_STRIDE = 32  # input pixels per position of a ResNet's last feature map
 CONVNEXT_STRIDE = 32
 FASTVIT_STRIDE = 32  # in five stages odd sides are rounded up, so 64 is not needed
-GEMMA_IDS = 256_000  # ids of SigLIP 2's tokenizer
 MAX_TOKEN_IDS = 1_000_000  # of a tokenizer; the largest of a CLIP has 901,629
 MAX_PATCHES = 4096  # of an image; SigLIP 2 was trained with at most 1024
 MAX_SCALE = 1000  # limit for the logit scale; CLIP's training keeps it below 100
@@ -675,15 +674,6 @@ class TokenizerConfig:
             none = value is None and name != "pad"
             if not none and (type(value) is not int or not 0 <= value < MAX_TOKEN_IDS):
                 yield name, value, f"0 to {MAX_TOKEN_IDS - 1}"
-
-
-def siglip_tokenizer(context_length: int, vocab_size: int) -> TokenizerConfig:
-    """Return how SigLIP's texts become rows; its pad is its end id, that of SigLIP 2 (Gemma) is 0.
-
-    Source: the tokenizers of the Hub repositories timm/ViT-B-16-SigLIP and timm/ViT-B-16-SigLIP2.
-    """
-    pad = 0 if vocab_size == GEMMA_IDS else 1
-    return TokenizerConfig(context_length, "canonicalize", end=1, pad=pad, full_rows=True)
 
 
 @dataclass(frozen=True)

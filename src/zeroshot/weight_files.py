@@ -1,4 +1,4 @@
-"""File names of checkpoints: configuration, weights and shards.
+"""File names of checkpoints: configuration, weights, shards and tokenizers.
 
 The same names apply to local folders and to the Hub. safetensors files come before pickles.
 """

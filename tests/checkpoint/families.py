@@ -15,9 +15,15 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from tests.checkpoint.forms import Tensors, write_json
+from tests.checkpoint.forms import (
+    Tensors,
+    open_clip_preprocess,
+    open_clip_text,
+    write_json,
+)
 from tests.tokenizers import training
 from zeroshot.checkpoint.layouts import timm
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import siglip_tokenizer
 from zeroshot.nn.network import Network
 from zeroshot.spec import (
     NetworkConfig,
@@ -25,7 +31,6 @@ from zeroshot.spec import (
     Spec,
     TextConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 HALF = (0.5, 0.5, 0.5)
@@ -290,12 +295,8 @@ def open_clip_config(spec: Spec = SIGLIP, tower: str = "vit_tiny_patch8_siglip")
             "timm_pool": "map",
             "timm_proj": "none",
         },
-        "text_cfg": {
-            "context_length": text.context_length,
-            "vocab_size": text.vocab_size,
-            "width": text.width,
-            "heads": text.heads,
-            "layers": text.layers,
+        "text_cfg": open_clip_text(text)
+        | {
             "mlp_ratio": text.mlp_width / text.width,
             "norm_kwargs": {"eps": text.eps},
         },
@@ -312,12 +313,7 @@ def open_clip_config(spec: Spec = SIGLIP, tower: str = "vit_tiny_patch8_siglip")
         }
     return {
         "model_cfg": model,
-        "preprocess_cfg": {
-            "mean": list(spec.preprocess.mean),
-            "std": list(spec.preprocess.std),
-            "interpolation": spec.preprocess.interpolation,
-            "resize_mode": spec.preprocess.resize_mode,
-        },
+        "preprocess_cfg": open_clip_preprocess(spec),
     }
 
 

@@ -9,7 +9,12 @@ from typing import Any
 from safetensors.torch import save_file
 
 from tests.checkpoint import families
-from tests.checkpoint.forms import Tensors, write_json
+from tests.checkpoint.forms import (
+    Tensors,
+    open_clip_preprocess,
+    open_clip_text,
+    write_json,
+)
 from zeroshot.spec import ConvNeXtConfig, NetworkConfig, PreprocessConfig, Spec, TextConfig
 
 TOWER = "convnext_test"
@@ -72,18 +77,9 @@ def config_of(projection: str) -> dict[str, Any]:
                 "timm_drop_path": 0.1,
                 "image_size": spec.preprocess.size,
             },
-            "text_cfg": {
-                "context_length": text.context_length,
-                "vocab_size": text.vocab_size,
-                "width": text.width,
-                "heads": text.heads,
-                "layers": text.layers,
-            },
+            "text_cfg": open_clip_text(text),
         },
-        "preprocess_cfg": {
-            "mean": list(spec.preprocess.mean),
-            "std": list(spec.preprocess.std),
-        },
+        "preprocess_cfg": open_clip_preprocess(spec),
     }
 
 

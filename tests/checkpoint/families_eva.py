@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 from tests.checkpoint import families
-from tests.checkpoint.families_mobileclip import MOBILECLIP_B
 from tests.checkpoint.forms import Tensors, write_json
 from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, TextConfig, ViTConfig
 
@@ -30,6 +29,20 @@ EVA_02 = ViTConfig(  # B and L
     rotary_grid=16,
     gated_mlp=True,
     inner_norm=True,
+)
+MOBILECLIP_B = ViTConfig(
+    image_size=48,
+    patch_size=16,
+    width=48,
+    layers=2,
+    heads=3,
+    mlp_width=96,
+    activation="gelu",
+    eps=1e-6,
+    pre_norm=False,
+    projection="biased",
+    stem="convolutions",
+    class_position=False,
 )
 EVA_01 = replace(
     EVA_02,

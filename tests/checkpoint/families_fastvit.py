@@ -15,7 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.checkpoint import families
-from tests.checkpoint.forms import Tensors, write_json
+from tests.checkpoint.forms import (
+    Tensors,
+    open_clip_preprocess,
+    open_clip_text,
+    write_json,
+)
 from zeroshot.checkpoint.layouts import timm_fastvit
 from zeroshot.nn.fastvit import FastViT
 from zeroshot.spec import FastViTConfig, NetworkConfig, PreprocessConfig, Spec, TextConfig
@@ -297,21 +302,12 @@ def config_of(spec: Spec, name: str) -> dict[str, Any]:
                 "timm_drop_path": 0.0,
                 "image_size": spec.preprocess.size,
             },
-            "text_cfg": {
-                "context_length": text.context_length,
-                "vocab_size": text.vocab_size,
-                "width": text.width,
-                "heads": text.heads,
-                "layers": text.layers,
+            "text_cfg": open_clip_text(text)
+            | {
                 "no_causal_mask": not text.causal,
             },
         },
-        "preprocess_cfg": {
-            "mean": list(spec.preprocess.mean),
-            "std": list(spec.preprocess.std),
-            "interpolation": spec.preprocess.interpolation,
-            "resize_mode": "shortest",
-        },
+        "preprocess_cfg": open_clip_preprocess(spec),
     }
 
 

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from tests.checkpoint import families
 from tests.checkpoint.forms import Tensors, write_json
 from tests.tokenizers import training
-from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, ViTConfig, siglip_tokenizer
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import siglip_tokenizer
+from zeroshot.spec import NetworkConfig, PreprocessConfig, Spec, ViTConfig
 
 PATCH = 8
 SIDE = 4  # of the grid of positions

@@ -19,7 +19,15 @@ from torch import Tensor, nn
 
 from zeroshot.checkpoint.layouts import native
 from zeroshot.nn.network import Network
-from zeroshot.spec import NetworkConfig, PreprocessConfig, ResNetConfig, Spec, TextConfig, ViTConfig
+from zeroshot.spec import (
+    BertConfig,
+    NetworkConfig,
+    PreprocessConfig,
+    ResNetConfig,
+    Spec,
+    TextConfig,
+    ViTConfig,
+)
 
 Tensors = dict[str, Tensor]
 TEXT = TextConfig(16, 49408, 64, 1, 1, 256, "quick_gelu")
@@ -121,20 +129,20 @@ def open_clip_config(spec: Spec) -> dict[str, Any]:
             "embed_dim": spec.network.embed_dim,
             "quick_gelu": text.activation == "quick_gelu",
             "vision_cfg": tower,
-            "text_cfg": {
-                "context_length": text.context_length,
-                "vocab_size": text.vocab_size,
-                "width": text.width,
-                "heads": text.heads,
-                "layers": text.layers,
-            },
+            "text_cfg": open_clip_text(text),
         },
-        "preprocess_cfg": {
-            key: value
-            for key, value in asdict(spec.preprocess).items()
-            if key in ("mean", "std", "interpolation", "resize_mode")
-        },
+        "preprocess_cfg": open_clip_preprocess(spec),
     }
+
+
+def open_clip_text(text: TextConfig | BertConfig) -> dict[str, Any]:
+    names = ("context_length", "vocab_size", "width", "heads", "layers")
+    return {name: getattr(text, name) for name in names}
+
+
+def open_clip_preprocess(spec: Spec) -> dict[str, Any]:
+    names = ("mean", "std", "interpolation", "resize_mode")
+    return {name: value for name, value in asdict(spec.preprocess).items() if name in names}
 
 
 def huggingface_config(spec: Spec) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_other_values_are_no_number(value: Any) -> None:
         fields(a=value).number("a")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2.0**32, "1", None, [1.0]])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2.0**32, "1", None, [1.0], True])
 def test_other_values_are_no_real_number(value: Any) -> None:
     with pytest.raises(IncompatibleWeights, match=r"x\.json: part\.a is .*, expected a number"):
         fields(a=value).real("a", 1.0)
@@ -67,7 +67,10 @@ def test_channels_are_three_numbers_or_one_for_all(value: Any, expected: Any) ->
     assert fields(a=value).channels("a") == expected
 
 
-@pytest.mark.parametrize("value", [[1, 2], [1, 2, "3"], [1, 2, float("nan")], "red", 1e9, None])
+@pytest.mark.parametrize(
+    "value",
+    [[1, 2], [1, 2, "3"], [1, 2, float("nan")], "red", 1e9, None, True, [False, True, True]],
+)
 def test_other_values_are_no_channels(value: Any) -> None:
     with pytest.raises(IncompatibleWeights, match="three numbers, one per color channel"):
         fields(a=value).channels("a")
@@ -82,9 +85,21 @@ def test_part_has_a_longer_prefix_and_an_absent_one_is_empty() -> None:
     assert part.part("absent").content == {}
 
 
-def test_part_that_is_no_object_is_named() -> None:
+@pytest.mark.parametrize("value", [[1], [], 0, False, ""])
+def test_part_that_is_no_object_is_named(value: Any) -> None:
     with pytest.raises(IncompatibleWeights, match=r"x\.json: expected a\.b to be a JSON object"):
-        Fields({"a": {"b": [1]}}, "x.json").part("a").part("b")
+        Fields({"a": {"b": value}}, "x.json").part("a").part("b")
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, True), (False, False), (None, False)])
+def test_switch_is_true_or_false(value: Any, expected: bool) -> None:
+    assert fields(a=value).flag("a") is expected
+
+
+@pytest.mark.parametrize("value", ["true", "", 2, -1, 1.0, [], {}])
+def test_other_values_are_no_switch(value: Any) -> None:
+    with pytest.raises(IncompatibleWeights, match=r"part\.a is .*, expected true or false"):
+        fields(a=value).flag("a")
 
 
 def test_required_value_may_be_absent_and_not_different() -> None:
@@ -100,3 +115,17 @@ def test_long_values_are_shortened_in_errors() -> None:
         fields(a="x" * 10_000).number("a")
 
     assert len(str(caught.value)) < 200
+
+
+def test_choice_returns_what_a_name_stands_for() -> None:
+    values = {"mlp": 2, None: 0}
+
+    assert fields(a="mlp").choice("a", values, "mlp") == 2
+    assert fields().choice("a", values, "mlp") == 2
+    assert fields(a=None).choice("a", values, "mlp") == 0
+
+
+@pytest.mark.parametrize("value", ["linear", ["mlp"], 3, True])
+def test_unknown_choice_is_rejected_with_the_known_ones(value: Any) -> None:
+    with pytest.raises(IncompatibleWeights, match=r"part\.a is .*, expected one of mlp, null"):
+        fields(a=value).choice("a", {"mlp": 2, None: 0}, "mlp")

@@ -18,8 +18,9 @@ from zeroshot.checkpoint import vocabularies
 from zeroshot.checkpoint.layouts import native
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.checkpoint.vocabularies import Vocabulary
-from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError
+from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError, WeightsError
 from zeroshot.spec import TokenizerConfig
+from zeroshot.tokenizers import tokenizer_files
 from zeroshot.weight_files import BYTE_BPE, TOKENIZERS
 
 TEXTS = ["a photo of a Cat!", "a dog", "new_york", ""]
@@ -219,3 +220,19 @@ def test_bytes_are_stored_as_they_are() -> None:
     found = vocabularies.find(Path("x"), stored, {vocabularies.NAME_KEY: "vocab.txt"})
 
     assert (found.read(), found.name, stored) == (content, "vocab.txt", {})
+
+
+@pytest.mark.parametrize("change", ["remove", "enlarge"])
+def test_file_that_changed_after_loading_is_a_typed_error(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "spiece.model"
+    path.write_bytes(b"x" * 20)
+    found = vocabularies.find(tmp_path / "model.safetensors", {}, {})
+    if change == "remove":
+        path.unlink()
+    else:
+        monkeypatch.setitem(tokenizer_files.MAX_BYTES, ".model", 10)
+
+    with pytest.raises(WeightsError, match=r"spiece\.model: (cannot read|expected a tokenizer of)"):
+        found.read()

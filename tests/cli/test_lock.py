@@ -180,7 +180,7 @@ def test_an_unsupported_repository_is_rejected_before_its_weights_are_requested(
 ) -> None:
     mini.add(
         "owner/other",
-        {"config.json": b'{"model_type": "siglip2"}'},
+        {"config.json": b'{"model_type": "altclip"}'},
         lfs={"model.safetensors": b"x" * 3_000_000},
     )
     path = tmp_path / "zeroshot.lock"
@@ -188,7 +188,7 @@ def test_an_unsupported_repository_is_rejected_before_its_weights_are_requested(
     done = CliRunner().invoke(main, ["lock", "owner/other", "-o", str(path)])
 
     assert done.exit_code == 4
-    assert "model_type is 'siglip2', expected one of clip, siglip" in done.stderr
+    assert "model_type is 'altclip', expected one of clip, siglip" in done.stderr
     assert not path.exists()
     fetched = {r.path.rpartition("/")[2] for r in mini.log if r.method == "GET"}
     assert "config.json" in fetched

@@ -152,6 +152,21 @@ def test_facts_name_license_languages_and_the_extra() -> None:
     assert "model_cfg" not in run_models("xlm-roberta-base")
 
 
+def test_facts_say_whether_the_config_file_decides() -> None:
+    says = r"^activation +gelu_tanh, unless its config says otherwise$"
+
+    assert re.search(says, run_models("siglip2"), re.M)
+    assert re.search(r"^activation +quick_gelu$", run_models("ViT-B/32"), re.M)
+    assert re.search(r"^activation +gelu$", run_models("mini"), re.M)
+
+
+def test_a_family_is_referred_to_its_list() -> None:
+    result = CliRunner().invoke(main, ["models", "dfn"])
+
+    assert result.exit_code == 4
+    assert "`zeroshot models --family dfn` lists them" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["someone/finetuned", "./none.safetensors", "xyz"])
 def test_a_name_like_no_other_is_referred_to_the_list(name: str) -> None:
     result = CliRunner().invoke(main, ["models", name])
@@ -197,4 +212,7 @@ def test_cached_models_are_marked(hub_cache: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "open_clip_model.safetensors").write_bytes(b"x")
     assert size("ViT-B/32") == "cached"
-    assert size("ViT-B/16") == "598 MB"
+    mirror = hub_cache / "models--openai--clip-vit-base-patch16" / "snapshots" / ("0" * 40)
+    mirror.mkdir(parents=True)
+    (mirror / "model.safetensors").write_bytes(b"x")
+    assert size("ViT-B/16") == "598 MB"  # loading this name downloads another repository

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 
+import zeroshot
+from tests.checkpoint import families
 from zeroshot import Model
 from zeroshot.diagnostics.bench import (
     Rounds,
@@ -70,3 +73,10 @@ def test_the_report_compares_the_engine_with_the_plain_network(tiny: Model) -> N
     assert {finding.work for finding in report.findings} == {"3 images", "1 image", "16 sentences"}
     assert all(finding.agreement > 0.98 for finding in report.findings)
     assert report.machine["torch"] == torch.__version__
+
+
+def test_sentences_that_are_too_long_for_a_model_are_truncated(tmp_path: Path) -> None:
+    folder = families.write_transformers(tmp_path / "siglip")  # reads 8 tokens
+    report = measure(zeroshot.load(folder, device="cpu"), rounds=1, batch=2, labels=2)
+
+    assert all(finding.agreement > 0.98 for finding in report.findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +75,21 @@ def test_the_embedded_model_file_is_compared_with_the_catalog_hash(
         entry.path.write_bytes(content)
 
     assert doctor.check_embedded(entry).status == status
+
+
+def test_missing_optional_package_is_a_note_with_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert doctor.check_tokenizers().status == "ok"
+
+    def fail(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", fail)
+    check = doctor.check_tokenizers()
+
+    assert check.status == "note"
+    assert "pip install 'zeroshot-clip[tokenizers]'" in check.advice
 
 
 FILES = {"open_clip_config.json": b"{}", "open_clip_model.safetensors": b"w" * 2_000_000}

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from tests.checkpoint.families import PE_IMAGE, PE_IMAGE_WITHOUT_CLASS, SIGLIP_IMAGE, SIGLIP_TEXT
 from tests.checkpoint.families_bert import BERT, ROBERTA
-from tests.checkpoint.families_eva import EVA_01, EVA_02
-from tests.checkpoint.families_mobileclip import MOBILECLIP_B
+from tests.checkpoint.families_eva import EVA_01, EVA_02, MOBILECLIP_B
 from zeroshot.spec import BertConfig, NetworkConfig, TextConfig, ViTConfig
 
 CAUSAL = TextConfig(20, 600, 32, 2, 2, 64, "gelu")

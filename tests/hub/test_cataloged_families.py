@@ -261,3 +261,18 @@ def test_loading_names_a_license_that_does_not_permit_commercial_use_once(
 
     notes = [message for message in caplog.messages if "license" in message]
     assert notes == ([f"{entry.name}: {says}"] if says else [])
+
+
+def test_offline_error_names_a_cached_mirror_of_the_checkpoint(
+    mini: MiniHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = FAMILIES[1]
+    put(mini, family, tmp_path / "here")
+    expect(monkeypatch, family.spec)
+    with pytest.raises(errors.OfflineError, match="load the model once online"):
+        load("siglip2", offline=True)
+
+    load(family.repository)
+
+    with pytest.raises(errors.OfflineError, match=f"load '{family.repository}', which is cached"):
+        load("siglip2", offline=True)

@@ -128,7 +128,10 @@ def test_cache_folder_is_that_of_the_client_unless_given(
 
 @pytest.mark.parametrize(
     ("wanted", "names"),
-    [(("a.json", "b.bin"), "a.json, b.bin"), ((), "the *.json and *.safetensors files")],
+    [
+        (("a.json", "b.bin"), "a.json, b.bin"),
+        ((), "the weights and the *.json, *.model and *.txt files"),
+    ],
 )
 def test_manual_download_advice_names_files_and_address(
     mini: MiniHub, tmp_path: Path, wanted: tuple[str, ...], names: str

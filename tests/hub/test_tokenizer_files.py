@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import zeroshot
 from tests.checkpoint import families, forms
@@ -59,6 +61,25 @@ def test_only_the_first_known_tokenizer_file_is_fetched(mini: MiniHub, tmp_path:
 
     assert list(found.files) == [*SMALL, "tokenizer.model", "model.safetensors"]
     assert downloads(mini) == 2
+
+
+def test_missing_library_is_logged_before_the_first_download_only(
+    mini: MiniHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    put(mini, tmp_path / "here", tokenizers=("spiece.model",))
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+
+    load().encode_image(Image.new("RGB", (32, 32)))
+
+    (warning,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert warning.startswith(f"{NAME}: texts require the tokenizers package")
+    assert "pip install 'zeroshot-clip[tokenizers]'" in warning
+    caplog.clear()
+    load()
+    assert not caplog.records or "tokenizers" not in caplog.text
 
 
 def test_missing_tokenizer_file_is_an_error_before_the_weights(

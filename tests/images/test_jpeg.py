@@ -295,8 +295,13 @@ def test_a_simplejpeg_with_a_missing_library_is_not_used(monkeypatch: pytest.Mon
 def test_a_simplejpeg_with_other_pixels_is_not_used_and_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = find_decoder().library.decode_jpeg  # type: ignore[union-attr]
-    use_fake(monkeypatch, "1.9.9", decode_jpeg=lambda *a, **options: real(*a, **options) ^ 1)
+    real: Any = find_decoder().library
+    use_fake(
+        monkeypatch,
+        "1.9.9",
+        decode_jpeg_header=real.decode_jpeg_header,
+        decode_jpeg=lambda *given, **options: real.decode_jpeg(*given, **options) ^ 1,
+    )
 
     with caplog.at_level(logging.WARNING, "zeroshot"):
         found = jpeg.find_decoder()

@@ -24,13 +24,13 @@ from tests.tokenizers.training import (
     KINDS,
     SPECIAL,
     VOCABULARY,
+    read_tokenizer,
     texts,
     train,
     train_byte_bpe,
 )
 from zeroshot.spec import TokenizerConfig
 from zeroshot.tokenizers.cleaning import clean_text
-from zeroshot.tokenizers.tokenizer_files import read_tokenizer
 
 LENGTH = 16
 COUNT = 8000

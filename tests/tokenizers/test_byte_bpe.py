@@ -11,13 +11,12 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from tests.fuzz.mutations import damaged
-from tests.tokenizers.training import texts, train_byte_bpe
+from tests.tokenizers.training import read_tokenizer, texts, train_byte_bpe
 from zeroshot.errors import IncompatibleWeights, UnsafeWeightsError, WeightsError
 from zeroshot.spec import TokenizerConfig
 from zeroshot.tokenizers import byte_bpe as module
 from zeroshot.tokenizers.byte_bpe import CONTROLS, combine
 from zeroshot.tokenizers.encoder import Encoder
-from zeroshot.tokenizers.tokenizer_files import read_tokenizer
 from zeroshot.tokenizers.tokenizer_json import parse_tokenizer
 
 VOCAB, MERGES = train_byte_bpe()

@@ -130,7 +130,7 @@ def test_a_text_that_fits_exactly_is_not_cut() -> None:
 
 def test_a_text_that_is_too_long_is_an_error_with_the_number_of_tokens() -> None:
     text = "a cat dog a cat"
-    problem = "'a cat dog a cat' has 7 tokens including start and end, the model reads 6; shorten"
+    problem = "'a cat dog a cat' has 7 tokens including start and end, the model reads 6; use a sh"
 
     for function in (words(start=2, end=3), words(start=2, end=3).rows):
         with pytest.raises(TokenLimitError, match=problem) as caught:

@@ -10,7 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from zeroshot.spec import TokenizerConfig
 from zeroshot.tokenizers.sentencepiece_model import MODEL, NORMALIZER, _fields
+from zeroshot.tokenizers.subword import SubwordTokenizer
+from zeroshot.tokenizers.tokenizer_files import build_tokenizer, read_content
 
 SENTENCE = """
 a photo of the cat dog tree house river mountain street car bird flower boat bridge many small large
@@ -150,3 +153,8 @@ def train_byte_bpe() -> tuple[bytes, bytes]:
         library.model.save(folder)
         vocab, merges = (Path(folder, name).read_bytes() for name in ("vocab.json", "merges.txt"))
     return vocab, merges
+
+
+def read_tokenizer(path: Path, config: TokenizerConfig, **options: Any) -> SubwordTokenizer:
+    """Read a tokenizer file as a model does."""
+    return build_tokenizer(read_content(path), path, config, **options)

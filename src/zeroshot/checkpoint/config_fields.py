@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from zeroshot.errors import IncompatibleWeights, shortened, some
 from zeroshot.spec import CLIP_MERGES, CLIP_SYMBOLS, Spec, finite
 
 MAX_CONFIG = 2**20  # bytes; limit for a config file; the largest of CLIP has 20 kB
+
+
+Value = TypeVar("Value")
 
 
 class Fields:
@@ -30,7 +34,17 @@ class Fields:
 
     def part(self, key: str) -> Fields:
         """Return the object under a key; a missing one is empty."""
-        return Fields(self.content.get(key) or {}, self.source, f"{self.prefix}{key}.")
+        value = self.content.get(key)
+        return Fields({} if value is None else value, self.source, f"{self.prefix}{key}.")
+
+    def flag(self, key: str) -> bool:
+        """Return whether a switch is on; a missing one is off."""
+        value = self.content.get(key)
+        if value is None:
+            return False
+        if not isinstance(value, int) or value not in (0, 1):
+            raise self.field_error(key, value, "true or false")
+        return bool(value)
 
     def number(self, key: str, default: int | None = None) -> int:
         """Return a positive integer; a pair of equal integers counts as one."""
@@ -45,9 +59,17 @@ class Fields:
     def real(self, key: str, default: float) -> float:
         """Return a number."""
         value = self.content.get(key, default)
-        if not finite(value, above=-(2.0**31)) or value > 2**31:
+        if isinstance(value, bool) or not finite(value, above=-(2.0**31)) or value > 2**31:
             raise self.field_error(key, value, "a number")
         return float(value)
+
+    def choice(self, key: str, values: Mapping[Any, Value], default: str) -> Value:
+        """Return what the name under a key stands for; null is a name like others."""
+        name = self.content.get(key, default)
+        if not isinstance(name, str | None) or name not in values:
+            names = ["null" if each is None else each for each in values]
+            raise self.field_error(key, name, f"one of {', '.join(names)}")
+        return values[name]
 
     def channels(
         self, key: str, default: tuple[float, float, float] | None = None
@@ -55,11 +77,12 @@ class Fields:
         """Return one number per color channel."""
         value = self.content.get(key)
         value = default if value is None else value
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
             value = [value] * 3
         if (
             not isinstance(value, list | tuple)
             or len(value) != 3
+            or any(isinstance(each, bool) for each in value)
             or not finite(*value, above=-1000)
             or max(value) > 1000
         ):
@@ -139,3 +162,8 @@ def require_clip_vocabulary(vocab_size: int, source: str) -> None:
             f"{vocab_size}; the config file of the checkpoint must name another tokenizer",
             source=source,
         )
+
+
+def use_other(library: str) -> str:
+    """Return the advice for a network that only its own library runs."""
+    return f"use {library} for this model, or try another of zeroshot.available_models()"

@@ -42,8 +42,9 @@ def plan(recipe: Recipe, tensors: Named, what: str, source: str) -> tuple[Fold, 
     Raises IncompatibleWeights if a tensor is missing, or if shapes do not fit.
     """
     names = tuple(tensors)
+    given = _Given({name: each.to("meta") for name, each in tensors.items()})
     try:
-        outputs = recipe({name: each.to("meta") for name, each in tensors.items()})
+        outputs = recipe(given)
     except KeyError as error:
         raise IncompatibleWeights(
             f"{source}: {shortened(what)}: the tensor {error.args[0]!r} is missing, expected all "
@@ -57,27 +58,49 @@ def plan(recipe: Recipe, tensors: Named, what: str, source: str) -> tuple[Fold, 
             f"{shortened(shapes, 250)}; download the file again",
             source=source,
         ) from error
+    if unused := sorted(set(names) - given.used):
+        raise IncompatibleWeights(
+            f"{source}: {shortened(what)}: the tensor {shortened(repr(unused[0]))} belongs to no "
+            "complete training branch; download the file again",
+            source=source,
+        )
     first, second = (Fold(recipe, names, n, each.shape) for n, each in enumerate(outputs))
     return first, second
+
+
+class _Given(dict[str, Tensor]):
+    """Tensors, of which those that were read are noted: an unread one belongs to a part branch."""
+
+    def __init__(self, tensors: Named) -> None:
+        super().__init__(tensors)
+        self.used: set[str] = set()
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.used.add(name)
+        return super().__getitem__(name)
 
 
 # ---- recipes
 
 
-def branches(tensors: Named) -> tuple[Tensor, Tensor]:
+def branches(tensors: Named, prefix: str = "") -> tuple[Tensor, Tensor]:
     """Add up the branches of a block: convolutions with a batch norm, and a batch norm alone."""
-    stems = [name.removesuffix(BRANCH) for name in tensors if name.endswith(BRANCH)]
+    stems = [
+        name.removesuffix(BRANCH)
+        for name in tensors
+        if name.startswith(prefix) and name.endswith(BRANCH)
+    ]
     kernels = [tensors[f"{stem}{BRANCH}"].double() for stem in stems]
     side = max(kernel.shape[-1] for kernel in kernels)
     weights: list[Tensor] = []
     biases: list[Tensor] = []
     for stem, kernel in zip(stems, kernels, strict=True):
-        scale, shift = batch_norm(tensors, f"{stem}.bn")
+        scale, shift = batch_norm(tensors, f"{stem}.bn", len(kernel))
         padded = F.pad(kernel, [(side - kernel.shape[-1]) // 2] * 4)
         weights.append(padded * scale[:, None, None, None])
         biases.append(shift)
-    if "identity.weight" in tensors:
-        scale, shift = batch_norm(tensors, "identity")
+    if f"{prefix}identity.weight" in tensors:
+        scale, shift = batch_norm(tensors, f"{prefix}identity", len(kernels[0]))
         weights.append(identity(scale, kernels[0].shape[1], side))
         biases.append(shift)
     return sum_up(weights), sum_up(biases)
@@ -85,28 +108,28 @@ def branches(tensors: Named) -> tuple[Tensor, Tensor]:
 
 def token_mixer(tensors: Named) -> tuple[Tensor, Tensor]:
     """Fold x + gamma * (branches(x) - batch norm(x)) into one depthwise convolution."""
-    mixer = {
-        name.removeprefix("mixer."): each
-        for name, each in tensors.items()
-        if name.startswith("mixer.")
-    }
-    weight, bias = branches(mixer)
-    scale, shift = batch_norm(tensors, "norm.identity")
-    gamma, side = tensors["layer_scale.gamma"].double().flatten(), weight.shape[-1]
+    weight, bias = branches(tensors, "mixer.")
+    channels = len(bias)
+    scale, shift = batch_norm(tensors, "norm.identity", channels)
+    gamma, side = tensors["layer_scale.gamma"].double(), weight.shape[-1]
+    gamma = vector(gamma.flatten(), channels)
     weight = (weight - identity(scale, 1, side)) * gamma[:, None, None, None]
     return weight + identity(torch.ones_like(gamma), 1, side), (bias - shift) * gamma
 
 
 def with_residual(tensors: Named) -> tuple[Tensor, Tensor]:
     """Fold x + convolution(x) into one depthwise convolution."""
-    weight, bias = tensors["weight"].double(), tensors["bias"].double()
+    weight = tensors["weight"].double()
+    bias = vector(tensors["bias"].double(), len(weight))
     return weight + identity(torch.ones_like(bias), 1, weight.shape[-1]), bias
 
 
 def scaled(tensors: Named) -> tuple[Tensor, Tensor]:
     """Fold the layer scale into the layer before it."""
-    gamma, weight = tensors["gamma"].float().flatten(), tensors["weight"].float()
-    return weight * gamma.reshape(-1, *[1] * (weight.ndim - 1)), tensors["bias"].float() * gamma
+    weight = tensors["weight"].float()
+    gamma = vector(tensors["gamma"].float().flatten(), len(weight))
+    bias = vector(tensors["bias"].float(), len(weight))
+    return weight * gamma.reshape(-1, *[1] * (weight.ndim - 1)), bias * gamma
 
 
 def normalized(tensors: Named) -> tuple[Tensor, Tensor]:
@@ -115,18 +138,30 @@ def normalized(tensors: Named) -> tuple[Tensor, Tensor]:
     A batch norm is folded as a whole. The rest of a layer norm is not linear.
     """
     weight = tensors["qkv.weight"].double()
+    inputs = weight.shape[1]
     if "norm.running_var" in tensors:
-        scale, shift = batch_norm(tensors, "norm")
+        scale, shift = batch_norm(tensors, "norm", inputs)
     else:
-        scale, shift = tensors["norm.weight"].double(), tensors["norm.bias"].double()
+        scale = vector(tensors["norm.weight"].double(), inputs)
+        shift = vector(tensors["norm.bias"].double(), inputs)
     return weight * scale, weight @ shift
 
 
-def batch_norm(tensors: Named, name: str) -> tuple[Tensor, Tensor]:
+def batch_norm(tensors: Named, name: str, channels: int) -> tuple[Tensor, Tensor]:
     """Return scale and shift of a batch norm: x becomes scale * x + shift."""
-    variance = tensors[f"{name}.running_var"].double()
-    scale = tensors[f"{name}.weight"].double() / torch.sqrt(variance + BATCH_NORM_EPS)
-    return scale, tensors[f"{name}.bias"].double() - tensors[f"{name}.running_mean"] * scale
+    weight, bias, mean, variance = (
+        vector(tensors[f"{name}.{part}"].double(), channels)
+        for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = weight / torch.sqrt(variance + BATCH_NORM_EPS)
+    return scale, bias - mean * scale
+
+
+def vector(values: Tensor, length: int) -> Tensor:
+    """Return the values. Raises ValueError unless they are a vector of this length."""
+    if values.shape != (length,):
+        raise ValueError("a vector has another length")
+    return values
 
 
 def identity(scale: Tensor, inputs: int, side: int) -> Tensor:

@@ -149,7 +149,7 @@ def _detect_layout(path: Path, content: Content) -> tuple[Layout, dict[str, Tens
         raise IncompatibleWeights(f"{path}: {problem}", source=str(path))
     raise IncompatibleWeights(
         f"{path}: unsupported layout; expected the tensor names of OpenAI's CLIP, open_clip or "
-        "CLIPModel of the transformers library, got "
+        "the transformers library, got "
         f"{shortened(some(sorted(tensors)), 300)}",
         source=str(path),
     )

@@ -10,13 +10,11 @@ import torch
 
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights, shortened
-from zeroshot.tokenizers.byte_bpe import combine
+from zeroshot.tokenizers.tokenizer_files import find_tokenizer, read_content
 from zeroshot.weight_files import BYTE_BPE, TOKENIZERS
 
 TENSOR = "tokenizer"  # uint8: the bytes of the file, in a file of the native layout
 NAME_KEY = "zeroshot.tokenizer"  # metadata: the name of that file
-
-
 COMBINED = "tokenizer.json"  # what a tokenizer of two files is stored as
 
 
@@ -36,15 +34,9 @@ class Vocabulary:
     def read(self) -> bytes:
         """Return the bytes of the file; those of two files become a tokenizer.json.
 
-        Raises OSError, or UnsafeWeightsError and IncompatibleWeights for two files.
+        Raises WeightsError if they cannot be used.
         """
-        if self.content is not None:
-            return self.content
-        content = self.place.read_bytes()
-        if self.name != BYTE_BPE[0]:
-            return content
-        merges = self.place.with_name(BYTE_BPE[1]).read_bytes()
-        return combine(content, merges, str(self.place))
+        return read_content(self.place) if self.content is None else self.content
 
 
 def find(weights: Path, stored: dict[str, StoredTensor], metadata: Mapping[str, str]) -> Vocabulary:
@@ -63,12 +55,8 @@ def find(weights: Path, stored: dict[str, StoredTensor], metadata: Mapping[str, 
                 source=str(weights),
             )
         return Vocabulary(name, weights, values.numpy().tobytes())
-    for name in TOKENIZERS:
-        path = weights.parent / name
-        if path.is_file():
-            return Vocabulary(name, path)
-    if all((weights.parent / name).is_file() for name in BYTE_BPE):
-        return Vocabulary(BYTE_BPE[0], weights.parent / BYTE_BPE[0])
+    if (path := find_tokenizer(weights.parent)) is not None:
+        return Vocabulary(path.name, path)
     raise IncompatibleWeights(
         f"{weights.parent}: no tokenizer file beside {weights.name}; expected one of "
         f"{', '.join(TOKENIZERS)}, or {' and '.join(BYTE_BPE)}; download it from the repository of "

@@ -110,7 +110,12 @@ class Weights:
         """
         if name.endswith(NOT_WEIGHTS):
             return torch.zeros((), dtype=torch.long, device="cpu")  # counts training steps
-        tensor = self.stored[name].read()
+        stored = self.stored[name]
+        if stored.fold is not None:
+            # Folding can hide them: a batch norm divides by a variance of infinity.
+            for part in stored.parts:
+                self._check_finite(name, part.float())
+        tensor = stored.read()
         for piece in tensor.reshape(-1).split(PIECE):
             self._check_finite(name, piece)
             if len(piece) < tensor.numel():

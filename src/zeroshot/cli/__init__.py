@@ -2,9 +2,9 @@
 
 torch is imported only when a model is needed, so that `--help` is fast.
 
-Exit codes: 0 success, 1 doctor found a problem or lint an error, 2 invalid usage, 3 some images
-could not be read, 4 model or head not found or unreadable, 74 cannot write the output, 130
-interrupted, 143 terminated.
+Exit codes: 0 success, 1 doctor found a problem, lint an error, or an optional package is missing, 2
+invalid usage, 3 some images could not be read, 4 model or head not found or unreadable, 74 cannot
+write the output, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations

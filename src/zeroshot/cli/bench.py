@@ -60,7 +60,8 @@ def command(
     for fact, value in report.machine.items():
         click.echo(f"{fact}: {value}")
     for name, speed in report.gemms.items():
-        click.echo(f"matrix multiplication in {name}: {speed:,.1f} GFLOP/s")
+        digits = 1 if speed >= 1 else 4  # a small product on a busy machine
+        click.echo(f"matrix multiplication in {name}: {speed:,.{digits}f} GFLOP/s")
     click.echo()
     click.echo(_table(report))
     click.echo()

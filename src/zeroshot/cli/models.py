@@ -177,8 +177,8 @@ def _find(name: str) -> Entry:
     try:
         return catalog.find(name)
     except ModelNotFound as error:
-        says_family = catalog.unsupported(name) or catalog.in_other_format(name)
-        if says_family or catalog.architecture(name) or catalog.nearest(name):
+        said = (catalog.unsupported, catalog.in_other_format, catalog.family_of)
+        if any(each(name) for each in (*said, catalog.architecture, catalog.nearest)):
             raise
         raise ModelNotFound(
             f"{name!r} is not in the catalog; to list its names, run `zeroshot models`"
@@ -237,12 +237,17 @@ def _download_size(entry: Entry) -> str:
 
 
 def _is_cached(entry: Entry) -> bool:
+    """Return whether loading the name needs no download; a mirror is another repository."""
     from zeroshot.hub.inspection import cached_checkpoints
 
     return any(
-        (found.commits and not found.broken) or found.is_archive
+        (found.repository == entry.repository and found.commits and not found.broken)
+        or found.is_archive
         for found in cached_checkpoints(entry)
     )
+
+
+UNLESS_SOURCED = ("activation", "preprocess")
 
 
 def _facts(entry: Entry) -> str:
@@ -253,6 +258,8 @@ def _facts(entry: Entry) -> str:
         facts[key] = value
         if key == "license" and entry.restriction:
             facts[key] = f"{value}, permits {entry.restriction}"
+        if key in UNLESS_SOURCED and entry.repository and not getattr(entry, f"{key}_source"):
+            facts[key] = f"{_text(value)}, unless its config says otherwise"
         if key == "tokenizer":
             facts[key] = f"{value}, requires pip install 'zeroshot-clip[{entry.extra}]'"
     facts |= {"speed": entry.speed} if entry.speed else {}

@@ -29,6 +29,7 @@ Status = Literal["ok", "note", "bad"]
 PACKAGES = ("torch", "numpy", "pillow", "huggingface_hub", "safetensors", "ftfy", "regex")
 PILLOW_ADVISED = (12, 3)  # fixes CVE-2026-25990, -40192, -42311 and an endless loop
 FEEDING_SECONDS = 0.1  # per measurement and round
+TOKENIZERS = "tokenizers"  # of the extra with this name
 MIN_FREE = 2e9  # bytes; ViT-B/32 takes 0.6 GB, ViT-L/14 1.7 GB
 
 
@@ -78,6 +79,7 @@ def check_versions() -> Iterator[Check]:
             )
         else:
             yield Check("versions", name, "ok", version)
+    yield check_tokenizers()
     try:
         other = metadata.version("zeroshot")
     except metadata.PackageNotFoundError:
@@ -90,6 +92,20 @@ def check_versions() -> Iterator[Check]:
         f"{_python()} -m pip uninstall zeroshot, then "
         "pip install --force-reinstall --no-deps zeroshot-clip",
     )
+
+
+def check_tokenizers() -> Check:
+    """Check the optional package that models with another tokenizer than CLIP's require."""
+    try:
+        return Check("versions", TOKENIZERS, "ok", metadata.version(TOKENIZERS))
+    except metadata.PackageNotFoundError:
+        return Check(
+            "versions",
+            TOKENIZERS,
+            "note",
+            "not installed; texts of SigLIP, MetaCLIP 2 and some other models require it",
+            f"{_python()} -m pip install 'zeroshot-clip[{TOKENIZERS}]'",
+        )
 
 
 def _python() -> str:

@@ -76,7 +76,7 @@ class PlainBackend(Resampler):
         """Embed texts as float32 [n, d], sorted by length.
 
         Each batch is padded to its longest text only, which is exact because attention is causal or
-        padding is masked.
+        padding is masked; rows of other towers have the same length.
         """
         with self._lock:
             tower = self._text

@@ -22,6 +22,11 @@ ORPHAN_AGE = 24 * 3600.0  # seconds since the last write to an unfinished downlo
 log = logging.getLogger("zeroshot")
 
 
+OTHER_NAMES = (
+    "If its files have other names, try `hf download` and load the weights file by its path"
+)
+
+
 @dataclass(frozen=True)
 class Downloader:
     """Downloads files of one commit and verifies them."""
@@ -59,8 +64,8 @@ class Downloader:
             self._verify(name, path, published.get(name))
         return {name: found[name] for name in names if name in found}
 
-    def missing_error(self, name: str) -> ZeroshotError:
-        """Return the error for a file that is not available."""
+    def missing_error(self, name: str, advice: str = OTHER_NAMES) -> ZeroshotError:
+        """Return the error for a file that is not available, with advice if the Hub lacks it."""
         if self.offline:
             return OfflineError(
                 f"{self.location}: {name} is not in the cache {self.location.cache}, and offline "
@@ -69,8 +74,7 @@ class Downloader:
             )
         return ModelNotFound(
             f"{self.location} has no file {name}; expected a CLIP checkpoint in a supported "
-            "layout. If its files have other names, try `hf download` and load the weights file by "
-            "its path"
+            f"layout. {advice}"
         )
 
     def _check_before_download(self, published: Mapping[str, Published]) -> None:

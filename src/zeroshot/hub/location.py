@@ -159,7 +159,7 @@ def _check_token(token: str, name: str, advice: str) -> None:
 
 def manual_copy_hint(location: Location) -> str:
     """Explain how to copy the files without a network."""
-    names = ", ".join(location.files) or "the *.json and *.safetensors files"
+    names = ", ".join(location.files) or "the weights and the *.json, *.model and *.txt files"
     return (
         f"{COPY_HINT}on another machine, copy {names} from {endpoint()}/{location.repository} "
         f"into a folder, and load that folder. {MINI_HINT}"

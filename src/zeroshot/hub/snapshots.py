@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +15,7 @@ from zeroshot.errors import ModelNotFound, OfflineError, ZeroshotError
 from zeroshot.hub import client
 from zeroshot.hub.client import Published
 from zeroshot.hub.downloads import Downloader
+from zeroshot.hub.inspection import cached_checkpoints
 from zeroshot.hub.location import Location, is_offline, location_of, manual_copy_hint
 from zeroshot.weight_files import (
     BYTE_BPE,
@@ -27,6 +29,10 @@ from zeroshot.weight_files import (
 )
 
 NESTED_CONFIG = f"{NESTED}config.json"
+NO_TOKENIZER = (
+    "Its config describes a model with a tokenizer of its own: try `hf download`, copy the "
+    "tokenizer file of the model that it was trained from into the folder, and load the folder"
+)
 
 # Called with configuration files: raises an error for an unsupported model, and returns whether the
 # model needs a tokenizer file.
@@ -115,12 +121,28 @@ def fetch_checkpoint(
     try:
         return fetch(entry.repository, entry.files, sha256=sha256, **options)
     except (ModelNotFound, OfflineError) as error:
+        error = _with_mirror(error, entry, cache_dir)
         if not entry.files or sha256:
-            raise
+            raise error from None
         try:
             return fetch(entry.repository, **options)
         except type(error):
             raise error from None
+
+
+def _with_mirror(
+    error: ModelNotFound | OfflineError, entry: Entry, cache_dir: str | os.PathLike[str] | None
+) -> ModelNotFound | OfflineError:
+    """Name a cached repository of the same checkpoint in the error of offline mode."""
+    if not isinstance(error, OfflineError) or cache_dir is not None:
+        return error
+    for found in cached_checkpoints(entry):
+        if found.commits and found.repository != entry.repository:
+            return OfflineError(
+                f"{entry.repository} is not in the cache, and offline mode forbids the download; "
+                f"load {found.repository!r}, which is cached and is the same checkpoint"
+            )
+    return error
 
 
 def _fetch_all(downloader: Downloader, names: Sequence[str]) -> dict[str, Path]:
@@ -160,13 +182,26 @@ def _own_name(repository: str) -> str:
 
 def _fetch_tokenizer(downloader: Downloader, folder: str) -> dict[str, Path]:
     """Return the first tokenizer file with a known name, or the two of a byte-pair encoding."""
+    _note_library(downloader, folder)
     if found := _fetch_first(downloader, folder, TOKENIZERS):
         return found
     both = downloader.fetch([f"{folder}{name}" for name in BYTE_BPE])
     if len(both) < len(BYTE_BPE):
         names = (*TOKENIZERS, " with ".join(BYTE_BPE))
-        raise downloader.missing_error(" or ".join(names))
+        raise downloader.missing_error(" or ".join(names), NO_TOKENIZER)
     return both
+
+
+def _note_library(downloader: Downloader, folder: str) -> None:
+    """Log a warning before the first download of a model whose texts require another package."""
+    names = (f"{folder}{name}" for name in (*TOKENIZERS, *BYTE_BPE))
+    is_first = not any(isinstance(client.cached(downloader.location, n), Path) for n in names)
+    if is_first and find_spec("tokenizers") is None:
+        log.warning(
+            "%s: texts require the tokenizers package, which is not installed; run: "
+            "pip install 'zeroshot-clip[tokenizers]' (images and saved heads do not require it)",
+            downloader.location.repository,
+        )
 
 
 def _fetch_first(downloader: Downloader, folder: str, names: Sequence[str]) -> dict[str, Path]:

@@ -113,9 +113,9 @@ def _is_equal(library: Any, options: dict[str, Any]) -> bool:
     picture = np.stack([np.rint(127.5 + 127 * wave) for wave in waves], axis=-1).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=85, **options)
-    found = library.decode_jpeg(buffer.getvalue(), "RGB", **EXACT)
+    found = _decode(library, buffer.getvalue(), None, picture.size)
     with Image.open(buffer) as image:
-        return np.array_equal(found, np.asarray(image))
+        return found is not None and np.array_equal(found, np.asarray(image))
 
 
 def _read(file: BinaryIO) -> bytes | None:

@@ -294,7 +294,7 @@ def _open_path(
         raise image_error(
             "not_found", "''", "expected the path of an image, got an empty string; check the value"
         )
-    path = Path(os.fsdecode(source))
+    path = source if type(source) is type(Path()) else Path(os.fsdecode(source))
     try:
         # Opening a FIFO or device would block, so check the type first.
         mode = path.stat().st_mode

@@ -72,8 +72,7 @@ class Preprocess(PreprocessConfig):
 
     def _resized(self, image: ImageLike) -> Image.Image:
         """Open an image and resample it to the RGB image that the network receives."""
-        found = self.open(image) if self.parity else self.open_pixels(image)
-        opened = Image.fromarray(found) if isinstance(found, np.ndarray) else found
+        opened = self.open(image)  # Pillow resamples an array in no less time: it copies it first
         try:
             return self.resize(opened)
         except (ValueError, OSError) as error:  # modes that Pillow cannot resample or convert

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,7 +41,9 @@ def find_similar(labels: LabelSet, model: TextModel) -> Iterator[Problem]:
     rows = _embed(model, labels.prompts, [entry.names for entry in readable])
     words = prompts.background_words()
     sample = words[:: len(words) // WORDS]
-    background = background_cosine(_embed(model, labels.prompts, [(word,) for word in sample]))
+    fitting = [word for word in sample if prompts.fits(word, labels.prompts, model.tokenizer)]
+    names = [(word,) for word in fitting]
+    background = background_cosine(_embed(model, labels.prompts, names)) if names[1:] else 0.0
     pairs = [
         (readable[i].label, readable[j].label, value)
         for i, j, value in similar_pairs(rows, background, RELATED)
@@ -87,7 +89,7 @@ def _note_related(pairs: list[tuple[str, str, float]]) -> Iterator[Problem]:
 
 
 def _embed(
-    model: TextModel, prompt_set: PromptSet, labels: list[tuple[str, ...]]
+    model: TextModel, prompt_set: PromptSet, labels: Sequence[tuple[str, ...]]
 ) -> NDArray[np.float32]:
     """Return one row per label: float32 [n, d], unit length."""
     head = model.head(

@@ -89,7 +89,7 @@ def limit_rows(
             if not truncate:
                 raise TokenLimitError(
                     f"{shortened(text)!r} has {len(row)} tokens including start and end, the "
-                    f"model reads {limit}; shorten it, or truncate it: "
+                    f"model reads {limit}; use a shorter label or template, or for sentences "
                     "encode_text(truncate=True), on the command line encode --truncate",
                     text=text,
                     tokens=len(row),

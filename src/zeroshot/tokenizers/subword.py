@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class SubwordTokenizer:
     """A tokenizer whose vocabulary was read from a file of the checkpoint's publisher.
 
-    `read_tokenizer` creates it. Names of special tokens in a text, such as "</s>", are plain text.
+    `build_tokenizer` creates it. Names of special tokens in a text, such as "</s>", are plain text.
 
     Args:
         encoder: The vocabulary.

@@ -26,6 +26,9 @@ MAX_BYTES = {  # by suffix; the largest published files have 18 MB, 61 MB and 1 
     ".json": 128 * 2**20,
     ".txt": 32 * 2**20,
 }
+# Smallest share of the text tower's ids that a tokenizer has. Published ones have 95 % or more;
+# SigLIP's has 12 % of the ids of SigLIP 2's.
+MIN_SHARE = 1 / 5
 
 
 def find_tokenizer(folder: Path) -> Path | None:
@@ -48,44 +51,33 @@ def find_tokenizer(folder: Path) -> Path | None:
     return found
 
 
-def read_tokenizer(
-    path: Path, config: TokenizerConfig, *, family: str = "", vocab_size: int | None = None
-) -> SubwordTokenizer:
-    """Read a tokenizer file.
+def read_content(path: Path) -> bytes:
+    """Return the bytes of a tokenizer file; a vocab.json and a merges.txt become a tokenizer.json.
 
     Args:
-        path: A file that ends in .model (SentencePiece), .json (tokenizer.json) or .txt (BERT's
-            vocab.txt), or a vocab.json with a merges.txt beside it.
-        config: How texts are cleaned, and what rows contain besides the ids of a text.
-        family: Name of the kind of model for messages, such as "SigLIP"; "" if unknown.
-        vocab_size: Number of ids that the text tower reads; None: not checked.
+        path: What `find_tokenizer` returned.
 
     Returns:
-        The tokenizer.
+        What `build_tokenizer` expects.
 
     Raises:
-        MissingPackage: The tokenizers package is not installed.
-        UnsafeWeightsError: The file is corrupted, inconsistent or too large.
-        IncompatibleWeights: The file is of an unsupported kind, or has more ids than the text
-            tower reads.
-        WeightsError: The file cannot be read.
+        WeightsError: The file cannot be read, is too large, or is one of two that do not fit.
     """
-    _check_kind(path)
-    _require_library(path, family)
     content = _read_bytes(path)
-    if path.name == BYTE_BPE[0]:
-        content = combine(content, _read_bytes(path.with_name(BYTE_BPE[1])), str(path))
-    return build_tokenizer(content, path, config, vocab_size=vocab_size)
+    if path.name != BYTE_BPE[0]:
+        return content
+    return combine(content, _read_bytes(path.with_name(BYTE_BPE[1])), str(path))
 
 
 def build_tokenizer(
     content: bytes, path: Path, config: TokenizerConfig, *, vocab_size: int | None = None
 ) -> SubwordTokenizer:
-    """Build a tokenizer from the content of a file, as `read_tokenizer` does.
+    """Build a tokenizer from the content of a file.
 
     Args:
-        content: The bytes of the file.
-        path: Where they are from, for messages. Its suffix decides how they are read.
+        content: The bytes of the file, or of the tokenizer.json that two files became.
+        path: Where they are from, for messages. Its suffix decides how they are read: .model
+            (SentencePiece), .json (tokenizer.json) or .txt (BERT's vocab.txt).
         config: How texts are cleaned, and what rows contain besides the ids of a text.
         vocab_size: Number of ids that the text tower reads; None: not checked.
 
@@ -96,7 +88,7 @@ def build_tokenizer(
         MissingPackage: The tokenizers package is not installed.
         UnsafeWeightsError: The content is corrupted, inconsistent or too large.
         IncompatibleWeights: The content is of an unsupported kind, or has more ids than the text
-            tower reads.
+            tower reads, or less than a fifth of them.
     """
     source = str(path)
     _check_kind(path)
@@ -114,6 +106,12 @@ def build_tokenizer(
         raise IncompatibleWeights(
             f"{source}: expected a tokenizer of at most {most} ids, which the text tower reads, "
             f"got ids up to {needed - 1}; use the tokenizer file of this checkpoint",
+            source=source,
+        )
+    if vocab_size is not None and MIN_SHARE * vocab_size > needed:
+        raise IncompatibleWeights(
+            f"{source}: expected a tokenizer of about {vocab_size} ids, as the text tower has, got "
+            f"one of {needed}; use the tokenizer file of this checkpoint",
             source=source,
         )
     for field in ("start", "end"):
@@ -160,27 +158,28 @@ def _parse(path: Path, content: bytes, config: TokenizerConfig) -> Encoder:
     return parse_vocabulary(content, source, lowercase=config.lowercase)
 
 
-def _require_library(path: Path, family: str = "") -> None:
+def _require_library(path: Path) -> None:
     """Raise MissingPackage unless the library can be imported."""
     try:
         import tokenizers  # noqa: F401
     except ImportError as error:
-        whose = f"the tokenizer of a {family} model" if family else "a tokenizer"
         raise MissingPackage(
-            f"{path}: reading {whose} requires the tokenizers package, which is not installed "
+            f"{path}: reading a tokenizer requires the tokenizers package, which is not installed "
             f"({error}); run: pip install 'zeroshot-clip[tokenizers]'. Images and saved heads "
             "need no tokenizer"
         ) from error
 
 
 def _read_bytes(path: Path) -> bytes:
-    """Return the content of a file, up to one byte more than the limit."""
+    """Return the content of a file within the limit of its kind."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES[path.suffix] + 1)
+            content = file.read(MAX_BYTES[path.suffix] + 1)
     except OSError as error:
         raise WeightsError(
             f"{path}: cannot read the tokenizer ({error.strerror or error}); check the path and "
             "the permissions",
             source=str(path),
         ) from error
+    _check_size(content, path)
+    return content

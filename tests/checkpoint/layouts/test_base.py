@@ -10,7 +10,7 @@ import torch
 from tests.checkpoint import forms
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.layouts import LAYOUTS
-from zeroshot.checkpoint.layouts.base import to_native_names
+from zeroshot.checkpoint.layouts.base import join_projections, to_native_names
 from zeroshot.errors import IncompatibleWeights
 
 
@@ -81,3 +81,16 @@ def test_exactly_one_layout_is_first_to_recognize_a_checkpoint(
 
     stem = form.__name__.split("_")[0]
     assert found == expected[stem]
+
+
+def test_separate_projections_are_joined_and_incomplete_ones_keep_their_names() -> None:
+    names = [f"a.attn.{letter}_proj.weight" for letter in "qkv"]
+    tensors = {name: torch.full((2, 2), float(n)) for n, name in enumerate(names)}
+
+    joined = join_projections(tensors | {"ln.weight": torch.ones(2)})
+    (weight,) = [parts for name, parts in joined.items() if name == "a.attn.in_proj_weight"]
+
+    assert joined.keys() == {"a.attn.in_proj_weight", "ln.weight"}
+    assert [part[0, 0].item() for part in weight] == [0, 1, 2]
+    assert join_projections(tensors | {names[1]: torch.ones(3, 2)}).keys() == tensors.keys()
+    assert join_projections({names[0]: tensors[names[0]]}).keys() == {names[0]}

@@ -82,7 +82,7 @@ def test_pool_head_and_length_are_those_of_the_config() -> None:
         ("hf_model_name", None, "'eos' or 'last' with hf_tokenizer_name"),
         ("hf_pooler_type", "cls_pooler", "hf_pooler_type is 'cls_pooler', expected one of mean_p"),
         ("hf_pooler_type", None, "hf_pooler_type is None"),
-        ("hf_proj_type", "attention", "hf_proj_type is 'attention', expected 'mlp', 'linear'"),
+        ("hf_proj_type", "mean", "hf_proj_type is 'mean', expected one of mlp, linear, null"),
         ("hf_proj_type", None, "text width is 32, expected 24, because it is not projected"),
         ("hf_tokenizer_name", None, "hf_tokenizer_name is None, expected the tokenizer of hf_mod"),
         ("hf_tokenizer_name", "bert-base-uncased", "tokenizer pad is 0, expected 1, which the"),
@@ -121,7 +121,7 @@ def test_incomplete_attention_is_reported_by_its_names(tmp_path: Path) -> None:
     del tensors["text.transformer.encoder.layer.0.attention.self.key.weight"]
     save_file(tensors, path)
 
-    with pytest.raises(IncompatibleWeights, match=r"blocks\.0\.attn\.query\.weight"):
+    with pytest.raises(IncompatibleWeights, match=r"blocks\.0\.attn\.q_proj\.weight"):
         reader.read(tmp_path)
 
 

@@ -33,7 +33,7 @@ def _tiny_towers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tower_of(name: str) -> ViTConfig:
-    return timm.read_tower(
+    return open_clip.read_timm_tower(
         Fields(
             {"timm_model_name": name, "timm_pool": "token", "timm_proj": None, "image_size": 224},
             "x.json",

@@ -16,7 +16,7 @@ from tests.checkpoint import families_fastvit as families
 from tests.checkpoint.support import changed
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.config_fields import Fields
-from zeroshot.checkpoint.layouts import open_clip, timm_fastvit
+from zeroshot.checkpoint.layouts import open_clip
 from zeroshot.errors import IncompatibleWeights, InputError
 from zeroshot.spec import FastViTConfig
 
@@ -138,7 +138,9 @@ def timm_folded(tensors: dict[str, torch.Tensor], trained: Path) -> dict[str, to
     ],
 )
 def test_name_of_a_tower_gives_its_sizes(name: str, expected: tuple[Any, ...]) -> None:
-    found = timm_fastvit.read_tower(Fields({"timm_model_name": name, "image_size": 256}, "x.json"))
+    found = open_clip.read_timm_tower(
+        Fields({"timm_model_name": name, "image_size": 256}, "x.json")
+    )
 
     assert (found.width, found.layers, found.mlp_ratio, found.squeeze) == expected
     assert found.layer_norm is not found.squeeze

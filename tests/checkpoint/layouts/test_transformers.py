@@ -24,6 +24,8 @@ HUGGINGFACE = forms.huggingface_config(forms.VIT)
     ("path", "value", "what"),
     [
         ("model_type", "siglip3", "model_type is 'siglip3', expected one of clip, siglip, siglip2"),
+        ("model_type", "blip", "use transformers for this model, or try another of zeroshot"),
+        ("model_type", "siglip_vision_model", "load the model that has both towers"),
         ("model_type", "altclip", "model_type is 'altclip'"),
         ("model_type", None, "model_type is None"),
         ("vision_config.hidden_act", "swish", "hidden_act is 'swish'"),
@@ -63,6 +65,7 @@ def test_text_config_dict_overrides_text_config() -> None:
         ("image_mean", "half", "three numbers"),
         ("size", {"longest_edge": 32}, "size.height is None"),
         ("size", {"height": 32, "width": 30}, "a square"),
+        ("crop_size", 30, "crop_size"),
     ],
 )
 def test_unsupported_preprocessing_is_rejected_by_field_name(
@@ -72,6 +75,16 @@ def test_unsupported_preprocessing_is_rejected_by_field_name(
 
     with pytest.raises(IncompatibleWeights, match=what):
         transformers.preprocess_of(facts)
+
+
+@pytest.mark.parametrize("crops", [True, None])
+def test_squashed_images_are_not_cropped_to_another_size(crops: bool | None) -> None:
+    square = {"size": {"height": 32, "width": 32}, "crop_size": 24, "do_center_crop": crops}
+
+    with pytest.raises(IncompatibleWeights, match="crop_size"):
+        transformers.preprocess_of(Fields(square, "x"))
+    found = transformers.preprocess_of(Fields(square | {"do_center_crop": False}, "x"))
+    assert found.resize_mode == "squash"
 
 
 def test_sizes_can_be_numbers_as_in_old_files() -> None:

@@ -12,12 +12,14 @@ import zeroshot
 from tests.checkpoint import families, families_naflex
 from tests.checkpoint.forms import write_json
 from tests.checkpoint.support import changed
+from zeroshot import catalog
 from zeroshot.checkpoint import reader
 from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.checkpoint.layouts import transformers
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import siglip_tokenizer
 from zeroshot.checkpoint.layouts.transformers_siglip import to_convolution
 from zeroshot.errors import IncompatibleWeights
-from zeroshot.spec import PreprocessConfig, TextConfig, ViTConfig, siglip_tokenizer
+from zeroshot.spec import PreprocessConfig, TextConfig, ViTConfig
 
 CONFIG = families.huggingface_config()
 
@@ -66,6 +68,7 @@ def test_defaults_are_those_of_the_base_model() -> None:
         ("text_config.use_rope", True, r"unsupported fields text_config\.use_rope"),
         ("is_decoder", True, "is_decoder is True"),
         ("text_config.max_position_embeddings", -1, "max_position_embeddings is -1"),
+        ("text_config_dict", {"num_attention_heads": 4}, r"text_config_dict is \{'num_attention_"),
         ("model_type", "siglip3", "model_type is 'siglip3', expected one of clip, siglip, siglip2"),
     ],
 )
@@ -82,6 +85,19 @@ def test_width_that_differs_from_the_shared_space_is_rejected(tmp_path: Path) ->
 
     with pytest.raises(IncompatibleWeights, match="vision width is 48, expected 40"):
         reader.read(tmp_path)
+
+
+@pytest.mark.parametrize("named", ["SiglipImageProcessor", "SiglipImageProcessorFast", None])
+def test_pixels_are_normalized_by_one_half_unless_the_config_says_otherwise(
+    named: str | None, tmp_path: Path
+) -> None:
+    families.write_transformers(tmp_path)
+    size = {"height": 32, "width": 32}
+    write_json(tmp_path / "preprocessor_config.json", {"image_processor_type": named, "size": size})
+
+    preprocess = reader.read(tmp_path).spec.preprocess
+
+    assert (preprocess.mean, preprocess.std) == (families.HALF, families.HALF)
 
 
 def test_pad_of_the_larger_vocabulary_is_that_of_siglip_2() -> None:
@@ -174,8 +190,22 @@ def test_missing_preprocessing_of_naflex_is_named(tmp_path: Path) -> None:
     families_naflex.write_transformers(tmp_path)
     (tmp_path / "preprocessor_config.json").unlink()
 
-    with pytest.raises(IncompatibleWeights, match=r"preprocessor_config\.json: no such file"):
+    with pytest.raises(
+        IncompatibleWeights,
+        match=r"preprocessor_config\.json: no such.* like='siglip2-naflex'",
+    ):
         reader.read(tmp_path)
+
+
+def test_model_that_replaces_missing_preprocessing_is_of_the_same_family(tmp_path: Path) -> None:
+    families.write_transformers(tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+
+    with pytest.raises(IncompatibleWeights, match=r"no such file.* like='siglip' \(--like\)"):
+        reader.read(tmp_path)
+    found = reader.read(tmp_path, catalog.find("siglip").published).spec
+    assert found.preprocess == families.SIGLIP.preprocess
+    assert all(catalog.find(name).name for name in transformers.LIKE.values())
 
 
 def test_patches_are_stored_by_rows_columns_and_channels() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.checkpoint.families_mobileclip import MOBILECLIP_B
+from tests.checkpoint.families_eva import MOBILECLIP_B
 from tests.engine.support import Borrowed, network_of, pixels
 from zeroshot.engine.cpu.patches import build_patches
 from zeroshot.spec import NetworkConfig, TextConfig, ViTConfig

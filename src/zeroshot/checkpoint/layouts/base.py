@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +60,27 @@ class ImageLayout:
     """How timm stores one kind of image tower, inside of another layout."""
 
     first: tuple[str, ...]  # names of tensors, of which every file has one
-    towers: dict[str, Any]  # names in configs -> configuration of the tower
-    read_tower: Callable[[Fields], ImageTowerConfig]  # from the fields of `vision_cfg`
+    towers: dict[str, Any]  # names in configs, without the image size -> configuration
+    # Checks the other fields of `vision_cfg`, and returns the configuration as they change it.
+    read: Callable[[Fields, Any], ImageTowerConfig]
     rename: Callable[[Mapping[str, Tensor], str], dict[str, StoredTensor]]  # tensors, source
+
+
+def join_projections(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
+    """Join the projections of queries, keys and values that a layout stores separately.
+
+    Those of an incomplete group keep their names, and are later reported as unexpected.
+    """
+    parts: dict[str, tuple[Tensor, ...]] = {name: (each,) for name, each in tensors.items()}
+    for name in tensors:
+        found = re.match(r"(.*\.attn\.)q_proj\.(weight|bias)$", name)
+        names = [f"{found[1]}{each}_proj.{found[2]}" for each in "qkv"] if found else []
+        group = [tensors[each] for each in names if each in tensors]
+        if found and len(group) == 3 and group[0].ndim and len({each.shape for each in group}) == 1:
+            for each in names:
+                del parts[each]
+            parts[f"{found[1]}in_proj_{found[2]}"] = tuple(group)
+    return parts
 
 
 def to_native_names(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import Fields
+from zeroshot.checkpoint.layouts.base import join_projections
 from zeroshot.spec import BertConfig, BertHead, BertPool
 
 PREFIX = "text.transformer."  # of the encoder's tensors in open_clip's layout
@@ -25,7 +26,7 @@ NAMES = (
     (r"^embeddings\.token_type_embeddings\.weight$", "token_type_embedding"),
     (r"^embeddings\.LayerNorm\.", "ln_embed."),
     (r"^encoder\.layer\.(\d+)\.", r"blocks.\1."),
-    (r"\.attention\.self\.(query|key|value)\.", r".attn.\1."),
+    (r"\.attention\.self\.([qkv])(uery|ey|alue)\.", r".attn.\1_proj."),
     (r"\.attention\.output\.dense\.", ".attn.out_proj."),
     (r"\.attention\.output\.LayerNorm\.", ".ln_1."),
     (r"\.intermediate\.dense\.", ".mlp.c_fc."),
@@ -74,14 +75,12 @@ def read_tower(text: Fields) -> BertConfig:
         config = BERTS.get(name.removeprefix(owner))
     if config is None:
         raise text.field_error("hf_model_name", name, f"one of {', '.join(BERTS)}")
-    pool = text.content.get("hf_pooler_type", "mean_pooler")
-    if not isinstance(pool, str) or pool not in POOLS:
-        raise text.field_error("hf_pooler_type", pool, f"one of {', '.join(map(str, POOLS))}")
-    head = text.content.get("hf_proj_type", "mlp")
-    if not isinstance(head, str | None) or head not in HEADS:
-        raise text.field_error("hf_proj_type", head, "'mlp', 'linear' or null")
-    length = text.number("context_length", LENGTH)
-    return replace(config, context_length=length, pool=POOLS[pool], head=HEADS[head])
+    return replace(
+        config,
+        context_length=text.number("context_length", LENGTH),
+        pool=text.choice("hf_pooler_type", POOLS, "mean_pooler"),
+        head=text.choice("hf_proj_type", HEADS, "mlp"),
+    )
 
 
 def split(
@@ -104,20 +103,10 @@ def _rename(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, tuple[Tenso
         ours = name.removeprefix(prefix)
         for pattern, replacement in NAMES:
             ours = re.sub(pattern, replacement, ours)
-        if ours == "token_type_embedding" and tensor.ndim == 2:
+        if ours == "token_type_embedding" and tensor.ndim == 2 and len(tensor):
             tensor = tensor[0]  # texts are of the first type
         renamed[f"text.{ours}"] = tensor
-    grouped: dict[str, tuple[Tensor, ...]] = {}
-    for name, tensor in renamed.items():
-        found = re.match(r"(.*\.attn\.)(query|key|value)\.(weight|bias)$", name)
-        stem, part, kind = found.groups() if found else ("", "", "")
-        names = [f"{stem}{each}.{kind}" for each in ("query", "key", "value")]
-        parts = tuple(renamed[each] for each in names if each in renamed)
-        if len({each.shape for each in parts}) != 1 or len(parts) < 3 or not tensor.ndim:
-            grouped[name] = (tensor,)  # an incomplete group is later reported as unexpected
-        elif part == "query":
-            grouped[f"{stem}in_proj_{kind}"] = parts
-    return grouped
+    return join_projections(renamed)
 
 
 def rename_head(name: str, tensor: Tensor) -> tuple[str, Tensor]:

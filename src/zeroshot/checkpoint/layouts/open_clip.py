@@ -7,8 +7,11 @@ open_clip, an unknown field is an error.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping, Set
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from torch import Tensor
@@ -18,6 +21,7 @@ from zeroshot.checkpoint.config_fields import (
     check_spec,
     read_config,
     require_clip_vocabulary,
+    use_other,
 )
 from zeroshot.checkpoint.layouts import bert, timm, timm_convnext, timm_fastvit
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
@@ -46,18 +50,16 @@ from zeroshot.spec import (
 )
 
 CONFIG = "open_clip_config.json"
-CONVOLUTIONAL = (
-    timm_convnext.LAYOUT,
-    timm_fastvit.LAYOUT,
-)  # image towers of timm that are not vision transformers
-IMAGE_TOWERS = (timm.PREFIX, "visual.head.")  # of timm, and a projection behind one
+TIMM = (timm.LAYOUT, timm_convnext.LAYOUT, timm_fastvit.LAYOUT)  # kinds of image towers of timm
+TIMM_PREFIXES = (timm.PREFIX, "visual.head.")  # of a tower, and a projection behind one
 PROJECTION = "text.text_projection.weight"  # of a linear layer
 LINEAR = {
     PROJECTION: "text.text_projection",
     "text.text_projection.bias": "text.text_projection_bias",
 }
 IMAGE_POOLS: dict[str, ImagePool] = {"tok": "token", "avg": "mean"}
-POOLS: dict[str, TextPool] = {"argmax": "largest", "last": "last", "eos": "end"}
+TEXT_POOLS: dict[str, TextPool] = {"argmax": "largest", "last": "last", "eos": "end"}
+GELUS: dict[str, Activation] = {"none": "gelu", "tanh": "gelu_tanh"}
 END_ID = 2  # default of open_clip
 MLP_RATIO = 4.0
 FILE_FIELDS = ("model_cfg", "preprocess_cfg", "hf_tokenizer_name", "hf_model_name")
@@ -103,8 +105,7 @@ SWITCHES = {
 
 
 def _recognizes(names: Set[str], metadata: Mapping[str, str]) -> bool:
-    image_towers = {"visual.conv1.weight", *timm.PATCHES}
-    image_towers.update(*(kind.first for kind in CONVOLUTIONAL))
+    image_towers = {"visual.conv1.weight"}.union(*(kind.first for kind in TIMM))
     text_towers = {
         *("token_embedding.weight", "text.token_embedding.weight"),
         f"{bert.PREFIX}{bert.WORDS}",
@@ -116,16 +117,14 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
     encoder, tensors = bert.split(tensors, bert.PREFIX)
     if encoder:
         tensors = dict(bert.rename_head(name, each) for name, each in tensors.items())
-    trunk = {name: each for name, each in tensors.items() if name.startswith(IMAGE_TOWERS)}
+    trunk = {name: each for name, each in tensors.items() if name.startswith(TIMM_PREFIXES)}
     others = {
         LINEAR.get(name, name): (each.T if name == PROJECTION and each.ndim == 2 else each,)
         for name, each in tensors.items()
         if name not in trunk
     }
-    for kind in CONVOLUTIONAL:
-        if trunk.keys() & set(kind.first):
-            return to_native_names(others | encoder, source) | kind.rename(trunk, source)
-    return to_native_names(others | timm.rename(trunk) | encoder, source)
+    kind = next((each for each in TIMM if trunk.keys() & set(each.first)), timm.LAYOUT)
+    return to_native_names(others | encoder, source) | kind.rename(trunk, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
@@ -176,10 +175,8 @@ def from_config(config: Fields) -> Spec:
 
 def _read_text(model: Fields, text: Fields) -> TextConfig:
     width = text.number("width", 512)
-    pool = text.content.get("pool_type") or "argmax"
-    if not isinstance(pool, str) or pool not in POOLS:
-        raise text.field_error("pool_type", pool, f"one of {', '.join(POOLS)}")
-    projection: Projection = "biased" if text.content.get("proj_bias") else "matrix"
+    pool = text.choice("pool_type", TEXT_POOLS, "argmax")
+    projection: Projection = "biased" if text.flag("proj_bias") else "matrix"
     return TextConfig(
         context_length=text.number("context_length", 77),
         vocab_size=text.number("vocab_size", 49408),
@@ -189,9 +186,9 @@ def _read_text(model: Fields, text: Fields) -> TextConfig:
         mlp_width=int(width * text.real("mlp_ratio", MLP_RATIO)),
         activation=_read_activation(model, text),
         eps=text.part("norm_kwargs").real("eps", 1e-5),
-        causal=not text.content.get("no_causal_mask"),
-        pool=POOLS[pool],
-        end_id=text.number("eos_id", END_ID) if pool == "eos" else 0,
+        causal=not text.flag("no_causal_mask"),
+        pool=pool,
+        end_id=text.number("eos_id", END_ID) if pool == "end" else 0,
         projection="none" if text.content.get("proj_type") == "none" else projection,
     )
 
@@ -216,11 +213,8 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
     tower, layers = vision.content.get("timm_model_name"), vision.content.get("layers", 12)
     if tower or isinstance(layers, list):
         vision.require(pool_type="tok", no_ln_pre=False, final_ln_after_pool=False)
-    for kind in CONVOLUTIONAL:
-        if isinstance(tower, str) and tower in kind.towers:
-            return kind.read_tower(vision)
     if tower:
-        return timm.read_tower(vision)
+        return read_timm_tower(vision)
     width = vision.number("width", 768)
     head_width = vision.number("head_width", HEAD_WIDTH)
     if isinstance(layers, list):
@@ -228,10 +222,7 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
             raise vision.field_error("layers", layers, "four numbers of blocks")
         stages = (layers[0], layers[1], layers[2], layers[3])
         return ResNetConfig(image_size, width, stages, heads=width * 32 // head_width)
-    pool = vision.content.get("pool_type")
-    pool = "tok" if pool is None else pool
-    if not isinstance(pool, str) or pool not in IMAGE_POOLS:
-        raise vision.field_error("pool_type", pool, f"one of {', '.join(IMAGE_POOLS)}")
+    pool = vision.choice("pool_type", IMAGE_POOLS, "tok")
     return ViTConfig(
         image_size=image_size,
         patch_size=vision.number("patch_size", 16),
@@ -241,10 +232,28 @@ def _read_vision(model: Fields, vision: Fields, image_size: int) -> ImageTowerCo
         mlp_width=int(width * vision.real("mlp_ratio", MLP_RATIO)),
         activation=_read_activation(model, vision),
         eps=vision.part("norm_kwargs").real("eps", 1e-5),
-        pre_norm=not vision.content.get("no_ln_pre"),
-        pool=IMAGE_POOLS[pool],
-        norm_after_pool=bool(vision.content.get("final_ln_after_pool")) and pool != "tok",
+        pre_norm=not vision.flag("no_ln_pre"),
+        pool=pool,
+        norm_after_pool=vision.flag("final_ln_after_pool") and pool != "token",
     )
+
+
+def read_timm_tower(vision: Fields) -> ImageTowerConfig:
+    """Read the image tower of timm that a config names, with or without its image size.
+
+    Raises IncompatibleWeights for an unknown one.
+    """
+    name = vision.content["timm_model_name"]
+    names = (name, re.sub(r"_\d+$", "", name)) if isinstance(name, str) else ()
+    for key, kind in product(names, TIMM):
+        if key in kind.towers:
+            tower = kind.read(vision, kind.towers[key])
+            return tower.resized(vision.number("image_size", 224))
+    known = [each for kind in TIMM for each in kind.towers]
+    similar = difflib.get_close_matches(str(name)[:80], known, n=3)
+    such = f", such as {' or '.join(similar)}" if similar else ""
+    expected = f"a tower of a supported CLIP{such}; {use_other('open_clip')}"
+    raise vision.field_error("timm_model_name", name, expected)
 
 
 def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -> None:
@@ -261,7 +270,7 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
     ):
         for field in fields:
             if value := part.content.get(field):
-                raise part.field_error(field, value, "none; other towers are unsupported")
+                raise part.field_error(field, value, f"none; {use_other('open_clip')}")
     vision.require(pos_embed_type="learnable")
     if text.content.get("proj_type") not in (None, "linear", "none"):
         raise text.field_error("proj_type", text.content["proj_type"], "'linear' or 'none'")
@@ -272,12 +281,8 @@ def _require_clip(config: Fields, model: Fields, vision: Fields, text: Fields) -
 
 
 def _read_activation(model: Fields, tower: Fields) -> Activation:
-    kind = tower.part("act_kwargs").content.get("approximate", "none")
-    if kind not in ("none", "tanh"):
-        raise tower.field_error("act_kwargs.approximate", kind, "'none' or 'tanh'")
-    if model.content.get("quick_gelu"):
-        return "quick_gelu"
-    return "gelu_tanh" if kind == "tanh" else "gelu"
+    gelu = tower.part("act_kwargs").choice("approximate", GELUS, "none")
+    return "quick_gelu" if model.flag("quick_gelu") else gelu
 
 
 def _read_preprocess(fields: Fields, image_size: int) -> PreprocessConfig:

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.spec import Cleaning, TokenizerConfig
 
+GEMMA_IDS = 256_000
 # The context length is replaced by that of the config.
 LENGTH = 77
 T5 = TokenizerConfig(LENGTH, end=1, pad=1)  # of SigLIP, whose pad is its end
@@ -73,3 +74,9 @@ def read_tokenizer(text: Fields, context_length: int, *, full_rows: bool) -> Tok
             raise options.field_error("strip_sep_token", strips, "false except with BERT's")
         found = replace(found, end=STRIPPED_END)
     return replace(found, context_length=context_length, cleaning=cleaning, full_rows=full_rows)
+
+
+def siglip_tokenizer(context_length: int, vocab_size: int) -> TokenizerConfig:
+    """Return how texts of SigLIP, or of SigLIP 2 with Gemma's vocabulary, become rows."""
+    found = GEMMA if vocab_size == GEMMA_IDS else T5
+    return replace(found, context_length=context_length, cleaning="canonicalize", full_rows=True)

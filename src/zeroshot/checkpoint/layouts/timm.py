@@ -1,4 +1,4 @@
-"""Read timm's image towers, which open_clip's checkpoints may contain under `visual.trunk.`.
+"""Read vision transformers of timm, inside of open_clip's layout.
 
 A config names the tower, so its sizes are in a table here. They are those of timm 1.0.31
 (`vision_transformer.py`, `vision_transformer_hybrid.py` and `eva.py` of `timm/models`). The
@@ -8,20 +8,19 @@ they were trained with its tanh formula; the difference is below 5e-4 for each u
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import Fields
-from zeroshot.spec import Activation, Projection, ViTConfig
+from zeroshot.checkpoint.layouts.base import ImageLayout, join_projections, to_native_names
+from zeroshot.checkpoint.tensors import StoredTensor
+from zeroshot.spec import Activation, ViTConfig
 
 PREFIX = "visual.trunk."
-HEAD = "visual.head.proj."  # a projection behind the tower (`timm_proj` is "linear")
-PREFIXES = (PREFIX, HEAD)
 PATCHES = (f"{PREFIX}patch_embed.proj.weight", f"{PREFIX}patch_embed.backbone.0.conv.weight")
 NAMES = (
     (r"^patch_embed\.proj\.", "conv1."),
@@ -42,6 +41,7 @@ NAMES = (
     (r"^(visual\.)?head\.(proj\.)?bias$", "proj_bias"),
     (r"\.norm([12])\.", r".ln_\1."),
     (r"\.attn\.qkv\.", ".attn.in_proj_"),
+    (r"\.attn\.([qv])_bias$", r".attn.\1_proj.bias"),
     (r"\.attn\.proj\.", ".attn.out_proj."),
     (r"\.attn\.norm\.", ".attn.ln."),
     (r"\.mlp\.fc1(_x)?\.", ".mlp.c_fc."),
@@ -50,11 +50,9 @@ NAMES = (
     (r"\.mlp\.fc2\.", ".mlp.c_proj."),
 )
 
-FAMILIES = "SigLIP, PE-Core, EVA-CLIP, MobileCLIP-B, BiomedCLIP or CLIP"  # of the table
 
-
-def _siglip(
-    patch: int, width: int, layers: int, heads: int, mlp_width: int, activation: Activation
+def _clip(
+    patch: int, width: int, layers: int, heads: int, mlp_width: int, activation: Activation = "gelu"
 ) -> ViTConfig:
     return ViTConfig(
         image_size=patch,  # replaced by that of the config
@@ -64,6 +62,15 @@ def _siglip(
         heads=heads,
         mlp_width=mlp_width,
         activation=activation,
+        projection="biased",
+    )
+
+
+def _siglip(
+    patch: int, width: int, layers: int, heads: int, mlp_width: int, activation: Activation
+) -> ViTConfig:
+    return replace(
+        _clip(patch, width, layers, heads, mlp_width, activation),
         eps=1e-6,
         class_token=False,
         patch_bias=True,
@@ -76,50 +83,16 @@ def _siglip(
 
 
 def _perception_encoder(
-    patch: int,
-    width: int,
-    layers: int,
-    heads: int,
-    mlp_width: int,
-    *,
-    class_token: bool = True,
+    patch: int, width: int, layers: int, heads: int, mlp_width: int, *, class_token: bool = True
 ) -> ViTConfig:
-    return ViTConfig(
-        image_size=patch,
-        patch_size=patch,
-        width=width,
-        layers=layers,
-        heads=heads,
-        mlp_width=mlp_width,
-        activation="gelu",
+    return replace(
+        _clip(patch, width, layers, heads, mlp_width),
         class_token=class_token,
         pool="attention",
         pool_heads=8,
         pool_mlp_width=4 * width,
-        projection="biased",
         rotary="xy",
         rotary_start=int(class_token),
-    )
-
-
-def _clip(
-    patch: int,
-    width: int,
-    layers: int,
-    heads: int,
-    mlp_width: int,
-    activation: Activation = "gelu",
-    projection: Projection = "biased",
-) -> ViTConfig:
-    return ViTConfig(
-        image_size=patch,
-        patch_size=patch,
-        width=width,
-        layers=layers,
-        heads=heads,
-        mlp_width=mlp_width,
-        activation=activation,
-        projection=projection,
     )
 
 
@@ -179,25 +152,17 @@ TOWERS: dict[str, ViTConfig] = {
 }
 
 
-def read_tower(vision: Fields) -> ViTConfig:
-    """Read the image tower that a config names. Raises IncompatibleWeights for an unknown one."""
-    name = vision.content["timm_model_name"]
-    config = None
-    if isinstance(name, str):
-        config = TOWERS.get(name) or TOWERS.get(re.sub(r"_\d+$", "", name))  # without its size
-    if config is None:
-        similar = difflib.get_close_matches(str(name)[:80], TOWERS, n=3)
-        such = f", such as {' or '.join(similar)} with its image size" if similar else ""
-        raise vision.field_error("timm_model_name", name, f"a tower of {FAMILIES}{such}")
+def _check_fields(vision: Fields, config: ViTConfig) -> ViTConfig:
+    """Return the tower; raise IncompatibleWeights for another pool or projection than it has."""
     if config.projection == "matrix":
         _require_head(vision)
     elif config.pool == "token":
         vision.require(timm_pool="token")
         if (kind := vision.content.get("timm_proj", "linear") or None) is not None:
-            raise vision.field_error("timm_proj", kind, f"null, as in published models of {name}")
+            raise vision.field_error("timm_proj", kind, "null, as in published models")
     else:
         vision.require(timm_pool="map")
-    return config.resized(vision.number("image_size", 224))
+    return config
 
 
 def _require_head(vision: Fields) -> None:
@@ -211,45 +176,32 @@ def _require_head(vision: Fields) -> None:
     vision.require(timm_proj_bias=False)
 
 
-def rename(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, ...]]:
+def _rename(tensors: Mapping[str, Tensor], source: str) -> dict[str, StoredTensor]:
     """Return the tensors of the image tower by this package's names."""
-    found: dict[str, tuple[Tensor, ...]] = {}
+    renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         ours = name.removeprefix(PREFIX)
         for pattern, replacement in NAMES:
             ours = re.sub(pattern, replacement, ours)
         if ours in ("class_embedding", "attn_pool.probe"):
             tensor = tensor.reshape(-1)
-        elif ours == "positional_embedding" and tensor.ndim == 3:
+        elif ours == "positional_embedding" and tensor.ndim == 3 and len(tensor) == 1:
             tensor = tensor[0]
         elif ours == "proj" and tensor.ndim == 2:
             tensor = tensor.T
-        found[f"visual.{ours}"] = (tensor,)
-    for name in [name for name in found if ".attn.q_" in name]:
-        stem, _, rest = name.partition(".attn.q_")
-        parts = [f"{stem}.attn.{letter}_{rest}" for letter in "qkv"]
-        if rest.endswith("bias"):
-            _insert_bias_of_keys(found, parts)
-        _join(found, parts, f"{stem}.attn.in_proj_{rest.removeprefix('proj.')}")
+        renamed[f"visual.{ours}"] = tensor
+    for name in [name for name in renamed if name.endswith(".attn.q_proj.bias")]:
+        keys = name.replace(".q_proj.", ".k_proj.")
+        renamed.setdefault(keys, torch.zeros_like(renamed[name]))  # EVA's have no bias
+    found = join_projections(renamed)
     for kind in ("weight", "bias"):  # of the query, and of keys and values
-        parts = [f"visual.attn_pool.{part}.{kind}" for part in ("q", "kv")]
-        _join(found, parts, f"visual.attn_pool.in_proj_{kind}")
-    return found
+        names = [f"visual.attn_pool.{part}.{kind}" for part in ("q", "kv")]
+        parts = [renamed[each] for each in names if each in renamed]
+        if len(parts) == 2 and all(p.ndim and p.shape[1:] == parts[0].shape[1:] for p in parts):
+            found[f"visual.attn_pool.in_proj_{kind}"] = tuple(parts)
+            for each in names:
+                del found[each]
+    return to_native_names(found, source)
 
 
-def _insert_bias_of_keys(found: dict[str, tuple[Tensor, ...]], parts: Sequence[str]) -> None:
-    """Insert zeros between the biases of queries and values; the keys of EVA have none."""
-    query, key, value = parts
-    if key not in found and value in found:
-        found[key] = (torch.zeros_like(found[query][0]),)
-
-
-def _join(found: dict[str, tuple[Tensor, ...]], names: Sequence[str], target: str) -> None:
-    """Join tensors; those of an incomplete group are later reported by their own names."""
-    parts = [found[name][0] for name in names if name in found]
-    if len(parts) == len(names) and all(
-        p.ndim and p.shape[1:] == parts[0].shape[1:] for p in parts
-    ):
-        for name in names:
-            del found[name]
-        found[target] = tuple(parts)
+LAYOUT = ImageLayout(PATCHES, TOWERS, _check_fields, _rename)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import Fields
-from zeroshot.checkpoint.layouts.base import ImageLayout
+from zeroshot.checkpoint.layouts.base import ImageLayout, to_native_names
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.spec import ConvNeXtConfig
 
@@ -40,26 +40,23 @@ TOWERS = {
 DEEP = {"linear": False, "mlp": True}  # `timm_proj` -> whether the projection has two layers
 
 
-def _read_tower(vision: Fields) -> ConvNeXtConfig:
-    """Read the image tower that a config names; it is one of `TOWERS`."""
+def _read(vision: Fields, config: ConvNeXtConfig) -> ConvNeXtConfig:
+    """Read the projection of the image tower."""
     vision.require(timm_proj_bias=False)
-    pool, projection = vision.content.get("timm_pool", "avg"), vision.content.get("timm_proj")
+    pool = vision.content.get("timm_pool", "avg")
     if pool not in ("", "avg"):
         raise vision.field_error("timm_pool", pool, "'' or 'avg'")
-    if not isinstance(projection, str) or projection not in DEEP:
-        raise vision.field_error("timm_proj", projection, "'linear' or 'mlp'")
-    config = replace(TOWERS[vision.content["timm_model_name"]], deep_projection=DEEP[projection])
-    return config.resized(vision.number("image_size", 224))
+    return replace(config, deep_projection=vision.choice("timm_proj", DEEP, "linear"))
 
 
 def _rename(tensors: Mapping[str, Tensor], source: str) -> dict[str, StoredTensor]:
     """Return the tensors of the image tower by this package's names."""
-    stored: dict[str, StoredTensor] = {}
+    renamed: dict[str, tuple[Tensor, ...]] = {}
     for name, tensor in tensors.items():
         for pattern, ours in NAMES:
             name = re.sub(pattern, ours, name)
-        stored[name] = StoredTensor((tensor,))
-    return stored
+        renamed[name] = (tensor,)
+    return to_native_names(renamed, source)
 
 
-LAYOUT = ImageLayout(FIRST, TOWERS, _read_tower, _rename)
+LAYOUT = ImageLayout(FIRST, TOWERS, _read, _rename)

@@ -74,12 +74,12 @@ TOWERS: dict[str, FastViTConfig] = {
 }
 
 
-def read_tower(vision: Fields) -> FastViTConfig:
-    """Read the image tower that a config names; it is one of `TOWERS`."""
+def _check_fields(vision: Fields, config: FastViTConfig) -> FastViTConfig:
+    """Return the tower; raise IncompatibleWeights for another pool or projection than it has."""
     vision.require(timm_pool="avg")
     if projection := vision.content.get("timm_proj"):
         raise vision.field_error("timm_proj", projection, "null: the tower has a projection")
-    return TOWERS[vision.content["timm_model_name"]].resized(vision.number("image_size", 224))
+    return config
 
 
 def rename(tensors: Mapping[str, Tensor], source: str) -> dict[str, StoredTensor]:
@@ -118,4 +118,4 @@ def _find(name: str) -> tuple[str, str, Recipe | None]:
     return name, "", None
 
 
-LAYOUT = ImageLayout(FIRST, TOWERS, read_tower, rename)
+LAYOUT = ImageLayout(FIRST, TOWERS, _check_fields, rename)

@@ -19,11 +19,22 @@ from zeroshot.checkpoint.config_fields import (
     check_spec,
     read_config,
     require_clip_vocabulary,
+    use_other,
 )
 from zeroshot.checkpoint.layouts import bert, transformers_chinese_clip, transformers_siglip
-from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
+from zeroshot.checkpoint.layouts.base import (
+    Checkpointed,
+    Layout,
+    join_projections,
+    to_native_names,
+)
 from zeroshot.checkpoint.layouts.foreign import explain_family
-from zeroshot.checkpoint.layouts.open_clip_tokenizers import BERT, MT5, XLM_ROBERTA
+from zeroshot.checkpoint.layouts.open_clip_tokenizers import (
+    BERT,
+    MT5,
+    XLM_ROBERTA,
+    siglip_tokenizer,
+)
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import (
@@ -40,7 +51,6 @@ from zeroshot.spec import (
     TextConfig,
     TokenizerConfig,
     ViTConfig,
-    siglip_tokenizer,
 )
 
 CONFIG = "config.json"
@@ -77,6 +87,12 @@ ACTIVATIONS: dict[object, Activation] = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+}
+LIKE: dict[object, str] = {  # model_type -> a model with the same preprocessing; else OpenAI's
+    "siglip": "siglip",
+    "siglip2": "siglip2-naflex",
+    "metaclip_2": "metaclip2",
+    "chinese_clip": "chinese-clip",
 }
 RESAMPLING: dict[object, Interpolation] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 FIRST_END = 2  # this eos_token_id means "the largest id", as in configs of before 2023
@@ -119,6 +135,7 @@ HARMLESS = (
     *("suppress_tokens", "temperature", "top_k", "top_p", "typical_p"),
     *("cross_attention_hidden_size", "mask_token_id", "cls_token_id", "unk_token_id"),
 )
+OLD_TYPE = "feature_extractor_type"  # names the processor in configs of before 2023
 # A preprocessor config contains one of these fields.
 PREPROCESS_MARKS = {"size", "image_processor", "max_num_patches"}
 PREPROCESS_FIELDS = (
@@ -175,17 +192,7 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
         elif ours == "visual.attn_pool.probe":
             tensor = tensor.reshape(-1)
         renamed[ours] = tensor
-    grouped: dict[str, tuple[Tensor, ...]] = {}
-    for name, tensor in renamed.items():
-        found = re.match(r"(.*\.attn\.)([qkv])_proj\.(weight|bias)$", name)
-        stem, part, kind = found.groups() if found else ("", "", "")
-        parts = [renamed.get(f"{stem}{letter}_proj.{kind}") for letter in "qkv"]
-        matching = [p for p in parts if p is not None and p.shape == tensor.shape]
-        if not found or len(matching) < 3 or not tensor.ndim:
-            grouped[name] = (tensor,)  # an incomplete group is later reported as unexpected
-        elif part == "q":
-            grouped[f"{stem}in_proj_{kind}"] = tuple(matching)
-    return to_native_names(grouped | encoder, source)
+    return to_native_names(join_projections(renamed) | encoder, source)
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
@@ -200,20 +207,18 @@ def _read(path: Path, preprocess: PreprocessConfig | None) -> Spec:
     beside = [path.parent / name for name in PREPROCESS]
     configs = (read_config(file) for file in beside if file.is_file())
     found = next((each for each in configs if PREPROCESS_MARKS & set(each.content)), None)
-    kind, vision = config.content.get("model_type"), network.vision
-    if found is not None:
-        any_grid = kind == "siglip2"
-        preprocess = any_grid_of(found, vision.image_size) if any_grid else preprocess_of(found)
-    elif preprocess is None:
-        raise _missing_error(path, PREPROCESS[0])
-    else:
-        preprocess = replace(preprocess, size=vision.image_size)
-        if isinstance(vision, ViTConfig) and vision.any_grid:
-            most = (vision.image_size // vision.patch_size) ** 2
-            preprocess = replace(
-                preprocess, resize_mode="aspect", patch=vision.patch_size, max_patches=most
-            )
-    tokenizer = _tokenizer_of(config.content.get("model_type"), network.text)
+    kind, size = config.content.get("model_type"), network.vision.image_size
+    if found is None and preprocess is None:
+        raise _missing_error(path, PREPROCESS[0], LIKE.get(kind, "ViT-B/32"))
+    if kind == "siglip2":
+        patch = config.part("vision_config").number("patch_size", 16)
+        preprocess = any_grid_of(found or Fields({"patch_size": patch}, str(path)), size)
+    elif found is not None:
+        preprocess = preprocess_of(found, kind)
+    elif preprocess is not None:
+        preprocess = replace(preprocess, size=size)
+    assert preprocess is not None
+    tokenizer = _tokenizer_of(kind, network.text)
     scoring: Scoring = "sigmoid" if network.logit_bias else "softmax"
     return check_spec(Spec(network, preprocess, scoring=scoring, tokenizer=tokenizer), str(path))
 
@@ -234,12 +239,17 @@ def network_of(config: Fields) -> NetworkConfig:
     """Read the content of `config.json`."""
     kind = config.content.get("model_type")
     if kind not in KINDS:
-        raise config.field_error("model_type", kind, f"one of {', '.join(KINDS)}")
+        is_part = str(kind).endswith(("_vision_model", "_text_model"))
+        other = use_other("transformers")
+        advice = "load the model that has both towers" if is_part else other
+        raise config.field_error("model_type", kind, f"one of {', '.join(KINDS)}; {advice}")
     # The older of two field names takes precedence, as in transformers.
     vision, text = (
         config.part(f"{tower}_config_dict" if config.content.get(f"{tower}_config_dict") else name)
         for tower, name in (("vision", "vision_config"), ("text", "text_config"))
     )
+    if kind in ("siglip", "siglip2"):  # transformers does not read the older names there
+        config.require(vision_config_dict={}, text_config_dict={})
     more = MORE_FIELDS.get(kind, ())
     image_fields = ANY_GRID_FIELDS if kind == "siglip2" else VISION_FIELDS
     for part, known in ((config, MODEL_FIELDS), (vision, image_fields), (text, TEXT_FIELDS)):
@@ -257,12 +267,14 @@ def network_of(config: Fields) -> NetworkConfig:
         layers=vision.number("num_hidden_layers", 12),
         heads=vision.number("num_attention_heads", 12),
         mlp_width=vision.number("intermediate_size", 3072),
-        activation=_read_activation(vision),
+        activation=vision.choice("hidden_act", ACTIVATIONS, "quick_gelu"),
         eps=vision.real("layer_norm_eps", 1e-5),
     )
     embed_dim = config.number("projection_dim", 512)
     if kind == "chinese_clip":
-        return NetworkConfig(embed_dim, vision_config, transformers_chinese_clip.read_text(text))
+        activation = text.choice("hidden_act", ACTIVATIONS, "gelu")
+        bert_config = transformers_chinese_clip.read_text(text, activation)
+        return NetworkConfig(embed_dim, vision_config, bert_config)
     text_config = TextConfig(
         context_length=text.number("max_position_embeddings", 77),
         vocab_size=text.number("vocab_size", 49408),
@@ -270,7 +282,7 @@ def network_of(config: Fields) -> NetworkConfig:
         layers=text.number("num_hidden_layers", 12),
         heads=text.number("num_attention_heads", 8),
         mlp_width=text.number("intermediate_size", 2048),
-        activation=_read_activation(text),
+        activation=text.choice("hidden_act", ACTIVATIONS, "quick_gelu"),
         eps=text.real("layer_norm_eps", 1e-5),
     )
     if kind == "metaclip_2":
@@ -298,18 +310,17 @@ def _read_end(text: Fields) -> int:
     return end
 
 
-def _read_activation(tower: Fields) -> Activation:
-    name = tower.content.get("hidden_act", "quick_gelu")
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise tower.field_error("hidden_act", name, f"one of {', '.join(map(str, ACTIVATIONS))}")
-    return ACTIVATIONS[name]
+def preprocess_of(fields: Fields, kind: object = "clip") -> PreprocessConfig:
+    """Read `preprocessor_config.json`, or the same part of `processor_config.json`.
 
-
-def preprocess_of(fields: Fields) -> PreprocessConfig:
-    """Read `preprocessor_config.json`, or the same part of `processor_config.json`."""
+    Its defaults depend on the processor that it names, or else on the `kind` of model.
+    """
     if "image_processor" in fields.content:
         fields = fields.part("image_processor")
     fields.allow_only(PREPROCESS_FIELDS)
+    named = fields.content.get("image_processor_type") or fields.content.get(OLD_TYPE) or kind
+    siglip = str(named).lower().startswith("siglip")
+    half = transformers_siglip.HALF
     size = fields.content.get("size")
     if isinstance(size, int):
         size = {"shortest_edge": size}
@@ -321,8 +332,8 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
     if not isinstance(size, dict):
         raise fields.field_error("size", size, "a number or an object")
     resample = _read_steps(fields, 3)
-    mean = fields.channels("image_mean", OPENAI_MEAN)
-    std = fields.channels("image_std", OPENAI_STD)
+    mean = fields.channels("image_mean", half if siglip else OPENAI_MEAN)
+    std = fields.channels("image_std", half if siglip else OPENAI_STD)
     if "shortest_edge" in size:
         edge = size["shortest_edge"]
         if fields.content.get("do_center_crop") is False:
@@ -334,7 +345,9 @@ def preprocess_of(fields: Fields) -> PreprocessConfig:
     side = Fields(size, fields.source, "size.").number("height")
     if size.get("width") != side:
         raise fields.field_error("size", size, "a square")
-    if fields.content.get("do_center_crop") and crop not in (None, {"height": side, "width": side}):
+    # SiglipImageProcessor never crops; the others crop unless it is switched off.
+    crops = not siglip and fields.content.get("do_center_crop") is not False
+    if crops and crop not in (None, {"height": side, "width": side}):
         raise fields.field_error("crop_size", crop, f"{side} in both dimensions, as size")
     return PreprocessConfig(side, mean, std, resample, "squash")
 
@@ -380,12 +393,13 @@ def _read_steps(fields: Fields, default: int) -> Interpolation:
     return resample
 
 
-def _missing_error(weights: Path, name: str) -> IncompatibleWeights:
+def _missing_error(path: Path, name: str, like: str = "") -> IncompatibleWeights:
+    """Return the error for a missing config file; `like` is a model with the preprocessing."""
+    other = f", or pass the name of a model of the same family, as in like={like!r} (--like)"
     return IncompatibleWeights(
-        f"{weights.parent / name}: no such file; it describes how {weights.name} was trained, "
-        "download it into the same folder"
-        + (", or pass like='ViT-B/32' (--like)" if name != CONFIG else ""),
-        source=str(weights),
+        f"{path.parent / name}: no such file; it belongs to {path.name}: download it into the same "
+        f"folder{other if like else ''}",
+        source=str(path),
     )
 
 

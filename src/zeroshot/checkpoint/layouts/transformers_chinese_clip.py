@@ -13,12 +13,6 @@ from zeroshot.spec import Activation, BertConfig
 
 LENGTH = 52  # tokens of a text
 PREFIX = "text_model."  # of the text tower's tensors
-ACTIVATIONS: dict[object, Activation] = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "quick_gelu": "quick_gelu",
-}
 # Fields of its text tower besides those of CLIP's: sizes of tables and dropout, and fields of a
 # pooler that does not exist in the model.
 FIELDS = (
@@ -29,12 +23,9 @@ FIELDS = (
 )
 
 
-def read_text(text: Fields) -> BertConfig:
+def read_text(text: Fields, activation: Activation) -> BertConfig:
     """Read the text tower in `config.json`, whose fields have been checked."""
     text.require(position_embedding_type="absolute")
-    name = text.content.get("hidden_act", "gelu")
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise text.field_error("hidden_act", name, f"one of {', '.join(map(str, ACTIVATIONS))}")
     pad = text.content.get("pad_token_id", BERT.pad)
     if type(pad) is not int or pad != BERT.pad:
         raise text.field_error("pad_token_id", pad, f"{BERT.pad}, the padding of BERT's tokenizer")
@@ -49,7 +40,7 @@ def read_text(text: Fields) -> BertConfig:
         eps=text.real("layer_norm_eps", 1e-12),
         positions=positions,
         pad=pad,
-        mlp_activation=ACTIVATIONS[name],
+        mlp_activation=activation,
         pool="first",
         head="linear",
     )

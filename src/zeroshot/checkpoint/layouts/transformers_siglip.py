@@ -42,7 +42,7 @@ def network_of(vision: Fields, text: Fields, *, any_grid: bool = False) -> Netwo
             layers=vision.number("num_hidden_layers", 12),
             heads=heads,
             mlp_width=mlp_width,
-            activation=_read_activation(vision),
+            activation=vision.choice("hidden_act", ACTIVATIONS, "gelu_pytorch_tanh"),
             eps=vision.real("layer_norm_eps", 1e-6),
             class_token=False,
             patch_bias=True,
@@ -60,7 +60,7 @@ def network_of(vision: Fields, text: Fields, *, any_grid: bool = False) -> Netwo
             layers=text.number("num_hidden_layers", 12),
             heads=text.number("num_attention_heads", 12),
             mlp_width=text.number("intermediate_size", 3072),
-            activation=_read_activation(text),
+            activation=text.choice("hidden_act", ACTIVATIONS, "gelu_pytorch_tanh"),
             eps=text.real("layer_norm_eps", 1e-6),
             causal=False,
             pool="last",
@@ -68,13 +68,6 @@ def network_of(vision: Fields, text: Fields, *, any_grid: bool = False) -> Netwo
         ),
         logit_bias=True,
     )
-
-
-def _read_activation(tower: Fields) -> Activation:
-    name = tower.content.get("hidden_act", "gelu_pytorch_tanh")
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise tower.field_error("hidden_act", name, f"one of {', '.join(map(str, ACTIVATIONS))}")
-    return ACTIVATIONS[name]
 
 
 def _read_side(vision: Fields) -> int:
@@ -91,6 +84,6 @@ def to_convolution(weight: Tensor) -> Tensor:
     Patches are stored by rows, columns and channels. Other shapes do not change.
     """
     side = math.isqrt(weight.shape[1] // 3)
-    if weight.shape[1] != 3 * side**2:
+    if not side or weight.shape[1] != 3 * side**2:
         return weight
     return weight.reshape(-1, side, side, 3).permute(0, 3, 1, 2)

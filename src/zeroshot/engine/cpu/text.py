@@ -1,8 +1,8 @@
-"""Run a causal text transformer on a CPU without repeated or unused computations.
+"""Run a text transformer on a CPU without repeated or unused computations.
 
-Attention is causal, so the state of a token depends only on the tokens before it. This makes four
-optimizations exact: texts run at their own length, equal texts run once, common prefixes run once,
-and the last layer runs only for the end-of-text token.
+The last layer runs only for the token that is projected, and equal texts run once. If attention is
+causal, the state of a token depends only on the tokens before it, which makes two more
+optimizations exact: texts run at their own length, and common prefixes run once.
 """
 
 from __future__ import annotations
