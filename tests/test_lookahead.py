@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zeroshot.lookahead import embed_batches, run_ahead, split_batches
+from zeroshot.lookahead import embed_batches, run_ahead, run_groups_ahead, split_batches
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
@@ -187,3 +187,52 @@ def test_a_pool_that_accepts_no_more_work_leaves_it_to_the_caller(pool: ThreadPo
     assert [next(found), next(found), next(found)] == [6, 3, 2]
     with pytest.raises(ZeroDivisionError):
         next(found)
+
+
+@given(count=st.integers(0, 40), size=st.integers(1, 9), limit=st.integers(1, 20))
+@pytest.mark.parametrize("workers", [0, 2])
+def test_groups_give_every_result_in_order(workers: int, count: int, size: int, limit: int) -> None:
+    found = run_groups_ahead(str, range(count), size=size, workers=workers, limit=limit)
+
+    assert list(found) == [str(n) for n in range(count)]
+
+
+@pytest.mark.parametrize("stage", ["work", "items"])
+def test_results_before_an_error_in_a_group_come_first(
+    stage: str, no_decoding_threads: Callable[[], list[str]]
+) -> None:
+    def items() -> Iterator[int]:
+        yield from range(10)
+        if stage == "items":
+            raise KeyError(10)
+        yield from range(10, 1000)
+
+    def work(n: int) -> int:
+        if stage == "work" and n == 10:
+            raise KeyError(10)
+        return n
+
+    results, found = run_groups_ahead(work, items(), size=4, workers=2, limit=12), []
+    with pytest.raises(KeyError):
+        found.extend(results)
+
+    assert found == list(range(10))
+
+
+def test_groups_end_when_the_consumer_stops_early(
+    no_decoding_threads: Callable[[], list[str]],
+) -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for n in range(10_000):
+            taken += 1
+            yield n
+
+    results = run_groups_ahead(str, items(), size=4, workers=2, limit=12)
+    for _ in range(5):
+        next(results)
+    results.close()
+
+    assert taken <= 5 + 12 + 4

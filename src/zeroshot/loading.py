@@ -53,7 +53,8 @@ def load(
             is logged; "catalog:NAME" is always the catalog's.
         device: "cpu", "cuda" or "mps", a torch.device, or the index of a CUDA GPU (-1 is the CPU);
             by default the best one available.
-        dtype: float32, bfloat16 or float16; by default the fastest one for the device.
+        dtype: float32, bfloat16 or float16, or tf32 on CUDA; by default the fastest one for the
+            device.
         decode: "exact", or "fast" to decode large JPEGs at half their size or less, which is 2 to
             4 times faster with nearly the same results.
         parity: True preprocesses images exactly as OpenAI's code: resize before the conversion to
@@ -128,7 +129,7 @@ def load(
         checkpoint,
         display,
         chosen_device,
-        chosen_dtype,
+        dtype,
         decode=decode,
         parity=parity,
         max_pixels=max_pixels,

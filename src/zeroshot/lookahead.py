@@ -78,6 +78,40 @@ def run_ahead(
                 _join(threads)
 
 
+def run_groups_ahead(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    size: int,
+    workers: int,
+    limit: int,
+    pool: Executor | None = None,
+) -> Generator[Result, None, None]:
+    """Yield what `run_ahead` does, with `size` items per task.
+
+    A task costs about 10 microseconds of the interpreter lock, which matters from 10,000 items a
+    second. `limit` is a number of items.
+    """
+
+    def work_on(group: list[Item]) -> tuple[list[Result], Exception | None]:
+        results: list[Result] = []
+        try:
+            for item in group:
+                results.append(work(item))
+        except Exception as error:
+            return results, error  # the results before the error come first
+        return results, None
+
+    groups = split_batches(items, size)
+    ahead = max(1, limit // size)
+    done = run_ahead(work_on, groups, workers=workers, limit=ahead, pool=pool)
+    with closing(groups), closing(done):
+        for results, error in done:
+            yield from results
+            if error is not None:
+                raise error
+
+
 def _start(threads: Executor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
     """Start work(item) on a thread, or do it now if threads accept no more work."""
     try:

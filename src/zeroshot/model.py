@@ -25,6 +25,7 @@ from zeroshot.classifier import Classifier
 from zeroshot.embedding import Item, Pixels, Result, check_batch_size, check_workers, embed
 from zeroshot.engine import Engine, choose_device, choose_dtype
 from zeroshot.engine.backend import Levels
+from zeroshot.engine.device import allows_tf32
 from zeroshot.errors import InputError, short_errors_in
 from zeroshot.head import Head, Scores
 from zeroshot.images import ImageLike, is_single
@@ -65,7 +66,7 @@ class Model:
         checkpoint: Checkpoint,
         name: str,
         device: torch.device,
-        dtype: torch.dtype,
+        dtype: str | torch.dtype | None,
         *,
         decode: Decode = "exact",
         parity: bool = False,
@@ -84,8 +85,8 @@ class Model:
             max_pixels=max_pixels,
             background=background,
         )
-        dtype = choose_dtype(dtype, device)
-        self._engine = Engine(checkpoint.weights, spec.network, device, dtype)
+        precision, tf32 = choose_dtype(dtype, device), allows_tf32(dtype)
+        self._engine = Engine(checkpoint.weights, spec.network, device, precision, tf32=tf32)
 
     if not TYPE_CHECKING:  # a type checker reports unknown attributes itself
 
@@ -429,7 +430,8 @@ class Model:
         """
         store, folder = None, default_folder()
         if folder is not None:
-            store = LabelStore(folder, f"{self.identity} {self.dtype}", width=self.embed_dim)
+            precision = "tf32" if self._engine.tf32 else self.dtype
+            store = LabelStore(folder, f"{self.identity} {precision}", width=self.embed_dim)
         return Head.build(
             self,
             labels,
@@ -637,8 +639,8 @@ class Model:
         Args:
             device: A torch device, its name, such as "cpu" or "cuda", or an index of a CUDA GPU.
                 None keeps the device.
-            dtype: "float32", "bfloat16", "float16" or the torch dtype. None keeps the precision, or
-                selects the default precision of a new device.
+            dtype: "float32", "bfloat16", "float16" or the torch dtype; on CUDA also "tf32". None
+                keeps the precision, or selects the default precision of a new device.
 
         Returns:
             A new Model that shares the weights file.
@@ -652,15 +654,13 @@ class Model:
             torch.float32
         """
         target = self.device if device is None else choose_device(device)
-        if dtype is None:
-            precision = self.dtype if device is None else choose_dtype(None, target)
-        else:
-            precision = choose_dtype(dtype, target)
+        if dtype is None and device is None:
+            dtype = "tf32" if self._engine.tf32 else self.dtype
         return Model(
             self.checkpoint,
             self.name,
             target,
-            precision,
+            dtype,
             decode=self._preprocess.decode,
             parity=self._preprocess.parity,
             max_pixels=self._preprocess.max_pixels,

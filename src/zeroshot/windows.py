@@ -46,7 +46,8 @@ class WindowEncoder:
     def prepare(self, image: ImageLike) -> NDArray[np.float32] | list[NDArray[np.float32]]:
         """Convert the windows of an image to pixels: float32 [WINDOWS, 3, size, size].
 
-        Windows of different shapes are a list, each [3, height, width].
+        Windows of different shapes are a list, each [3, height, width], and so are gray levels that
+        the model's device normalizes.
         """
         preprocess = getattr(self._encoder, "preprocess", None)  # has the options of the model
         opened = open_image(image) if preprocess is None else preprocess.open(image)
@@ -56,7 +57,8 @@ class WindowEncoder:
             x, y = int(left * opened.width), int(top * opened.height)
             small = min(opened.size) < SMALLEST
             boxes.append(boxes[0] if small else (x, y, x + width, y + height))
-        windows = [self._encoder.prepare(opened.crop(box)) for box in boxes]
+        load = getattr(self._encoder, "_load", self._encoder.prepare)  # as in `embedding.embed`
+        windows = [load(opened.crop(box)) for box in boxes]
         return cast("NDArray[np.float32] | list[NDArray[np.float32]]", stack_equal(windows))
 
     def encode_pixels(

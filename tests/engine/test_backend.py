@@ -13,6 +13,7 @@ from zeroshot.checkpoint.weights import Weights
 from zeroshot.engine import Engine, runner
 from zeroshot.engine.backend import Backend, NetworkWeights, Values
 from zeroshot.engine.cpu.backend import CpuBackend
+from zeroshot.engine.cuda.backend import CudaBackend
 from zeroshot.engine.plain import PlainBackend
 
 CLASSES = [PlainBackend, *dict.fromkeys(runner.BACKENDS.values())]
@@ -46,11 +47,12 @@ def test_weights_of_a_checkpoint_have_every_method_that_backends_use(
         assert set(signature.parameters) <= set(found.parameters), name
 
 
-def test_cpu_runs_its_own_backend_and_other_devices_the_plain_one() -> None:
+def test_cpu_and_cuda_run_their_own_backends_and_other_devices_the_plain_one() -> None:
     config = CONFIGS["one layer"]
     weights = Weights.of_network(network_of(config), config)
 
     assert type(Engine(weights, config, CPU, torch.float32).backend) is CpuBackend
+    assert type(Engine(weights, config, torch.device("cuda"), torch.float16).backend) is CudaBackend
     meta = torch.device("meta")
     assert type(Engine(weights, config, meta, torch.float32).backend) is PlainBackend
     assert type(Engine(weights, config, CPU, torch.float32, plain=True).backend) is PlainBackend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,17 @@ def test_load_rejects_a_cuda_index_beyond_the_last_gpu(
         zeroshot.load(tiny_path, device="cuda:7")
 
 
+def test_move_to_a_cuda_index_beyond_the_last_gpu_is_rejected_at_once(
+    monkeypatch: pytest.MonkeyPatch, tiny: zeroshot.Model
+) -> None:
+    gpus(monkeypatch, cuda=1)
+
+    for device_name in ("cuda:7", 7, torch.device("cuda:7")):
+        with pytest.raises(InputError, match="finds 1 CUDA GPUs"):
+            tiny.to(device_name)
+    assert tiny.to("cuda:0").device == torch.device("cuda:0")
+
+
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1"])
 def test_existing_cuda_gpu_is_chosen(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     gpus(monkeypatch, cuda=2)
@@ -127,6 +139,33 @@ def test_unknown_instructions_count_as_missing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
 
     assert not device.cpu_has("AMX")
+
+
+def test_tf32_is_float32_on_cuda_and_an_error_elsewhere() -> None:
+    assert choose_dtype("tf32", torch.device("cuda")) is torch.float32
+    for name in ("cpu", "mps"):
+        with pytest.raises(InputError, match=f"'tf32' requires a CUDA GPU, got device '{name}'"):
+            choose_dtype("tf32", torch.device(name))
+    assert device.allows_tf32("tf32")
+    assert not any(map(device.allows_tf32, ("float32", torch.float32, None, ["tf32"])))
+
+
+def test_model_keeps_tf32_on_its_device_only(
+    monkeypatch: pytest.MonkeyPatch, tiny_path: Path, tiny: zeroshot.Model
+) -> None:
+    gpus(monkeypatch, cuda=2)
+    model = zeroshot.load(tiny_path, device="cuda", dtype="tf32")
+
+    assert model.dtype == torch.float32
+    for kept in (model, model.to(), model.to("cuda:1", "tf32"), pickle.loads(pickle.dumps(model))):
+        assert kept._engine.tf32
+        assert kept._engine.backend.tf32
+    for changed in (model.to("cuda:1"), model.to(dtype="float32"), model.to("cpu")):
+        assert not changed._engine.tf32
+    with pytest.raises(InputError, match="requires a CUDA GPU"):
+        tiny.to(dtype="tf32")
+    with pytest.raises(InputError, match="requires a CUDA GPU"):
+        zeroshot.load(tiny_path, device="cpu", dtype="tf32")
 
 
 def test_integers_are_indices_of_cuda_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

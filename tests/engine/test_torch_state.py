@@ -111,7 +111,8 @@ def test_plain_towers_run_in_this_state(monkeypatch: pytest.MonkeyPatch) -> None
     config = CONFIGS["one layer"]
     engine = engine_of(network_of(config), config, CPU, torch.float32, plain=True)
     monkeypatch.setattr(
-        "zeroshot.engine.plain.inference", lambda device, dtype: inference(CUDA, dtype)
+        "zeroshot.engine.plain.inference",
+        lambda device, dtype, **options: inference(CUDA, dtype, **options),
     )
     seen: dict[str, tuple[object, ...]] = {}
 
@@ -160,6 +161,24 @@ def test_threads_that_overlap_restore_the_setting_of_the_caller(
     assert tf32() == settings
 
 
+def test_tf32_is_allowed_on_request_and_restored(settings: tuple[bool, bool]) -> None:
+    with inference(CUDA, torch.float32, tf32=True):
+        assert tf32() == (True, True)
+
+    assert tf32() == settings
+
+
+def test_float32_of_another_thread_wins_over_tf32(settings: tuple[bool, bool]) -> None:
+    with inference(CUDA, torch.float32, tf32=True):
+        with inference(CUDA, torch.float32):
+            assert tf32() == (False, False)
+            with inference(CUDA, torch.float32, tf32=True):
+                assert tf32() == (False, False)
+        assert tf32() == (True, True)
+
+    assert tf32() == settings
+
+
 def test_settings_of_newer_torch_are_restored() -> None:
     code = """
 import torch
@@ -171,5 +190,13 @@ parts = torch.backends.cudnn.conv, torch.backends.cuda.matmul
 with inference(torch.device("cuda"), torch.float32):
     assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
 assert [part.fp32_precision for part in parts] == ["tf32", "tf32"]
+torch.backends.fp32_precision = "ieee"  # inherited, as before
+assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
+parts[1].fp32_precision = "tf32"
+with inference(torch.device("cuda"), torch.float32):
+    assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
+with inference(torch.device("cuda"), torch.float32, tf32=True):
+    assert [part.fp32_precision for part in parts] == ["tf32", "tf32"]
+assert [part.fp32_precision for part in parts] == ["ieee", "tf32"]
 """
     assert run_python(code, "-W", "error") == ""

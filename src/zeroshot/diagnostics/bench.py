@@ -23,7 +23,7 @@ from zeroshot import prompts as prompt_sets
 from zeroshot.checkpoint.reader import Checkpoint
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.checkpoint.weights import Weights, on_meta
-from zeroshot.engine import Engine, choose_device, choose_dtype
+from zeroshot.engine import Engine, choose_device
 from zeroshot.engine.device import BFLOAT16_PROBES, cpu_has
 from zeroshot.images.jpeg import find_decoder
 from zeroshot.machine import cores, processor
@@ -187,7 +187,7 @@ def random_model(
     )
     spec, where = Spec(config, PreprocessConfig(config.vision.image_size)), choose_device(device)
     checkpoint = Checkpoint(weights, spec, "native")
-    return Model(checkpoint, "random weights", where, choose_dtype(dtype, where))
+    return Model(checkpoint, "random weights", where, dtype)
 
 
 def random_pixels(count: int, size: int, seed: int = SEED) -> Tensor:

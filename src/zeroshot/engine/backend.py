@@ -63,6 +63,7 @@ class Backend(Protocol):
     To add a kind of device, write a class with these methods and add it to `runner.BACKENDS`.
     """
 
+    texts_at_once: int  # given to `embed_ids`; progress is shown between them
     busy_until: float  # time.monotonic() until which a single image is faster on one core
 
     def __init__(

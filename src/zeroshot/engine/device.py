@@ -85,8 +85,9 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     """Return the requested precision, or the fastest that is accurate enough.
 
     The default is bfloat16 on CPUs that multiply it natively, float32 on other CPUs and on Apple
-    GPUs, and float16, in which OpenAI's weights were released, on CUDA. Raises InputError for other
-    dtypes.
+    GPUs, and float16, in which OpenAI's weights were released, on CUDA. On CUDA, "tf32" is float32
+    whose matrix products and convolutions are rounded to 10 mantissa bits. Raises InputError for
+    other dtypes.
     """
     if dtype is None:
         if device.type == "cuda":
@@ -94,6 +95,12 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
         native = device.type == "cpu" and cpu_has_bfloat16()
         return torch.bfloat16 if native else torch.float32
     name = str(dtype).removeprefix("torch.")
+    if allows_tf32(dtype):
+        if device.type != "cuda":
+            raise InputError(
+                f"dtype='tf32' requires a CUDA GPU, got device {str(device)!r}; use dtype='float32'"
+            )
+        return torch.float32
     if name not in DTYPES:
         raise InputError(
             f"dtype={shortened(repr(dtype))} is not supported; choose one of {', '.join(DTYPES)}"
@@ -101,6 +108,11 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     if name == "float16" and device.type == "cpu":
         _warn_of_slow_float16()
     return DTYPES[name]
+
+
+def allows_tf32(dtype: object) -> bool:
+    """Return whether TF32 was requested, for which torch has no dtype."""
+    return isinstance(dtype, str) and dtype == "tf32"
 
 
 @cache

@@ -19,6 +19,7 @@ from zeroshot.engine.resampling import Resampler
 from zeroshot.engine.torch_state import inference
 from zeroshot.spec import NetworkConfig
 
+TEXTS = 4_096  # given to `embed_ids` at once
 BATCH = 256  # default number of images or texts to run at once
 
 
@@ -26,6 +27,7 @@ class PlainBackend(Resampler):
     """Runs the plain modules; each is copied to the device on first use."""
 
     busy_until = 0.0
+    texts_at_once = TEXTS
 
     def __init__(
         self,
@@ -33,8 +35,10 @@ class PlainBackend(Resampler):
         config: NetworkConfig,
         device: torch.device,
         dtype: torch.dtype,
+        *,
+        tf32: bool = False,
     ) -> None:
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.tf32 = device, dtype, tf32
         self._weights, self._config = weights, config
         self._lock = ForkLock()  # several threads may build a tower at once
 
@@ -57,14 +61,14 @@ class PlainBackend(Resampler):
             tower: Any = self._visual
         run, size = tower if project else tower.trunk, batch_size or BATCH
         if isinstance(pixels, Tensor):
-            with inference(self.device, self.dtype):
+            with inference(self.device, self.dtype, tf32=self.tf32):
                 parts = [
                     run(part.to(self.device, self.dtype)).float() for part in pixels.split(size)
                 ]
             return torch.cat(parts)
         images = cast("Sequence[Tensor]", pixels)  # `load` returned no levels
         order = sorted(range(len(images)), key=lambda i: images[i].numel())
-        with inference(self.device, self.dtype):
+        with inference(self.device, self.dtype, tf32=self.tf32):
             batches = [
                 [images[i].to(self.device, self.dtype) for i in order[first : first + size]]
                 for first in range(0, len(order), size)
@@ -88,7 +92,7 @@ class PlainBackend(Resampler):
             indices = order[first : first + size]
             length = len(rows[indices[-1]])
             padded = [rows[i] + pad * (length - len(rows[i])) for i in indices]
-            with inference(self.device, self.dtype):
+            with inference(self.device, self.dtype, tf32=self.tf32):
                 part = tower(torch.tensor(padded, device=self.device)).float()
             embeddings[indices] = part
         return embeddings

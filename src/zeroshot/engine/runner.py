@@ -22,13 +22,12 @@ from zeroshot.spec import NetworkConfig
 # torch's other devices: PlainBackend
 BACKENDS: dict[str, type[Backend]] = {"cpu": CpuBackend, "cuda": CudaBackend}
 
-TEXTS = 4_096  # embedded at once; progress is shown between them
-
 
 class Engine:
     """Runs the two towers of a network; each is built on first use.
 
-    With `plain` the modules of `zeroshot.nn` run, as a reference for the optimized towers.
+    With `plain` the modules of `zeroshot.nn` run, as a reference for the optimized towers. `tf32`
+    allows TF32 in float32 on CUDA.
     """
 
     def __init__(
@@ -39,21 +38,24 @@ class Engine:
         dtype: torch.dtype,
         *,
         plain: bool = False,
+        tf32: bool = False,
     ) -> None:
         self.device = device
         self.dtype = dtype
+        self.tf32 = tf32
         self._arguments = (weights, config, device, dtype)
         self._plain = plain
         self._config = config
-        kind = PlainBackend if plain else BACKENDS.get(device.type, PlainBackend)
-        self.backend: Backend = kind(weights, config, device, dtype)
+        kind: Any = PlainBackend if plain else BACKENDS.get(device.type, PlainBackend)
+        options = {"tf32": True} if tf32 else {}  # only backends of CUDA have it
+        self.backend: Backend = kind(weights, config, device, dtype, **options)
 
     def __getstate__(self) -> dict[str, Any]:
         # Packed weights and locks cannot be pickled; the backend is built again.
-        return {"arguments": self._arguments, "plain": self._plain}
+        return {"arguments": self._arguments, "plain": self._plain, "tf32": self.tf32}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Engine.__init__(self, *state["arguments"], plain=state["plain"])
+        Engine.__init__(self, *state["arguments"], plain=state["plain"], tf32=state["tf32"])
 
     # Towers run in inference mode, but results are created outside of it, under no_grad: an
     # inference tensor could not be used to train a layer on top.
@@ -90,7 +92,8 @@ class Engine:
         """
         texts = [self._config.text.trim(row) for row in rows]
         distinct = list(dict.fromkeys(texts))
-        parts = [distinct[start : start + TEXTS] for start in range(0, len(distinct) or 1, TEXTS)]
+        size = self.backend.texts_at_once
+        parts = [distinct[start : start + size] for start in range(0, len(distinct) or 1, size)]
         bar = Bar("texts", len(distinct), progress)
         embeddings = torch.cat(
             [self.backend.embed_ids(part, batch_size) for part in track(parts, bar)]

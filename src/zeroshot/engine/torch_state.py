@@ -7,7 +7,7 @@ afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,79 +17,97 @@ from zeroshot.engine.fork_lock import ForkLock
 
 
 @contextmanager
-def inference(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+def inference(device: torch.device, dtype: torch.dtype, *, tf32: bool = False) -> Iterator[None]:
     """Enable inference mode and disable the caller's autocast in this block.
 
-    In float32, CUDA matrix products and convolutions use float32: TF32 has 10 mantissa bits, which
-    changes the embeddings of RN50 to a cosine of 0.9997.
+    In float32, CUDA matrix products and convolutions use float32 unless `tf32`: TF32 has 10
+    mantissa bits, which changes the embeddings of RN50 to a cosine of 0.9997.
     """
     with torch.inference_mode(), torch.autocast("cpu", enabled=False):
         if device.type == "cpu":
             yield
             return
-        with torch.autocast(device.type, enabled=False), _without_tf32(dtype):
-            yield
+        with torch.autocast(device.type, enabled=False):
+            if dtype != torch.float32:
+                yield
+                return
+            with _tf32.allow(tf32):
+                yield
 
 
-@contextmanager
-def _without_tf32(dtype: torch.dtype) -> Iterator[None]:
-    if dtype != torch.float32:
-        yield
-        return
-    with _tf32_off:
-        yield
-
-
-class _Tf32Off:
-    """Turn TF32 off while at least one thread is inside, then restore the caller's settings.
+class _Tf32:
+    """Allow or forbid TF32 while threads are inside, then restore the caller's settings.
 
     The settings belong to the process. If each thread restored what it found, the last one could
-    restore the setting of another thread instead of the caller's.
+    restore the setting of another thread instead of the caller's. TF32 is off while at least one
+    thread forbids it.
     """
 
     def __init__(self) -> None:
         self._lock = ForkLock()
-        self._inside = 0
-        self._restore: Callable[[], None] | None = None
+        self._inside = {False: 0, True: 0}  # threads that forbid it, and that allow it
+        self._settings = _Settings()
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def allow(self, allowed: bool) -> Iterator[None]:
+        """Allow TF32 in this block, or forbid it."""
         with self._lock:
-            if not self._inside:
-                self._restore = _turn_tf32_off()
-            self._inside += 1
+            if not any(self._inside.values()):
+                self._settings = _read_settings()
+            self._inside[allowed] += 1
+            self._settings.set(not self._inside[False])
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside[allowed] -= 1
+                if any(self._inside.values()):
+                    self._settings.set(not self._inside[False])
+                else:
+                    self._settings.restore()
 
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside and self._restore is not None:
-                self._restore()
+
+class _Settings:
+    """Attributes of torch's backends, with the caller's values."""
+
+    def __init__(
+        self,
+        parts: Sequence[Any] = (),
+        name: str = "",
+        values: tuple[Any, Any] = (False, True),
+        before: Sequence[Any] = (),
+    ) -> None:
+        self._parts, self._name, self._values, self._before = parts, name, values, before
+
+    def set(self, allowed: bool) -> None:
+        """Allow TF32 or forbid it."""
+        for part in self._parts:
+            setattr(part, self._name, self._values[allowed])
+
+    def restore(self) -> None:
+        """Set the caller's values."""
+        for part, value in zip(self._parts, self._before, strict=True):
+            setattr(part, self._name, value)
 
 
-def _turn_tf32_off() -> Callable[[], None]:
-    """Turn TF32 off; return a function that restores the settings.
+def _read_settings() -> _Settings:
+    """Read the settings of convolutions and matrix products.
 
-    torch 2.9 has new settings, and the old ones cannot be read once a caller used the new ones.
+    torch 2.9 has new ones, and the old ones cannot be read once a caller used the new ones.
     """
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    backends: Any = torch.backends
+    parts = backends.cudnn, backends.cuda.matmul
     try:
-        before = cudnn.allow_tf32, matmul.allow_tf32
+        return _Settings(parts, "allow_tf32", (False, True), [part.allow_tf32 for part in parts])
     except RuntimeError:
-        parts: tuple[Any, ...] = (cudnn.conv, matmul)  # type: ignore[attr-defined,unused-ignore]
-        precisions = [part.fp32_precision for part in parts]
-        for part in parts:
-            part.fp32_precision = "ieee"
-
-        def restore_new() -> None:
-            for part, precision in zip(parts, precisions, strict=True):
-                part.fp32_precision = precision
-
-        return restore_new
-    cudnn.allow_tf32, matmul.allow_tf32 = False, False
-
-    def restore() -> None:
-        cudnn.allow_tf32, matmul.allow_tf32 = before
-
-    return restore
+        parts, parents = (backends.cudnn.conv, backends.cuda.matmul), (backends.cudnn, backends)
+    pairs = [
+        (part.fp32_precision, parent.fp32_precision)
+        for part, parent in zip(parts, parents, strict=True)
+    ]
+    # a value that is inherited must follow later changes of the parent again
+    before = ["none" if value == inherited else value for value, inherited in pairs]
+    return _Settings(parts, "fp32_precision", ("ieee", "tf32"), before)
 
 
-_tf32_off = _Tf32Off()
+_tf32 = _Tf32()

@@ -45,9 +45,9 @@ def test_embeddings_are_those_of_the_cpu(
     assert distance(model.encode_text(texts), tiny.encode_text(texts)) < EXACT
 
 
-def test_images_reach_the_device_as_gray_levels(
-    model: zeroshot.Model, photos: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def uploaded(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
+    """The dtypes of what was copied to the device."""
     seen: list[torch.dtype] = []
     upload = CudaBackend._upload
 
@@ -57,11 +57,16 @@ def test_images_reach_the_device_as_gray_levels(
         return found
 
     monkeypatch.setattr(CudaBackend, "_upload", watched)
+    return seen
 
+
+def test_images_reach_the_device_as_gray_levels(
+    model: zeroshot.Model, photos: list[Path], uploaded: list[torch.dtype]
+) -> None:
     model.encode_image(photos)
     model.encode_image(photos[0])
 
-    assert seen == [torch.uint8, torch.uint8]
+    assert uploaded == [torch.uint8, torch.uint8]
 
 
 def test_public_interface_keeps_float32_pixels(
@@ -99,10 +104,13 @@ def test_stream_of_a_classifier_reports_bad_images_at_their_position(
         model.encode_image(images)
 
 
-def test_parts_of_images_are_embedded_too(
-    model: zeroshot.Model, tiny: zeroshot.Model, photos: list[Path]
+def test_parts_of_images_are_embedded_as_gray_levels_too(
+    model: zeroshot.Model, tiny: zeroshot.Model, photos: list[Path], uploaded: list[torch.dtype]
 ) -> None:
-    found = model.classifier(["cat", "dog"], scores="independent")(photos)
+    classifier = model.classifier(["cat", "dog"], scores="independent")
+    uploaded.clear()
+    found = classifier(photos)
+    assert set(uploaded) == {torch.uint8}
     expected = tiny.classifier(["cat", "dog"], scores="independent")(photos)
 
     for one, other in zip(found, expected, strict=True):

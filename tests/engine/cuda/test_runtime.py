@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -112,3 +115,107 @@ def test_simulated_device_may_be_used_after_a_fork(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module.os, "getpid", lambda: 1)
 
     SimulatedRuntime().check_process()
+
+
+class FakeCuda:
+    """Replaces torch.cuda by objects that log what is done on which stream."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log: list[str] = []
+        self.stream = self.Stream("current")
+        names = iter(["copies", "graphs"])
+        cuda = torch.cuda
+        for name, value in {
+            "Stream": lambda device: self.Stream(next(names), self.log),
+            "current_stream": lambda device=None: self.stream,
+            "stream": self.on,
+            "device": lambda device: nullcontext(),
+            "Event": lambda: SimpleNamespace(
+                record=lambda stream: self.log.append(f"event on {stream.name}"),
+                synchronize=lambda: self.log.append("event waited"),
+            ),
+            "CUDAGraph": lambda: SimpleNamespace(
+                replay=lambda: self.log.append(f"replay on {self.stream.name}")
+            ),
+            "graph": self.graph,
+            "graph_pool_handle": lambda: (0, 1),
+        }.items():
+            monkeypatch.setattr(cuda, name, value)
+        self.stream.log = self.log
+        monkeypatch.setattr(
+            torch.Tensor,
+            "record_stream",
+            lambda tensor, stream: self.log.append(f"kept for {stream.name}"),
+        )
+
+    class Stream:
+        def __init__(self, name: str, log: list[str] | None = None) -> None:
+            self.name, self.log = name, [] if log is None else log
+
+        def wait_stream(self, other: FakeCuda.Stream) -> None:
+            self.log.append(f"{self.name} waits for {other.name}")
+
+        def synchronize(self) -> None:
+            self.log.append(f"{self.name} synchronized")
+
+    @contextmanager
+    def on(self, stream: FakeCuda.Stream) -> Iterator[None]:
+        before, self.stream = self.stream, stream
+        yield
+        self.stream = before
+
+    @contextmanager
+    def graph(self, graph: object, **options: object) -> Iterator[None]:
+        assert set(options) == {"pool", "stream", "capture_error_mode"}
+        self.log.append("capture")
+        yield
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    return FakeCuda(monkeypatch)
+
+
+def test_copy_runs_on_its_own_stream_and_the_reader_waits(fake: FakeCuda) -> None:
+    runtime = CudaRuntime(torch.device("cpu"))
+    target, source = runtime.allocate((4,), torch.uint8), torch.arange(4, dtype=torch.uint8)
+
+    wait = runtime.copy(target, source)
+    runtime.receive(target)
+    wait()
+
+    assert torch.equal(target, source)
+    assert fake.log == [
+        "event on copies",
+        "current waits for copies",
+        "kept for current",
+        "event waited",
+    ]
+
+
+def test_graph_is_replayed_between_waits_of_both_streams(fake: FakeCuda) -> None:
+    runtime, seen = CudaRuntime(torch.device("cpu")), []
+
+    def run(given: torch.Tensor) -> torch.Tensor:
+        seen.append((fake.stream.name, given.data_ptr()))
+        return given
+
+    given, other = torch.rand(3), torch.rand(3)
+    replay = runtime.capture(run, given)
+    captured = fake.log.copy()
+    fake.log.clear()
+    result = replay(other)
+    runtime.finish_replays()
+
+    assert torch.equal(result, other)
+    assert seen[0][0] == "graphs"  # the warm-up
+    assert seen[0][1] == seen[1][1] != given.data_ptr()  # the input of the graph
+    assert captured == ["graphs waits for current", "graphs synchronized", "capture"]
+    assert fake.log == [
+        "graphs waits for current",
+        "replay on graphs",
+        "current waits for graphs",
+        "kept for graphs",
+        "kept for current",
+        "graphs synchronized",
+    ]

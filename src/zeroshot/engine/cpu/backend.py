@@ -23,7 +23,7 @@ from zeroshot.engine.backend import Images, Item, NetworkWeights, Pixels, Result
 from zeroshot.engine.cpu import workers
 from zeroshot.engine.cpu.towers import CPU_TOWERS
 from zeroshot.engine.fork_lock import ForkLock
-from zeroshot.engine.plain import PlainBackend
+from zeroshot.engine.plain import TEXTS, PlainBackend
 from zeroshot.engine.resampling import Resampler
 from zeroshot.spec import NetworkConfig
 
@@ -42,6 +42,8 @@ class CpuBackend(Resampler):
     It borrows the weights one tensor at a time and keeps copies in its own memory layout. A tower
     without a CPU version runs as the plain module.
     """
+
+    texts_at_once = TEXTS
 
     def __init__(
         self,

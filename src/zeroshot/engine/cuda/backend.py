@@ -38,7 +38,9 @@ from zeroshot.spec import NetworkConfig
 IMAGES = 256  # at once at most: ViT-B/32 with 1024 was 1.05 times as fast as with 256
 SIMULATED_IMAGES = 32  # at once where the memory is not known
 HELD_BYTES = 256 * 2**20  # of levels prepared ahead, unless one batch has more
+GROUP = 4  # images per task of a thread, if a batch is large enough for all threads
 EMBEDDING = 2  # threads that embed: one copies while the batch of the other is computed
+SORTED_TEXTS = 32_768  # sorted by length together: more of them differ less within a batch
 FEW_TEXTS = 32  # whose length is rounded up, so that they share CUDA graphs
 STEP = 8  # tokens
 
@@ -51,14 +53,18 @@ class CudaBackend(PlainBackend):
     Images of different shapes run as in PlainBackend.
     """
 
+    texts_at_once = SORTED_TEXTS
+
     def __init__(
         self,
         weights: NetworkWeights,
         config: NetworkConfig,
         device: torch.device,
         dtype: torch.dtype,
+        *,
+        tf32: bool = False,
     ) -> None:
-        super().__init__(weights, config, device, dtype)
+        super().__init__(weights, config, device, dtype, tf32=tf32)
         self._runtime = make_runtime(device)
         self._staging = Staging(self._runtime)
         self._graphs = Graphs(self._runtime)
@@ -126,7 +132,7 @@ class CudaBackend(PlainBackend):
             return embeddings
 
         def work(part: slice) -> Tensor:
-            with inference(self.device, self.dtype):
+            with inference(self.device, self.dtype, tf32=self.tf32):
                 name = "visual", project, normalize
                 return self._graphs.run(name, step, self._upload(rows[part]))
 
@@ -155,7 +161,7 @@ class CudaBackend(PlainBackend):
             ids = torch.from_numpy(self._widen(batch.ids))
 
             def work(part: slice, ids: Tensor = ids) -> Tensor:
-                with inference(self.device, self.dtype):
+                with inference(self.device, self.dtype, tf32=self.tf32):
                     return self._graphs.run("text", step, self._upload(ids[part]))
 
             parts += self._texts.run(len(ids), batch_size, work)
@@ -210,7 +216,14 @@ class CudaBackend(PlainBackend):
         threads = cores() if workers is None else workers
         most = HELD_BYTES // (3 * self._config.vision.image_size**2)
         ahead = max(size, min(2 * size, most))
-        prepared = lookahead.run_ahead(prepare, items, workers=threads, limit=ahead, pool=pool)
+        prepared = lookahead.run_groups_ahead(
+            prepare,
+            items,
+            size=max(1, min(GROUP, size // max(1, threads))),
+            workers=threads,
+            limit=ahead,
+            pool=pool,
+        )
         batches = lookahead.split_batches(prepared, size)
         results = lookahead.run_ahead(
             embed, batches, workers=EMBEDDING if threads else 0, limit=EMBEDDING
