@@ -122,6 +122,7 @@ def install() -> None:
     torch.cuda.is_available = lambda: True
     torch.cuda.device_count = lambda: 1
     torch.cuda.get_device_name = lambda *_: "simulated GPU"
+    torch.cuda.synchronize = lambda *_: None
     Tensor.to = move  # type: ignore[assignment, method-assign]
     for name in FACTORIES:
         setattr(torch, name, _factory(getattr(torch, name)))
