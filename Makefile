@@ -32,9 +32,9 @@ lint:
 test:
 	@$(ENVIRONMENT) test $(ARGS)
 
-## Run the tests that need a CUDA GPU; arguments for pytest in ARGS
+## Run all tests with CUDA as the default device; fails without a GPU; arguments for pytest in ARGS
 test-gpu:
-	@$(ENVIRONMENT) test -m gpu $(ARGS)
+	@$(ENVIRONMENT) test-gpu $(ARGS)
 
 ## Run the tests with the minimum version of every dependency; arguments for pytest in ARGS
 test-lowest: $(LOWEST_VENV)/.developed

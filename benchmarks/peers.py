@@ -25,7 +25,7 @@ from zeroshot.machine import cores
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything measured is on this disk
 PACKAGES = ("transformers", "open_clip_torch", "clip-anytorch", "openvino")
-VERSIONS = ("torch", "torchvision", *PACKAGES, "pillow")
+VERSIONS = ("torch", "torchvision", *PACKAGES, "pillow", "simplejpeg")
 OPENVINO_BATCH = 16  # images per request; two such streams are fastest on two cores
 
 Encoder = Callable[[Tensor], Tensor]
@@ -59,11 +59,15 @@ def transformers() -> Any:
     return module
 
 
-def transformers_model(folder: Path, dtype: str) -> Any:
-    """Load a CLIPModel, ready for inference."""
-    clip_model = transformers().CLIPModel
-    precision = getattr(torch, dtype)
-    return clip_model.from_pretrained(folder, local_files_only=True, dtype=precision).eval()
+def transformers_model(folder: Path, dtype: str, attention: str | None = None) -> Any:
+    """Load a CLIPModel, ready for inference; `attention` names one of its implementations."""
+    model = transformers().CLIPModel.from_pretrained(
+        folder,
+        local_files_only=True,
+        dtype=getattr(torch, dtype),
+        attn_implementation=attention,
+    )
+    return model.eval()
 
 
 def transformers_images(model: Any, batch: int) -> Encoder:

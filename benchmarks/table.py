@@ -21,7 +21,7 @@ HEADER = ("", "comparison", "target", "ratio", "reached", "of the limit", "figur
 class Row:
     """One target and its result in this run."""
 
-    number: str  # T1 to T17
+    number: str  # T1 to T17, or G1 to G7 of a GPU
     what: str
     reached: float | None  # a ratio; None if the other side is not installed
     figures: str  # the underlying medians, and the GEMM probe
@@ -31,6 +31,7 @@ class Row:
     limit: str = ""
     bars: Mapping[str, float] = field(default_factory=dict)  # speeds by contender, zeroshot first
     unit: str = ""  # unit of the bars
+    result: str = ""  # instead of a ratio: a count or a limit of the machine
 
     @property
     def target(self) -> str:
@@ -55,7 +56,7 @@ class Row:
             self.number,
             self.what,
             self.target,
-            "not installed" if self.reached is None else ratio(self.reached),
+            self.result or ("not installed" if self.reached is None else ratio(self.reached)),
             self.verdict,
             "" if self.share is None else f"{self.share:.0%} of {self.limit}",
             self.figures,

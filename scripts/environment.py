@@ -4,6 +4,7 @@
     python -m scripts.environment dev      install the package and the development tools
     python -m scripts.environment lint     check format, lint rules, types and import layers
     python -m scripts.environment test     run all checks; arguments after it go to pytest
+    python -m scripts.environment test-gpu run the tests on a CUDA GPU; arguments likewise
 
 It needs the standard library only and runs on Linux, macOS and Windows; the targets of the Makefile
 call it. Environment variables: VENV is the folder of the environment (.venv), TORCH what pip
@@ -50,9 +51,9 @@ def main(arguments: list[str]) -> None:
     if command in ("-h", "--help"):
         print(__doc__)
         return
-    if command not in ("try", "dev", "lint", "test"):
+    if command not in ("try", "dev", "lint", "test", "test-gpu"):
         raise SystemExit(f"unknown command {command!r}\n\n{__doc__}" if command else __doc__)
-    if rest and command != "test":
+    if rest and not command.startswith("test"):
         raise SystemExit(f"{command} takes no arguments, got {' '.join(rest)!r}\n\n{__doc__}")
     if sys.version_info < OLDEST:
         found = "{}.{}".format(*sys.version_info[:2])
@@ -68,6 +69,8 @@ def main(arguments: list[str]) -> None:
     elif command == "dev":
         activate = binaries / "activate"
         print(f"To use this environment, run: {'' if os.name == 'nt' else '. '}{shown(activate)}")
+    elif command == "test-gpu":
+        run(binaries, "python", "-m", "pytest", *rest, ZEROSHOT_TEST_DEVICE="cuda")
     else:
         for line in LINT:
             run(binaries, *line.split())
@@ -108,10 +111,10 @@ def pip(binaries: Path, *arguments: str) -> None:
     run(binaries, "python", "-m", "pip", "install", "--quiet", *arguments)
 
 
-def run(binaries: Path, program: str, *arguments: str) -> None:
+def run(binaries: Path, program: str, *arguments: str, **variables: str) -> None:
     """Run a program of the environment in the root of the checkout."""
     path = os.pathsep.join([str(binaries), os.environ.get("PATH", "")])
-    call(str(binaries / program), *arguments, PATH=path)
+    call(str(binaries / program), *arguments, PATH=path, **variables)
 
 
 def call(*command: str, **variables: str) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import zeroshot
+from tests import devices
 from tests.support import MIXED, NAMES, FakeEncoder, flat, photograph, tiny_spec, tiny_tensors
 from zeroshot.checkpoint.layouts import native
 
@@ -22,6 +23,18 @@ hypothesis.settings.register_profile(
     "quick", max_examples=80, deadline=None, derandomize=True, print_blob=True
 )
 hypothesis.settings.load_profile("quick")
+
+
+def pytest_configure() -> None:
+    devices.prepare()
+
+
+def pytest_report_header() -> str:
+    return devices.header()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    devices.mark(items)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +56,7 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tiny_path: Path) -> zeroshot.Model:
     """A CLIP of two layers, 32 wide, for images of 32 x 32 pixels."""
-    return zeroshot.load(tiny_path, device="cpu", dtype="float32")
+    return zeroshot.load(tiny_path, device=devices.DEVICE, dtype="float32")
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from zeroshot.images.jpeg import find_decoder
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TARGETS = {f"T{n}" for n in (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17)}
+GPU_TARGETS = [f"G{n}" for n in (1, 2, 3, 4, 5, 7)]  # G6 is the test suite itself
+
+
+def gpu_benchmark(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
 
 
 def test_every_benchmark_runs_and_writes_its_table_and_plot(tmp_path: Path) -> None:
@@ -40,6 +50,36 @@ def test_only_the_named_targets_are_measured(tmp_path: Path) -> None:
 
     lines = done.stdout.strip().split("\n")
     assert [line.split()[0] for line in lines[1:]] == ["T9"]
+
+
+def test_the_gpu_benchmark_runs_on_a_cpu_and_writes_every_row(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    done = gpu_benchmark("--quick", "--device", "cpu", "--work", str(tmp_path), "--out", str(out))
+
+    assert done.returncode == 0, done.stderr
+    page = (out / "results-cuda.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| G")]
+    assert [line.split()[1] for line in rows] == GPU_TARGETS
+    assert "host to device, uint8 pageable" in page
+    assert "Not measured in this run: G6." in page
+    assert f"JPEG decoder of zeroshot: {find_decoder()}." in page
+    installed = importlib.util.find_spec("transformers") is not None
+    assert all(installed or "not installed" in line for line in rows)
+
+
+def test_the_gpu_benchmark_exits_without_a_gpu(tmp_path: Path) -> None:
+    done = gpu_benchmark("--work", str(tmp_path), CUDA_VISIBLE_DEVICES="")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("no CUDA GPU: benchmarks/gpu.py needs one")
+
+
+def test_full_sizes_of_the_gpu_benchmark_are_refused_on_a_cpu(tmp_path: Path) -> None:
+    done = gpu_benchmark("--device", "cpu", "--work", str(tmp_path))
+
+    assert done.returncode == 1
+    assert "--device cpu needs --quick" in done.stderr
 
 
 def test_decoders_are_compared_on_files_and_classified_images(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_classifying_one_image_crosses_modules_at_most_35_times(
     # while other programs use the cores, a worker embeds the image
     monkeypatch.setattr(zeroshot.Model, "is_busy", False)
     monkeypatch.setattr(backend, "BUSY_SECONDS", 0.0)
-    classifier = zeroshot.load("mini").classifier(["cat", "dog", "rabbit"])
+    classifier = zeroshot.load("mini", device="cpu").classifier(["cat", "dog", "rabbit"])
     classifier(PHOTO)
 
     calls = calls_during(lambda: classifier(PHOTO))

@@ -133,7 +133,9 @@ def test_scikit_learn_methods_agree_with_each_other(
 def test_logits_are_the_scaled_cosines_of_the_model(tiny: zeroshot.Model, photos: Any) -> None:
     classifier = tiny.classifier(["cat", "dog", "car"])
     wanted = tiny.logit_scale * tiny.similarity(tiny.encode_image(photos), classifier.head.weight)
-    np.testing.assert_allclose(classifier.decision_function(photos), wanted.numpy(), atol=1e-4)
+    np.testing.assert_allclose(
+        classifier.decision_function(photos), wanted.cpu().numpy(), atol=1e-4
+    )
 
 
 def test_scikit_learn_methods_treat_one_image_as_a_list_of_one(colors: Classifier) -> None:
@@ -177,7 +179,7 @@ def test_one_classifier_can_be_shared_by_threads(
 
 def test_the_repr_shows_the_number_of_labels(tiny: zeroshot.Model) -> None:
     shown = repr(tiny.classifier(["a", "b"]))
-    assert shown == "<Classifier of 2 labels on <Model tiny.safetensors 16-d on cpu, float32>>"
+    assert shown == f"<Classifier of 2 labels on {tiny!r}>"
 
 
 def test_a_saved_head_gives_the_same_predictions(

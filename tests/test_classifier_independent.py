@@ -88,6 +88,6 @@ def test_what_needs_one_label_per_image_is_refused(
 
 
 def test_embeddings_are_evaluated(mini: zeroshot.Model, tags: zeroshot.Classifier) -> None:
-    rows = np.asarray(mini.encode_image([CAT, ROCKET]).numpy())
+    rows = np.asarray(mini.encode_image([CAT, ROCKET]).cpu().numpy())
     report = zeroshot.evaluate(tags, rows, [["cat"], ["rocket"]])
     assert report.n == 2

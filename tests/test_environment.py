@@ -72,6 +72,25 @@ def test_test_runs_the_checks_and_passes_arguments_to_pytest(commands: Commands)
     assert commands[-1] == ["python", "-m", "pytest", "-k", "a tokenizer"]
 
 
+def test_test_gpu_runs_pytest_alone_with_cuda_as_device(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables: list[dict[str, str]] = []
+    record = environment.call
+
+    def keep(*command: str, **given: str) -> None:
+        variables.append(given)
+        record(*command, **given)
+
+    monkeypatch.setattr(environment, "call", keep)
+
+    environment.main(["test-gpu", "-k", "stream"])
+
+    assert commands[-1] == ["python", "-m", "pytest", "-k", "stream"]
+    assert variables[-1]["ZEROSHOT_TEST_DEVICE"] == "cuda"
+    assert "ruff" not in [line[0] for line in commands]
+
+
 def test_a_gpu_or_torch_selects_another_build(
     commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:

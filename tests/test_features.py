@@ -62,6 +62,7 @@ def seen_by_the_projection(model: zeroshot.Model, kind: str) -> torch.Tensor:
 
 
 def far(found: torch.Tensor, expected: torch.Tensor) -> float:
+    found, expected = found.cpu(), expected.cpu()
     return float(((found - expected).norm(dim=1) / expected.norm(dim=1)).max())
 
 
@@ -83,7 +84,7 @@ def test_projected_features_are_the_embeddings(model: zeroshot.Model) -> None:
 
     features = model.encode_image(IMAGES, project=False)
 
-    assert far(visual.project(features), model.encode_image(IMAGES, normalize=False)) < CLOSE
+    assert far(visual.project(features.cpu()), model.encode_image(IMAGES, normalize=False)) < CLOSE
 
 
 def test_features_have_unit_length_only_on_request(model: zeroshot.Model) -> None:
@@ -94,7 +95,7 @@ def test_features_have_unit_length_only_on_request(model: zeroshot.Model) -> Non
     unit = model.encode_image(IMAGES, project=False, normalize=True)
     torch.testing.assert_close(unit, F.normalize(raw, dim=1))
     default = model.encode_image(IMAGES)
-    torch.testing.assert_close(default.norm(dim=1), torch.ones(len(IMAGES)))
+    torch.testing.assert_close(default.norm(dim=1).cpu(), torch.ones(len(IMAGES)))
 
 
 @pytest.mark.parametrize("size", [1, 4])

@@ -44,13 +44,13 @@ def test_a_head_of_a_model_equals_the_plain_loop(tiny: zeroshot.Model, name: str
     labels = {"dog": ["dog", "hound"], "cat": "cat", "fire engine": "fire engine"}
     head = tiny.head(labels, name)
     wanted = plain_head(tiny, labels, prompts.get(name).templates)
-    torch.testing.assert_close(head.weight.double(), wanted, atol=1e-6, rtol=0)
+    torch.testing.assert_close(head.weight.double(), wanted.cpu(), atol=1e-6, rtol=0)
 
 
 def test_both_normalizations_change_the_head(tiny: zeroshot.Model) -> None:
     """Skipping the first or the second one gives another head, so the tests above would fail."""
     templates = prompts.get("imagenet7").templates
-    raw = tiny.encode_text([t.replace("{}", "dog") for t in templates], normalize=False)
+    raw = tiny.encode_text([t.replace("{}", "dog") for t in templates], normalize=False).cpu()
     assert raw.norm(dim=1).std() > 0.01 * raw.norm(dim=1).mean()  # lengths differ
     first_skipped = torch.nn.functional.normalize(raw.mean(dim=0), dim=0)
     second_skipped = torch.nn.functional.normalize(raw, dim=1).mean(dim=0)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import zeroshot
+from tests.devices import CHOICE, DEVICE
 from tests.support import TINY_SIZE, photograph, tiny_spec, tiny_tensors
 from zeroshot.checkpoint.layouts import native
 from zeroshot.errors import ImageError, IncompatibleWeights, InputError, SaveError, TokenLimitError
@@ -43,7 +44,7 @@ def test_image_embeddings_have_unit_length_by_default(
 ) -> None:
     raw = tiny.encode_image(photos, normalize=False)
     unit = tiny.encode_image(photos)
-    torch.testing.assert_close(unit.norm(dim=1), torch.ones(7))
+    torch.testing.assert_close(unit.norm(dim=1), torch.ones(7, device=unit.device))
     assert (raw.norm(dim=1) - 1).abs().min() > 0.01
     torch.testing.assert_close(unit, torch.nn.functional.normalize(raw, dim=1))
 
@@ -52,7 +53,7 @@ def test_different_images_have_different_embeddings(
     tiny: zeroshot.Model, photos: list[Path]
 ) -> None:
     cosines = tiny.similarity(tiny.encode_image(photos), tiny.encode_image(photos))
-    assert (cosines - torch.eye(7) * 2).max() < 0.999
+    assert (cosines.cpu() - torch.eye(7) * 2).max() < 0.999
 
 
 def test_no_images_give_no_rows(tiny: zeroshot.Model) -> None:
@@ -124,7 +125,7 @@ def test_one_text_is_a_vector_and_many_are_rows(tiny: zeroshot.Model) -> None:
 
 def test_text_embeddings_have_unit_length_by_default(tiny: zeroshot.Model) -> None:
     raw, unit = tiny.encode_text(SENTENCES, normalize=False), tiny.encode_text(SENTENCES)
-    torch.testing.assert_close(unit.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(unit.norm(dim=1), torch.ones(5, device=unit.device))
     assert (raw.norm(dim=1) - 1).abs().min() > 0.01
     torch.testing.assert_close(unit, torch.nn.functional.normalize(raw, dim=1))
 
@@ -146,7 +147,7 @@ def test_text_embeddings_equal_the_padded_reference(tiny: zeroshot.Model) -> Non
     with torch.inference_mode():
         wanted = tiny.network.text(torch.from_numpy(tiny.tokenizer(SENTENCES)))
     found = tiny.encode_text(SENTENCES, normalize=False)
-    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.cpu(), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_a_text_over_the_token_limit_is_rejected_or_truncated(tiny: zeroshot.Model) -> None:
@@ -204,17 +205,17 @@ def test_embeddings_are_not_inference_tensors(
 def test_embeddings_feed_a_linear_probe(tiny: zeroshot.Model, photos: list[Path]) -> None:
     linear_model = pytest.importorskip("sklearn.linear_model")
     probe = linear_model.LogisticRegression(C=100).fit(
-        tiny.encode_image(photos).numpy(), [0, 1, 0, 1, 0, 1, 0]
+        tiny.encode_image(photos).cpu().numpy(), [0, 1, 0, 1, 0, 1, 0]
     )
-    assert probe.predict(tiny.encode_image(photos).numpy()).shape == (7,)
+    assert probe.predict(tiny.encode_image(photos).cpu().numpy()).shape == (7,)
 
 
 def test_properties_of_a_model(tiny: zeroshot.Model) -> None:
-    assert repr(tiny) == "<Model tiny.safetensors 16-d on cpu, float32>"
+    assert repr(tiny) == f"<Model tiny.safetensors 16-d on {DEVICE}, float32>"
     assert tiny.embed_dim == 16
     assert tiny.logit_scale == pytest.approx(np.exp(3.0))
     assert tiny.logit_bias is None
-    assert (tiny.device, tiny.dtype) == (torch.device("cpu"), torch.float32)
+    assert (tiny.device, tiny.dtype) == (torch.device(DEVICE), torch.float32)
     assert tiny.tokenizer.vocab_size == 512 + 2_000 + 2
     assert tiny.preprocess.size == TINY_SIZE
 
@@ -233,7 +234,7 @@ def test_half_precision_is_close_and_returns_float32(
     ):
         assert mine.dtype == torch.float32
         assert (mine - other).abs().max() < tolerance
-        torch.testing.assert_close(mine.norm(dim=1), torch.ones(len(mine)))
+        torch.testing.assert_close(mine.norm(dim=1).cpu(), torch.ones(len(mine)))
 
 
 def test_converting_back_to_float32_restores_the_embeddings(
@@ -254,7 +255,7 @@ def test_the_activation_changes_the_embeddings(
 
     network = tiny_spec().network
     vision = replace(network.vision, activation="gelu")  # type: ignore[type-var]
-    other = write(tmp_path, network=replace(network, vision=vision))
+    other = write(tmp_path, network=replace(network, vision=vision)).to(tiny.device, "float32")
     assert (other.encode_image(photos) - tiny.encode_image(photos)).abs().max() > 1e-4
     torch.testing.assert_close(other.encode_text(SENTENCES), tiny.encode_text(SENTENCES))
 
@@ -325,12 +326,11 @@ def test_a_saved_model_keeps_identity_and_embeddings(
 
     tiny.save(path, half=half)
 
-    found = zeroshot.load(path, device="cpu", dtype="float32")
+    found = zeroshot.load(path, device=DEVICE, dtype="float32")
     assert (found.spec, found.name) == (tiny.spec, "saved.safetensors")
     assert (found.identity == tiny.identity) is not half  # float32 weights are rounded
-    np.testing.assert_allclose(
-        found.encode_image(photos), tiny.encode_image(photos), atol=5e-3 if half else 0
-    )
+    embeddings = found.encode_image(photos).cpu(), tiny.encode_image(photos).cpu()
+    np.testing.assert_allclose(*embeddings, atol=5e-3 if half else 0)
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["saved.safetensors"]
 
 
@@ -349,14 +349,15 @@ def test_saving_into_a_missing_folder_is_an_error(tiny: zeroshot.Model, tmp_path
         tiny.save(tmp_path / "absent" / "m.safetensors")
 
 
+@pytest.mark.skipif(CHOICE == "simulated", reason="a simulated GPU has no autocast")
 def test_a_callers_autocast_does_not_round_similarities(tiny: zeroshot.Model) -> None:
     texts = tiny.encode_text(["a cat", "a dog"])
 
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(tiny.device.type, dtype=torch.bfloat16):
         found = tiny.similarity(texts, texts)
 
     assert found.dtype == torch.float32
-    assert torch.allclose(found.diagonal(), torch.ones(2), atol=1e-6)
+    assert torch.allclose(found.diagonal().cpu(), torch.ones(2), atol=1e-6)
 
 
 def test_a_resized_half_precision_model_keeps_its_identity_when_saved(

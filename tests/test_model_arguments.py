@@ -15,12 +15,12 @@ from zeroshot.errors import InputError
 
 def test_similarity_and_logits_accept_arrays(tiny: zeroshot.Model, photos: list[Path]) -> None:
     images, texts = tiny.encode_image(photos), tiny.encode_text(["a", "b"])
-    arrays = images.numpy().astype(np.float64), texts.numpy()
+    arrays = images.cpu().numpy().astype(np.float64), texts.cpu().numpy()
     head = tiny.head(["a", "b"])
 
-    torch.testing.assert_close(tiny.similarity(*arrays), tiny.similarity(images, texts))
+    torch.testing.assert_close(tiny.similarity(*arrays), tiny.similarity(images, texts).cpu())
     torch.testing.assert_close(head.logits(arrays[0]), head.logits(images))
-    probabilities = head.probabilities(head.logits(images).numpy())
+    probabilities = head.probabilities(head.logits(images).cpu().numpy())
     torch.testing.assert_close(probabilities, head.probabilities(head.logits(images)))
 
 

@@ -21,13 +21,18 @@ def test_the_command_prints_a_report(layout: list[str], tiny_path: Path) -> None
 
     assert found.exit_code == 0, found.output
     if layout:
-        assert json.loads(found.output)["findings"][0]["work"] == "2 images"
+        report = json.loads(found.output)
+        assert report["findings"][0]["work"] == "2 images"
+        assert report["feeding"]["limit"] in ("decoding", "the image tower", "neither")
+        assert report["feeding"]["together"] > 0
     else:
         assert "agreement" in found.output
         assert re.search("^JPEG decoder: (simplejpeg|Pillow) ", found.output, re.MULTILINE)
         speeds = re.findall(r"matrix multiplication in .*: ([\d,.]+) GFLOP/s", found.output)
         assert speeds
         assert all(float(speed.replace(",", "")) > 0 for speed in speeds)
+        assert "\nbackend: " in found.output
+        assert re.search("images/s prepared, .* embedded", found.output.splitlines()[-1])
 
 
 def test_the_default_is_a_model_of_random_weights(

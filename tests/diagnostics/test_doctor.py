@@ -16,8 +16,9 @@ from huggingface_hub import constants
 import zeroshot
 from tests.support import HUB_COMMIT, fill_hub_cache
 from zeroshot import catalog, engine, loading
-from zeroshot.diagnostics import doctor
+from zeroshot.diagnostics import doctor, feeding
 from zeroshot.diagnostics.doctor import Check
+from zeroshot.diagnostics.feeding import Feeding
 from zeroshot.hub import archives
 from zeroshot.hub.inspection import cached_checkpoints
 from zeroshot.images import jpeg
@@ -356,6 +357,46 @@ def test_device_and_precision_are_those_that_load_chooses() -> None:
     dtype = str(engine.choose_dtype(None, device)).removeprefix("torch.")
 
     assert check.detail == f"{device}, {dtype}"
+
+
+def feed(monkeypatch: pytest.MonkeyPatch, **speeds: float) -> list[Check]:
+    """Return the checks of the speed group for these speeds, without the extra."""
+    found = Feeding("Pillow 13", "CpuBackend", "cpu", 2, "JPEG", together=1.0, **speeds)
+    monkeypatch.setattr(loading, "load", lambda name: None)
+    monkeypatch.setattr(feeding, "measure_feeding", lambda model, seconds: found)
+    monkeypatch.setattr(feeding, "find_decoder", lambda: Decoder(None, "13", is_installed=False))
+    return list(doctor.check_feeding())
+
+
+def test_a_machine_that_decodes_too_slowly_gets_a_note_with_advice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = feed(monkeypatch, prepared=520.0, embedded=1900.0)[-1]
+
+    assert (files.status, files.detail, files.advice) == (
+        "note",
+        "decoding limits this machine: 520 images/s prepared, 1,900 embedded",
+        "pip install 'zeroshot-clip[fast]'",
+    )
+
+
+def test_a_machine_limited_by_its_tower_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, files = feed(monkeypatch, prepared=520.0, embedded=40.0)
+
+    assert {check.status for check in (backend, files)} == {"ok"}
+    assert backend.detail == "CpuBackend on cpu, 2 CPU cores, with mini"
+    assert files.detail.startswith("the image tower limits this machine")
+
+
+def test_a_failure_while_speed_is_measured_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(model: object, seconds: float) -> None:
+        raise ValueError("truncated")
+
+    monkeypatch.setattr(feeding, "measure_feeding", fail)
+
+    assert [(check.status, check.detail) for check in doctor.check_feeding()] == [
+        ("bad", "raised ValueError: truncated")
+    ]
 
 
 def test_the_decoder_of_jpeg_files_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_the_accuracy_is_that_of_score(tiny: zeroshot.Model, photos: list[Path])
 
     assert report.figures["top1"].value == classifier.score(photos, truth)
     embeddings = tiny.encode_image(photos)
-    for given in (embeddings, embeddings.numpy()):
+    for given in (embeddings, embeddings.cpu().numpy()):
         again = zeroshot.evaluate(classifier, given, truth, draws=9)
         assert again.figures["nll"].value == pytest.approx(report.figures["nll"].value, abs=1e-4)
 

@@ -1,4 +1,4 @@
-"""`zeroshot bench`: benchmark a model on this machine against plain PyTorch."""
+"""`zeroshot bench`: benchmark a model against plain PyTorch, and say what limits the machine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from zeroshot.cli.completion import complete_models
 
 if TYPE_CHECKING:
     from zeroshot.diagnostics.bench import Finding, Report
+    from zeroshot.diagnostics.feeding import Feeding
 
 HEADER = ("work", "precision", "plain", "fast", "speedup", "of GEMM", "agreement")
 
@@ -37,18 +38,23 @@ def command(
     Both run the same weights in alternation in one process. "speedup" is the median over the
     rounds. "of GEMM" is the throughput as a share of a matrix multiplication that is timed between
     the runs. "agreement" is the lowest cosine similarity between the embeddings of both. The
-    benchmark takes about a minute.
+    last lines compare how fast files are decoded and prepared with how fast the image tower embeds
+    them, and name the slower one. The benchmark takes about a minute.
     """
     import zeroshot
     from zeroshot.diagnostics.bench import measure, random_model
+    from zeroshot.diagnostics.feeding import SECONDS, measure_feeding
 
     if model is None:
         chosen = random_model(device=device, dtype=dtype)
     else:
         chosen = zeroshot.load(model, device=device, dtype=dtype)
     report = measure(chosen, rounds=1, batch=2, labels=2) if quick else measure(chosen)
+    feeding = measure_feeding(chosen, seconds=0.01 if quick else SECONDS)
     if as_json:
-        click.echo(json.dumps({"model": repr(chosen)} | asdict(report), indent=2))
+        files = asdict(feeding) | {"limit": feeding.limit}
+        document = {"model": repr(chosen)} | asdict(report) | {"feeding": files}
+        click.echo(json.dumps(document, indent=2))
         return
     click.echo(repr(chosen))
     for fact, value in report.machine.items():
@@ -58,6 +64,19 @@ def command(
         click.echo(f"matrix multiplication in {name}: {speed:,.{digits}f} GFLOP/s")
     click.echo()
     click.echo(_table(report))
+    click.echo()
+    click.echo(_lines(feeding))
+
+
+def _lines(feeding: Feeding) -> str:
+    """Format how fast files are prepared and embedded."""
+    return "\n".join(
+        (
+            f"backend: {feeding.backend} on {feeding.device}, {feeding.threads} CPU cores",
+            f"files to embeddings: {feeding.together:,.0f} images/s, {feeding.file}",
+            feeding.verdict,
+        )
+    )
 
 
 def _table(report: Report) -> str:

@@ -29,8 +29,8 @@ def command(verify: bool, as_json: bool) -> None:
 
     Reports versions, hardware, the download cache and the cached checkpoints. Runs tokenizer,
     resize, image encoder and text encoder on stored inputs and compares the outputs with the
-    reference. Nothing is downloaded. Marks: ok is correct, -- is a note, !! is a problem, with
-    advice on the next line.
+    reference. Says whether decoding or the image tower limits this machine. Nothing is
+    downloaded. Marks: ok is correct, -- is a note, !! is a problem, with advice on the next line.
     """
     from zeroshot.diagnostics.doctor import examine
 

@@ -1,4 +1,4 @@
-"""Check an installation: versions, hardware, cache, checkpoints and results.
+"""Check an installation: versions, hardware, cache, checkpoints, results and speed.
 
 Nothing is downloaded or changed. Only the form of a token is checked; its value is not printed.
 """
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Status = Literal["ok", "note", "bad"]
 PACKAGES = ("torch", "numpy", "pillow", "huggingface_hub", "safetensors", "ftfy", "regex")
 PILLOW_ADVISED = (12, 3)  # fixes CVE-2026-25990, -40192, -42311 and an endless loop
+FEEDING_SECONDS = 0.1  # per measurement and round
 TOKENIZERS = "tokenizers"  # of the extra with this name
 MIN_FREE = 2e9  # bytes; ViT-B/32 takes 0.6 GB, ViT-L/14 1.7 GB
 
@@ -50,6 +51,7 @@ def examine(*, verify: bool = False) -> Iterator[Check]:
     yield from check_cache()
     yield from check_checkpoints(verify=verify)
     yield from check_stages()
+    yield from check_feeding()
 
 
 # ---- versions
@@ -396,3 +398,27 @@ def check_embedded_model() -> Check:
     if distance <= limit:
         return Check("stages", "embedded model", "ok", detail)
     return Check("stages", "embedded model", "bad", detail, "report it with --json")
+
+
+# ---- speed
+
+
+def check_feeding() -> Iterator[Check]:
+    """Compare decoding with the image tower of the embedded model, if it is present."""
+    entry = catalog.find(catalog.EMBEDDED)
+    if entry.path is None or not entry.path.is_file():
+        return
+    from zeroshot import loading
+    from zeroshot.diagnostics.feeding import measure_feeding
+
+    try:
+        found = measure_feeding(loading.load(catalog.EMBEDDED), seconds=FEEDING_SECONDS)
+    except Exception as error:
+        detail = f"raised {type(error).__name__}: {error}"
+        yield Check("speed", "files", "bad", detail, "report it with --json")
+        return
+    where = f"{found.backend} on {found.device}, {found.threads} CPU cores"
+    yield Check("speed", "backend", "ok", f"{where}, with {catalog.EMBEDDED}")
+    status: Status = "note" if found.advice else "ok"
+    detail = found.verdict.removesuffix(f"; {found.advice}")
+    yield Check("speed", "files", status, detail, found.advice)
