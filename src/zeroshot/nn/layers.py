@@ -11,13 +11,15 @@ from torch.nn import functional as F
 from zeroshot.nn.rotary import Turns, rotate
 from zeroshot.spec import Activation, BlockOptions
 
+QUICK_GELU = 1.702  # slope of `quick_gelu`
+
 
 def quick_gelu(x: Tensor) -> Tensor:
     """Approximate GELU by x * sigmoid(1.702 x).
 
     OpenAI's checkpoints were trained with it.
     """
-    return x * torch.sigmoid(1.702 * x)
+    return x * torch.sigmoid(QUICK_GELU * x)
 
 
 def gelu_tanh(x: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from torch import nn
 from tests.engine.support import Borrowed
 from zeroshot.engine.cpu import linear
 from zeroshot.engine.cpu.attention import attend
-from zeroshot.engine.cpu.blocks import FUSED, QUICK_GELU, Norm, build_blocks, separate_pairs
-from zeroshot.nn.layers import ACTIVATIONS, Transformer
+from zeroshot.engine.cpu.blocks import FUSED, Norm, build_blocks, separate_pairs
+from zeroshot.nn.layers import ACTIVATIONS, QUICK_GELU, Transformer
 from zeroshot.spec import Activation, TextConfig
 
 WIDTH, HEADS, LAYERS = 24, 3, 3

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from zeroshot.engine.backend import Values
 from zeroshot.engine.cpu.attention import attend
 from zeroshot.engine.cpu.linear import Fused, Linear, Scratch
+from zeroshot.nn.layers import QUICK_GELU
 from zeroshot.nn.rotary import Turns
 from zeroshot.spec import Activation, TextConfig, ViTConfig
 
-QUICK_GELU = 1.702
 FUSED: dict[Activation, Fused] = {
     "quick_gelu": "silu",
     "gelu": "gelu",

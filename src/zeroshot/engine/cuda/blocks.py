@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zeroshot.engine.backend import Values
-from zeroshot.nn.layers import MLP, Block, quick_gelu
+from zeroshot.nn.layers import MLP, QUICK_GELU, Block, quick_gelu
 from zeroshot.nn.rotary import Turns, rotate
-
-QUICK_GELU = 1.702
 
 
 def fold_activations(module: nn.Module, values: Values) -> None:
