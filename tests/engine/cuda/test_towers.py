@@ -1,4 +1,4 @@
-"""The tables of towers for GPUs, and the towers that are in none."""
+"""The table of towers for GPUs, and the towers that are not in it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import torch
 
 from tests.engine.cuda.support import backend_of, unit
 from tests.engine.support import RESNET, network_of, pixels, worst
-from zeroshot.engine.cuda.towers import CUDA_TOWERS, IMAGE_VALUES, count_image_values
+from zeroshot.engine.cuda.towers import CUDA_TOWERS, count_image_values
 from zeroshot.nn.network import TOWERS
 from zeroshot.nn.resnet import ModifiedResNet
 from zeroshot.spec import ResNetConfig, ViTConfig
 
 
-def test_tables_list_only_towers_that_exist() -> None:
+def test_table_lists_only_towers_that_exist() -> None:
     assert CUDA_TOWERS.keys() <= TOWERS.keys()
-    assert IMAGE_VALUES.keys() <= TOWERS.keys()
 
 
-def test_tower_in_no_table_runs_as_the_plain_module(device: torch.device) -> None:
+def test_tower_that_is_not_in_the_table_runs_as_the_plain_module(device: torch.device) -> None:
     backend, batch = backend_of(RESNET, device=device), pixels(RESNET, 5)
 
     assert type(backend._visual) is ModifiedResNet

@@ -1,6 +1,6 @@
 """List the towers that have a version for GPUs.
 
-The first table contains, for the type of a tower's configuration, a function that rewrites its
+The table contains, for the type of a tower's configuration, a function that rewrites its
 plain module. It takes the configuration, the module on its device, and the float32 values. A tower
 that is not in the table runs as the plain module of `zeroshot.nn`.
 """
@@ -24,12 +24,10 @@ CUDA_TOWERS: dict[type[Any], Callable[[Any, Any, Values], nn.Module]] = {
     TextConfig: rewrite_text,
     BertConfig: rewrite_bert,
 }
-IMAGE_VALUES: dict[type[Any], Callable[[Any], int]] = {ViTConfig: count_values}
 
 
 def count_image_values(config: Any) -> int:
     """Estimate how many values of activations one image needs at once."""
-    count = IMAGE_VALUES.get(type(config))
-    if count is None:
-        return VALUES_PER_PIXEL_VALUE * 3 * int(config.image_size) ** 2
-    return count(config)
+    if isinstance(config, ViTConfig):
+        return count_values(config)
+    return VALUES_PER_PIXEL_VALUE * 3 * int(config.image_size) ** 2
