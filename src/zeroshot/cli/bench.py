@@ -26,7 +26,8 @@ HEADER = ("work", "precision", "plain", "fast", "speedup", "of GEMM", "agreement
 )
 @click.option("--device", help="cpu, cuda or mps; by default the best one available.")
 @click.option(
-    "--dtype", help="float32, bfloat16 or float16; by default the fastest one for the device."
+    "--dtype",
+    help="float32, bfloat16, float16, or tf32 on CUDA; by default the fastest one for the device.",
 )
 @click.option("--quick", is_flag=True, help="One round on a few inputs, to check that it runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")

@@ -127,7 +127,9 @@ MODEL_OPTIONS = (
         help="fast decodes large JPEGs at half their size or less.",
     ),
     click.option(
-        "--dtype", help="float32, bfloat16 or float16; by default the fastest one for the device."
+        "--dtype",
+        help="float32, bfloat16, float16, or tf32 on CUDA; by default the fastest one for the "
+        "device.",
     ),
     click.option("--device", help="cpu, cuda or mps; by default the best one available."),
     click.option(
