@@ -35,6 +35,15 @@ def test_slow_decoding_with_the_extra_advises_other_means(monkeypatch: pytest.Mo
     assert FOUND.advice == "use decode='fast' for large files, or a machine with more CPU cores"
 
 
+def test_float32_is_not_advised_to_install_a_decoder_it_does_not_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use_decoder(monkeypatch, None, installed=False)
+    exact = dataclasses.replace(FOUND, reference=True)
+
+    assert exact.advice == "use decode='fast' for large files, or a machine with more CPU cores"
+
+
 def test_two_libraries_that_differ_are_to_be_updated(monkeypatch: pytest.MonkeyPatch) -> None:
     use_decoder(monkeypatch, None)
 
@@ -63,6 +72,9 @@ def test_every_part_is_measured_through_the_backend(tiny: Model) -> None:
     assert min(found.prepared, found.embedded, found.together) > 0
     assert found.backend == type(tiny._engine.backend).__name__
     assert found.device == str(tiny.device)
+    assert found.reference
+    assert found.decoder.startswith("Pillow ")  # the model is float32
+    assert not measure_feeding(tiny.to(dtype="bfloat16"), seconds=0.01).reference
     assert found.file.startswith("JPEG of 500 x 375 pixels, ")
 
 

@@ -71,10 +71,12 @@ def command(
 
 def _lines(feeding: Feeding) -> str:
     """Format how fast files are prepared and embedded."""
+    from zeroshot.diagnostics.feeding import format_rate
+
     return "\n".join(
         (
             f"backend: {feeding.backend} on {feeding.device}, {feeding.threads} CPU cores",
-            f"files to embeddings: {feeding.together:,.0f} images/s, {feeding.file}",
+            f"files to embeddings: {format_rate(feeding.together)} images/s, {feeding.file}",
             feeding.verdict,
         )
     )

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import PIL
 import torch
 from PIL import Image
 
@@ -42,6 +43,7 @@ class Feeding:
     prepared: float  # files per second to pixels, without the tower
     embedded: float  # images per second from pixels on the device
     together: float  # files per second to embeddings
+    reference: bool = False  # decoded by Pillow whatever is installed: float32 or `parity`
 
     @property
     def limit(self) -> str:
@@ -54,7 +56,8 @@ class Feeding:
     @property
     def rates(self) -> str:
         """Return both speeds as text."""
-        return f"{_rate(self.prepared)} images/s prepared, {_rate(self.embedded)} embedded"
+        prepared, embedded = format_rate(self.prepared), format_rate(self.embedded)
+        return f"{prepared} images/s prepared, {embedded} embedded"
 
     @property
     def advice(self) -> str:
@@ -62,7 +65,7 @@ class Feeding:
         if self.limit != "decoding":
             return ""
         decoder = find_decoder()
-        if decoder.library is None:
+        if decoder.library is None and not self.reference:
             update = f"update Pillow and simplejpeg: {INSTALL} -U"
             return update if decoder.is_installed else INSTALL
         return "use decode='fast' for large files, or a machine with more CPU cores"
@@ -106,12 +109,14 @@ def measure_feeding(model: Model, *, seconds: float = SECONDS) -> Feeding:
         for _ in range(ROUNDS):
             for name, (count, work) in parts.items():
                 rates[name].append(_per_second(model, work, count, seconds))
+    reference = model.preprocess.parity or model.dtype == torch.float32
     return Feeding(
-        decoder=str(find_decoder()),
+        decoder=f"Pillow {PIL.__version__}" if reference else str(find_decoder()),
         backend=type(model._engine.backend).__name__,
         device=str(model.device),
         threads=cores(),
         file=size,
+        reference=reference,
         **{name: statistics.median(found) for name, found in rates.items()},
     )
 
@@ -141,5 +146,6 @@ def _finish(model: Model, work: Callable[[], object]) -> None:
         torch.cuda.synchronize(model.device)
 
 
-def _rate(speed: float) -> str:
+def format_rate(speed: float) -> str:
+    """Format a speed as a part of a message."""
     return f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
