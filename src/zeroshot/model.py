@@ -95,13 +95,13 @@ class Model:
             raise AttributeError(f"'Model' object has no attribute {name!r}{advice}")
 
     def __repr__(self) -> str:
-        dtype = str(self.dtype).removeprefix("torch.")
-        return f"<Model {self.name} {self.embed_dim}-d on {self.device}, {dtype}>"
+        precision = self._engine.precision
+        return f"<Model {self.name} {self.embed_dim}-d on {self.device}, {precision}>"
 
     def _repr_html_(self) -> str:
         facts = {
             "device": self.device,
-            "precision": str(self.dtype).removeprefix("torch."),
+            "precision": self._engine.precision,
             "image size": self._describe_size(),
             "dimensions": self.embed_dim,
             "context length": f"{self.spec.network.text.context_length} tokens",
@@ -655,7 +655,7 @@ class Model:
         """
         target = self.device if device is None else choose_device(device)
         if dtype is None and device is None:
-            dtype = "tf32" if self._engine.tf32 else self.dtype
+            dtype = self._engine.precision
         return Model(
             self.checkpoint,
             self.name,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
 import zeroshot
 from tests.checkpoint import families
 from zeroshot import Model
+from zeroshot.diagnostics import bench
 from zeroshot.diagnostics.bench import (
     Rounds,
     alternate,
@@ -19,6 +23,8 @@ from zeroshot.diagnostics.bench import (
     measure,
     random_pixels,
 )
+from zeroshot.engine import Engine, runner
+from zeroshot.engine.cuda.backend import CudaBackend
 from zeroshot.nn.network import Network
 from zeroshot.spec import NetworkConfig, TextConfig, ViTConfig
 
@@ -47,6 +53,28 @@ def test_contenders_alternate_forward_and_backward() -> None:
 
 def test_the_matrix_multiplication_probe_returns_a_finite_speed() -> None:
     assert 0 < gemm("float32", side=32) < math.inf
+
+
+def test_tf32_is_measured_with_tf32_and_compared_with_float32(
+    tiny: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(runner.BACKENDS, "cpu", CudaBackend)  # simulated; CPUs have no TF32
+    made: list[Engine] = []
+    model = copy(tiny)
+    model._engine = Engine(*tiny._engine._arguments, tf32=True)
+
+    def make(*given: Any, **options: Any) -> Engine:
+        made.append(Engine(*given, **options))
+        return made[-1]
+
+    monkeypatch.setattr(bench, "Engine", make)
+
+    report = measure(model, rounds=1, batch=2, labels=2)
+
+    assert "float32" in repr(tiny)
+    assert "tf32" in repr(model)
+    assert [engine.tf32 for engine in made] == [False, True, False]  # the first is the plain one
+    assert {found.dtype for found in report.findings} == {"tf32", "float32"} == set(report.gemms)
 
 
 def test_operations_per_image_match_the_linear_layers() -> None:

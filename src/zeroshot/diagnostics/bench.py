@@ -24,7 +24,8 @@ from zeroshot.checkpoint.reader import Checkpoint
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.checkpoint.weights import Weights, on_meta
 from zeroshot.engine import Engine, choose_device
-from zeroshot.engine.device import BFLOAT16_PROBES, cpu_has
+from zeroshot.engine.device import BFLOAT16_PROBES, allows_tf32, cpu_has
+from zeroshot.engine.torch_state import inference
 from zeroshot.images.jpeg import find_decoder
 from zeroshot.machine import cores, processor
 from zeroshot.model import Model
@@ -109,19 +110,25 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-@torch.inference_mode()
 def gemm(dtype: str, *, side: int = GEMM_SIDE, device: torch.device | str = "cpu") -> float:
     """Return the speed of a product of square matrices in GFLOP/s.
 
-    The product uses the threads of torch. The fastest of several products is used.
+    The product uses the threads of torch. The fastest of several products is used. `dtype` may be
+    "tf32".
     """
-    left, right = (torch.randn(side, side).to(device, getattr(torch, dtype)) for _ in range(2))
+    left, right = (torch.randn(side, side).to(device, _stored(dtype)) for _ in range(2))
 
     def multiply() -> float:
         return float((left @ right)[0, 0])  # reading a value synchronizes with the device
 
-    multiply()
-    return 2 * side**3 / min(timed(multiply) for _ in range(PROBES)) / 1e9
+    with inference(torch.device(device), _stored(dtype), tf32=allows_tf32(dtype)):
+        multiply()
+        return 2 * side**3 / min(timed(multiply) for _ in range(PROBES)) / 1e9
+
+
+def _stored(dtype: str) -> torch.dtype:
+    """Return the dtype of the values; those of "tf32" are stored in float32."""
+    return torch.float32 if allows_tf32(dtype) else getattr(torch, dtype)
 
 
 def flop_per_image(tower: nn.Module, size: int) -> float:
@@ -229,11 +236,14 @@ def measure(model: Model, *, rounds: int = 5, batch: int = BATCH, labels: int = 
     the longest of the batch. The engine is timed in the model's precision and in float32. `batch`
     is the number of images, `labels` the number of labels, with 8 sentences each.
     """
-    dtypes = list(dict.fromkeys([_name(model.dtype), "float32"]))
+    dtypes = list(dict.fromkeys([model._engine.precision, "float32"]))
     config, device = model.spec.network, model.device
     weights = model.checkpoint.weights
     plain = Engine(weights, config, device, torch.float32, plain=True)
-    engines = {dtype: Engine(weights, config, device, getattr(torch, dtype)) for dtype in dtypes}
+    engines = {
+        dtype: Engine(weights, config, device, _stored(dtype), tf32=allows_tf32(dtype))
+        for dtype in dtypes
+    }
     size = model.preprocess.square
     flop = flop_per_image(on_meta(config).visual, size) if rounds > 1 else 0.0
     pixels = random_pixels(batch, size)
@@ -296,7 +306,3 @@ def machine(device: torch.device | str = "cpu") -> dict[str, str]:
 def _instructions() -> str:
     """Return the vector instructions, and those for bfloat16."""
     return " + ".join([torch.backends.cpu.get_cpu_capability(), *filter(cpu_has, BFLOAT16_PROBES)])
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

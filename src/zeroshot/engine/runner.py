@@ -50,6 +50,11 @@ class Engine:
         options = {"tf32": True} if tf32 else {}  # only backends of CUDA have it
         self.backend: Backend = kind(weights, config, device, dtype, **options)
 
+    @property
+    def precision(self) -> str:
+        """The precision as `choose_dtype` reads it: the name of the dtype, or "tf32"."""
+        return "tf32" if self.tf32 else str(self.dtype).removeprefix("torch.")
+
     def __getstate__(self) -> dict[str, Any]:
         # Packed weights and locks cannot be pickled; the backend is built again.
         return {"arguments": self._arguments, "plain": self._plain, "tf32": self.tf32}
