@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -42,9 +43,10 @@ def plan(recipe: Recipe, tensors: Named, what: str, source: str) -> tuple[Fold, 
     Raises IncompatibleWeights if a tensor is missing, or if shapes do not fit.
     """
     names = tuple(tensors)
-    given = _Given({name: each.to("meta") for name, each in tensors.items()})
     try:
-        outputs = recipe(given)
+        shapes, used = _infer(
+            recipe, tuple((n, each.shape, each.dtype) for n, each in tensors.items())
+        )
     except KeyError as error:
         raise IncompatibleWeights(
             f"{source}: {shortened(what)}: the tensor {error.args[0]!r} is missing, expected all "
@@ -52,20 +54,31 @@ def plan(recipe: Recipe, tensors: Named, what: str, source: str) -> tuple[Fold, 
             source=source,
         ) from error
     except (RuntimeError, ValueError, IndexError) as error:
-        shapes = ", ".join(f"{name} {tuple(each.shape)}" for name, each in tensors.items())
+        given = ", ".join(f"{name} {tuple(each.shape)}" for name, each in tensors.items())
         raise IncompatibleWeights(
             f"{source}: {shortened(what)}: the training branches have shapes that do not fit: "
-            f"{shortened(shapes, 250)}; download the file again",
+            f"{shortened(given, 250)}; download the file again",
             source=source,
         ) from error
-    if unused := sorted(set(names) - given.used):
+    if unused := sorted(set(names) - used):
         raise IncompatibleWeights(
             f"{source}: {shortened(what)}: the tensor {shortened(repr(unused[0]))} belongs to no "
             "complete training branch; download the file again",
             source=source,
         )
-    first, second = (Fold(recipe, names, n, each.shape) for n, each in enumerate(outputs))
-    return first, second
+    return Fold(recipe, names, 0, shapes[0]), Fold(recipe, names, 1, shapes[1])
+
+
+@lru_cache(maxsize=512)  # blocks of one network have equal shapes
+def _infer(
+    recipe: Recipe, tensors: tuple[tuple[str, torch.Size, torch.dtype], ...]
+) -> tuple[list[torch.Size], frozenset[str]]:
+    """Return the shapes of weight and bias, and the names of the tensors that were read."""
+    given = _Given(
+        {name: torch.empty(shape, dtype=dtype, device="meta") for name, shape, dtype in tensors}
+    )
+    outputs = recipe(given)
+    return [each.shape for each in outputs], frozenset(given.used)
 
 
 class _Given(dict[str, Tensor]):
