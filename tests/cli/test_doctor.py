@@ -40,6 +40,7 @@ def test_a_sound_installation_exits_with_0_and_a_damaged_cache_with_1(
     fill_hub_cache(hub_cache, VIT_B_32, FILES)["open_clip_model.safetensors"].write_bytes(
         b"damaged"
     )
+    monkeypatch.setattr(doctor, "check_stages", lambda: iter(()))
     damaged = CliRunner().invoke(main, ["doctor", "--verify"])
 
     assert sound.exit_code == 0, sound.output
@@ -67,6 +68,7 @@ def test_a_failed_stage_is_named_in_the_report(monkeypatch: pytest.MonkeyPatch) 
 def test_the_report_states_that_a_token_is_set_without_its_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(doctor, "check_stages", lambda: iter(()))
     monkeypatch.setenv("HF_TOKEN", "hf_verysecret")
 
     text, document = (
