@@ -115,6 +115,8 @@ def siglip_folder(run: Run) -> Path:
 
     folder = _made(run.work / "SigLIP-B-16", write)
     pieces = ["[UNK]", "</s>", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+    count = siglip(run).network.text.vocab_size
+    pieces += [f"[unused{number}]" for number in range(count - len(pieces))]
     (folder / "vocab.txt").write_text("\n".join(pieces), "utf-8")  # one token per letter
     return folder
 
