@@ -94,6 +94,26 @@ def test_arithmetic_coding_gives_the_pixels_of_pillow() -> None:
     assert_equal_to_pillow(ARITHMETIC)
 
 
+@pytest.mark.parametrize("sampling", [0x11, 0x12, 0x14, 0x21, 0x22, 0x41], ids=hex)
+def test_unusual_subsampling_gives_the_pixels_of_pillow(sampling: int) -> None:
+    content = bytearray(encoded(picture((64, 64)), "JPEG", subsampling="4:2:0"))
+    # a unit of 4:2:0 has as many blocks as one of 4:1:1 (0x41) and 4:4:1 (0x14), in other places
+    content[content.index(b"\xff\xc0") + 11] = sampling
+
+    assert outcome(bytes(content), open_pixels) == outcome(bytes(content), open_image)
+
+
+def test_any_exception_of_simplejpeg_leaves_the_file_to_pillow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = types.SimpleNamespace(decode_jpeg_header=lambda *_, **__: {}[6])
+    monkeypatch.setattr(jpeg, "find_decoder", lambda: jpeg.Decoder(library, "1.9"))
+    file = io.BytesIO(encoded(picture(), "JPEG"))
+
+    assert decode_jpeg(file, None, MAX_PIXELS) is None
+    assert file.tell() == 0
+
+
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("orientation", range(10))
 def test_pixels_are_turned_as_by_pillow(orientation: int, big_endian: bool) -> None:

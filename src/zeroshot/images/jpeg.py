@@ -69,8 +69,8 @@ def decode_jpeg(file: BinaryIO, at_least: int | None, max_pixels: int) -> NDArra
             pixels = _decode(library, content, at_least, max_pixels)
             if pixels is not None:
                 return pixels
-    except (OSError, ValueError, MemoryError):
-        pass  # Pillow meets it again and reports it
+    except Exception as error:  # simplejpeg also raises KeyError, for an unusual subsampling
+        log.debug("a JPEG file is left to Pillow: %r", error)  # which reports what is wrong
     file.seek(0)
     return None
 
