@@ -100,8 +100,7 @@ def embed(
     """
     batch_size, workers = check_batch_size(batch_size), check_workers(workers)
     single = is_single(images)
-    # a Model may hand on gray levels, which its device normalizes; `prepare` returns pixels
-    load: Callable[[ImageLike], Any] = getattr(encoder, "_load", encoder.prepare)
+    load = get_loader(encoder)
 
     def prepare(numbered: tuple[int, ImageLike]) -> Prepared:
         position, image = numbered
@@ -138,6 +137,21 @@ def embed(
         )
         batches = track(batches, bar, lambda batch: len(batch.outcomes))
     return _raise_failures(batches) if on_error == "raise" else batches
+
+
+def get_loader(encoder: ImageEncoder) -> Callable[[ImageLike], Any]:
+    """Return the function that converts an image to what the encoder's `encode_pixels` reads.
+
+    A Model has one beside `prepare`, which may return gray levels that its device normalizes. It is
+    used only if the encoder's `prepare` and `encode_pixels` are of the same class: a wrapper or a
+    subclass may replace either, and expects pixels.
+    """
+    owner = next((each for each in type(encoder).__mro__ if "_load" in vars(each)), None)
+    for name in ("prepare", "encode_pixels"):
+        method = getattr(getattr(encoder, name), "__func__", None)
+        if owner is None or method is not vars(owner).get(name):
+            return encoder.prepare
+    return cast(Any, encoder)._load  # type: ignore[no-any-return]
 
 
 def stack_equal(pixels: Sequence[Any]) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from torch import Tensor
 
-from zeroshot.embedding import ImageEncoder, Item, Pixels, Result, stack_equal
+from zeroshot.embedding import ImageEncoder, Item, Pixels, Result, get_loader, stack_equal
 from zeroshot.images import ImageLike, open_image
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class WindowEncoder:
             x, y = int(left * opened.width), int(top * opened.height)
             small = min(opened.size) < SMALLEST
             boxes.append(boxes[0] if small else (x, y, x + width, y + height))
-        load = getattr(self._encoder, "_load", self._encoder.prepare)  # as in `embedding.embed`
+        load = get_loader(self._encoder)
         windows = [load(opened.crop(box)) for box in boxes]
         return cast("NDArray[np.float32] | list[NDArray[np.float32]]", stack_equal(windows))
 

@@ -94,6 +94,26 @@ def test_arithmetic_coding_gives_the_pixels_of_pillow() -> None:
     assert_equal_to_pillow(ARITHMETIC)
 
 
+@pytest.mark.parametrize("sampling", [0x11, 0x12, 0x14, 0x21, 0x22, 0x41], ids=hex)
+def test_unusual_subsampling_gives_the_pixels_of_pillow(sampling: int) -> None:
+    content = bytearray(encoded(picture((64, 64)), "JPEG", subsampling="4:2:0"))
+    # a unit of 4:2:0 has as many blocks as one of 4:1:1 (0x41) and 4:4:1 (0x14), in other places
+    content[content.index(b"\xff\xc0") + 11] = sampling
+
+    assert outcome(bytes(content), open_pixels) == outcome(bytes(content), open_image)
+
+
+def test_any_exception_of_simplejpeg_leaves_the_file_to_pillow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = types.SimpleNamespace(decode_jpeg_header=lambda *_, **__: {}[6])
+    monkeypatch.setattr(jpeg, "find_decoder", lambda: jpeg.Decoder(library, "1.9"))
+    file = io.BytesIO(encoded(picture(), "JPEG"))
+
+    assert decode_jpeg(file, None, MAX_PIXELS) is None
+    assert file.tell() == 0
+
+
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("orientation", range(10))
 def test_pixels_are_turned_as_by_pillow(orientation: int, big_endian: bool) -> None:
@@ -303,11 +323,14 @@ def test_a_simplejpeg_with_other_pixels_is_not_used_and_logged(
         decode_jpeg=lambda *given, **options: real.decode_jpeg(*given, **options) ^ 1,
     )
 
-    with caplog.at_level(logging.WARNING, "zeroshot"):
-        found = jpeg.find_decoder()
+    monkeypatch.setattr(jpeg, "_warned", [])
+    with caplog.at_level(logging.WARNING, "zeroshot"), ThreadPoolExecutor(8) as pool:
+        found, *others = pool.map(lambda _: jpeg.find_decoder(), range(8))
 
     assert found.library is None
+    assert others == [found] * 7
     assert "the pixels of simplejpeg 1.9.9 differ" in caplog.text
+    assert len(caplog.records) == 1
     assert max(len(record.getMessage()) for record in caplog.records) < 600
 
 

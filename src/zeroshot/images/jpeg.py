@@ -24,6 +24,7 @@ from PIL import Image
 from zeroshot.errors import shortened
 from zeroshot.images.formats import HEAD, recognize
 from zeroshot.images.jpeg_header import Header, read_header
+from zeroshot.images.locks import get_lock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +43,7 @@ SAMPLES: tuple[dict[str, Any], ...] = (  # of the probe, as options of Pillow's 
 PIXEL = "V3"  # numpy's type of three bytes: turns an image in half of the time
 INSTALL = "pip install 'zeroshot-clip[fast]'"
 log = logging.getLogger("zeroshot")
+_warned: list[Decoder] = []
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ def decode_jpeg(file: BinaryIO, at_least: int | None, max_pixels: int) -> NDArra
             pixels = _decode(library, content, at_least, max_pixels)
             if pixels is not None:
                 return pixels
-    except (OSError, ValueError, MemoryError):
-        pass  # Pillow meets it again and reports it
+    except Exception as error:  # simplejpeg also raises KeyError, for an unusual subsampling
+        log.debug("a JPEG file is left to Pillow: %r", error)  # which reports what is wrong
     file.seek(0)
     return None
 
@@ -93,13 +95,21 @@ def find_decoder() -> Decoder:
     if same:
         return Decoder(library, version)
     found = _use_pillow(f"because the pixels of simplejpeg {version} differ")
-    log.warning(
+    _warn_once(
         "JPEG files are decoded by %s. Embeddings are correct, but decoding is slower; upgrade "
         "Pillow and simplejpeg so that both contain the same libjpeg-turbo, or uninstall "
         "simplejpeg to silence this warning, which is shown once.",
         found,
     )
     return found
+
+
+def _warn_once(message: str, found: Decoder) -> None:
+    """Log a warning unless it was logged: threads that meet their first image at once all probe."""
+    with get_lock(_warned):
+        if found not in _warned:
+            _warned.append(found)
+            log.warning(message, found)
 
 
 def _use_pillow(reason: str) -> Decoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ import torch
 import zeroshot
 from tests.checkpoint import families_naflex
 from tests.support import photograph
+from zeroshot.embedding import embed
 from zeroshot.engine import runner
 from zeroshot.engine.backend import Levels
 from zeroshot.engine.cuda.backend import CudaBackend
 from zeroshot.errors import ImageError, InputError
+from zeroshot.windows import WindowEncoder
 
 EXACT = 1e-5
 
@@ -102,6 +105,56 @@ def test_stream_of_a_classifier_reports_bad_images_at_their_position(
     assert [found[n].label for n in good] == [expected[n].label for n in good]
     with pytest.raises(ImageError, match=r"bad\.jpg"):
         model.encode_image(images)
+
+
+class Wrapper:
+    """An encoder with a method of its own; the others are those of a model."""
+
+    def __init__(self, model: zeroshot.Model, **methods: Any) -> None:
+        self.model = model
+        vars(self).update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_wrapper_that_embeds_itself_gets_pixels(
+    model: zeroshot.Model, photos: list[Path], windows: bool
+) -> None:
+    given: list[Any] = []
+
+    def encode_pixels(pixels: Any, **options: Any) -> torch.Tensor:
+        given.append(pixels.dtype)
+        return model.encode_pixels(pixels, **options)
+
+    wrapper: Any = Wrapper(model, encode_pixels=encode_pixels)
+    list(embed(WindowEncoder(wrapper) if windows else wrapper, photos))
+
+    assert set(given) == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("replace", ["in a wrapper", "in a subclass", "in the model"])
+def test_images_are_prepared_by_a_replaced_method(
+    model: zeroshot.Model, photos: list[Path], replace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    encoder: Any = model
+
+    def prepare(image: Any) -> Any:
+        seen.append(image)
+        return zeroshot.Model.prepare(model, image)
+
+    if replace == "in a wrapper":
+        encoder = Wrapper(model, prepare=prepare)
+    elif replace == "in a subclass":
+        methods = {"prepare": lambda _, image: prepare(image)}
+        monkeypatch.setattr(model, "__class__", type("Subclass", (zeroshot.Model,), methods))
+    else:
+        monkeypatch.setattr(model, "prepare", prepare, raising=False)
+    list(embed(encoder, photos, workers=0))
+
+    assert seen == photos
 
 
 def test_parts_of_images_are_embedded_as_gray_levels_too(
