@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -93,8 +94,10 @@ def move(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     rest = list(args)
     if rest and isinstance(rest[0], Tensor):
         where, rest[0] = rest[0].device, rest[0].dtype
-    elif rest and isinstance(rest[0], str | int | torch.device):
+    elif rest and (rest[0] is None or isinstance(rest[0], str | int | torch.device)):
         where = rest.pop(0)
+    if rest and rest[0] is None:  # `Module.to` gives None for what stays
+        rest[0] = tensor.dtype
     device = tensor.device if where is None else torch.device(where)
     if device.type not in ("cpu", "cuda"):
         return _to(plain(tensor), device, *rest, **kwargs)
@@ -122,6 +125,8 @@ def install() -> None:
     torch.cuda.is_available = lambda: True
     torch.cuda.device_count = lambda: 1
     torch.cuda.get_device_name = lambda *_: "simulated GPU"
+    facts: Any = SimpleNamespace(name="simulated GPU", total_memory=10**9)
+    torch.cuda.get_device_properties = lambda *_: facts
     torch.cuda.synchronize = lambda *_: None
     Tensor.to = move  # type: ignore[assignment, method-assign]
     for name in FACTORIES:
@@ -130,12 +135,15 @@ def install() -> None:
 
     def start(self: Any, weights: Any, config: Any, device: Any, dtype: Any, **given: Any) -> None:
         on_gpu = device.type == "cuda"
+        tf32 = on_gpu and given.pop("tf32", False)  # only the backends of GPUs have it
         create(self, weights, config, torch.device("cpu") if on_gpu else device, dtype, **given)
         if on_gpu:
             self.device, self._arguments = device, (weights, config, device, dtype)
+            self.tf32 = tf32
             if not given.get("plain"):
                 arguments = (weights, config, torch.device("cpu"), dtype)
-                self.backend = runner.BACKENDS["cuda"](*arguments)
+                kind: Any = runner.BACKENDS["cuda"]
+                self.backend = kind(*arguments, tf32=tf32)
 
     def embed(encode: Callable[..., Tensor]) -> Callable[..., Tensor]:
         @wraps(encode)

@@ -36,6 +36,11 @@ assert float((found - expected.to(found.device)).abs().max()) < 1e-5
 assert str((2 * found).device) == str(torch.ones(2, device="cuda").device) == "cuda:0"
 assert found.tolist() == found.cpu().numpy().tolist()
 assert model.classifier(["a", "b"])(numpy.zeros((40, 40, 3), numpy.uint8)).label in "ab"
+fast = zeroshot.load(sys.argv[1], dtype="tf32")
+assert fast._engine.tf32 and fast._engine.backend.tf32 and fast.to(dtype="float32").dtype
+layer = torch.nn.Linear(2, 2)
+assert layer.to("cpu") is layer.to(torch.float32) is layer.to("cpu", torch.float32)
+assert torch.cuda.get_device_properties(0).name == "simulated GPU"
 print("all as on a GPU")
 """
 
