@@ -163,7 +163,7 @@ def test_model_keeps_tf32_on_its_device_only(
     for changed in (model.to("cuda:1"), model.to(dtype="float32"), model.to("cpu")):
         assert not changed._engine.tf32
     with pytest.raises(InputError, match="requires a CUDA GPU"):
-        tiny.to(dtype="tf32")
+        tiny.to("cpu").to(dtype="tf32")
     with pytest.raises(InputError, match="requires a CUDA GPU"):
         zeroshot.load(tiny_path, device="cpu", dtype="tf32")
 
