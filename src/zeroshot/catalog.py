@@ -93,9 +93,6 @@ UNSUPPORTED = {
 }
 # Repositories of checkpoints in a format that is not read -> the same or a similar checkpoint.
 OTHER_FORMATS = {
-    r"apple/mobileclip2-(s0|s2|s3|s4|b|l-14)": r"MobileCLIP2-\1",
-    r"apple/mobileclip-(s1|s2|b)": r"MobileCLIP-\1",
-    r"apple/mobileclip-b-lt": "MobileCLIP-B:datacompdr_lt",
     r"timm/vit-(b|so400m)-16-siglip2-naflex": r"ViT-\1-16-SigLIP2-naflex",
     r"quansun/eva-clip": "EVA02-L-14",
 }
