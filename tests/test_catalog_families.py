@@ -267,7 +267,7 @@ def test_repositories_in_another_format_name_the_checkpoint_to_load(
     with pytest.raises(ModelNotFound) as caught:
         catalog.find(name)
 
-    assert f"in a format that is not supported; load {instead!r}" in str(caught.value)
+    assert f"or several checkpoints; load {instead!r}" in str(caught.value)
     assert catalog.find(instead).name == instead
 
 

@@ -91,7 +91,8 @@ UNSUPPORTED = {
     "clap": ("CLAP, a model for sound", "ViT-B/32"),
     "tulip": ("TULIP", "siglip2-base"),
 }
-# Repositories of checkpoints in a format that is not read -> the same or a similar checkpoint.
+# Repositories of checkpoints in a format that is not read, or of several checkpoints -> the same or
+# a similar checkpoint.
 OTHER_FORMATS = {
     r"timm/vit-(b|so400m)-16-siglip2-naflex": r"ViT-\1-16-SigLIP2-naflex",
     r"quansun/eva-clip": "EVA02-L-14",
@@ -277,8 +278,8 @@ def find(name: str) -> Entry:
         return _repositories()[repository]
     if like := in_other_format(name):
         raise ModelNotFound(
-            f"{shortened(name)!r} has weights in a format that is not supported; load {like!r}, "
-            "which has the same or similar weights"
+            f"{shortened(name)!r} has weights in a format that is not supported, or several "
+            f"checkpoints; load {like!r}, which has the same or similar weights"
         )
     if kind := unsupported(name):
         raise ModelNotFound(

@@ -513,6 +513,11 @@ def _cases() -> tuple[Case, ...]:
                  eva.folder(model, seed, preprocess), eva.read_open_clip_folder)
             for seed, model, preprocess in EVA
         ),
+        *(
+            Case(OPEN_CLIP, f"original file, narrow {model}", f"{model}.pt",
+                 eva.own_file(model, seed), eva.read_own_file)
+            for seed, model in ((67, "EVA02-L-14-336"), (68, "EVA02-E-14"), (69, "EVA01-g-14"))
+        ),
         Case(OPEN_CLIP, "folder, CLIPA, BERT tokenizer", "occlipa",
              eva.clipa_folder(57), eva.read_clipa_folder),
         Case(OPEN_CLIP, "folder, small XLM-R CLIP, ViT", "ocx",

@@ -20,6 +20,7 @@ def test_each_layout_has_its_own_name() -> None:
         "openai",
         "perception_encoder",
         "mobileclip",
+        "eva",
         "open_clip",
         "transformers",
     ]
