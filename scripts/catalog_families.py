@@ -177,6 +177,17 @@ MIRRORS = {
     "PE-Core-B-16": "facebook/PE-Core-B16-224:PE-Core-B16-224.pt",
     "PE-Core-L-14-336": "facebook/PE-Core-L14-336:PE-Core-L14-336.pt",
     "PE-Core-bigG-14-448": "facebook/PE-Core-G14-448:PE-Core-G14-448.pt",
+    # Apple's own files, as named in get_pretrained_models.sh of apple/ml-mobileclip
+    "MobileCLIP-S1": "apple/MobileCLIP-S1:mobileclip_s1.pt",
+    "MobileCLIP-S2": "apple/MobileCLIP-S2:mobileclip_s2.pt",
+    "MobileCLIP-B:datacompdr": "apple/MobileCLIP-B:mobileclip_b.pt",
+    "MobileCLIP-B:datacompdr_lt": "apple/MobileCLIP-B-LT:mobileclip_blt.pt",
+    "MobileCLIP2-S0": "apple/MobileCLIP2-S0:mobileclip2_s0.pt",
+    "MobileCLIP2-S2": "apple/MobileCLIP2-S2:mobileclip2_s2.pt",
+    "MobileCLIP2-S3": "apple/MobileCLIP2-S3:mobileclip2_s3.pt",
+    "MobileCLIP2-S4": "apple/MobileCLIP2-S4:mobileclip2_s4.pt",
+    "MobileCLIP2-B": "apple/MobileCLIP2-B:mobileclip2_b.pt",
+    "MobileCLIP2-L-14": "apple/MobileCLIP2-L-14:mobileclip2_l14.pt",
     "ViT-H-14-worldwide": "facebook/metaclip-2-worldwide-huge-quickgelu",
     "ViT-H-14-worldwide-378": "facebook/metaclip-2-worldwide-huge-378",
     "ViT-bigG-14-worldwide": "facebook/metaclip-2-worldwide-giant",
@@ -371,7 +382,7 @@ def of_open_clip(
     i18n = "i18n" in architecture or architecture.startswith("xlm")
     tanh = text.get("act_kwargs", {}).get("approximate") == "tanh"
     quick = facts.get("quick_gelu") or config.get("quick_gelu")
-    mirror = MIRRORS.get(architecture)
+    mirror = MIRRORS.get(architecture) or MIRRORS.get(f"{architecture}:{tag}")
     source, accuracy = accuracy_of(architecture, tag)
     return {
         "family": family,

@@ -257,9 +257,6 @@ def test_every_alternative_is_in_the_catalog() -> None:
 @pytest.mark.parametrize(
     ("name", "instead"),
     [
-        ("apple/MobileCLIP2-S4", "MobileCLIP2-S4:dfndr2b"),
-        ("apple/MobileCLIP-S1", "MobileCLIP-S1:datacompdr"),
-        ("apple/MobileCLIP-B-LT", "MobileCLIP-B:datacompdr_lt"),
         ("hf-hub:timm/ViT-B-16-SigLIP2-naflex", "ViT-B-16-SigLIP2-naflex:webli"),
         ("QuanSun/EVA-CLIP", "EVA02-L-14:merged2b_s4b_b131k"),
     ],
@@ -270,7 +267,7 @@ def test_repositories_in_another_format_name_the_checkpoint_to_load(
     with pytest.raises(ModelNotFound) as caught:
         catalog.find(name)
 
-    assert f"in a format that is not supported; load {instead!r}" in str(caught.value)
+    assert f"or several checkpoints; load {instead!r}" in str(caught.value)
     assert catalog.find(instead).name == instead
 
 
@@ -290,6 +287,22 @@ def test_an_architecture_without_tags_is_no_list_of_tags() -> None:
         catalog.find("LongCLIP-B:none")
 
     assert "has no tag" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "checkpoint", "file"),
+    [
+        ("apple/MobileCLIP-S1", "MobileCLIP-S1:datacompdr", "mobileclip_s1.pt"),
+        ("apple/MobileCLIP-B", "MobileCLIP-B:datacompdr", "mobileclip_b.pt"),
+        ("apple/MobileCLIP-B-LT", "MobileCLIP-B:datacompdr_lt", "mobileclip_blt.pt"),
+        ("apple/MobileCLIP2-S4", "MobileCLIP2-S4:dfndr2b", "mobileclip2_s4.pt"),
+        ("apple/MobileCLIP2-L-14", "MobileCLIP2-L-14:dfndr2b", "mobileclip2_l14.pt"),
+    ],
+)
+def test_repositories_of_apple_have_one_file(name: str, checkpoint: str, file: str) -> None:
+    found = catalog.find(name)
+
+    assert (found.name, found.repository, found.files) == (checkpoint, name, (file,))
 
 
 def test_published_facts_of_mirrors_are_those_of_the_checkpoint() -> None:

@@ -91,11 +91,9 @@ UNSUPPORTED = {
     "clap": ("CLAP, a model for sound", "ViT-B/32"),
     "tulip": ("TULIP", "siglip2-base"),
 }
-# Repositories of checkpoints in a format that is not read -> the same or a similar checkpoint.
+# Repositories of checkpoints in a format that is not read, or of several checkpoints -> the same or
+# a similar checkpoint.
 OTHER_FORMATS = {
-    r"apple/mobileclip2-(s0|s2|s3|s4|b|l-14)": r"MobileCLIP2-\1",
-    r"apple/mobileclip-(s1|s2|b)": r"MobileCLIP-\1",
-    r"apple/mobileclip-b-lt": "MobileCLIP-B:datacompdr_lt",
     r"timm/vit-(b|so400m)-16-siglip2-naflex": r"ViT-\1-16-SigLIP2-naflex",
     r"quansun/eva-clip": "EVA02-L-14",
 }
@@ -280,8 +278,8 @@ def find(name: str) -> Entry:
         return _repositories()[repository]
     if like := in_other_format(name):
         raise ModelNotFound(
-            f"{shortened(name)!r} has weights in a format that is not supported; load {like!r}, "
-            "which has the same or similar weights"
+            f"{shortened(name)!r} has weights in a format that is not supported, or several "
+            f"checkpoints; load {like!r}, which has the same or similar weights"
         )
     if kind := unsupported(name):
         raise ModelNotFound(

@@ -13,7 +13,13 @@ import pytest
 import torch
 
 import zeroshot
-from tests.checkpoint import families, families_bert, families_clipa, families_metaclip
+from tests.checkpoint import (
+    families,
+    families_bert,
+    families_clipa,
+    families_metaclip,
+    families_mobileclip,
+)
 from tests.checkpoint.layouts import test_perception_encoder as perception_encoder
 from tests.hub.mini_hub import MiniHub
 from tests.hub.support import expect_sizes
@@ -69,6 +75,7 @@ FAMILIES = (
         *(families.PE, ""),
     ),
 )
+FASTVIT = "fastvit_test_small"
 EACH = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.repository)
 
 
@@ -209,6 +216,34 @@ def test_metas_own_file_is_the_only_one_of_its_repository(
     assert [file.name for file in hub.pin(name).files] == ["PE-Core-B16-224.pt"]
     asked = {request.path.rpartition("/")[2] for request in mini.requests("HEAD")}
     assert asked == {"PE-Core-B16-224.pt"}
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("apple/MobileCLIP-S1", "mobileclip_s1.pt"),  # names of Apple's code
+        ("apple/MobileCLIP2-S0", "mobileclip2_s0.pt"),  # those of open_clip
+    ],
+)
+def test_apples_own_file_is_the_same_model_as_that_of_open_clip(
+    mini: MiniHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, file: str
+) -> None:
+    folder = families_mobileclip.write_open_clip(tmp_path / "here", FASTVIT)
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    networks = {catalog.find(name).architecture: config["model_cfg"]}
+    monkeypatch.setattr(catalog, "_networks", lambda: networks)
+    expect(monkeypatch, families_mobileclip.SPECS[FASTVIT])
+    tensors = families_mobileclip.open_clip_tensors(FASTVIT)
+    if file == "mobileclip_s1.pt":
+        tensors = families_mobileclip.apple_names(tensors)
+    path = families_mobileclip.write(tmp_path / file, FASTVIT, tensors)
+    mini.add(name, {"config.json": b"{}"}, lfs={file: path.read_bytes()})
+
+    model = load(name)
+
+    here = load(folder)
+    assert (model.identity, model.spec) == (here.identity, here.spec)
+    assert [each.name for each in hub.pin(name).files] == [file]
 
 
 def test_network_of_a_repository_without_a_config_is_that_of_the_catalog(

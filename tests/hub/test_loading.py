@@ -268,7 +268,7 @@ def test_a_config_that_names_no_model_does_not_stop_a_checkpoint_that_needs_none
     [
         ("visheratin/nllb-clip-base-siglip", "unsupported architecture, NLLB"),
         ("ViTamin-L/datacomp1b", "unsupported architecture, ViTamin"),
-        ("apple/MobileCLIP2-S0", "load 'MobileCLIP2-S0:dfndr2b'"),
+        ("apple/MobileCLIP-S0", "MobileCLIP-S0 in Apple's own format"),
     ],
 )
 def test_a_known_name_that_cannot_be_loaded_costs_no_request(

@@ -488,6 +488,11 @@ def _cases() -> tuple[Case, ...]:
              mobileclip_folder("fastvit_mci0", NEUTRAL, 28), folder),
         Case(OPEN_CLIP, "folder, MobileCLIP with a small FastViT like that of S4", "ocmobilel",
              mobileclip_folder("fastvit_test_large", PREPROCESS | BILINEAR, 29), folder),
+        *(
+            Case(OPEN_CLIP, f"Apple's own file, small {model}", f"{model}.pt",
+                 convolutional.apple_file(model, seed), convolutional.read_apple_file)
+            for seed, model in ((65, "MobileCLIP-S1"), (66, "MobileCLIP-B"))
+        ),
         Case(TRANSFORMERS, "SiglipModel folder, B/16", "hfs",
              siglip_folder(33), siglip.read_hf_folder),
         Case(OPEN_CLIP, "folder, MetaCLIP 2 like H/14, XLM-V tokenizer", "ocm",
@@ -507,6 +512,11 @@ def _cases() -> tuple[Case, ...]:
             Case(OPEN_CLIP, f"folder, narrow {model}", f"oce{seed}",
                  eva.folder(model, seed, preprocess), eva.read_open_clip_folder)
             for seed, model, preprocess in EVA
+        ),
+        *(
+            Case(OPEN_CLIP, f"original file, narrow {model}", f"{model}.pt",
+                 eva.own_file(model, seed), eva.read_own_file)
+            for seed, model in ((67, "EVA02-L-14-336"), (68, "EVA02-E-14"), (69, "EVA01-g-14"))
         ),
         Case(OPEN_CLIP, "folder, CLIPA, BERT tokenizer", "occlipa",
              eva.clipa_folder(57), eva.read_clipa_folder),

@@ -6,25 +6,31 @@ published FastViTs of the kind of S3 and S4 have 125 million parameters or more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import checkpoints
+import eva
 import pictures
 import timm
 import torch
+from checkpoints import Peer
 from peers import OPENAI_MEAN, OPENAI_STD, open_clip, open_clip_transform
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from timm.layers import LayerNorm2d
 from timm.models.convnext import ConvNeXt
 from timm.models.fastvit import FastVit, RepConditionalPosEnc
 
-from tests.checkpoint import families_convnext, families_fastvit
+from tests.checkpoint import families_convnext, families_fastvit, families_mobileclip
 from zeroshot.checkpoint.layouts import timm_convnext, timm_fastvit
 from zeroshot.spec import FastViTConfig
 
 BRANCH = 0.25  # of what a block adds; random blocks add as much as there is
+NEUTRAL = {"mean": [0.0] * 3, "std": [1.0] * 3, "interpolation": "bilinear"}
+WEIGHTS = "open_clip_model.safetensors"
 USED = ("num_classes", "global_pool", "drop_path_rate")
 
 
@@ -130,3 +136,51 @@ def adjust(model: Any) -> None:
         for name, tensor in model.state_dict().items():
             if name.endswith("gamma"):
                 tensor.mul_(BRANCH)
+
+
+# ---- Apple's own files of MobileCLIP
+
+
+def apple_file(model: str, seed: int) -> Callable[[Path], None]:
+    """Return a writer of a small MobileCLIP in the names of Apple's own files.
+
+    open_clip's code, which converts such files, restores its own names. Heads have 64 channels,
+    because the file does not contain their number.
+    """
+    text = {"width": 128, "heads": 2, "layers": 2}
+    if model == "MobileCLIP-B":
+        config = eva.SMALL[model].config
+    else:
+        config = mobileclip("fastvit_test_small", image_size=families_fastvit.SMALL.image_size)
+    config |= {"text_cfg": config["text_cfg"] | text}
+
+    def write(path: Path) -> None:
+        folder = path.parent / "open_clip"
+        write_mobileclip(folder, config, NEUTRAL, seed)
+        state = load_file(folder / WEIGHTS)
+        for name in ("visual.trunk.head.bias", "visual.trunk.head.fc.bias"):
+            if name in state:
+                state[name].zero_()  # Apple's has no bias
+        save_file(state, folder / WEIGHTS)
+        content = families_mobileclip.apple_names(state)
+        torch.save(content, path)
+        restored = open_clip.convert.convert_state_dict(converted(config), dict(content))
+        assert restored.keys() == state.keys()
+        assert all(torch.equal(restored[name], state[name]) for name in state)
+
+    return write
+
+
+def converted(config: dict[str, Any]) -> Any:
+    return open_clip.CustomTextCLIP(
+        **{name: value for name, value in config.items() if name != "custom_text"}
+    )
+
+
+def read_apple_file(path: Path) -> Peer:
+    """Load the file with open_clip, which converts its names."""
+    folder = path.parent / "open_clip"
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(open_clip.convert.convert_state_dict(model, content), strict=True)
+    return checkpoints.open_clip_peer(model.eval(), transform)

@@ -18,10 +18,13 @@ import timm
 import torch
 from checkpoints import Peer
 from peers import OPENAI_MEAN, OPENAI_STD, open_clip
+from safetensors.torch import load_file
 from timm.models import register_model
+from timm.models.eva import checkpoint_filter_fn
 
 from tests.checkpoint.families_clipa import vocabulary
 from tests.checkpoint.families_eva import GOLDEN
+from tests.checkpoint.families_eva_own import own_names
 from zeroshot.checkpoint.config_fields import Fields
 from zeroshot.checkpoint.layouts import timm as towers
 from zeroshot.checkpoint.layouts.open_clip import read_timm_tower
@@ -145,6 +148,48 @@ def folder(model: str, seed: int, preprocess: dict[str, Any]) -> Callable[[Path]
         )
 
     return write
+
+
+def own_file(model: str, seed: int) -> Callable[[Path], None]:
+    """Return a writer of a small EVA-CLIP in the names of the original files.
+
+    timm's code, which converts such files, restores its own names. Heads of the text tower have 64
+    channels, because the file does not contain their number.
+    """
+    config = SMALL[model].config
+    config["text_cfg"] |= {"width": 128, "heads": 2}
+    narrow_tower = towers.TOWERS[SMALL[model].name]
+    towers.TOWERS[f"eva02_{SMALL[model].name}"] = narrow_tower  # the layout searches by this prefix
+
+    def write(path: Path) -> None:
+        folder = path.parent / "open_clip"
+        checkpoints.write_open_clip_folder(folder, config, PREPROCESS, seed=seed, logit_scale=50.0)
+        state = load_file(folder / "open_clip_model.safetensors")
+        content = own_names(state)
+        torch.save(content, path)
+        with torch.device("meta"):
+            made = timm.create_model(SMALL[model].name, num_classes=config["embed_dim"])
+        restored = restore(content, made)
+        assert restored.keys() == state.keys()
+        assert all(torch.equal(restored[name], state[name]) for name in state)
+
+    return write
+
+
+def restore(content: dict[str, torch.Tensor], trunk: Any) -> dict[str, torch.Tensor]:
+    """Return the tensors in open_clip's layout, with those of the image as timm converts them."""
+    image = checkpoint_filter_fn(content, trunk)
+    text = {name: tensor for name, tensor in content.items() if not name.startswith("visual.")}
+    return text | {f"{towers.PREFIX}{name}": tensor for name, tensor in image.items()}
+
+
+def read_own_file(path: Path) -> Peer:
+    """Load the file with open_clip and timm, which converts its names."""
+    folder = path.parent / "open_clip"
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(restore(content, model.visual.trunk), strict=True)
+    return checkpoints.open_clip_peer(model.eval(), transform)
 
 
 def clipa_folder(seed: int, *, golden: bool = False) -> Callable[[Path], None]:

@@ -19,6 +19,8 @@ def test_each_layout_has_its_own_name() -> None:
         "native",
         "openai",
         "perception_encoder",
+        "mobileclip",
+        "eva",
         "open_clip",
         "transformers",
     ]

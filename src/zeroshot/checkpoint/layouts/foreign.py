@@ -52,6 +52,11 @@ FAMILIES = (
     (r"text_model\.embeddings\.position_embedding_(res|ori)\.", "FG-CLIP", ""),
     (r"(qformer|text_decoder\.bert)\.", "BLIP", ""),
     (r"text_decoder\.", "CoCa", ""),
+    (
+        r"text_encoder\.transformer\.\d+\.(token_mixer|convffn)\.",
+        "MobileCLIP-S0 in Apple's own format, whose text encoder is convolutional",
+        "",
+    ),
     (r"audio_(model|branch)\.", "CLAP, a model of sounds", ""),
 )
 UNSUPPORTED = re.compile("|".join(pattern for pattern, _, config in FAMILIES if not config))

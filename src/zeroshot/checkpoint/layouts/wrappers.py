@@ -20,7 +20,8 @@ INSERTED = {  # segments that torch inserts wherever a module was wrapped
     "_checkpoint_wrapped_module",
 }
 MAX_DEPTH = 8  # wrappers; {"model": {"state_dict": {"module.clip.…"}}} has four
-ROOTS = ("visual.", "vision_model.")  # every layout's image tower starts with one
+# Every layout's image tower starts with one; the third is that of MobileCLIP.
+ROOTS = ("visual.", "vision_model.", "image_encoder.model.patch_emb")
 
 
 def unwrap(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
