@@ -177,7 +177,7 @@ MIRRORS = {
     "PE-Core-B-16": "facebook/PE-Core-B16-224:PE-Core-B16-224.pt",
     "PE-Core-L-14-336": "facebook/PE-Core-L14-336:PE-Core-L14-336.pt",
     "PE-Core-bigG-14-448": "facebook/PE-Core-G14-448:PE-Core-G14-448.pt",
-    # Apple's own files, as named in get_pretrained_models.sh of apple/ml-mobileclip
+    # Apple's own files, as named in the README of apple/ml-mobileclip; not verified on the Hub
     "MobileCLIP-S1": "apple/MobileCLIP-S1:mobileclip_s1.pt",
     "MobileCLIP-S2": "apple/MobileCLIP-S2:mobileclip_s2.pt",
     "MobileCLIP-B:datacompdr": "apple/MobileCLIP-B:mobileclip_b.pt",
