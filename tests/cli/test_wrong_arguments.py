@@ -20,7 +20,7 @@ from zeroshot.diagnostics import bench
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-EXIT_CODES = {int(code) for code in re.findall(r"(?<!\d)(\d+) [a-z]", cli.__doc__ or "")}
+EXIT_CODES = {int(code) for code in re.findall(r"(?<!\d)(\d+)\s[a-z]", cli.__doc__ or "")}
 USAGE = ("Usage: ", "Try '")  # lines that click adds to a message
 
 

@@ -23,7 +23,6 @@ from zeroshot.checkpoint.layouts.openai import count_modules, shape_error, text_
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights, shortened
 from zeroshot.spec import (
-    FastViTConfig,
     ImageTowerConfig,
     NetworkConfig,
     PreprocessConfig,
@@ -137,7 +136,7 @@ def _spec(found: Checkpointed, like: Published | None) -> Spec:
         if isinstance(error, IncompatibleWeights):
             raise
         raise shape_error(error, source) from error
-    if isinstance(vision, FastViTConfig):
+    if STEM in found.stored:
         text = replace(text, causal=False)  # as in mobileclip_s1.json and mobileclip_s2.json
     preprocess = PreprocessConfig(vision.image_size, (0.0,) * 3, (1.0,) * 3, "bilinear")
     return check_spec(Spec(NetworkConfig(embed_dim, vision, text), preprocess), source)

@@ -24,10 +24,12 @@ CUDA_TOWERS: dict[type[Any], Callable[[Any, Any, Values], nn.Module]] = {
     TextConfig: rewrite_text,
     BertConfig: rewrite_bert,
 }
+# Towers whose activations are counted; those of others are estimated.
+IMAGE_VALUES: dict[type[Any], Callable[[Any], int]] = {ViTConfig: count_values}
 
 
 def count_image_values(config: Any) -> int:
     """Estimate how many values of activations one image needs at once."""
-    if isinstance(config, ViTConfig):
-        return count_values(config)
+    if count := IMAGE_VALUES.get(type(config)):
+        return count(config)
     return VALUES_PER_PIXEL_VALUE * 3 * int(config.image_size) ** 2
