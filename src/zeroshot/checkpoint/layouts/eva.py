@@ -17,10 +17,10 @@ from torch import Tensor
 from zeroshot.checkpoint.config_fields import check_spec
 from zeroshot.checkpoint.layouts import open_clip, timm
 from zeroshot.checkpoint.layouts.base import TEXT_ROOTS, Checkpointed, Layout
-from zeroshot.checkpoint.layouts.openai import count_modules, shape_error, text_from_shapes
+from zeroshot.checkpoint.layouts.openai import count_modules, network_from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights, shortened
-from zeroshot.spec import NetworkConfig, PreprocessConfig, Published, Spec, ViTConfig
+from zeroshot.spec import PreprocessConfig, Published, Spec, ViTConfig
 
 IMAGE = "visual."
 FIRST = {"visual.cls_token", "visual.patch_embed.proj.weight", "visual.blocks.0.norm1.weight"}
@@ -69,17 +69,9 @@ def _rename_one(name: str) -> str:
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
-    source = str(found.path)
-    try:
-        text = text_from_shapes(found.stored, "gelu", source)
-        embed_dim = found.stored["text.text_projection"].shape[1]
-        vision = _read_vision(found.stored, source)
-    except (KeyError, IndexError, ValueError) as error:
-        if isinstance(error, IncompatibleWeights):
-            raise
-        raise shape_error(error, source) from error
-    preprocess = PreprocessConfig(vision.image_size)
-    return check_spec(Spec(NetworkConfig(embed_dim, vision, text), preprocess), source)
+    network = network_from_shapes(found, _read_vision)
+    preprocess = PreprocessConfig(network.vision.image_size)
+    return check_spec(Spec(network, preprocess), str(found.path))
 
 
 def _read_vision(tensors: Mapping[str, StoredTensor], source: str) -> ViTConfig:

@@ -12,19 +12,17 @@ import bisect
 import math
 import re
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import replace
 
 from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import check_spec
 from zeroshot.checkpoint.layouts import open_clip, timm, timm_fastvit
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout
-from zeroshot.checkpoint.layouts.openai import count_modules, shape_error, text_from_shapes
+from zeroshot.checkpoint.layouts.openai import count_modules, network_from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights, shortened
 from zeroshot.spec import (
     ImageTowerConfig,
-    NetworkConfig,
     PreprocessConfig,
     Published,
     Spec,
@@ -127,19 +125,10 @@ def _name_of_stage(found: re.Match[str], stage: int) -> str:
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
-    source = str(found.path)
-    try:
-        text = text_from_shapes(found.stored, "gelu", source)
-        embed_dim = found.stored["text.text_projection"].shape[1]
-        vision = _read_vision(found.stored, source)
-    except (KeyError, IndexError, ValueError) as error:
-        if isinstance(error, IncompatibleWeights):
-            raise
-        raise shape_error(error, source) from error
-    if STEM in found.stored:
-        text = replace(text, causal=False)  # as in mobileclip_s1.json and mobileclip_s2.json
-    preprocess = PreprocessConfig(vision.image_size, (0.0,) * 3, (1.0,) * 3, "bilinear")
-    return check_spec(Spec(NetworkConfig(embed_dim, vision, text), preprocess), source)
+    causal = STEM not in found.stored  # as in mobileclip_s1.json and mobileclip_s2.json
+    network = network_from_shapes(found, _read_vision, causal=causal)
+    preprocess = PreprocessConfig(network.vision.image_size, (0.0,) * 3, (1.0,) * 3, "bilinear")
+    return check_spec(Spec(network, preprocess), str(found.path))
 
 
 def _read_vision(tensors: Mapping[str, StoredTensor], source: str) -> ImageTowerConfig:

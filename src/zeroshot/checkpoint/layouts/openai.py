@@ -112,6 +112,28 @@ def text_from_shapes(
     return text
 
 
+def network_from_shapes(
+    found: Checkpointed,
+    read_vision: Callable[[Mapping[str, StoredTensor], str], ImageTowerConfig],
+    *,
+    causal: bool = True,
+) -> NetworkConfig:
+    """Derive a network with CLIP's text tower and GELU; `read_vision` derives its image tower.
+
+    Raises IncompatibleWeights if a tensor is missing or has an unexpected shape.
+    """
+    source = str(found.path)
+    try:
+        vision = read_vision(found.stored, source)
+        text = replace(text_from_shapes(found.stored, "gelu", source), causal=causal)
+        embed_dim = found.stored["text.text_projection"].shape[1]
+    except (KeyError, IndexError, ValueError) as error:
+        if isinstance(error, IncompatibleWeights):
+            raise
+        raise shape_error(error, source) from error
+    return NetworkConfig(embed_dim, vision, text)
+
+
 def shape_error(error: Exception, source: str) -> IncompatibleWeights:
     """Return the error for a tensor that is missing or has other dimensions."""
     return IncompatibleWeights(

@@ -16,10 +16,10 @@ from torch import Tensor
 from zeroshot.checkpoint.config_fields import check_spec
 from zeroshot.checkpoint.layouts import timm
 from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, to_native_names
-from zeroshot.checkpoint.layouts.openai import count_modules, shape_error, text_from_shapes
+from zeroshot.checkpoint.layouts.openai import count_modules, network_from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights
-from zeroshot.spec import NetworkConfig, PreprocessConfig, Published, Spec, ViTConfig
+from zeroshot.spec import PreprocessConfig, Published, Spec, ViTConfig
 
 PROBE = "visual.attn_pool.probe"
 NAMES = (
@@ -46,17 +46,9 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
 
 
 def _spec(found: Checkpointed, like: Published | None) -> Spec:
-    source = str(found.path)
-    try:
-        vision = _read_vision(found.stored, source)
-        text = text_from_shapes(found.stored, "gelu", source)
-        embed_dim = found.stored["text.text_projection"].shape[1]
-    except (KeyError, IndexError, ValueError) as error:
-        if isinstance(error, IncompatibleWeights):
-            raise
-        raise shape_error(error, source) from error
-    preprocess = PreprocessConfig(vision.image_size, HALF, HALF, "bilinear", "squash")
-    return check_spec(Spec(NetworkConfig(embed_dim, vision, text), preprocess), source)
+    network = network_from_shapes(found, _read_vision)
+    preprocess = PreprocessConfig(network.vision.image_size, HALF, HALF, "bilinear", "squash")
+    return check_spec(Spec(network, preprocess), str(found.path))
 
 
 def _read_vision(tensors: Mapping[str, StoredTensor], source: str) -> ViTConfig:
