@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 from torch import Tensor
@@ -26,7 +26,6 @@ Key = str | None  # path, URL or key of an image, if it has one
 Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
-Prepared = tuple[Key | Failure, Any]  # what `prepare` returned, or None
 IMAGE_METHODS = ("identity", "is_busy", "prepare", "encode_pixels", "map_batches")
 
 
@@ -58,6 +57,14 @@ class ImageEncoder(Protocol):
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> Iterator[Result]: ...
+
+
+class Prepared(NamedTuple):
+    """An image on its way to the encoder."""
+
+    position: int
+    key: Key
+    values: Any  # what the encoder's loader returned, or an ImageError
 
 
 @dataclass(frozen=True)
@@ -100,21 +107,26 @@ def embed(
     """
     batch_size, workers = check_batch_size(batch_size), check_workers(workers)
     single = is_single(images)
-    load = get_loader(encoder)
+    load, decode = get_loader(encoder), get_decoder(encoder)
 
     def prepare(numbered: tuple[int, ImageLike]) -> Prepared:
         position, image = numbered
         try:
-            return describe(image), load(image)
+            return Prepared(position, describe(image), load(image))
         except ImageError as error:
-            name = describe(image)
-            if name is None and not single:
-                error.args = (f"images[{position}]: {error}",)
-            return Failure(name, error), None
+            return Prepared(position, describe(image), error)
+
+    def get_outcome(item: Prepared, values: Any) -> Key | Failure:
+        if not isinstance(values, ImageError):
+            return item.key
+        if item.key is None and not single:
+            values.args = (f"images[{item.position}]: {values}",)
+        return Failure(item.key, values)
 
     def encode(batch: list[Prepared]) -> Embedded:
-        outcomes = [outcome for outcome, _ in batch]
-        pixels = [values for _, values in batch if values is not None]
+        loaded = decode([item.values for item in batch])
+        outcomes = [get_outcome(*each) for each in zip(batch, loaded, strict=True)]
+        pixels = [values for values in loaded if not isinstance(values, ImageError)]
         if not pixels:
             return Embedded(outcomes, None)
         rows = encoder.encode_pixels(
@@ -142,16 +154,28 @@ def embed(
 def get_loader(encoder: ImageEncoder) -> Callable[[ImageLike], Any]:
     """Return the function that converts an image to what the encoder's `encode_pixels` reads.
 
-    A Model has one beside `prepare`, which may return gray levels that its device normalizes. It is
-    used only if the encoder's `prepare` and `encode_pixels` are of the same class: a wrapper or a
-    subclass may replace either, and expects pixels.
+    A Model has one beside `prepare`, which may return gray levels that its device normalizes, or a
+    file that its device decodes.
+    """
+    return cast(Any, encoder)._load if _loads(encoder) else encoder.prepare
+
+
+def get_decoder(encoder: ImageEncoder) -> Callable[[list[Any]], list[Any]]:
+    """Return the function that decodes files among what the loader returned."""
+    return cast(Any, encoder)._decode if _loads(encoder) else list
+
+
+def _loads(encoder: ImageEncoder) -> bool:
+    """Return whether the encoder's `_load` may be used in place of `prepare`.
+
+    Its `prepare` and `encode_pixels` must be of the same class: a wrapper or a subclass may replace
+    either, and expects pixels.
     """
     owner = next((each for each in type(encoder).__mro__ if "_load" in vars(each)), None)
-    for name in ("prepare", "encode_pixels"):
-        method = getattr(getattr(encoder, name), "__func__", None)
-        if owner is None or method is not vars(owner).get(name):
-            return encoder.prepare
-    return cast(Any, encoder)._load  # type: ignore[no-any-return]
+    if owner is None:
+        return False
+    methods = ((name, getattr(encoder, name)) for name in ("prepare", "encode_pixels"))
+    return all(getattr(each, "__func__", None) is vars(owner).get(name) for name, each in methods)
 
 
 def stack_equal(pixels: Sequence[Any]) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zeroshot import lookahead
 from zeroshot import prompts as prompt_sets
 from zeroshot.errors import LabelError, TokenLimitError, shortened
 from zeroshot.label_store import LabelStore, Names
@@ -127,28 +129,36 @@ def _embed(
     """
     owners = [(row, name) for row, names in enumerate(labels) for name in names]
     sums: Tensor | None = None
-    with Bar("prompts", len(owners) * len(prompt_set), progress) as bar:
-        for part, templates in _split(owners, prompt_set.templates):
-            sentences = [
-                prompt_sets.insert(template, name) for template in templates for _, name in part
-            ]
-            embeddings = encoder.encode_text(sentences)  # [templates * names, d], unit rows
+
+    def encode(given: tuple[Sequence[Owner], tuple[str, ...]]) -> tuple[Tensor, list[int]]:
+        part, templates = given
+        sentences = [
+            prompt_sets.insert(template, name) for template in templates for _, name in part
+        ]
+        embeddings = encoder.encode_text(sentences)  # [templates * names, d], unit rows
+        totals = embeddings.unflatten(0, (len(templates), len(part))).sum(0)
+        return totals, [row for row, _ in part]
+
+    # A GPU embeds while another thread tokenizes the next sentences.
+    workers = getattr(encoder, "_text_workers", 0)
+    parts = list(_split(owners, prompt_set.templates, getattr(encoder, "_sentences", SENTENCES)))
+    done = lookahead.run_ahead(encode, parts, workers=workers, limit=workers)
+    with Bar("prompts", len(owners) * len(prompt_set), progress) as bar, closing(done):
+        for (part, templates), (totals, rows) in zip(parts, done, strict=True):
             if sums is None:
-                sums = embeddings.new_zeros(len(labels), embeddings.shape[1])
-            totals = embeddings.unflatten(0, (len(templates), len(part))).sum(0)
-            rows = torch.tensor([row for row, _ in part], device=sums.device)
-            sums.index_add_(0, rows, totals)
-            bar.add(len(sentences))
+                sums = totals.new_zeros(len(labels), totals.shape[1])
+            sums.index_add_(0, torch.tensor(rows, device=sums.device), totals)
+            bar.add(len(part) * len(templates))
     assert sums is not None  # every label has a name, so the loop ran
     return F.normalize(sums, dim=1).cpu()
 
 
 def _split(
-    owners: Sequence[Owner], templates: tuple[str, ...]
+    owners: Sequence[Owner], templates: tuple[str, ...], most: int
 ) -> Iterator[tuple[Sequence[Owner], tuple[str, ...]]]:
-    """Yield pairs of names and templates with at most SENTENCES combinations."""
-    for start in range(0, len(owners), SENTENCES):
-        part = owners[start : start + SENTENCES]
-        count = max(1, SENTENCES // len(part))
+    """Yield pairs of names and templates with at most `most` combinations."""
+    for start in range(0, len(owners), most):
+        part = owners[start : start + most]
+        count = max(1, most // len(part))
         for first in range(0, len(templates), count):
             yield part, templates[first : first + count]

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.classifier import Classifier
 from zeroshot.embedding import Item, Pixels, Result, check_batch_size, check_workers, embed
 from zeroshot.engine import Engine, choose_device, choose_dtype
-from zeroshot.engine.backend import Levels
+from zeroshot.engine.backend import Levels, Loaded
 from zeroshot.engine.device import allows_tf32
 from zeroshot.errors import InputError, short_errors_in
 from zeroshot.head import Head, Scores
@@ -350,6 +350,16 @@ class Model:
         )
         return embeddings[0] if isinstance(texts, str) else embeddings
 
+    @property
+    def _sentences(self) -> int:
+        """Number of texts to pass to `encode_text` at once when there are many."""
+        return self._engine.backend.texts_at_once
+
+    @property
+    def _text_workers(self) -> int:
+        """Number of threads that call `encode_text` at once when there are many texts."""
+        return self._engine.backend.text_workers
+
     def _no_images(self, project: bool) -> Tensor:
         if project:
             return self._empty()
@@ -515,9 +525,16 @@ class Model:
         """
         return self._engine.backend.prepare(image, self._preprocess)
 
-    def _load(self, image: ImageLike) -> NDArray[np.float32] | Levels:
+    def _load(self, image: ImageLike) -> Loaded:
         """Convert one image to what `encode_pixels` reads fastest on this device."""
         return self._engine.backend.load(image, self._preprocess)
+
+    def _decode(self, images: list[Any]) -> list[Any]:
+        """Decode the files among what `_load` returned; one that cannot be read is an ImageError.
+
+        Everything else is returned as it is.
+        """
+        return self._engine.backend.decode(images)
 
     def encode_pixels(
         self,

@@ -98,8 +98,9 @@ def measure_feeding(model: Model, *, seconds: float = SECONDS) -> Feeding:
         file = _photograph(Path(folder))
         size = f"JPEG of {FILE_SIZE[0]} x {FILE_SIZE[1]} pixels, {file.stat().st_size / 1e3:.0f} kB"
         files = [file] * (2 * batch)
+        load, decode = model._load, model._decode
         parts: dict[str, tuple[int, Callable[[], object]]] = {
-            "prepared": (len(files), lambda: list(model.map_batches(model._load, len, files))),
+            "prepared": (len(files), lambda: list(model.map_batches(load, decode, files))),
             "embedded": (batch, lambda: model.encode_pixels(pixels)),
             "together": (len(files), lambda: model.encode_image(files, progress=False)),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zeroshot.images import ImageLike
+from zeroshot.images.jpeg import JpegFile
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import NetworkConfig
 
@@ -22,13 +23,22 @@ Row = tuple[int, ...]  # token ids of one text, start and end included
 class Levels:
     """The gray levels of an image, which a device normalizes itself: a quarter of the bytes."""
 
-    values: NDArray[np.uint8]  # [3, s, s]
+    values: NDArray[np.uint8] | Tensor  # [3, s, s]; a tensor is on the device
     mean: tuple[float, float, float]  # of the preprocessing
     std: tuple[float, float, float]
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A JPEG file that a device decodes itself."""
+
+    file: JpegFile
+    preprocess: Preprocess
+
+
 # Pixels [n, 3, s, s], n of [3, h, w] for a tower of any grid, or the levels of n images.
 Images = Tensor | Sequence[Tensor] | Sequence[Levels]
+Loaded = NDArray[np.float32] | Levels | Encoded
 Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
@@ -64,6 +74,7 @@ class Backend(Protocol):
     """
 
     texts_at_once: int  # given to `embed_ids`; progress is shown between them
+    text_workers: int  # threads that embed texts at once; 0: the caller's
     busy_until: float  # time.monotonic() until which a single image is faster on one core
 
     def __init__(
@@ -77,8 +88,17 @@ class Backend(Protocol):
     def prepare(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32]:
         """Convert an image to normalized pixels: float32 [3, size, size] or [3, height, width]."""
 
-    def load(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32] | Levels:
-        """Convert an image to what `embed_pixels` reads fastest: levels, or as by `prepare`."""
+    def load(self, image: ImageLike, preprocess: Preprocess) -> Loaded:
+        """Convert an image to what `embed_pixels` reads fastest: levels, or as by `prepare`.
+
+        A file that the device decodes must be given to `decode` first.
+        """
+
+    def decode(self, images: list[Any]) -> list[Any]:
+        """Decode the files among what `load` returned: each becomes Levels or an ImageError.
+
+        Everything else is returned as it is.
+        """
 
     def embed_pixels(self, pixels: Images, batch_size: int | None, project: bool = True) -> Tensor:
         """Embed pixels of n images as float32 [n, d]; at most `batch_size` at once.

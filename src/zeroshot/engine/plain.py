@@ -28,6 +28,7 @@ class PlainBackend(Resampler):
 
     busy_until = 0.0
     texts_at_once = TEXTS
+    text_workers = 0
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ that are enlarged or tall, where torch would differ by more.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from zeroshot.engine.backend import Levels
+from zeroshot.engine.backend import Loaded
 from zeroshot.engine.pillow_memory import gray_levels
 from zeroshot.images import ImageLike
 from zeroshot.images.preprocess import LONGEST, Preprocess
@@ -40,9 +41,13 @@ class Resampler:
             return preprocess(image)
         return resample(preprocess.open_pixels(image), preprocess)
 
-    def load(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32] | Levels:
+    def load(self, image: ImageLike, preprocess: Preprocess) -> Loaded:
         """Convert an image as `prepare` does."""
         return self.prepare(image, preprocess)
+
+    def decode(self, images: list[Any]) -> list[Any]:
+        """Return the images: they are decoded."""
+        return images
 
 
 def levels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:
@@ -53,9 +58,13 @@ def levels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:
     """
     if preprocess.parity:
         return preprocess.levels(image)
+    return resample_levels(preprocess.open_pixels(image), preprocess)
+
+
+def resample_levels(image: Pixels, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Resample an RGB image to gray levels: uint8 [3, size, size] or [3, height, width]."""
     with torch.inference_mode():
-        found = _resized(preprocess.open_pixels(image), preprocess)
-        return np.asarray(found.contiguous().numpy())
+        return np.asarray(_resized(image, preprocess).contiguous().numpy())
 
 
 def resample(image: Pixels, preprocess: Preprocess) -> NDArray[np.float32]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LOWEST = (1, 9)  # version of simplejpeg that was compared with Pillow
 LARGEST = 100_000_000  # bytes of a file; Pillow reads a larger one piece by piece
+END = b"\xff\xd9"
 REDUCTIONS = (8, 4, 2, 1)  # Pillow's `draft` decodes at these parts of the size
 COLORS = ("YCbCr", "RGB", "Gray")
 EXACT = {"fastdct": False, "fastupsample": False, "strict": True}  # also simplejpeg's defaults
@@ -60,6 +61,31 @@ class Decoder:
         return f"{name} {self.version}" + f", {self.reason}" * bool(self.reason)
 
 
+@dataclass(frozen=True)
+class JpegFile:
+    """An ordinary JPEG file that another device decodes."""
+
+    content: bytes
+    header: Header
+    name: str  # for messages
+
+
+def read_jpeg(file: BinaryIO, name: str, max_pixels: int, largest: int) -> JpegFile | None:
+    """Read a JPEG file of at most `largest` bytes for another decoder, or decline it.
+
+    Only a file that ends in the marker of an end is accepted, because such decoders fill what is
+    missing. None means that the file must be decoded here; its position is its start.
+    """
+    content = _read(file, largest)
+    file.seek(0)
+    if content is None or not content.endswith(END):
+        return None
+    header = read_header(content)
+    if header is None or header.is_rgb or header.width * header.height > max_pixels:
+        return None
+    return JpegFile(content, header, name)
+
+
 def decode_jpeg(file: BinaryIO, at_least: int | None, max_pixels: int) -> NDArray[np.uint8] | None:
     """Decode a JPEG file, or decline it.
 
@@ -67,7 +93,7 @@ def decode_jpeg(file: BinaryIO, at_least: int | None, max_pixels: int) -> NDArra
     the same arguments. None means that Pillow must decode the file, whose position is its start.
     """
     try:
-        if (content := _read(file)) is not None and (library := find_decoder().library):
+        if (content := _read(file, LARGEST)) is not None and (library := find_decoder().library):
             pixels = _decode(library, content, at_least, max_pixels)
             if pixels is not None:
                 return pixels
@@ -118,20 +144,26 @@ def _use_pillow(reason: str) -> Decoder:
 
 def _is_equal(library: Any, options: dict[str, Any]) -> bool:
     """Return whether both decoders give the same pixels for a small picture."""
+    content, expected = make_sample(**options)
+    found = _decode(library, content, None, expected.size)
+    return found is not None and np.array_equal(found, expected)
+
+
+def make_sample(**options: Any) -> tuple[bytes, NDArray[np.uint8]]:
+    """Return a small JPEG file and Pillow's pixels of it; `options` are those of its encoder."""
     rows, columns = np.mgrid[:32, :48]
     waves = [np.sin(rows * f / 9 + columns / (f + 2)) for f in (1, 3, 8)]
     picture = np.stack([np.rint(127.5 + 127 * wave) for wave in waves], axis=-1).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=85, **options)
-    found = _decode(library, buffer.getvalue(), None, picture.size)
     with Image.open(buffer) as image:
-        return found is not None and np.array_equal(found, np.asarray(image))
+        return buffer.getvalue(), np.asarray(image)
 
 
-def _read(file: BinaryIO) -> bytes | None:
-    """Return the content of a JPEG file, or None for another format and for a huge file."""
+def _read(file: BinaryIO, largest: int) -> bytes | None:
+    """Return the content of a JPEG file, or None for another format and for a larger file."""
     found = recognize(file.read(HEAD))
-    if found is None or found.name != "JPEG" or file.seek(0, os.SEEK_END) > LARGEST:
+    if found is None or found.name != "JPEG" or file.seek(0, os.SEEK_END) > largest:
         return None
     file.seek(0)
     return file.read()

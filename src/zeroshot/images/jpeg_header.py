@@ -31,6 +31,7 @@ class Header:
     width: int  # as stored
     height: int
     orientation: int  # 1 to 8; others are ignored, as 1 is
+    is_rgb: bool = False  # stored as RGB, or perhaps: other files are YCbCr or gray
 
 
 def read_header(content: bytes) -> Header | None:
@@ -43,6 +44,7 @@ def read_header(content: bytes) -> Header | None:
 
 def _read(content: bytes) -> Header | None:
     position, size, orientation, has_exif, in_xmp = 2, (0, 0), 0, False, False
+    is_rgb = False
     for _ in range(SEGMENTS):
         marker, length = struct.unpack_from(">HH", content, position)
         start, end = position + 4, position + 2 + length
@@ -51,12 +53,13 @@ def _read(content: bytes) -> Header | None:
         if marker == SOS:
             if not all(size) or (in_xmp and not orientation):
                 return None
-            return Header(*size, orientation if 1 <= orientation <= 8 else 1)
+            return Header(*size, orientation if 1 <= orientation <= 8 else 1, is_rgb)
         if marker in FRAMES:
             bits, height, width, channels = struct.unpack_from(">BHHB", content, start)
             if any(size) or bits != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
                 return None
             size = width, height
+            is_rgb = is_rgb or content[start + 6 : end : 3] == b"RGB"
         elif marker == 0xFFE1 and content.startswith(EXIF, start, end):
             found = None if has_exif else _read_orientation(content[start + len(EXIF) : end])
             if found is None:
@@ -66,6 +69,8 @@ def _read(content: bytes) -> Header | None:
             in_xmp = in_xmp or content.find(b"tiff:Orientation", start, end) >= 0
         elif not _is_plain(marker, content, start, end):
             return None
+        elif marker == 0xFFEE and content.startswith(ADOBE, start, end):
+            is_rgb = is_rgb or not content[start + 11]  # no transform
         position = end
     return None
 

@@ -43,7 +43,7 @@ from zeroshot.images.inputs import (
     name_of_wrapper,
     read_wrapper,
 )
-from zeroshot.images.jpeg import decode_jpeg
+from zeroshot.images.jpeg import JpegFile, decode_jpeg, read_jpeg
 from zeroshot.images.limits import MAX_PIXELS
 from zeroshot.images.locks import get_lock
 from zeroshot.images.transparency import Background, parse_background, warn_of_hidden_colors
@@ -148,13 +148,45 @@ def open_pixels(
     """
 
     def read(file: BinaryIO, name: str) -> Image.Image | NDArray[np.uint8]:
-        pixels = decode_jpeg(file, at_least, max_pixels)
-        return decode(file, name, at_least, max_pixels) if pixels is None else pixels
+        return _decode(file, name, at_least, max_pixels)
 
     found, name = _load_source(source, read, max_pixels)
     if isinstance(found, np.ndarray):
         return found
     return _convert(found, name, parity=False, background=background)
+
+
+def open_encoded(
+    source: ImageLike,
+    *,
+    largest: int,
+    at_least: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    background: Background = None,
+) -> Image.Image | NDArray[np.uint8] | JpegFile:
+    """Open one image as `open_pixels` does, but leave an ordinary JPEG file for another decoder.
+
+    `largest` is the size in bytes up to which a file is left. The other arguments and the errors
+    are those of `open_image`.
+    """
+
+    def read(file: BinaryIO, name: str) -> JpegFile | Image.Image | NDArray[np.uint8]:
+        return read_jpeg(file, name, max_pixels, largest) or _decode(
+            file, name, at_least, max_pixels
+        )
+
+    found, name = _load_source(source, read, max_pixels)
+    if isinstance(found, np.ndarray | JpegFile):
+        return found
+    return _convert(found, name, parity=False, background=background)
+
+
+def _decode(
+    file: BinaryIO, name: str, at_least: int | None, max_pixels: int
+) -> Image.Image | NDArray[np.uint8]:
+    """Decode a file, as an array if a faster decoder than Pillow reads it."""
+    pixels = decode_jpeg(file, at_least, max_pixels)
+    return decode(file, name, at_least, max_pixels) if pixels is None else pixels
 
 
 def _convert(image: Image.Image, name: str, parity: bool, background: Background) -> Image.Image:

@@ -18,8 +18,15 @@ from PIL import Image
 
 from zeroshot.arguments import count, flag, one_of
 from zeroshot.errors import ImageError
+from zeroshot.images.jpeg import JpegFile
 from zeroshot.images.limits import MAX_PIXELS
-from zeroshot.images.opening import ImageLike, describe, open_image, open_pixels
+from zeroshot.images.opening import (
+    ImageLike,
+    describe,
+    open_encoded,
+    open_image,
+    open_pixels,
+)
 from zeroshot.images.transparency import Background, parse_background
 from zeroshot.spec import Interpolation, PreprocessConfig
 
@@ -47,7 +54,7 @@ class Preprocess(PreprocessConfig):
     """
 
     parity: bool = False  # OpenAI's order: resize before converting to RGB, ignore orientation
-    decode: Decode = "exact"  # "fast": decode large JPEGs at 1/2 of their size or less
+    decode: Decode = "exact"  # "fast": decode large JPEGs at a reduced size, or JPEGs on a GPU
     max_pixels: int = MAX_PIXELS  # images with more pixels are rejected
     background: Background = None  # color behind transparent images; None drops transparency
 
@@ -96,6 +103,18 @@ class Preprocess(PreprocessConfig):
         """Decode an image as `open` does without parity, as uint8 [h, w, 3] if that is faster."""
         return open_pixels(
             image,
+            at_least=self._at_least,
+            max_pixels=self.max_pixels,
+            background=self.background,
+        )
+
+    def open_encoded(
+        self, image: ImageLike, largest: int
+    ) -> Image.Image | NDArray[np.uint8] | JpegFile:
+        """Open an image as `open_pixels` does, but leave an ordinary JPEG for another decoder."""
+        return open_encoded(
+            image,
+            largest=largest,
             at_least=self._at_least,
             max_pixels=self.max_pixels,
             background=self.background,

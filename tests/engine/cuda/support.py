@@ -128,8 +128,9 @@ def normalized(images: list[Levels]) -> Tensor:
     """Return the pixels that the reference makes of gray levels: float32 [n, 3, s, s]."""
     from zeroshot.images.preprocess import Preprocess
 
-    reference = Preprocess(images[0].values.shape[1], mean=MEAN, std=STD)
-    pixels = [reference.normalize(each.values.transpose(1, 2, 0)) for each in images]
+    values = [np.asarray(each.values) for each in images]
+    reference = Preprocess(values[0].shape[1], mean=MEAN, std=STD)
+    pixels = [reference.normalize(each.transpose(1, 2, 0)) for each in values]
     return torch.from_numpy(np.stack(pixels))
 
 

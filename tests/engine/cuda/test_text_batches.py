@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,16 +35,16 @@ def test_every_text_is_in_one_batch_with_its_tokens(
 
 
 def test_many_texts_of_one_length_are_one_batch() -> None:
-    batches = list(arrange(make_rows([10] * TEXTS), 0))
+    batches = list(arrange(make_rows([8] * TEXTS), 0))
 
-    assert [batch.ids.shape for batch in batches] == [(TEXTS, 10)]
+    assert [batch.ids.shape for batch in batches] == [(TEXTS, 8)]
 
 
 def test_long_texts_make_smaller_batches() -> None:
     batches = list(arrange(make_rows([77] * TEXTS), 0))
 
     assert max(batch.ids.size for batch in batches) <= TOKENS
-    assert len(batches) == 3
+    assert len(batches) == math.ceil(TEXTS / (TOKENS // 77))
 
 
 def test_few_texts_of_different_lengths_are_one_batch() -> None:

@@ -44,6 +44,7 @@ class CpuBackend(Resampler):
     """
 
     texts_at_once = TEXTS
+    text_workers = 0
 
     def __init__(
         self,

@@ -19,18 +19,30 @@ from torch import Tensor, nn
 
 from zeroshot import lookahead
 from zeroshot.engine import resampling
-from zeroshot.engine.backend import Images, Item, Levels, NetworkWeights, Pixels, Result, Row
+from zeroshot.engine.backend import (
+    Encoded,
+    Images,
+    Item,
+    Levels,
+    Loaded,
+    NetworkWeights,
+    Pixels,
+    Result,
+    Row,
+)
 from zeroshot.engine.cpu.workers import get_pool
 from zeroshot.engine.cuda.graphs import Graphs
+from zeroshot.engine.cuda.jpeg import LARGEST, JpegDecoder
 from zeroshot.engine.cuda.memory import Limit, count_that_fit
 from zeroshot.engine.cuda.runtime import make_runtime
 from zeroshot.engine.cuda.staging import Staging
 from zeroshot.engine.cuda.text_batches import TEXTS, arrange
 from zeroshot.engine.cuda.towers import CUDA_TOWERS, count_image_values
 from zeroshot.engine.plain import PlainBackend
-from zeroshot.engine.torch_state import inference
+from zeroshot.engine.torch_state import inference, without_cudnn_attention
 from zeroshot.errors import DeviceError
 from zeroshot.images import ImageLike
+from zeroshot.images.jpeg import JpegFile
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.machine import cores
 from zeroshot.spec import NetworkConfig
@@ -40,7 +52,7 @@ SIMULATED_IMAGES = 32  # at once where the memory is not known
 HELD_BYTES = 256 * 2**20  # of levels prepared ahead, unless one batch has more
 GROUP = 4  # images per task of a thread, if a batch is large enough for all threads
 EMBEDDING = 2  # threads that embed: one copies while the batch of the other is computed
-SORTED_TEXTS = 32_768  # sorted by length together: more of them differ less within a batch
+SORTED_TEXTS = 16_384  # sorted by length together: more of them differ less within a batch
 FEW_TEXTS = 32  # whose length is rounded up, so that they share CUDA graphs
 STEP = 8  # tokens
 
@@ -54,6 +66,7 @@ class CudaBackend(PlainBackend):
     """
 
     texts_at_once = SORTED_TEXTS
+    text_workers = EMBEDDING
 
     def __init__(
         self,
@@ -70,6 +83,7 @@ class CudaBackend(PlainBackend):
         self._graphs = Graphs(self._runtime)
         self._texts = Limit(self._runtime, TEXTS, "text")
         self._normalizations: dict[Any, _Normalization] = {}
+        self.jpegs = JpegDecoder(self._runtime, device)
 
     @cached_property
     def _visual(self) -> nn.Module:
@@ -100,13 +114,30 @@ class CudaBackend(PlainBackend):
                 "the model with dtype='float16' or device='cpu'"
             ) from error
 
-    def load(self, image: ImageLike, preprocess: Preprocess) -> NDArray[np.float32] | Levels:
-        """Convert an image to gray levels, or to pixels if images have different shapes."""
+    def load(self, image: ImageLike, preprocess: Preprocess) -> Loaded:
+        """Convert an image to gray levels, or to pixels if images have different shapes.
+
+        With decode="fast" an ordinary JPEG is returned as a file, if this device decodes it.
+        """
         if preprocess.resize_mode == "aspect":
             return self.prepare(image, preprocess)
-        exact = preprocess.parity or self.dtype == torch.float32
-        levels = preprocess.levels(image) if exact else resampling.levels(image, preprocess)
+        if preprocess.decode == "fast" and not preprocess.parity and self.jpegs.is_usable:
+            opened = preprocess.open_encoded(image, LARGEST)
+            if isinstance(opened, JpegFile):
+                return Encoded(opened, preprocess)
+            levels = resampling.resample_levels(opened, preprocess)
+        elif preprocess.parity or self.dtype == torch.float32:
+            levels = preprocess.levels(image)
+        else:
+            levels = resampling.levels(image, preprocess)
         return Levels(levels, preprocess.mean, preprocess.std)
+
+    def decode(self, images: list[Any]) -> list[Any]:
+        """Decode the files among what `load` returned: each becomes Levels or an ImageError."""
+        self._runtime.check_process()
+        files = [image for image in images if isinstance(image, Encoded)]
+        decoded = iter(self.jpegs.decode(files))
+        return [next(decoded) if isinstance(image, Encoded) else image for image in images]
 
     def embed_pixels(
         self, pixels: Images, batch_size: int | None = None, project: bool = True
@@ -161,7 +192,10 @@ class CudaBackend(PlainBackend):
             ids = torch.from_numpy(self._widen(batch.ids))
 
             def work(part: slice, ids: Tensor = ids) -> Tensor:
-                with inference(self.device, self.dtype, tf32=self.tf32):
+                with (
+                    inference(self.device, self.dtype, tf32=self.tf32),
+                    without_cudnn_attention(self.device),
+                ):
                     return self._graphs.run("text", step, self._upload(ids[part]))
 
             parts += self._texts.run(len(ids), batch_size, work)
@@ -190,11 +224,16 @@ class CudaBackend(PlainBackend):
         wide = max(length, min(-(-length // STEP) * STEP, text.context_length))
         return np.pad(ids, ((0, 0), (0, wide - length)), constant_values=text.pad or 0)
 
-    def _upload(self, rows: Tensor | Sequence[NDArray[Any]]) -> Tensor:
-        """Move rows to the device."""
-        if isinstance(rows, Tensor) and (rows.device.type != "cpu" or not len(rows)):
-            return rows.to(self.device)
-        return self._staging.upload(rows)
+    def _upload(self, rows: Tensor | Sequence[NDArray[Any] | Tensor]) -> Tensor:
+        """Move rows to the device; those among several that are tensors are there."""
+        if isinstance(rows, Tensor):
+            is_there = rows.device.type != "cpu" or not len(rows)
+            return rows.to(self.device) if is_there else self._staging.upload(rows)
+        arrays = [row for row in rows if not isinstance(row, Tensor)]
+        if len(arrays) == len(rows):
+            return self._staging.upload(arrays)
+        uploaded = iter(self._staging.upload(arrays) if arrays else ())
+        return torch.stack([row if isinstance(row, Tensor) else next(uploaded) for row in rows])
 
     def map_batches(
         self,

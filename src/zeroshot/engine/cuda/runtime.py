@@ -7,7 +7,9 @@ without graphs, so the rest of the backend is tested without a GPU.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -57,6 +59,12 @@ class Runtime(Protocol):
     def receive(self, target: Tensor) -> None:
         """Let the later operations of this thread wait for the copies into `target`."""
 
+    def aside(self) -> AbstractContextManager[int]:
+        """Run the operations of a block beside those of other threads, and wait for them.
+
+        Yields the address of their stream. Results must be given to `receive`.
+        """
+
     def capture(self, run: Run, given: Tensor) -> Run:
         """Record the operations of `run` for inputs like `given`; return a function to replay them.
 
@@ -102,6 +110,10 @@ class SimulatedRuntime:
     def receive(self, target: Tensor) -> None:
         """Do nothing."""
 
+    def aside(self) -> AbstractContextManager[int]:
+        """Return a block that changes nothing."""
+        return nullcontext(0)
+
     def capture(self, run: Run, given: Tensor) -> Run:
         """Return the function itself."""
         return run
@@ -120,6 +132,7 @@ class CudaRuntime:
         self._lock = ForkLock()
         self._owner: int | None = None  # process that initialized CUDA
         self._streams: tuple[torch.cuda.Stream, torch.cuda.Stream] | None = None
+        self._thread = threading.local()  # with a stream of each thread that decodes
         self._pool: Any = None  # memory that all graphs share
 
     def check_process(self) -> None:
@@ -165,6 +178,16 @@ class CudaRuntime:
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._get_streams()[0])
         target.record_stream(current)
+
+    @contextmanager
+    def aside(self) -> Iterator[int]:
+        """Run a block on a stream of this thread."""
+        if not hasattr(self._thread, "stream"):
+            self._thread.stream = torch.cuda.Stream(self.device)
+        stream: torch.cuda.Stream = self._thread.stream
+        with torch.cuda.stream(stream):
+            yield stream.cuda_stream
+            stream.synchronize()
 
     def capture(self, run: Run, given: Tensor) -> Run:
         """Capture a CUDA graph on the stream of graphs, on which all graphs are replayed in turn.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zeroshot.engine.backend import Row
 
-TEXTS = 4_096  # in a batch
+TEXTS = 16_384  # in a batch
 TOKENS = 128 * 1024  # in a batch, padding included
 FEW = 256  # texts that are padded to one length rather than run as several batches
 
