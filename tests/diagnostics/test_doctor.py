@@ -21,6 +21,7 @@ from zeroshot.diagnostics.doctor import Check
 from zeroshot.diagnostics.feeding import Feeding
 from zeroshot.hub import archives
 from zeroshot.hub.inspection import cached_checkpoints
+from zeroshot.images.jpeg import Decoder
 
 CPU = torch.device("cpu")
 
