@@ -35,7 +35,7 @@ from zeroshot.engine.cpu.workers import get_pool
 from zeroshot.engine.cuda.graphs import Graphs
 from zeroshot.engine.cuda.jpeg import LARGEST
 from zeroshot.engine.cuda.memory import Limit, count_that_fit
-from zeroshot.engine.cuda.pictures import Pictures, get_size
+from zeroshot.engine.cuda.pictures import PIXELS, Pictures, get_size
 from zeroshot.engine.cuda.runtime import make_runtime
 from zeroshot.engine.cuda.staging import Staging
 from zeroshot.engine.cuda.text_batches import TEXTS, arrange
@@ -125,22 +125,24 @@ class CudaBackend(PlainBackend):
         """
         if preprocess.resize_mode == "aspect":
             return self.prepare(image, preprocess)
+        exact = preprocess.parity or self.dtype == torch.float32
         if self._decodes_files(preprocess):
             opened = preprocess.open_encoded(image, LARGEST)
-        elif preprocess.parity or self.dtype == torch.float32:
+        elif exact:
             return Levels(preprocess.levels(image), preprocess.mean, preprocess.std)
         else:
             opened = preprocess.open_pixels(image)
         if isinstance(opened, JpegFile):
             encoded = Encoded(opened, preprocess)
-            if resampling.is_usual(*get_size(encoded), preprocess):
+            height, width = get_size(encoded)
+            if height * width <= PIXELS and resampling.is_usual(height, width, preprocess):
                 return encoded
             opened = preprocess.open_pixels(Sample(opened.name, opened.content))
-        if isinstance(opened, np.ndarray) and opened.size <= 3 * LARGEST_PICTURE:
+        if not exact and isinstance(opened, np.ndarray) and opened.size <= 3 * LARGEST_PICTURE:
             picture = Picture(opened, preprocess)
             if resampling.is_usual(*get_size(picture), preprocess):
                 return picture
-        levels = resampling.resample_levels(opened, preprocess)
+        levels = resampling.resample_levels(opened, preprocess, exact=exact)
         return Levels(levels, preprocess.mean, preprocess.std)
 
     def describe_decoder(self, preprocess: Preprocess) -> str:
