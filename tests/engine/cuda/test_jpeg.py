@@ -210,6 +210,20 @@ def test_a_library_that_fails_is_reported_and_not_used(monkeypatch: pytest.Monke
     assert "nvImageCodec fails (ZeroDivisionError" in str(JpegDecoder(make_runtime(CPU), CPU))
 
 
+def test_files_are_decoded_on_the_cpu_if_the_library_fails_later(
+    library: FakeLibrary, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = backend_of(CONFIG)
+    contents = [jpeg(seed=1), jpeg(seed=2)]
+    loaded = [backend.load(content, FAST) for content in contents]
+    library.declines = lambda _: bool(1 / 0)
+
+    found = backend.decode(loaded)
+
+    assert max(map(worst, found, contents)) <= LEVELS
+    assert "nvImageCodec fails (ZeroDivisionError" in caplog.text
+
+
 def test_the_exact_decoder_does_not_use_the_device(library: FakeLibrary) -> None:
     assert isinstance(backend_of(CONFIG).load(jpeg(), Preprocess(40)), Levels)
     assert library.sizes == []

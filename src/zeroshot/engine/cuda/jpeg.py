@@ -65,8 +65,12 @@ class JpegDecoder:
         """
         found = self._find()
         assert not isinstance(found, str), "decode is called only if is_usable"
-        with self._lock:
-            decoded = _decode(*found, [file.content for file in files], stream)
+        try:
+            with self._lock:
+                decoded = _decode(*found, [file.content for file in files], stream)
+        except Exception as error:  # not the fault of one file
+            log.warning("nvImageCodec fails (%r); %d files are left to the CPU", error, len(files))
+            return [None] * len(files)
         return [
             _turn(pixels, file.header.orientation)
             if pixels is not None
