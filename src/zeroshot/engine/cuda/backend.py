@@ -1,8 +1,8 @@
-"""Run networks on a CUDA GPU, fed with gray levels from threads.
+"""Run networks on a CUDA GPU, fed with pictures from threads.
 
 Threads prepare images as uint8 and two more threads embed batches: while the GPU computes one
-batch, the next one is copied to it. Batches are as large as the memory allows. On another device
-the same code runs simulated, for tests.
+batch, the next one is copied to it and resampled. Batches are as large as the memory allows. On
+another device the same code runs simulated, for tests.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ from zeroshot.spec import NetworkConfig
 
 IMAGES = 256  # at once at most: the plain ViT-B/32 was 1.05 times as fast with 1024 on an H200
 SIMULATED_IMAGES = 32  # at once where the memory is not known
-HELD_BYTES = 256 * 2**20  # of levels prepared ahead, unless one batch has more
-LARGEST_PICTURE = 400_000  # pixels; 512 are held, and a larger one takes longer to decode
+HELD_BYTES = 256 * 2**20  # of images prepared ahead as levels, unless one batch has more
+LARGEST_PICTURE = 400_000  # pixels; with batches of 256 up to 1,024 pictures are held: 1.2 GB
 GROUP = 4  # images per task of a thread, if a batch is large enough for all threads
 EMBEDDING = 2  # threads that embed: one copies while the batch of the other is computed
 SORTED_TEXTS = 16_384  # sorted by length together: more of them differ less within a batch
