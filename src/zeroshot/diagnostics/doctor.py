@@ -174,8 +174,9 @@ def check_jpeg_decoder() -> Check:
 def check_gpu_decoder(device: torch.device) -> Check:
     """Check whether the GPU decodes JPEG files with decode="fast"."""
     from zeroshot.engine.cuda.jpeg import INSTALL, JpegDecoder
+    from zeroshot.engine.cuda.runtime import make_runtime
 
-    decoder = JpegDecoder(device)
+    decoder = JpegDecoder(make_runtime(device), device)
     found = str(decoder)
     usable = decoder.is_usable or INSTALL in found  # an extra that is not installed is no fault
     return Check("machine", "decode='fast'", "ok" if usable else "note", found)

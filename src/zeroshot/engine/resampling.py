@@ -69,10 +69,15 @@ def levels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:
     return resample_levels(preprocess.open_pixels(image), preprocess)
 
 
-def resample_levels(image: Pixels, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """Resample an RGB image to gray levels: uint8 [3, size, size] or [3, height, width]."""
+def resample_levels(
+    image: Pixels, preprocess: Preprocess, *, exact: bool = False
+) -> NDArray[np.uint8]:
+    """Resample an RGB image to gray levels: uint8 [3, size, size] or [3, height, width].
+
+    With `exact` they are those of `preprocess.levels`.
+    """
     with torch.inference_mode():
-        return np.asarray(_resized(image, preprocess).contiguous().numpy())
+        return np.asarray(_resized(image, preprocess, exact).contiguous().numpy())
 
 
 def resample(image: Pixels, preprocess: Preprocess) -> NDArray[np.float32]:
@@ -84,11 +89,11 @@ def resample(image: Pixels, preprocess: Preprocess) -> NDArray[np.float32]:
         return np.asarray(values.mul_(scale).sub_(shift).numpy())
 
 
-def _resized(image: Pixels, preprocess: Preprocess) -> Tensor:
+def _resized(image: Pixels, preprocess: Preprocess, exact: bool = False) -> Tensor:
     """Resample an RGB image: uint8 [3, size, size] or [3, height, width]."""
     across, down = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
     width, height, left, top = preprocess.geometry(across, down)
-    if not is_usual(down, across, preprocess):
+    if exact or not is_usual(down, across, preprocess):
         picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
         return torch.from_numpy(np.array(preprocess.resize(picture))).permute(2, 0, 1)
     pixels, owner = gray_levels(image)

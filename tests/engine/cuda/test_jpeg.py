@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -20,6 +21,7 @@ from tests.support import photograph
 from zeroshot.engine.backend import Encoded, Levels
 from zeroshot.engine.cuda.backend import CudaBackend
 from zeroshot.engine.cuda.jpeg import JpegDecoder
+from zeroshot.engine.cuda.runtime import make_runtime
 from zeroshot.errors import ImageError
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.predictions import Failure
@@ -205,12 +207,68 @@ def test_a_library_that_fails_is_reported_and_not_used(monkeypatch: pytest.Monke
     monkeypatch.setattr(fake, "Decoder", lambda **_: 1 / 0, raising=False)
     install(fake, monkeypatch)
 
-    assert "nvImageCodec fails (ZeroDivisionError" in str(JpegDecoder(CPU))
+    assert "nvImageCodec fails (ZeroDivisionError" in str(JpegDecoder(make_runtime(CPU), CPU))
+
+
+def test_files_are_decoded_on_the_cpu_if_the_library_fails_later(
+    library: FakeLibrary, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = backend_of(CONFIG)
+    contents = [jpeg(seed=1), jpeg(seed=2)]
+    loaded = [backend.load(content, FAST) for content in contents]
+    library.declines = lambda _: bool(1 / 0)
+
+    found = backend.decode(loaded)
+
+    assert max(map(worst, found, contents)) <= LEVELS
+    assert "nvImageCodec fails (ZeroDivisionError" in caplog.text
 
 
 def test_the_exact_decoder_does_not_use_the_device(library: FakeLibrary) -> None:
     assert isinstance(backend_of(CONFIG).load(jpeg(), Preprocess(40)), Levels)
     assert library.sizes == []
+
+
+def test_files_are_loaded_while_the_device_decodes(library: FakeLibrary) -> None:
+    backend = backend_of(CONFIG)
+    encoded = backend.load(jpeg(), FAST)
+    started, loaded = threading.Event(), threading.Event()
+
+    def wait(content: bytes) -> bool:
+        started.set()
+        return not loaded.wait(10)
+
+    library.declines = wait
+    decoding = threading.Thread(target=backend.decode, args=([encoded],))
+    decoding.start()
+    assert started.wait(10)
+    loading = threading.Thread(target=lambda: (backend.load(jpeg(), FAST), loaded.set()))
+    loading.start()
+    loading.join(5)
+
+    assert loaded.is_set()
+    decoding.join()
+
+
+def test_other_images_of_a_reference_model_stay_exact(library: FakeLibrary) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(photograph(150, 111)).save(buffer, "PNG", exif=exif)
+
+    found = backend_of(CONFIG).load(buffer.getvalue(), FAST)
+
+    assert isinstance(found, Levels)
+    expected = Preprocess(40, mean=MEAN, std=STD).levels(buffer.getvalue())
+    assert np.array_equal(np.asarray(found.values), expected)
+
+
+def test_files_of_many_pixels_are_decoded_on_the_cpu(
+    library: FakeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeroshot.engine.cuda.backend.PIXELS", 5000)
+
+    assert not isinstance(backend_of(CONFIG).load(jpeg(90, 70), FAST), Encoded)
 
 
 def test_threads_do_not_use_one_decoder_at_once(library: FakeLibrary) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +17,7 @@ from tests.engine.support import CONFIGS
 from tests.support import photograph
 from zeroshot.engine.backend import Encoded, Levels, Picture
 from zeroshot.engine.cuda import pictures as module
+from zeroshot.engine.cuda.backend import CudaBackend
 from zeroshot.images.preprocess import Preprocess
 
 CONFIG = CONFIGS["quick_gelu"]
@@ -41,9 +45,8 @@ def test_parts_have_limits(sides: list[tuple[int, int]], pixels: int, count: int
     images = [(place, *size) for place, size in enumerate(sorted(sides))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PIXELS", pixels)
-        patch.setattr(module, "COUNT", count)
 
-        parts = list(module._split(images))
+        parts = list(module._split(images, count))
 
     assert [place for part in parts for place in part] == [*range(len(sides))]
     for part in parts:
@@ -87,6 +90,66 @@ def test_an_unusual_file_is_decoded_on_the_cpu(monkeypatch: pytest.MonkeyPatch) 
 
     assert isinstance(backend.load(jpeg(90, 70), FAST), Encoded)
     assert isinstance(backend.load(jpeg(50, 140), FAST), Levels)
+
+
+def test_a_background_may_be_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(FakeLibrary(), monkeypatch)
+    backend = backend_of(CONFIG)
+    preprocess = replace(FAST, background=[255, 255, 255])
+    content = jpeg()
+
+    (found,) = backend.decode([backend.load(content, preprocess)])
+
+    assert worst(found, content) <= LEVELS
+
+
+def test_a_part_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("simplejpeg")
+    install(FakeLibrary(), monkeypatch)
+    backend = backend_of(CONFIG, dtype=torch.float16)
+    contents = [jpeg(90, 70, seed) for seed in range(7)]
+    tried = out_of_memory(backend, 2, monkeypatch)
+    loaded = [
+        backend.load(content, preprocess)
+        for content, preprocess in zip(contents, [FAST, EXACT] * 4, strict=False)
+    ]
+
+    found = backend.decode(loaded)
+
+    assert max(map(worst, found, contents)) <= LEVELS
+    assert max(tried) == 7
+    tried.clear()
+    backend.decode(loaded)
+    assert max(tried) <= 3  # it is remembered
+
+
+def test_a_picture_that_does_not_fit_is_resampled_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("simplejpeg")
+    install(FakeLibrary(), monkeypatch)
+    backend = backend_of(CONFIG, dtype=torch.float16)
+    out_of_memory(backend, 0, monkeypatch)
+    contents = [jpeg(90, 70, seed) for seed in range(2)]
+
+    found = backend.decode([backend.load(contents[0], FAST), backend.load(contents[1], EXACT)])
+
+    assert max(map(worst, found, contents)) <= LEVELS
+
+
+def out_of_memory(backend: CudaBackend, fits: int, patch: pytest.MonkeyPatch) -> list[int]:
+    """Let the device resample at most `fits` pictures at once; return a log of what is tried."""
+    resizer, tried = backend._pictures._resizer, list[int]()
+    resize = resizer.resize
+
+    def limited(pictures: Sequence[Picture]) -> torch.Tensor:
+        tried.append(len(pictures))
+        if len(pictures) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return resize(pictures)
+
+    patch.setattr(resizer, "resize", limited)
+    return tried
 
 
 def test_other_images_are_returned_as_they_are() -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+from zeroshot.engine.cuda.runtime import Runtime
 from zeroshot.engine.fork_lock import ForkLock
 from zeroshot.errors import shortened
 from zeroshot.images.jpeg import JpegFile, make_sample
@@ -43,8 +44,8 @@ log = logging.getLogger("zeroshot")
 class JpegDecoder:
     """Decodes JPEG files on one device; threads may use it at once."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, runtime: Runtime, device: torch.device) -> None:
+        self._runtime, self._device = runtime, device
         self._lock = ForkLock()  # two threads that use one decoder stop its worker threads
         self._found: tuple[Any, Any] | str | None = None  # the library and its decoder
 
@@ -64,8 +65,12 @@ class JpegDecoder:
         """
         found = self._find()
         assert not isinstance(found, str), "decode is called only if is_usable"
-        with self._lock:
-            decoded = _decode(*found, [file.content for file in files], stream)
+        try:
+            with self._lock:
+                decoded = _decode(*found, [file.content for file in files], stream)
+        except Exception as error:  # not the fault of one file
+            log.warning("nvImageCodec fails (%r); %d files are left to the CPU", error, len(files))
+            return [None] * len(files)
         return [
             _turn(pixels, file.header.orientation)
             if pixels is not None
@@ -76,10 +81,10 @@ class JpegDecoder:
 
     def _find(self) -> tuple[Any, Any] | str:
         """Return nvidia.nvimgcodec and a decoder, or why it is not used."""
-        with self._lock:
-            if self._found is None:
-                self._found = self._try()
-            return self._found
+        if self._found is None:  # files are loaded without waiting for those being decoded
+            with self._lock:
+                self._found = self._found or self._try()
+        return self._found
 
     def _try(self) -> tuple[Any, Any] | str:
         """Import the library and decode a small file."""
@@ -94,10 +99,11 @@ class JpegDecoder:
         try:
             content, expected = make_sample(subsampling="4:2:0")
             decoder = library.Decoder(device_id=self._device.index or 0, options=OPTIONS)
-            (found,) = _decode(library, decoder, [content], 0)
-            if found is None:
-                return "CPU, because nvImageCodec decodes no JPEG file on this device"
-            difference = np.abs(found.cpu().numpy().astype(int) - expected).max()
+            with self._runtime.aside() as stream:  # also selects the device
+                (found,) = _decode(library, decoder, [content], stream)
+                if found is None:
+                    return "CPU, because nvImageCodec decodes no JPEG file on this device"
+                difference = np.abs(found.cpu().numpy().astype(int) - expected).max()
         except Exception as error:
             return f"CPU, because nvImageCodec fails ({shortened(repr(error), 150)})"
         if difference > DIFFERENCE:

@@ -12,7 +12,7 @@ whatever the number of threads, and decoding 13,100.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from math import ceil
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from zeroshot.engine.cuda.staging import Staging
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.spec import Interpolation
 
-KEPT = 128  # matrices of different lengths; 0.5 MB each for a side of 500 pixels
+Side = tuple[int, int, int]  # its length, that after resampling, and the first pixel of the crop
 SUPPORT: dict[Interpolation, float] = {"bicubic": 2.0, "bilinear": 1.0}  # of Pillow's filters
 
 
@@ -32,10 +32,7 @@ class Resizer:
     """Resamples pictures on one device."""
 
     def __init__(self, staging: Staging, device: torch.device) -> None:
-        self._staging = staging
-        self._matrix = lru_cache(maxsize=KEPT)(
-            lambda *facts: torch.from_numpy(coefficients(*facts)).to(device)
-        )
+        self._staging, self._device = staging, device
 
     def resize(self, pictures: Sequence[Picture]) -> Tensor:
         """Return gray levels uint8 [n, 3, size, size] of pictures with equal preprocessing."""
@@ -46,8 +43,8 @@ class Resizer:
         across, down = self._matrices(shapes, preprocess, height, width)
         n = len(pictures)
         # Only products of float32 keep sums of 8-bit levels apart from a half, so no TF32 here.
-        x = canvas.permute(0, 1, 3, 2).float().reshape(n, height * 3, width)
-        x = _to_levels(torch.bmm(x, across)).view(n, height, 3 * size)
+        x = canvas.permute(0, 1, 3, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        x = _to_levels(torch.bmm(x.view(n, height * 3, width), across)).view(n, height, 3 * size)
         x = _to_levels(torch.bmm(down, x)).view(n, size, 3, size)
         return x.permute(0, 2, 1, 3).to(torch.uint8, memory_format=torch.contiguous_format)
 
@@ -71,47 +68,51 @@ class Resizer:
         self, shapes: Sequence[tuple[int, ...]], preprocess: Preprocess, height: int, width: int
     ) -> tuple[Tensor, Tensor]:
         """Return the matrices of the columns [n, width, size] and the rows [n, size, height]."""
-        numbers = {shape: place for place, shape in enumerate(dict.fromkeys(shapes))}
-        size, kind = preprocess.size, preprocess.interpolation
-        across, down = [], []
-        for rows, columns in numbers:
+        across: list[Side] = []
+        down: list[Side] = []
+        for rows, columns in shapes:
             new_width, new_height, left, top = preprocess.geometry(columns, rows)
-            across.append(self._matrix(columns, width, new_width, left, size, kind))
-            down.append(self._matrix(rows, height, new_height, top, size, kind).T)
-        places = torch.tensor([numbers[shape] for shape in shapes]).to(across[0].device)
-        return torch.stack(across)[places], torch.stack(down)[places]
+            across.append((columns, new_width, left))
+            down.append((rows, new_height, top))
+        size, kind = preprocess.size, preprocess.interpolation
+        return (
+            coefficients(across, width, size, kind, self._device),
+            coefficients(down, height, size, kind, self._device).transpose(1, 2),
+        )
 
 
 def coefficients(
-    length: int, padded: int, resized: int, first: int, count: int, kind: Interpolation
-) -> NDArray[np.float32]:
-    """Return Pillow's coefficients of one direction as a matrix [padded, count].
+    sides: Sequence[Side], padded: int, count: int, kind: Interpolation, device: torch.device
+) -> Tensor:
+    """Return Pillow's coefficients of one direction as matrices float32 [n, padded, count].
 
-    Column i has the weights of the pixels of a side of `length` pixels for pixel `first` + i of the
-    side of `resized` pixels. Source: precompute_coeffs in Pillow's Resample.c.
+    Column i of a matrix has the weights of the pixels of a side for pixel `first` + i after
+    resampling. Source: precompute_coeffs in Pillow's Resample.c.
     """
+    facts = torch.tensor(sides, dtype=torch.float64, device="cpu").to(device)
+    length, resized, first = facts.T[..., None, None]  # each [n, 1, 1]
     scale = length / resized
-    stretch = max(scale, 1.0)  # of the filter, if the side becomes shorter
+    stretch = scale.clamp(min=1.0)  # of the filter, if the side becomes shorter
     support = SUPPORT[kind] * stretch
-    centers = (np.arange(first, first + count) + 0.5) * scale
-    starts = np.maximum((centers - support + 0.5).astype(np.int64), 0)
-    ends = np.minimum((centers + support + 0.5).astype(np.int64), length)
-    places = np.arange(length)[:, None]
-    distances = np.abs((places - centers + 0.5) / stretch)
-    weights = np.where((places >= starts) & (places < ends), _filter(distances, kind), 0.0)
-    found = np.zeros((padded, count), np.float32)
-    found[:length] = weights / weights.sum(axis=0)
-    return found
+    centers = (torch.arange(count, device=device) + first + 0.5) * scale  # [n, 1, count]
+    starts = (centers - support + 0.5).floor().clamp(min=0.0)
+    ends = torch.minimum((centers + support + 0.5).floor(), length)
+    most = 2 * ceil(SUPPORT[kind] * max(1.0, *(old / new for old, new, _ in sides))) + 1
+    places = starts + torch.arange(most, device=device).view(-1, 1)  # [n, most, count]
+    weights = _filter((places - centers + 0.5).abs() / stretch, kind) * (places < ends)
+    weights /= weights.sum(dim=1, keepdim=True)
+    found = torch.zeros(len(sides), padded + most, count, dtype=torch.float32, device=device)
+    return found.scatter_(1, places.long(), weights.float())[:, :padded]
 
 
-def _filter(x: NDArray[np.float64], kind: Interpolation) -> NDArray[np.float64]:
+def _filter(x: Tensor, kind: Interpolation) -> Tensor:
     """Return Pillow's filter at distances of 0 or more."""
     if kind == "bilinear":
-        return np.maximum(1.0 - x, 0.0)
+        return (1.0 - x).clamp(min=0.0)
     a = -0.5
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
 
 
 def _to_levels(values: Tensor) -> Tensor:
