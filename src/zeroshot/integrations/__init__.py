@@ -1,0 +1,1 @@
+"""Use zeroshot inside other programs: data pipelines and clusters."""
