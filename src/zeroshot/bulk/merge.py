@@ -182,9 +182,15 @@ class _Joiner:
         """Return a file with the rows of a part in the format of the merged file."""
         if self._copies or (self._form == "parquet" == self._output.run["format"]):
             return part.path
-        rows = [_to_row(facts, self._columns) for facts in self._output.sink.read(part.path)]
+        columns = self._columns
+        arrays = {"scores": columns.has_scores, "embedding": columns.dim is not None}
+        names = [name for name in VALUES if arrays.get(name, True)]
+        if self._form == "csv":
+            names = [name for name in VALUES if name not in arrays]
+        read = self._output.sink.read(part.path, [*names, *columns.kept])
+        rows = [_to_row(facts, columns) for facts in read]
         piece = folder / f"piece.{self._form}"
-        get_sink(self._form).write(rows, self._columns, {}, piece)
+        get_sink(self._form).write(rows, columns, {}, piece)
         return piece
 
 

@@ -16,6 +16,7 @@ from zeroshot.errors import HeadMismatch, InputError, MissingPackage, shortened
 from zeroshot.loading import load
 from zeroshot.model import Model
 
+TINY = 1e-12  # length below which a row is zeros
 WRITING: dict[str, Any] = {  # as `zeroshot.bulk.sinks.parquet` writes
     "compression": "zstd",
     "use_dictionary": ENCODED,
@@ -129,7 +130,8 @@ def embeddings_of(table: Any, dim: int, file: Path) -> Tensor:
     column = table.column("embedding").combine_chunks()
     values = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
     rows = torch.from_numpy(values.copy()).float()  # Arrow's memory is read-only
-    return torch.nn.functional.normalize(rows, dim=1)
+    rows /= rows.norm(dim=1, keepdim=True).clamp_min(TINY)
+    return rows
 
 
 def write_part(table: Any, file: Path) -> None:
