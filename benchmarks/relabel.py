@@ -24,10 +24,10 @@ import torch
 from pyarrow import parquet
 
 from zeroshot import __version__
-from zeroshot.bulk.find import _search  # the search without a model
-from zeroshot.bulk.merge import merge
+from zeroshot.bulk.finding import search
+from zeroshot.bulk.merging import merge
 from zeroshot.bulk.output import Output
-from zeroshot.bulk.relabel import relabel
+from zeroshot.bulk.relabeling import relabel
 from zeroshot.head import Head
 from zeroshot.machine import cores, processor
 
@@ -155,7 +155,7 @@ def main() -> None:
             shutil.rmtree(out)
         query = torch.nn.functional.normalize(torch.ones(DIM), dim=0)
         began = time.perf_counter(), time.process_time()
-        _search(Output.open(folder), query, 20, duplicates=False, progress=False)
+        search(Output.open(folder), query, 20, duplicates=False, progress=False)
         show("find", began, sizes["rows"])
         file = work / "merged.csv"
         began = time.perf_counter(), time.process_time()

@@ -58,7 +58,7 @@ class Status:
             None if it is unknown.
 
     Example:
-        >>> print(zeroshot.bulk.status.status("labels"))  # doctest: +SKIP
+        >>> print(zeroshot.bulk.status.read_status("labels"))  # doctest: +SKIP
         labels: complete
         rows    1,000 in 1 part
         errors  2 (truncated 2)
@@ -106,7 +106,7 @@ class Status:
 
 
 @short_errors
-def status(folder: str | os.PathLike[str]) -> Status:
+def read_status(folder: str | os.PathLike[str]) -> Status:
     """Describe the state of a folder that `zeroshot label` writes or wrote.
 
     Args:
@@ -120,7 +120,7 @@ def status(folder: str | os.PathLike[str]) -> Status:
         MissingPackage: The parts are Parquet, and pyarrow is not installed.
 
     Example:
-        >>> zeroshot.bulk.status.status("labels").is_complete  # doctest: +SKIP
+        >>> zeroshot.bulk.status.read_status("labels").is_complete  # doctest: +SKIP
         True
     """
     output = Output.open(folder)

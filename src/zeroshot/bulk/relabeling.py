@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from zeroshot import prompts as prompt_sets
 from zeroshot.arguments import count, file_path, flag, instance, one_of
-from zeroshot.bulk.fingerprint import check_same, describe_part, digest
+from zeroshot.bulk.fingerprint import describe_head, describe_part
 from zeroshot.bulk.folder import END, INPUTS, RUN, SUCCESS, commit, commit_first, write_json
 from zeroshot.bulk.output import Output, Part
 from zeroshot.bulk.rankings import Ranker, to_arrow
@@ -34,7 +34,7 @@ from zeroshot.bulk.stored import (
 from zeroshot.bulk.summary import Summary
 from zeroshot.classifier import TOP
 from zeroshot.engine.cpu import workers
-from zeroshot.errors import HeadMismatch, InputError, short_errors, shortened
+from zeroshot.errors import HeadMismatch, InputError, short_errors, shortened, some
 from zeroshot.head import Head
 from zeroshot.lookahead import run_ahead
 from zeroshot.model import Model
@@ -98,7 +98,9 @@ def relabel(
         SaveError: A file cannot be written.
 
     Example:
-        >>> zeroshot.bulk.relabel.relabel("labels", "vehicles", ["car", "boat"])  # doctest: +SKIP
+        >>> from zeroshot.bulk.relabeling import relabel
+        >>> relabel("labels", "vehicles", ["car", "boat"]).rows  # doctest: +SKIP
+        1000
     """
     began = time.monotonic()
     top = count("top", top, 1, "; try top=5")
@@ -132,10 +134,10 @@ def relabel(
 
 def _check_target(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     target = file_path(out)
-    if target.resolve() == Path(folder).resolve():
+    if target.resolve().is_relative_to(Path(folder).resolve()):
         raise InputError(
-            f"out={shortened(str(out), 200)!r} is the folder of the table itself; choose a new "
-            "folder"
+            f"out={shortened(str(out), 200)!r} is the folder of the table or inside it, where "
+            "other programs would read both tables as one; choose a new folder"
         )
     if target.exists() and not target.is_dir():
         raise InputError(f"out={shortened(str(out), 200)!r} is a file; choose a new folder")
@@ -191,14 +193,7 @@ def _describe(
         "scores": scores,
         "embeddings": copies,
     }
-    marks = {
-        "labels": digest([head.labels, head.names]),
-        "templates": list(head.templates),
-        "head": head.digest(),  # differs between calibrations and background words too
-        "scoring": head.scoring,
-        "words": None if head.background is None else digest(head.background.words),
-        "answers": None,
-    }
+    marks = {**describe_head(head), "answers": None}
     options = {name: changed[name] for name in ("top", "scores", "embeddings")}
     made = {**run, **changed, "fingerprint": {**run["fingerprint"], **marks, **options}}
     plain: dict[str, Any] = json.loads(json.dumps(made))  # as it is read from the file
@@ -209,7 +204,15 @@ def _start(target: Path, run: Mapping[str, Any], source: Path) -> None:
     """Write `_run.json` and the lists of inputs, or check those of an interrupted call."""
     target.mkdir(parents=True, exist_ok=True)
     if (target / RUN).exists():
-        check_same(Output.open(target).run, run["fingerprint"], target)
+        before = Output.open(target).run["fingerprint"]
+        differing = [
+            name for name, value in run["fingerprint"].items() if before.get(name) != value
+        ]
+        if differing:
+            raise InputError(
+                f"{shortened(str(target), 200)}: contains a table with other "
+                f"{some(differing, 4)}; choose a new folder, or delete this one"
+            )
     for listed in (*source.glob(f"{INPUTS}*"), *source.glob(f"{END}*")):
         commit_first(target / listed.name, partial(shutil.copyfile, listed))
     commit_first(target / RUN, write_json(run))

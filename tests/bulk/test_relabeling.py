@@ -16,10 +16,10 @@ from pyarrow import parquet
 import zeroshot
 from tests.bulk import tables
 from tests.bulk.test_rankings import HEADS, make_head, words
-from zeroshot.bulk import relabel as module
+from zeroshot.bulk import relabeling as module
 from zeroshot.bulk.fingerprint import digest
 from zeroshot.bulk.output import Output
-from zeroshot.bulk.relabel import relabel
+from zeroshot.bulk.relabeling import relabel
 from zeroshot.errors import HeadMismatch, InputError, LabelError, MissingPackage, SaveError
 from zeroshot.scoring import rank
 
@@ -77,6 +77,40 @@ def test_relabeling_with_the_same_labels_from_the_model_repeats_the_table(
 
     parts = [sorted((tmp_path / name).glob("part-*")) for name in "ab"]
     assert [file.read_bytes() for file in parts[0]] == [file.read_bytes() for file in parts[1]]
+
+
+@pytest.mark.parametrize("options", [{}, {"none_of_these": True}], ids=["plain", "none"])
+def test_relabeling_a_labeled_folder_with_its_own_labels_changes_nothing(
+    options: dict[str, bool], tiny: zeroshot.Model, photos: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "photos" / "broken.png").write_bytes(b"\x89PNG no image")
+    classifier = tiny.classifier(["dog", "cat", "boat"], "{}", **options)
+    where = str(tmp_path / "photos")
+    zeroshot.label(where, tmp_path / "a", classifier=classifier, embeddings=True, part_rows=3)
+
+    relabel(
+        tmp_path / "a",
+        tmp_path / "b",
+        ["dog", "cat", "boat"],
+        prompts="{}",
+        model=tiny,
+        embeddings=True,
+        **options,
+    )
+
+    old, new = read(tmp_path / "a"), read(tmp_path / "b")
+    assert (old.num_rows, old.column("error").null_count) == (8, 7)
+    assert new.schema.remove_metadata().equals(old.schema.remove_metadata())
+    for name in old.column_names:
+        if name in ("probability", "probabilities"):
+            pairs = zip(new[name].to_pylist(), old[name].to_pylist(), strict=True)
+            assert all(a == b or a == pytest.approx(b, abs=2e-3) for a, b in pairs)
+        else:
+            assert new[name].to_pylist() == old[name].to_pylist()
+    assert Output.open(tmp_path / "b").columns == Output.open(tmp_path / "a").columns
+    runs = [Output.open(tmp_path / name).run for name in "ab"]
+    assert runs[0] == runs[1]
+    assert Output.open(tmp_path / "b").is_complete
 
 
 def test_a_relabeled_folder_with_embeddings_is_relabeled_again(
@@ -154,14 +188,15 @@ def test_a_part_that_changed_is_relabeled_again(folder: Path, tmp_path: Path) ->
 def test_other_labels_in_the_same_folder_are_refused(folder: Path, tmp_path: Path) -> None:
     relabel(folder, tmp_path / "new", head=make_head())
 
-    with pytest.raises(InputError, match=r"a run with labels .* another folder"):
+    with pytest.raises(InputError, match="with other labels; choose a new folder"):
         relabel(folder, tmp_path / "new", head=make_head(3))
-    with pytest.raises(InputError, match="a run with head"):
+    with pytest.raises(InputError, match="with other head; choose"):
         relabel(folder, tmp_path / "new", head=make_head(inverse_temperature=0.5))
 
 
 REFUSED: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
-    "the same folder": (lambda old, _: relabel(old, old, head=make_head()), "itself"),
+    "the same folder": (lambda old, _: relabel(old, old, head=make_head()), "or inside it"),
+    "inside": (lambda old, _: relabel(old, old / "new", head=make_head()), "or inside it"),
     "neither": (lambda old, new: relabel(old, new), "either labels or head"),
     "both": (lambda old, new: relabel(old, new, ["a"], head=make_head()), "either labels or head"),
     "top": (lambda old, new: relabel(old, new, head=make_head(), top=0), "top=0"),

@@ -13,7 +13,7 @@ import torch
 
 import zeroshot
 from tests.bulk import tables
-from zeroshot.bulk.find import Match, find
+from zeroshot.bulk.finding import Match, find
 from zeroshot.errors import HeadMismatch, ImageError, InputError
 
 

@@ -14,8 +14,8 @@ import pytest
 from pyarrow import parquet
 
 from tests.bulk import tables
-from zeroshot.bulk import merge as module
-from zeroshot.bulk.merge import merge
+from zeroshot.bulk import merging as module
+from zeroshot.bulk.merging import merge
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.rows import Columns, Row
 from zeroshot.bulk.sinks import get_sink

@@ -99,7 +99,7 @@ def find(
         SaveError: The sheet cannot be written.
 
     Example:
-        >>> for match in zeroshot.bulk.find.find("labels", "a sleeping cat"):  # doctest: +SKIP
+        >>> for match in zeroshot.bulk.finding.find("labels", "a sleeping cat"):  # doctest: +SKIP
         ...     print(f"{match.similarity:.2f} {match.source}")
     """
     top = count("top", top, 1, "; try top=20")
@@ -119,7 +119,7 @@ def find(
     output = open_embedded(folder)
     loaded = load_model(output.run, model)
     query = loaded.encode_text(str(text)) if image is None else loaded.encode_image(image)
-    found = _search(output, query.cpu(), top, duplicates=duplicates, progress=progress)
+    found = search(output, query.cpu(), top, duplicates=duplicates, progress=progress)
     if least is not None:
         found = [match for match in found if match.similarity >= least]
     if target is not None:
@@ -128,7 +128,7 @@ def find(
     return found
 
 
-def _search(
+def search(
     output: Output, query: Tensor, top: int, *, duplicates: bool, progress: bool | None
 ) -> list[Match]:
     """Return the best rows of all parts; only those are kept in memory."""

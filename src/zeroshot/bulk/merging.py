@@ -62,7 +62,7 @@ def merge(
         SaveError: The file cannot be written.
 
     Example:
-        >>> zeroshot.bulk.merge.merge("labels", "labels.csv")  # doctest: +SKIP
+        >>> zeroshot.bulk.merging.merge("labels", "labels.csv")  # doctest: +SKIP
         1000
     """
     output, target = Output.open(folder), file_path(file)
