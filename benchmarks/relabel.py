@@ -28,6 +28,7 @@ from zeroshot.bulk.finding import search
 from zeroshot.bulk.merging import merge
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.relabeling import relabel
+from zeroshot.bulk.sinks.parquet import WRITING
 from zeroshot.head import Head
 from zeroshot.machine import cores, processor
 
@@ -82,8 +83,7 @@ def write_folder(folder: Path, rows: int, part: int) -> None:
     for chunk, first in enumerate(range(0, rows, part)):
         table = make_table(first, min(part, rows - first), random)
         file = folder / f"part-00000-{chunk:06}.parquet"
-        encoded = ["label", "labels.list.element", "error_kind"]
-        parquet.write_table(table, file, compression="zstd", use_dictionary=encoded)
+        parquet.write_table(table, file, **WRITING)
     run = {
         "version": __version__,
         "model": IDENTITY,

@@ -11,6 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from zeroshot.bulk.sinks.parquet import WRITING
+
 DIM = 8
 LABELS = {"cat": ["cat"], "dog": ["dog"], "bird": ["bird"]}
 WORD = pa.dictionary(pa.int32(), pa.string())
@@ -122,7 +124,7 @@ def write_table(
             schema = make_schema(dim, facts | {"last": last})
             table = make_part(rows[place : place + number], source, first, bad, schema)
             file = folder / f"part-{source:05}-{chunk:06}.parquet"
-            parquet.write_table(table, file, compression="zstd")
+            parquet.write_table(table, file, **WRITING)
             first, place = first + number, place + number
     total = sources * sum(parts)
     done = {"rows": total, "errors": {}, "duplicates": 0, "seconds": 2.0}

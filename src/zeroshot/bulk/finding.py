@@ -40,8 +40,8 @@ class Match:
         probability: The probability of the best label, or None.
 
     Example:
-        >>> match.source, round(match.similarity, 2)  # doctest: +SKIP
-        ('photos/cat.jpg', 0.27)
+        >>> Match("cat.jpg", 0.27, 0, "cat", 0.9).to_dict()["source"]
+        'cat.jpg'
     """
 
     source: str
@@ -99,8 +99,12 @@ def find(
         SaveError: The sheet cannot be written.
 
     Example:
-        >>> for match in zeroshot.bulk.finding.find("labels", "a sleeping cat"):  # doctest: +SKIP
-        ...     print(f"{match.similarity:.2f} {match.source}")
+        >>> from zeroshot.bulk.finding import find
+        >>> pets = {"labels": ["cat", "dog"], "model": "mini", "embeddings": True}
+        >>> zeroshot.label(["cat.jpg"], "pets", **pets).rows
+        1
+        >>> [match.source for match in find("pets", "a sleeping cat")]
+        ['cat.jpg']
     """
     top = count("top", top, 1, "; try top=20")
     flag("duplicates", duplicates)

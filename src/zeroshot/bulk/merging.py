@@ -20,7 +20,8 @@ from zeroshot.bulk.folder import commit
 from zeroshot.bulk.output import Output, Part
 from zeroshot.bulk.rows import FORMAT, Columns, Row
 from zeroshot.bulk.sinks import SINKS, get_sink
-from zeroshot.bulk.stored import WRITING, check_gaps, read_part, require_pyarrow
+from zeroshot.bulk.sinks.parquet import WRITING, make_schema
+from zeroshot.bulk.stored import check_gaps, read_part, require_pyarrow
 from zeroshot.errors import InputError, short_errors, shortened
 from zeroshot.progress import Bar, track
 
@@ -62,8 +63,11 @@ def merge(
         SaveError: The file cannot be written.
 
     Example:
-        >>> zeroshot.bulk.merging.merge("labels", "labels.csv")  # doctest: +SKIP
-        1000
+        >>> from zeroshot.bulk.merging import merge
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> merge("pets", "pets.csv")
+        1
     """
     output, target = Output.open(folder), file_path(file)
     form = target.suffix.lower().removeprefix(".")
@@ -135,8 +139,6 @@ class _Joiner:
     def _write_parquet(self, parts: Iterable[Part], file: Path, folder: Path) -> Iterator[int]:
         """Write each part as a row group; yield its number of rows."""
         from pyarrow import parquet
-
-        from zeroshot.bulk.sinks.parquet import make_schema
 
         facts = describe_part(self._output.run, 0, 0, last=True)
         for name in ("source", "chunk", "last"):

@@ -99,8 +99,11 @@ def relabel(
 
     Example:
         >>> from zeroshot.bulk.relabeling import relabel
-        >>> relabel("labels", "vehicles", ["car", "boat"]).rows  # doctest: +SKIP
-        1000
+        >>> pets = {"labels": ["cat", "dog"], "model": "mini", "embeddings": True}
+        >>> zeroshot.label(["cat.jpg"], "pets", **pets).rows
+        1
+        >>> relabel("pets", "ages", ["kitten", "old cat"]).rows
+        1
     """
     began = time.monotonic()
     top = count("top", top, 1, "; try top=5")

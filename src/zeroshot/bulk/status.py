@@ -58,9 +58,9 @@ class Status:
             None if it is unknown.
 
     Example:
-        >>> print(zeroshot.bulk.status.read_status("labels"))  # doctest: +SKIP
-        labels: complete
-        rows    1,000 in 1 part
+        >>> print(Status(Path("pets"), 9, {"truncated": 2}, 0, 1, (), (), True, 180.0))
+        pets: complete
+        rows    9 in 1 part
         errors  2 (truncated 2)
         speed   180 images/s
     """
@@ -120,7 +120,10 @@ def read_status(folder: str | os.PathLike[str]) -> Status:
         MissingPackage: The parts are Parquet, and pyarrow is not installed.
 
     Example:
-        >>> zeroshot.bulk.status.read_status("labels").is_complete  # doctest: +SKIP
+        >>> from zeroshot.bulk.status import read_status
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> read_status("pets").is_complete
         True
     """
     output = Output.open(folder)

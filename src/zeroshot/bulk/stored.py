@@ -11,19 +11,12 @@ import torch
 from torch import Tensor
 
 from zeroshot.bulk.output import Output
-from zeroshot.bulk.sinks.parquet import ENCODED
+from zeroshot.bulk.sinks.parquet import WRITING
 from zeroshot.errors import HeadMismatch, InputError, MissingPackage, shortened
 from zeroshot.loading import load
 from zeroshot.model import Model
 
 TINY = 1e-12  # length below which a row is zeros
-WRITING: dict[str, Any] = {  # as `zeroshot.bulk.sinks.parquet` writes
-    "compression": "zstd",
-    "use_dictionary": ENCODED,
-    "write_statistics": ["row", "label", "error_kind"],
-    "version": "2.6",
-    "data_page_version": "1.0",
-}
 
 
 def open_embedded(folder: str | os.PathLike[str]) -> Output:
