@@ -18,6 +18,7 @@ from tests.bulk import tables
 from tests.bulk.test_rankings import HEADS, make_head, words
 from zeroshot.bulk import relabeling as module
 from zeroshot.bulk.fingerprint import digest
+from zeroshot.bulk.folder import host
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.relabeling import relabel
 from zeroshot.errors import HeadMismatch, InputError, LabelError, MissingPackage, SaveError
@@ -171,6 +172,16 @@ def test_an_interrupted_call_is_continued_with_equal_files(
     for file in (tmp_path / "whole").glob("part-*"):
         assert (tmp_path / "new" / file.name).read_bytes() == file.read_bytes()
     assert not list((tmp_path / "new").glob(".*"))
+
+
+def test_temporary_files_of_a_killed_call_are_removed(folder: Path, tmp_path: Path) -> None:
+    relabel(folder, tmp_path / "new", head=make_head())
+    for pid in (2**30, os.getpid()):
+        (tmp_path / "new" / f".part-00000-000001.parquet.{host()}.{pid}").write_bytes(b"PAR1")
+
+    relabel(folder, tmp_path / "new", head=make_head())
+
+    assert [file.suffix for file in (tmp_path / "new").glob(".*")] == [f".{os.getpid()}"]
 
 
 def test_a_part_that_changed_is_relabeled_again(folder: Path, tmp_path: Path) -> None:

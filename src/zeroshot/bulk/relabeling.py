@@ -18,7 +18,16 @@ from typing import Any, Literal, get_args
 from zeroshot import prompts as prompt_sets
 from zeroshot.arguments import count, file_path, flag, instance, one_of
 from zeroshot.bulk.fingerprint import describe_head, describe_part
-from zeroshot.bulk.folder import END, INPUTS, RUN, SUCCESS, commit, commit_first, write_json
+from zeroshot.bulk.folder import (
+    END,
+    INPUTS,
+    RUN,
+    SUCCESS,
+    commit,
+    commit_first,
+    remove_strays,
+    write_json,
+)
 from zeroshot.bulk.output import Output, Part
 from zeroshot.bulk.rankings import Ranker, to_arrow
 from zeroshot.bulk.rows import FORMAT
@@ -216,6 +225,7 @@ def _start(target: Path, run: Mapping[str, Any], source: Path) -> None:
                 f"{shortened(str(target), 200)}: contains a table with other "
                 f"{some(differing, 4)}; choose a new folder, or delete this one"
             )
+    remove_strays(target)  # of calls that were killed
     for listed in (*source.glob(f"{INPUTS}*"), *source.glob(f"{END}*")):
         commit_first(target / listed.name, partial(shutil.copyfile, listed))
     commit_first(target / RUN, write_json(run))
