@@ -150,7 +150,7 @@ def test_a_plan_writes_nothing_and_can_be_printed(photos: Path) -> None:
 
     assert not (photos.parent / "sorted").exists()
     assert text.splitlines() == [
-        f"copy 4 images into {photos.parent / 'sorted'}",
+        f"copy 4 files into {photos.parent / 'sorted'}",
         "  cat               2",
         "  dog               1",
         "  unsorted          1",
@@ -218,6 +218,37 @@ def test_labels_that_differ_in_case_get_different_folders(photos: Path) -> None:
     made = plan(photos, [row("a.jpg", "Cat"), row("b.jpg", "cat")], labels=["cat", "Cat"])
 
     assert made.counts == {"Cat_2": 1, "cat": 1}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_sidecar_goes_with_its_image(mode: Mode, photos: Path) -> None:
+    for name in ("a.jpg", "trip/a.jpg"):
+        (photos / f"{name}.xmp").write_text(name)
+    before = tree(photos.parent)
+    into = photos.parent / "sorted"
+
+    assert apply(plan(photos, mode=mode)).placed == 6
+
+    assert (into / "cat" / "a.jpg.xmp").read_text() == "a.jpg"
+    assert (into / "cat" / "a_2.jpg.xmp").read_text() == "trip/a.jpg"
+    assert plan(photos, mode=mode).actions == ()
+    assert undo(into).restored == 6
+    assert tree(photos.parent) == before
+
+
+def test_a_sidecar_that_is_made_later_goes_to_its_image(photos: Path) -> None:
+    apply(plan(photos))
+    (photos / "b.jpg.xmp").write_text("b")
+    other = photos.parent / "sorted" / "cat" / "a.jpg.xmp"
+    other.write_text("other")
+    (photos / "a.jpg.xmp").write_text("a")
+
+    made = plan(photos)
+
+    assert [action.target for action in made.actions] == ["dog/b.jpg.xmp"]
+    assert made.skipped == {"sidecar whose name is taken": 1}
+    apply(made)
+    assert other.read_text() == "other"
 
 
 def test_an_image_with_a_new_label_stays_where_it_was_sorted(photos: Path) -> None:

@@ -1,7 +1,8 @@
 """Sort labeled images into one folder per label, by links, copies or moves, and undo it.
 
 Nothing is overwritten. `_sort-undo.jsonl` in the folder lists every action before it happens, so
-`undo` restores the files also after the process was killed.
+`undo` restores the files also after the process was killed. A sidecar photo.jpg.xmp goes with its
+image.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Plan:
     skipped: Mapping[str, int] = field(default_factory=dict)  # rows by reason
 
     def __str__(self) -> str:
-        lines = [f"{self.mode} {len(self.actions):,} images into {self.into}"]
+        lines = [f"{self.mode} {len(self.actions):,} files into {self.into}"]
         width = max(map(len, self.counts), default=0)
         most = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         lines += [f"  {name:<{width}}  {count:>9,}" for name, count in most]
@@ -69,9 +70,9 @@ class Sorted:
     """What `apply` did."""
 
     into: Path
-    placed: int
-    present: int
-    failed: int
+    placed: int  # files, with sidecars
+    present: int  # images that were there already
+    failed: int  # files
     failures: tuple[tuple[str, str], ...]  # source and reason, of the first 100
     skipped: Mapping[str, int]
 
@@ -80,7 +81,7 @@ class Sorted:
 class Undone:
     """What `undo` did; `kept` lists files that were changed since, with the reason."""
 
-    restored: int
+    restored: int  # files, with sidecars
     kept: tuple[tuple[str, str], ...]
 
 
@@ -285,6 +286,7 @@ class _Planner:
             self.actions.append(Action(source, target))
         else:
             self.present += 1
+        self._place_sidecar(source, target)
         return True
 
     def _place(self, source: Path, folder: str) -> None:
@@ -301,12 +303,35 @@ class _Planner:
                 continue
             claimed.add(key)
             self.numbers[counter] = number
+            target = f"{folder}/{existing[key] if there else name}"
             if there:
                 self.present += 1
             else:
                 self.renamed += number > 1
-                self.actions.append(Action(str(source), f"{folder}/{name}"))
+                self.actions.append(Action(str(source), target))
+            self._place_sidecar(str(source), target)
             return
+
+    def _place_sidecar(self, image: str, image_target: str) -> None:
+        """Give the sidecar of an image the name that the image got."""
+        source, target = f"{image}.xmp", f"{image_target}.xmp"
+        if not os.path.isfile(source) or (self.mode == "move" and os.path.islink(source)):
+            return
+        there = self.before.get(source)
+        if there is not None and os.path.lexists(self.into / there):
+            if self.mode == "move":
+                self.actions.append(Action(source, there))
+            return
+        folder, _, name = target.partition("/")
+        claimed, existing = self.claimed.setdefault(folder, set()), self._existing(folder)
+        key = folded(name)
+        if key in existing and self._is_there(Path(source), self.into / folder / existing[key]):
+            return
+        if key in claimed or key in existing:
+            self.skipped["sidecar whose name is taken"] += 1
+            return
+        claimed.add(key)
+        self.actions.append(Action(source, target))
 
     def _is_there(self, source: Path, target: Path) -> bool:
         if self.mode == "move":
