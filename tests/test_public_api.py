@@ -34,7 +34,7 @@ def test_all_is_sorted_and_complete() -> None:
         ),
         *("ImageLike", "Labels", "Prompts", "Sample", "Tokenizer"),
         *("ZeroshotError", "__version__", "available_models", "classify", "errors", "load"),
-        *("Problem", "lint"),
+        *("Problem", "label", "lint"),
         *("calibration", "evaluate", "metrics", "prompts", "sample_image"),
     }
     assert dir(zeroshot) == zeroshot.__all__

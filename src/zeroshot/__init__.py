@@ -11,6 +11,7 @@ Start here; `help(zeroshot.classify)` prints the details of a function:
     load(name)                  Load a model by name, Hub repository or path.
     available_models()          List the names that `load` accepts.
     prompts.labels(name)        Return the labels of a data set, such as "imagenet", with synonyms.
+    label(inputs, out)          Label a collection of images into a table that resumes.
     lint(labels)                Find problems of labels and prompts.
     sample_image()              Return the path of a photograph to try the package with.
 
@@ -56,6 +57,7 @@ _MODULES = {
     "classify": "api",
     "errors": "",
     "evaluate": "evaluation.measuring",
+    "label": "bulk.job",
     "lint": "linting",
     "load": "loading",
     "metrics": "",
@@ -86,6 +88,7 @@ __all__ = [
     "classify",
     "errors",
     "evaluate",
+    "label",
     "lint",
     "load",
     "metrics",
@@ -99,6 +102,7 @@ if _typing.TYPE_CHECKING:
     from zeroshot import metrics as metrics
     from zeroshot import prompts as prompts
     from zeroshot.api import classify as classify
+    from zeroshot.bulk.job import label as label
     from zeroshot.catalog import available_models as available_models
     from zeroshot.classifier import Classifier as Classifier
     from zeroshot.errors import ZeroshotError as ZeroshotError

@@ -48,6 +48,7 @@ class Columns:
     dim: int | None  # of the embeddings, if they are stored
     has_scores: bool = False
     kept: tuple[str, ...] = ()  # names of the copied columns, without clashes
+    kept_types: tuple[str, ...] = ()  # as pyarrow names them, such as "int64"; () is all "string"
 
 
 def number_row(source: int, place: int) -> int:

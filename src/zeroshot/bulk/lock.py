@@ -1,0 +1,141 @@
+"""Keep two processes from computing the same parts.
+
+A lock is a file with the host and the process that made it; a thread refreshes its time. `flock`
+does not work on every network file system.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from zeroshot.bulk.folder import LOCK, commit_first, host, is_alive, raise_for, write_json
+from zeroshot.bulk.shards import Shard
+from zeroshot.errors import InputError, shortened
+
+REFRESH = 15.0  # seconds between two refreshes
+DEAD = 120.0  # seconds without one, after which a lock of another host is taken over
+TRIES = 5
+
+
+class Lock:
+    """The lock of one shard of a folder; use it in a `with` statement.
+
+    Raises InputError if another process holds it, and SaveError if the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, shard: Shard, *, dead: float = DEAD) -> None:
+        self.path = folder / f"{LOCK}-{shard.index + 1}-of-{shard.count}.json"
+        self._dead = dead
+        self._owner = {"host": host(), "pid": os.getpid(), "id": uuid.uuid4().hex}
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Lock:
+        for _ in range(TRIES):
+            if commit_first(self.path, write_json(self._owner)):
+                self._thread = threading.Thread(target=self._refresh, daemon=True)
+                self._thread.start()
+                return self
+            self._remove_dead()
+        raise self._refuse(_read(self.path) or {})
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(1.0)
+        if _read(self.path) == self._owner:
+            with suppress(OSError):
+                self.path.unlink()
+
+    def _refresh(self) -> None:
+        while not self._ended.wait(REFRESH):
+            with suppress(OSError):
+                os.utime(self.path)
+
+    def _remove_dead(self) -> None:
+        """Remove the lock of a process that ended; raise InputError for one that runs."""
+        owner = _read(self.path)
+        if owner is None:
+            return  # removed meanwhile
+        if not is_dead(owner, self._age(), self._dead):
+            raise self._refuse(owner)
+        aside = self.path.with_name(
+            f".{self.path.name}.{uuid.uuid4().hex[:8]}.{host()}.{os.getpid()}"
+        )
+        try:
+            os.rename(self.path, aside)  # of several processes one succeeds
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise_for(self.path, error)
+        if _read(aside) != owner:  # another process was faster: it is that one's lock
+            with suppress(OSError):
+                os.link(aside, self.path)
+        with suppress(OSError):
+            aside.unlink()
+
+    def _age(self) -> float:
+        """Return the seconds since the last refresh, by the clock of the file system."""
+        clock = self.path.with_name(f".{self.path.name}.clock.{host()}.{os.getpid()}")
+        try:
+            clock.touch()
+            return clock.stat().st_mtime - self.path.stat().st_mtime
+        except OSError:
+            return 0.0
+        finally:
+            with suppress(OSError):
+                clock.unlink()
+
+    def _refuse(self, owner: dict[str, Any]) -> InputError:
+        name, pid = owner.get("host", "?"), owner.get("pid", "?")
+        return InputError(
+            f"{shortened(str(self.path.parent), 200)}: process {pid} on {shortened(str(name))} is "
+            f"writing these parts; wait until it ends, or give each process its own parts with "
+            f"shard='1/2' and shard='2/2'; if it does not run, delete {self.path.name}"
+        )
+
+
+def is_dead(owner: dict[str, Any], age: float, limit: float = DEAD) -> bool:
+    """Return whether the process of a lock has ended; `age` is that of its last refresh."""
+    pid = owner.get("pid")
+    if owner.get("host") == host() and isinstance(pid, int):
+        return not is_alive(pid)
+    return age > limit
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the content of a lock, {} for a damaged one and None without one."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def check_unlocked(folder: Path, now: float | None = None) -> None:
+    """Raise InputError if a process holds the lock of any shard of a folder."""
+    now = time.time() if now is None else now
+    for path in sorted(folder.glob(f"{LOCK}-*.json")):
+        owner = _read(path)
+        with suppress(FileNotFoundError):
+            if owner is not None and not is_dead(owner, now - path.stat().st_mtime):
+                raise InputError(
+                    f"{shortened(str(folder), 200)}: process {owner.get('pid', '?')} on "
+                    f"{shortened(str(owner.get('host', '?')))} is writing to this folder; wait "
+                    f"until it ends; if it does not run, delete {path.name}"
+                )

@@ -1,0 +1,80 @@
+"""Check the options of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zeroshot.arguments import one_of
+from zeroshot.bulk.labeling import RowOptions
+from zeroshot.bulk.shards import Shard
+from zeroshot.bulk.sinks import SINKS, get_sink, parquet
+from zeroshot.errors import InputError, shortened
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """Checked options of a run."""
+
+    out: Path
+    form: str
+    rows: RowOptions
+    shard: Shard
+    part_rows: int | None
+    keep: tuple[str, ...]
+    read: Mapping[str, Any]  # for the sources
+    retry: tuple[str, ...]
+    most_errors: tuple[float, bool] | None  # a number of rows, or a percentage
+    dedupe: bool
+    limit: int | None
+    dry_run: bool
+    force: bool
+    progress: bool | None
+
+
+def choose_format(value: str | None, *, embeddings: bool, scores: str) -> str:
+    """Return the format of the parts. Raises InputError or MissingPackage."""
+    if value is None:
+        return "parquet" if parquet.is_installed() else "jsonl"
+    form = one_of("format", value, tuple(SINKS))
+    if form == "csv" and (embeddings or scores == "all"):
+        raise InputError(
+            "format='csv' cannot store embeddings or the scores of all labels; use "
+            "format='parquet' or 'jsonl'"
+        )
+    if form == "parquet":
+        parquet.check_installed()
+    get_sink(form)
+    return form
+
+
+def parse_names(name: str, value: object) -> tuple[str, ...]:
+    """Return names of columns, given as a list or as text with commas."""
+    if isinstance(value, str):
+        value = [each.strip() for each in value.split(",")]
+    if isinstance(value, Iterable):
+        names = tuple(value)
+        if all(isinstance(each, str) and each for each in names) and len({*names}) == len(names):
+            return names
+    raise InputError(
+        f"expected {name} as a list of different names of columns, got {shortened(repr(value))}; "
+        f"for example {name}=['caption']"
+    )
+
+
+def parse_most(value: object) -> tuple[float, bool] | None:
+    """Return the number of errors that stops a run, and whether it is a percentage."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value, False
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", value) if isinstance(value, str) else None
+    if found is not None and (not found[2] or float(found[1]) <= 100):
+        return float(found[1]), bool(found[2])
+    raise InputError(
+        f"expected max_errors as a number of rows or a percentage, got {shortened(repr(value))}; "
+        "for example max_errors=100 or '5%'"
+    )

@@ -1,0 +1,63 @@
+"""Convert values of rows to those of files."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any
+
+PLAIN = {"bool": (bool,), "int64": (int,), "double": (int, float), "string": (str,)}
+
+
+def printable(text: str) -> str:
+    r"""Return text in UTF-8: bytes of a file name that are not are written as \xff."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def infer_kind(values: Iterable[Any]) -> str:
+    """Return the narrowest type of a kept column: "bool", "int64", "double" or "string"."""
+    found = {type(value) for value in values if value is not None}
+    if found == {bool}:
+        return "bool"
+    if found == {int}:
+        return "int64"
+    return "double" if found and found <= {int, float} else "string"
+
+
+def convert_kept(values: list[Any], kind: str) -> list[Any]:
+    """Return the values of a kept column; what is no text becomes JSON in a column of text."""
+    return [to_text(value) for value in values] if kind == "string" else values
+
+
+def to_text(value: Any) -> str | None:
+    """Return a value as text, None for None."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return value if value.isascii() else printable_or_same(value)
+    return json.dumps(to_plain(value), ensure_ascii=False, sort_keys=True)
+
+
+def printable_or_same(text: str) -> str:
+    """Return text without half of a surrogate pair, which UTF-8 does not contain."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value of any kind as JSON data."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, dict):
+        return {str(name): to_plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(each) for each in value]
+    if hasattr(value, "tolist"):
+        return to_plain(value.tolist())
+    return str(value)

@@ -1,0 +1,72 @@
+"""Reading a folder of parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.bulk.jobs import run
+from tests.bulk.support import Stream, make_classifier, save_images
+from zeroshot.bulk.output import Output
+from zeroshot.errors import InputError
+
+
+def test_rows_of_all_formats_have_the_same_columns_and_order(tmp_path: Path) -> None:
+    paths = save_images(tmp_path / "images", 10, broken=[3])
+    tables = []
+    for form in ("parquet", "csv", "jsonl"):
+        run(paths, tmp_path / form, part_rows=4, format=form)
+        output = Output.open(tmp_path / form)
+        assert output.is_complete
+        assert output.columns.labels == ("red", "green", "blue")
+        tables.append(list(output.rows()))
+
+    assert [row["row"] for row in tables[0]] == list(range(10))
+    for table in tables[1:]:
+        assert [list(row) for row in table] == [list(row) for row in tables[0]]
+        for name in ("source", "label", "hash", "bytes", "error", "error_kind", "width"):
+            assert [row[name] for row in table] == [row[name] for row in tables[0]]
+
+
+def test_missing_parts_are_found(tmp_path: Path) -> None:
+    run(save_images(tmp_path / "images", 10), tmp_path / "out", part_rows=4)
+    output = Output.open(tmp_path / "out")
+    assert [part.path.name for part in output.parts()] == [
+        f"part-00000-00000{chunk}.parquet" for chunk in range(3)
+    ]
+    output.path_of(0, 1).unlink()
+
+    assert [(part.source, part.chunk) for part in output.gaps()] == [(0, 1)]
+    assert not output.is_complete
+
+
+def test_a_stream_has_a_gap_until_its_end_is_known(tmp_path: Path) -> None:
+    images = [path.read_bytes() for path in save_images(tmp_path / "images", 8)]
+    run(None, tmp_path / "out", part_rows=4, sources=[Stream(images)])
+    output = Output.open(tmp_path / "out")
+
+    assert output.count_rows(0) == 8
+    assert output.count_chunks(0) == 3
+    assert len(output.parts()) == 3  # the last is empty: the stream ends on a boundary
+    assert output.is_complete
+    output.path_of(0, 2).unlink()
+    output.end_of(0).unlink()
+    assert [part.chunk for part in output.gaps()] == [2]
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"format": "csv"}'])
+def test_another_folder_is_an_input_error(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "_run.json").write_text(content)
+
+    with pytest.raises(InputError, match=r"a folder that zeroshot\.label wrote"):
+        Output.open(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        Output.open(tmp_path / "missing")
+
+
+def test_the_labels_of_a_run_keep_their_order(tmp_path: Path) -> None:
+    run(save_images(tmp_path / "images", 2), tmp_path / "out", classifier=make_classifier())
+
+    assert list(Output.open(tmp_path / "out").run["labels"]) == ["red", "green", "blue"]
