@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,12 +14,14 @@ from zeroshot.bulk.local_files import (
     LONGEST_NAME,
     FolderNames,
     Skipped,
+    check_probability,
     folded,
     local_file,
     numbered,
     safe_name,
 )
 from zeroshot.bulk.rows import number_row
+from zeroshot.errors import InputError
 
 
 def test_a_relative_source_starts_at_the_root(tmp_path: Path) -> None:
@@ -146,3 +149,14 @@ def test_a_numbered_name_is_at_most_as_long_as_the_limit() -> None:
 
     assert len(name.encode()) <= 200
     assert name.endswith("é_12.jpg")
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.3, np.float32(0.5)])
+def test_a_probability_is_a_number_from_0_to_1(value: float) -> None:
+    assert check_probability("p", value) == value
+
+
+@pytest.mark.parametrize("value", [-0.1, 40, float("nan"), "0.5", True, None])
+def test_other_values_are_no_probability(value: object) -> None:
+    with pytest.raises(InputError, match="p=.* must be a number from 0 to 1"):
+        check_probability("p", value)

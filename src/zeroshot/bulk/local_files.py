@@ -8,10 +8,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from zeroshot.bulk.rows import SOURCE_BITS
+from zeroshot.errors import InputError, shortened
 
 LONGEST_NAME = 120  # bytes of UTF-8; most file systems allow 255
 FILE_KINDS = ("list", "iterable")  # of sources whose rows are files of their own
@@ -79,6 +81,13 @@ def safe_name(label: str) -> str:
     if _DEVICE.match(name.lower()):
         name = f"_{name}"
     return _cut(name, LONGEST_NAME) or "_"
+
+
+def check_probability(name: str, value: object) -> float:
+    """Return a number from 0 to 1. Raises InputError for other values."""
+    if isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1:
+        return float(value)
+    raise InputError(f"{name}={shortened(repr(value))} must be a number from 0 to 1")
 
 
 class FolderNames:

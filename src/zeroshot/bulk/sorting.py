@@ -11,22 +11,25 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from zeroshot.arguments import file_path, one_of
 from zeroshot.bulk import placement
 from zeroshot.bulk.local_files import (
     FolderNames,
     Skipped,
+    check_probability,
     folded,
     local_file,
     numbered,
     safe_name,
 )
+from zeroshot.bulk.output import Output
 from zeroshot.bulk.placement import Mode
 from zeroshot.bulk.undo_log import LOG_NAME, UndoLog
-from zeroshot.errors import InputError, SaveError, shortened, some
+from zeroshot.errors import InputError, SaveError, short_errors, shortened
 
 LONGEST_FILE_NAME = 240  # bytes of a file name with its number
 MOST_FAILURES = 100  # that are kept with their reason; all are counted
@@ -53,6 +56,7 @@ class Plan:
     present: int  # images that are there already
     renamed: int  # images that get a number because another image has their name
     skipped: Mapping[str, int] = field(default_factory=dict)  # rows by reason
+    missing_parts: int = 0  # of a table that is incomplete
 
     def __str__(self) -> str:
         lines = [f"{self.mode} {len(self.actions):,} files into {self.into}"]
@@ -61,6 +65,7 @@ class Plan:
         lines += [f"  {name:<{width}}  {count:>9,}" for name, count in most]
         facts = {"already there": self.present, "numbered (same name)": self.renamed}
         facts |= {f"skipped, {reason}": count for reason, count in sorted(self.skipped.items())}
+        facts["parts of the table that are missing"] = self.missing_parts
         lines += [f"{name}: {count:,}" for name, count in facts.items() if count]
         return "\n".join(lines)
 
@@ -102,7 +107,7 @@ def plan_rows(
     `min_probability` and without an answer go into the folder `unknown`, or stay if it is None.
     Relative sources start at `root`, by default the working folder. Raises InputError.
     """
-    folder = Path(os.path.abspath(into))
+    folder = Path(os.path.abspath(file_path(into)))
     _check(folder, mode, min_probability, unknown)
     planner = _Planner(folder, mode, UndoLog(folder).targets())
     base = Path(os.path.abspath(root or "."))
@@ -116,16 +121,117 @@ def plan_rows(
     return planner.plan()
 
 
-def apply(plan: Plan) -> Sorted:
-    """Carry out a plan.
+@short_errors
+def plan_sort(
+    folder: str | os.PathLike[str],
+    into: str | os.PathLike[str],
+    *,
+    mode: Mode = "link",
+    min_probability: float = 0.0,
+    unknown: str | None = "unsorted",
+    root: str | os.PathLike[str] | None = None,
+) -> Plan:
+    """Plan how the images of a table are sorted into one folder per label; write nothing.
 
-    A file that cannot be placed is counted as failed, and the others go on. Raises SaveError if the
-    disk is full or nothing can be written; run the same call again afterwards, or `undo`.
+    Images inside of archives, Parquet files and videos, URLs and error rows are skipped and
+    counted. The folder name of a label is valid on Linux, macOS and Windows.
+
+    Args:
+        folder: A folder that `zeroshot.label` wrote.
+        into: Folder for the folders. It is created; files in it are never overwritten.
+        mode: "link" makes symbolic links, "copy" copies and "move" moves the files.
+        min_probability: Images whose label is less probable go into the folder `unknown`.
+        unknown: Name of that folder, also for images without an answer. None leaves them out.
+        root: Folder where relative paths of the table start. None is the working folder.
+
+    Returns:
+        A Plan: print it, and pass it to `apply`.
+
+    Raises:
+        InputError: An argument is invalid, or `folder` was not written by `zeroshot.label`.
+        MissingPackage: The table is Parquet and pyarrow is not installed.
 
     Example:
-        >>> plan = plan_sort("labels", "sorted", mode="copy")
-        >>> print(plan)
-        >>> apply(plan).placed
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> plan = plan_sort("pets", "sorted", mode="copy")
+        >>> len(plan.actions), plan.counts
+        (1, {'cat': 1})
+    """
+    output = Output.open(folder)
+    plan = plan_rows(
+        output.rows(),
+        into,
+        mode=mode,
+        min_probability=min_probability,
+        unknown=unknown,
+        labels=output.columns.labels,
+        kinds=[facts["kind"] for facts in output.run["sources"]],
+        root=root,
+    )
+    return replace(plan, missing_parts=len(output.gaps()))
+
+
+@short_errors
+def sort(
+    folder: str | os.PathLike[str],
+    into: str | os.PathLike[str],
+    *,
+    mode: Mode = "link",
+    min_probability: float = 0.0,
+    unknown: str | None = "unsorted",
+    root: str | os.PathLike[str] | None = None,
+) -> Sorted:
+    """Sort the images of a table into one folder per label: `plan_sort`, then `apply`.
+
+    Args:
+        folder: A folder that `zeroshot.label` wrote.
+        into: Folder for the folders. It is created; files in it are never overwritten.
+        mode: "link" makes symbolic links, "copy" copies and "move" moves the files.
+        min_probability: Images whose label is less probable go into the folder `unknown`.
+        unknown: Name of that folder, also for images without an answer. None leaves them out.
+        root: Folder where relative paths of the table start. None is the working folder.
+
+    Returns:
+        A Sorted, with the number of files and of failures.
+
+    Raises:
+        InputError: As for `plan_sort`.
+        SaveError: As for `apply`.
+        MissingPackage: As for `plan_sort`.
+
+    Example:
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> sort("pets", "sorted").placed
+        1
+        >>> undo("sorted").restored
+        1
+    """
+    options: dict[str, Any] = {"mode": mode, "min_probability": min_probability, "root": root}
+    return apply(plan_sort(folder, into, unknown=unknown, **options))
+
+
+@short_errors
+def apply(plan: Plan) -> Sorted:
+    """Carry out a plan of `plan_sort`.
+
+    A file that cannot be placed is counted as failed, and the others are placed.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        A Sorted, with the number of files and of failures.
+
+    Raises:
+        SaveError: The disk is full, or nothing can be written. Sort again afterwards, or `undo`.
+
+    Example:
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> apply(plan_sort("pets", "sorted", mode="copy")).placed
+        1
     """
     failures: list[tuple[str, str]] = []
     failed = 0
@@ -153,16 +259,32 @@ def apply(plan: Plan) -> Sorted:
     return Sorted(plan.into, placed, plan.present, failed, tuple(failures), plan.skipped)
 
 
+@short_errors
 def undo(into: str | os.PathLike[str]) -> Undone:
     """Take back everything that was sorted into a folder, also by a process that was killed.
 
     Files that were changed since stay where they are and are listed. Folders that are empty then,
-    and the log, are removed. Raises InputError if the folder has no log, and SaveError.
+    and the log, are removed. Call it again after a problem.
+
+    Args:
+        into: The folder that was given to `sort`.
+
+    Returns:
+        An Undone, with the number of files and the list of those that stay.
+
+    Raises:
+        InputError: `sort` did not write the folder, or its log is damaged.
+        SaveError: The log cannot be updated.
 
     Example:
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> sort("pets", "sorted", mode="move").placed
+        1
         >>> undo("sorted").restored
+        1
     """
-    folder = Path(os.path.abspath(into))
+    folder = Path(os.path.abspath(file_path(into)))
     log = UndoLog(folder)
     if not log.path.is_file():
         raise InputError(
@@ -192,10 +314,8 @@ def undo(into: str | os.PathLike[str]) -> Undone:
 
 
 def _check(folder: Path, mode: str, min_probability: float, unknown: str | None) -> None:
-    if mode not in get_args(Mode):
-        raise InputError(f"mode: expected one of {some(get_args(Mode))}, got {mode!r}")
-    if not 0 <= min_probability <= 1:
-        raise InputError(f"min_probability: expected a number from 0 to 1, got {min_probability!r}")
+    one_of("mode", mode, get_args(Mode))
+    check_probability("min_probability", min_probability)
     if unknown is not None and safe_name(unknown) != unknown:
         raise InputError(
             f"unknown: expected a plain folder name or None, got {shortened(unknown)!r}; try "

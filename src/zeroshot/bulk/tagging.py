@@ -10,13 +10,15 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from zeroshot.bulk.local_files import Skipped, local_file
+from zeroshot.arguments import count, flag
+from zeroshot.bulk.local_files import Skipped, check_probability, local_file
+from zeroshot.bulk.output import Output
 from zeroshot.bulk.xmp import LARGEST, SidecarError, add_keywords, clean, keywords_of
-from zeroshot.errors import InputError, SaveError, ZeroshotError, shortened
+from zeroshot.errors import InputError, SaveError, ZeroshotError, short_errors, shortened
 from zeroshot.files import write_atomically
 
 MOST_ERRORS = 100  # that are kept with their message; all are counted
@@ -45,17 +47,71 @@ class Tagged:
     problems: tuple[TagError, ...] = ()  # the first 100
     keywords: Mapping[str, int] = field(default_factory=dict)  # images per keyword
     dry_run: bool = False
+    missing_parts: int = 0  # of a table that is incomplete
 
     def __str__(self) -> str:
         verb = "would write" if self.dry_run else "wrote"
         lines = [f"{verb} {self.written:,} sidecars; {self.unchanged:,} unchanged"]
         most = sorted(self.keywords.items(), key=lambda item: (-item[1], item[0]))
         width = max((len(name) for name, _ in most), default=0)
-        lines += [f"  {name:<{width}}  {count:>9,}" for name, count in most]
+        lines += [f"  {name:<{width}}  {n:>9,}" for name, n in most]
         facts = {"no label is probable enough": self.unsure}
-        facts |= {f"skipped, {reason}": count for reason, count in sorted(self.skipped.items())}
-        facts |= {f"error, {kind}": count for kind, count in sorted(self.errors.items())}
+        facts |= {f"skipped, {reason}": n for reason, n in sorted(self.skipped.items())}
+        facts |= {f"error, {kind}": n for kind, n in sorted(self.errors.items())}
+        facts["parts of the table that are missing"] = self.missing_parts
         return "\n".join([*lines, *(f"{name}: {n:,}" for name, n in facts.items() if n)])
+
+
+@short_errors
+def tag(
+    folder: str | os.PathLike[str],
+    *,
+    min_probability: float = 0.3,
+    most: int = 5,
+    prefix: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+) -> Tagged:
+    """Write the labels of a table as keywords into XMP sidecars of the images.
+
+    The sidecar is photo.jpg.xmp, or photo.xmp if only that exists. Its keywords are in `dc:subject`
+    (flat), `digiKam:TagsList` and `lr:hierarchicalSubject`. Existing content is kept to the byte.
+    Images inside of archives, Parquet files and videos, URLs and error rows are skipped.
+
+    Args:
+        folder: A folder that `zeroshot.label` wrote.
+        min_probability: Labels that are less probable become no keywords.
+        most: Largest number of keywords per image.
+        prefix: Parent of the keywords in hierarchies: "AI", or "AI/2026" for two levels.
+        root: Folder where relative paths of the table start. None is the working folder.
+        dry_run: Only count what would be written.
+
+    Returns:
+        A Tagged. Sidecars that are invalid or cannot be written are in `errors` and `problems`.
+
+    Raises:
+        InputError: An argument is invalid, or `folder` was not written by `zeroshot.label`.
+        SaveError: The disk is full. Sidecars that were written stay.
+        MissingPackage: The table is Parquet and pyarrow is not installed.
+
+    Example:
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> tagged = tag("pets", prefix="AI", dry_run=True)
+        >>> tagged.written, tagged.keywords
+        (1, {'cat': 1})
+    """
+    output = Output.open(folder)
+    tagged = tag_rows(
+        output.rows(),
+        min_probability=min_probability,
+        most=most,
+        prefix=prefix,
+        kinds=[facts["kind"] for facts in output.run["sources"]],
+        root=root,
+        dry_run=dry_run,
+    )
+    return replace(tagged, missing_parts=len(output.gaps()))
 
 
 def tag_rows(
@@ -76,7 +132,7 @@ def tag_rows(
     counted as errors. Raises InputError, and SaveError if the disk is full.
     """
     _check(min_probability, most, prefix)
-    tagger = _Tagger(prefix, dry_run)
+    tagger = _Tagger(prefix, flag("dry_run", dry_run))
     base = Path(os.path.abspath(root or "."))
     for row in rows:
         found = local_file(row, kinds, base)
@@ -105,12 +161,10 @@ def sidecars(image: Path) -> list[Path]:
 
 
 def _check(min_probability: float, most: int, prefix: str | None) -> None:
-    if not 0 <= min_probability <= 1:
-        raise InputError(f"min_probability: expected a number from 0 to 1, got {min_probability!r}")
-    if most < 1:
-        raise InputError(f"most: expected at least 1 keyword per image, got {most!r}")
-    if prefix is not None and not clean(prefix):
-        raise InputError(f"prefix: expected a keyword or None, got {shortened(prefix)!r}")
+    check_probability("min_probability", min_probability)
+    count("most", most, 1, "; try most=5")
+    if prefix is not None and not (isinstance(prefix, str) and clean(prefix)):
+        raise InputError(f"prefix: expected a keyword or None, got {shortened(repr(prefix))}")
 
 
 class _Tagger:
