@@ -158,5 +158,5 @@ def test_a_probability_is_a_number_from_0_to_1(value: float) -> None:
 
 @pytest.mark.parametrize("value", [-0.1, 40, float("nan"), "0.5", True, None])
 def test_other_values_are_no_probability(value: object) -> None:
-    with pytest.raises(InputError, match="p=.* must be a number from 0 to 1"):
+    with pytest.raises(InputError, match="must be a number from 0 to 1"):
         check_probability("p", value)

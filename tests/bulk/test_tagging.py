@@ -229,3 +229,17 @@ def test_another_program_reads_the_keywords(command: list[str], photos: Path) ->
             [*command, str(photos / name)], capture_output=True, text=True, check=True
         )
         assert "cat" in done.stdout
+
+
+def test_exiv2_reads_the_keywords(photos: Path) -> None:
+    pyexiv2 = pytest.importorskip("pyexiv2")  # exiv2 as a Python package
+    (photos / "c.xmp").write_text(DARKTABLE, "utf-8")
+    tag_rows([row("c.cr2", cat=1.0)], root=photos, prefix="AI")
+
+    with pyexiv2.Image(str(photos / "c.xmp")) as image:
+        found = image.read_xmp()
+
+    assert found["Xmp.xmp.Rating"] == "4"
+    assert found["Xmp.dc.subject"] == ["holiday", "café & bar", "cat"]
+    assert found["Xmp.digiKam.TagsList"] == ["AI/cat"]
+    assert found["Xmp.lr.hierarchicalSubject"] == ["AI|cat"]

@@ -181,7 +181,7 @@ class _Tagger:
         if not labels:
             self.unsure += 1
             return
-        self.keywords.update(set(labels))
+        self.keywords.update({clean(label) for label in labels})
         try:
             existing = sidecars(image)
         except OSError as error:  # the name is too long

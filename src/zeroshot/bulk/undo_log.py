@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
+from zeroshot.bulk.folder import sync_folder
 from zeroshot.bulk.placement import Mode
 from zeroshot.errors import InputError, SaveError, shortened
 from zeroshot.files import write_atomically
@@ -67,6 +68,7 @@ class UndoLog:
             if not self._length:
                 self._made_folder = made
                 self._write({"format": FORMAT, "made_folder": made})
+                sync_folder(self.folder)
             for entry in self.entries()[-1:]:  # a copy that a killed process did not complete
                 with suppress(FileNotFoundError):
                     self._at(entry.temporary).unlink()
