@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from pathlib import Path
 
@@ -67,6 +68,18 @@ def test_a_member_of_an_archive_is_never_taken_for_a_file(tmp_path: Path) -> Non
 
     assert found == Skipped("inside another file or remote (parquet)")
     assert local_file(row, ("zip", "list"), tmp_path) == tmp_path / "a.jpg"
+
+
+def test_an_image_of_a_data_set_is_a_file_only_with_the_same_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"mine")
+    row = {"source": "a.jpg", "row": 0}
+    digests = [hashlib.blake2b(data, digest_size=16).digest() for data in (b"mine", b"theirs")]
+    other = Skipped("another file has the name of the image")
+
+    found = [local_file(row | {"hash": hash_}, ("iterable",), tmp_path) for hash_ in digests]
+
+    assert found == [tmp_path / "a.jpg", other]
+    assert local_file(row | {"hash": None}, ("iterable",), tmp_path) == other  # an array
 
 
 def test_an_error_row_is_skipped(tmp_path: Path) -> None:

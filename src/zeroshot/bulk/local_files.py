@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
 import unicodedata
@@ -17,6 +18,7 @@ from zeroshot.errors import InputError, shortened
 
 LONGEST_NAME = 120  # bytes of UTF-8; most file systems allow 255
 FILE_KINDS = ("list", "iterable")  # of sources whose rows are files of their own
+HASH = 16  # bytes; as in rows.Row
 
 _UNSAFE = (
     re.compile(  # separators, reserved on Windows, control and direction characters, surrogates
@@ -38,7 +40,8 @@ def local_file(row: Mapping[str, Any], kinds: Sequence[str], root: Path) -> Path
     """Return the absolute path of the image of a row.
 
     `kinds` are the kinds of the sources of the run: a member of an archive is never taken for a
-    file, whatever its name is. Relative paths start at `root`.
+    file, whatever its name is, and the name of an image in a data set only if the file has the same
+    bytes. Relative paths start at `root`.
     """
     if row.get("error_kind"):
         return Skipped("error row")
@@ -53,7 +56,24 @@ def local_file(row: Mapping[str, Any], kinds: Sequence[str], root: Path) -> Path
         mode = path.stat().st_mode
     except (OSError, ValueError):  # ValueError: a null character
         return Skipped("inside another file" if _is_member(root, source) else "file not found")
-    return path if stat.S_ISREG(mode) else Skipped("not a regular file")
+    if not stat.S_ISREG(mode):
+        return Skipped("not a regular file")
+    if number < len(kinds) and kinds[number] != "list" and not _has_bytes(path, row.get("hash")):
+        return Skipped("another file has the name of the image")
+    return path
+
+
+def _has_bytes(path: Path, digest: object) -> bool:
+    """Return whether a file has the bytes of a row.
+
+    An image in a data set may have any path: that of a file on the machine of its author.
+    """
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH))
+    except OSError:
+        return False
+    return isinstance(digest, bytes) and found.digest() == digest
 
 
 def _is_member(root: Path, source: str) -> bool:
