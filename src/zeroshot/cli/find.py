@@ -38,7 +38,8 @@ def command(
 ) -> None:
     """Find the images of the table in FOLDER that are most similar to TEXT or to --image.
 
-    FOLDER was written by `zeroshot label --embeddings`. Prints the similarity (cosine) and the image.
+    FOLDER was written by `zeroshot label --embeddings`. Prints the similarity (cosine) and the
+    image.
     """
     if (text is None) == (image is None):
         raise click.UsageError("expected either TEXT or --image, as in: find pets 'a sleeping cat'")

@@ -56,8 +56,8 @@ def command(
 ) -> None:
     """Apply new labels to the table in FOLDER, without encoding its images again.
 
-    FOLDER was written by `zeroshot label --embeddings`. The model of the table embeds the labels; it
-    is loaded by the name in the table unless --model is given.
+    FOLDER was written by `zeroshot label --embeddings`. The model of the table embeds the labels;
+    it is loaded by the name in the table unless --model is given.
     """
     if not labels and head is None:
         raise click.UsageError("expected either --labels or --head; try --labels 'dog,cat'")

@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Sort the images of the table in FOLDER into one folder per label.
 
-    The plan is printed first. Existing files are never overwritten, and `zeroshot sort --undo --into
-    FOLDER` takes everything back.
+    The plan is printed first. Existing files are never overwritten, and
+    `zeroshot sort --undo --into FOLDER` takes everything back.
     """
     from zeroshot.bulk import sorting
 
