@@ -18,7 +18,7 @@ from zeroshot.cli.messages import escaped, is_quiet
 from zeroshot.cli.options import ModelChoice, model_options
 
 if TYPE_CHECKING:
-    from zeroshot.bulk.job import Summary
+    from zeroshot.bulk.summary import Summary
     from zeroshot.classifier import Classifier
 
 inputs_argument = click.argument(

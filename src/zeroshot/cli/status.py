@@ -19,9 +19,9 @@ def command(folder: Path, as_json: bool) -> None:
 
     Exits with 3 if parts are missing or rows have an error.
     """
-    from zeroshot.bulk.status import status
+    from zeroshot.bulk.status import read_status
 
-    found = status(folder)
+    found = read_status(folder)
     click.echo(json.dumps(found.to_dict()) if as_json else escaped(str(found)))
     if found.errors or not found.is_complete:
         raise SystemExit(SOME_FAILED)
