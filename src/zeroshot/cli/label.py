@@ -90,7 +90,7 @@ inputs_argument = click.argument(
     "--force", is_flag=True, help="Delete the table of an earlier run in --out and start over."
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before --force deletes a table.")
-@answer_options
+@answer_options(without="keep")  # --keep names columns
 @model_options
 def command(
     inputs: tuple[str, ...],
