@@ -379,6 +379,13 @@ def _suggest_fix(name: str) -> str:
     return ""
 
 
+def _read_file(file: BinaryIO, _: str, largest: int) -> bytes:
+    """Return the content of a file, of a larger one the first `largest` + 1 bytes."""
+    # A read of so many bytes would allocate them first, which took 60 microseconds per file.
+    size = os.fstat(file.fileno()).st_size
+    return file.read(min(size, largest) + 1)
+
+
 def read_encoded(source: ImageLike, *, largest: int) -> ImageLike:
     """Return the bytes of an image file, whatever it is given as, or an image that is no file.
 
@@ -392,7 +399,7 @@ def read_encoded(source: ImageLike, *, largest: int) -> ImageLike:
     described = describe(source)
     name = named or described or f"<{type(source).__name__}>"
     if isinstance(source, str | os.PathLike) and _is_local_path(source, described):
-        content: bytes | None = _open_path(source, name, lambda file, _: file.read(largest + 1))
+        content: bytes | None = _open_path(source, name, partial(_read_file, largest=largest))
     else:
         content = _read_bytes(source, name)
     if content is None:
