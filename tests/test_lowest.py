@@ -48,7 +48,8 @@ def test_constraints_are_the_minimums_of_the_core_and_of_the_extras_but_dev() ->
     declared = [
         re.sub(r"\[.*\]", "", line.split(",")[0]) for line in (*PROJECT["dependencies"], *extras)
     ]
-    assert done.stdout.splitlines() == sorted(line.replace(">=", "==") for line in declared)
+    expected = {line.replace(">=", "==") for line in declared}  # extras share packages
+    assert done.stdout.splitlines() == sorted(expected)
 
 
 def test_a_dependency_without_a_minimum_is_an_error(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import zeroshot
 from tests.support import encoded, image_error_of, image_files, photograph, pixels_of
 from zeroshot.errors import ImageError, ImageNotFound
 from zeroshot.images import describe, is_single, iterate, open_image
-from zeroshot.images.opening import open_pixels
+from zeroshot.images.opening import open_pixels, read_encoded
 
 PHOTO = photograph()
 IMAGE = Image.fromarray(PHOTO)
@@ -394,3 +394,18 @@ def test_files_that_cannot_be_opened_raise_the_same_errors_as_arrays(
     expected = image_error_of(path)
     assert (str(caught.value), caught.value.kind) == (str(expected), expected.kind)
     assert type(caught.value) is type(expected)
+
+
+@pytest.mark.parametrize("kind", ["path", "str", "url", "bytes", "memoryview", "file in memory"])
+def test_encoded_image_is_the_bytes_of_its_file(kind: str, tmp_path: Path, server: str) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded(IMAGE, "PNG"))
+
+    assert read_encoded(EVERY_KIND[kind](path, server), largest=10**6) == path.read_bytes()
+    with pytest.raises(ImageError, match="expected at most 9 bytes"):
+        read_encoded(EVERY_KIND[kind](path, server), largest=9)
+
+
+@pytest.mark.parametrize("image", [IMAGE, PHOTO, TENSOR], ids=["PIL", "array", "tensor"])
+def test_image_that_is_no_file_is_not_encoded(image: Any) -> None:
+    assert read_encoded(image, largest=1) is image

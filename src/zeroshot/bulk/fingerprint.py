@@ -115,7 +115,8 @@ def describe_part(run: Mapping[str, Any], source: int, chunk: int, last: bool) -
     names = ("version", "model", "identity", "dtype", "prompts", "templates", "labels", "top")
     facts = {name: run[name] for name in names}
     text = json.dumps(run["labels"])
-    facts["labels"] = list(run["labels"].items())  # in order; the keys of an object are sorted
+    # in order: the keys of an object are sorted
+    facts["labels"] = [[label, names] for label, names in run["labels"].items()]
     if len(text) > LONGEST:
         facts["labels"] = hashlib.sha256(text.encode()).hexdigest()
     facts["fingerprint"] = digest(run["fingerprint"])

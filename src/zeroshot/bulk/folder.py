@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
@@ -79,7 +80,8 @@ def commit_first(file: Path, write: Callable[[Path], object]) -> bool:
 
     Raises SaveError as `commit` does.
     """
-    temporary = temporary_for(file)
+    unique = uuid.uuid4().hex[:8]  # threads may try at once
+    temporary = temporary_for(file.with_name(f"{file.name}.{unique}"))
     try:
         _write(temporary, write)
         _link(temporary, file)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from glob import has_magic
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,12 @@ def freeze(listing: Listing, number: int, folder: Path) -> str:
     """
     suffix = "parquet" if parquet.is_installed() else "jsonl"
     name = f"{INPUTS}-{number:05}-{listing.facts()['digest'][:16]}.{suffix}"
-    commit(folder / name, listing.freeze)
+
+    def write(path: Path) -> None:
+        with tempfile.TemporaryDirectory() as elsewhere:  # `freeze` looks at the suffix
+            shutil.copyfile(listing.freeze(Path(elsewhere, name)), path)
+
+    commit(folder / name, write)
     return name
 
 

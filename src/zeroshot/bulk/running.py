@@ -27,7 +27,6 @@ from zeroshot.bulk.folder import (
     OURS,
     RUN,
     SUCCESS,
-    TEMPORARY,
     commit,
     commit_first,
     find_ours,
@@ -346,7 +345,7 @@ def check_folder(folder: Path) -> None:
         )
     if (folder / RUN).is_file():
         return
-    others = [n for n in os.listdir(folder) if not OURS.fullmatch(n) and not TEMPORARY.fullmatch(n)]
+    others = [n for n in os.listdir(folder) if not n.startswith(".") and not OURS.fullmatch(n)]
     if others:
         raise InputError(
             f"{shortened(str(folder), 200)}: expected an empty folder, or one that zeroshot.label "

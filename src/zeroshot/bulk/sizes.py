@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 from contextlib import suppress
 
@@ -16,6 +17,8 @@ from zeroshot.images.locks import get_lock
 from zeroshot.images.pillow_codecs import open_codec
 
 JPEG = b"\xff\xd8\xff"
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+PNG_MARKS = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # of an orientation; Pillow decodes to find it
 UNLIMITED = 1 << 62  # pixels: the decoder has checked the size already
 SIDEWAYS = range(5, 9)  # orientations whose width is the height of the stored image
 
@@ -47,6 +50,8 @@ def _read_file_size(content: bytes) -> Size:
     if header is not None:
         size = header.width, header.height
         return size[::-1] if header.orientation in SIDEWAYS else size
+    if content.startswith(PNG) and not any(mark in content for mark in PNG_MARKS):
+        return struct.unpack_from(">II", content, 16)
     try:
         with open_codec(io.BytesIO(content), "", UNLIMITED) as image:
             return _upright(image)

@@ -283,15 +283,18 @@ def _load_source(
         return _open_path(source, name, read), name
     content = _read_bytes(source, name)
     if content is None:
-        fix = _call_it(source) or "pass a path, URL, bytes, file, PIL image, array or tensor"
-        if isinstance(source, Mapping):
-            fix = "pass one of its values, as in row['image']"
-        raise image_error(
-            "bad_type",
-            named or described,
-            f"unsupported image type {type(source).__name__}: {shortened(repr(source))}; {fix}",
-        )
+        raise _unsupported(source, named or described)
     return read(io.BytesIO(content), name), name
+
+
+def _unsupported(source: object, name: str | None) -> ImageError:
+    """Return the error for a value that is no image."""
+    fix = _call_it(source) or "pass a path, URL, bytes, file, PIL image, array or tensor"
+    if isinstance(source, Mapping):
+        fix = "pass one of its values, as in row['image']"
+    kind = type(source).__name__
+    problem = f"unsupported image type {kind}: {shortened(repr(source))}; {fix}"
+    return image_error("bad_type", name, problem)
 
 
 def _is_local_path(source: str | os.PathLike[str], described: str | None) -> bool:
@@ -374,3 +377,32 @@ def _suggest_fix(name: str) -> str:
             "give the pattern as an argument)"
         )
     return ""
+
+
+def read_encoded(source: ImageLike, *, largest: int) -> ImageLike:
+    """Return the bytes of an image file, whatever it is given as, or an image that is no file.
+
+    Paths, URLs, uploads, responses and base64 text become bytes; PIL images, arrays and tensors
+    are returned as they are. Raises ImageError for a file of more than `largest` bytes, for one
+    that cannot be read, and for other types.
+    """
+    named: str | None = None
+    if isinstance(source, Sample):
+        named, source = source.key, source.image
+    described = describe(source)
+    name = named or described or f"<{type(source).__name__}>"
+    if isinstance(source, str | os.PathLike) and _is_local_path(source, described):
+        content: bytes | None = _open_path(source, name, lambda file, _: file.read(largest + 1))
+    else:
+        content = _read_bytes(source, name)
+    if content is None:
+        torch = sys.modules.get("torch")
+        is_tensor = torch is not None and isinstance(source, torch.Tensor)
+        if is_tensor or isinstance(source, Image.Image | np.ndarray):
+            return source
+        raise _unsupported(source, named or described)
+    if len(content) > largest:
+        raise image_error(
+            "too_large_bytes", name, f"expected at most {largest} bytes; reduce the image"
+        )
+    return content

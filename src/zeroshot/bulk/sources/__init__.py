@@ -1,28 +1,9 @@
-"""Sources of images, by kind."""
+"""Find images and read them: a module per kind of source.
 
-from __future__ import annotations
+`opening` turns what a user gives into sources, by the table SOURCES.
+"""
 
-from collections.abc import Sequence
-from typing import Any
-
-from zeroshot.bulk.items import Source
 from zeroshot.bulk.sources.listing import Listing
+from zeroshot.bulk.sources.opening import SOURCES, open_sources
 
-__all__ = ["Listing", "open_sources"]
-
-
-def open_sources(
-    inputs: Any,
-    *,
-    column: str | None = None,
-    keep: Sequence[str] = (),
-    fps: float | None = None,
-    every: int | None = None,
-) -> list[Source]:
-    """Return the sources of the inputs."""
-    from zeroshot.labeling.sources import expand
-
-    arguments = [inputs] if isinstance(inputs, str) else [str(each) for each in inputs]
-    found = Listing.from_names(name for argument in arguments for name in expand(argument))
-    found.name = ", ".join(arguments[:4])
-    return [found]
+__all__ = ["SOURCES", "Listing", "open_sources"]

@@ -1,0 +1,284 @@
+"""Runs that are continued, refused, limited and stopped."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bulk.jobs import run
+from tests.bulk.support import Stream, Stub, contents, make_classifier, save_images
+from tests.support import NAMES
+from zeroshot.bulk import running
+from zeroshot.bulk.output import Output
+from zeroshot.bulk.rows import Row, number_row
+from zeroshot.bulk.sinks import parquet
+from zeroshot.classifier import Classifier
+from zeroshot.errors import InputError, SaveError
+from zeroshot.head import Head
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    return save_images(tmp_path / "images", 50, broken=[7])
+
+
+def test_every_input_is_a_row_and_errors_are_counted(images: list[Path], tmp_path: Path) -> None:
+    summary = run(images, tmp_path / "out", part_rows=16)
+
+    assert (summary.rows, summary.errors, summary.computed) == (50, {"not_image": 1}, 50)
+    assert summary.is_complete
+    content = json.loads((tmp_path / "out" / "_SUCCESS.json").read_text())
+    assert content["rows"] == 50
+    assert content["errors"] == {"not_image": 1}
+    assert content["images_per_second"] > 0
+    assert {path.name.partition("-")[0] for path in (tmp_path / "out").iterdir()} == {
+        "part", "_run.json", "_inputs", "_SUCCESS.json"
+    }  # fmt: skip
+
+
+def test_a_run_without_work_reads_no_image_and_counts_earlier_errors(
+    images: list[Path], tmp_path: Path
+) -> None:
+    run(images, tmp_path / "out", part_rows=16)
+    for path in images:
+        path.unlink()
+    success = (tmp_path / "out" / "_SUCCESS.json").read_bytes()
+
+    summary = run(images, tmp_path / "out", part_rows=16)
+
+    assert (summary.rows, summary.errors, summary.computed) == (50, {"not_image": 1}, 0)
+    assert (tmp_path / "out" / "_SUCCESS.json").read_bytes() == success
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_only_missing_parts_are_computed_and_equal_to_the_byte(
+    form: str, images: list[Path], tmp_path: Path
+) -> None:
+    run(images, tmp_path / "out", part_rows=8, format=form)
+    before = contents(tmp_path / "out")
+    for chunk in (0, 3, 6):
+        (tmp_path / "out" / f"part-00000-00000{chunk}.{form}").unlink()
+    classifier = make_classifier()
+
+    summary = run(images, tmp_path / "out", part_rows=8, format=form, classifier=classifier)
+
+    assert summary.computed == 18
+    assert classifier.encoder.images == 17  # type: ignore[attr-defined]  # one is damaged
+    assert contents(tmp_path / "out") == before
+
+
+class BatchDependent(Stub):
+    """Returns embeddings that depend on the number of images, as a network may."""
+
+    def encode_pixels(self, pixels: Any, **options: Any) -> Any:
+        return super().encode_pixels(pixels, **options) + 1e-3 * len(pixels)
+
+
+@pytest.mark.parametrize("part_rows", [5, 8, 13, 40])
+def test_a_batch_never_contains_images_of_two_parts(
+    part_rows: int, images: list[Path], tmp_path: Path
+) -> None:
+    encoder = BatchDependent()
+    classifier = Classifier(encoder, Head.build(encoder, NAMES, "{}"))
+    run(images, tmp_path / "out", part_rows=part_rows, classifier=classifier, embeddings=True)
+    before = contents(tmp_path / "out")
+    (tmp_path / "out" / "part-00000-000001.parquet").unlink()
+
+    run(images, tmp_path / "out", part_rows=part_rows, classifier=classifier, embeddings=True)
+
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_stream_is_continued_without_reading_finished_parts(
+    images: list[Path], tmp_path: Path
+) -> None:
+    content = [path.read_bytes() for path in images]
+    run(None, tmp_path / "out", part_rows=16, sources=[Stream(content)])
+    before = contents(tmp_path / "out")
+    assert parquet.read_metadata(tmp_path / "out" / "part-00000-000003.parquet")["last"] is True
+    assert parquet.read_metadata(tmp_path / "out" / "part-00000-000002.parquet")["last"] is False
+    (tmp_path / "out" / "part-00000-000002.parquet").unlink()
+    source = Stream(content)
+
+    run(None, tmp_path / "out", part_rows=16, sources=[source])
+
+    assert source.reads == 16
+    assert contents(tmp_path / "out") == before
+
+
+def test_rows_of_several_sources_are_numbered_by_source(images: list[Path], tmp_path: Path) -> None:
+    sources = [
+        Stream([p.read_bytes() for p in images[:3]]),
+        Stream([p.read_bytes() for p in images[3:5]]),
+    ]
+    run(None, tmp_path / "out", part_rows=2, sources=sources)
+
+    rows = [row["row"] for row in Output.open(tmp_path / "out").rows()]
+    assert rows == [0, 1, 2, number_row(1, 0), number_row(1, 1)]
+
+
+def test_files_that_are_added_later_do_not_move_rows(images: list[Path], tmp_path: Path) -> None:
+    folder = images[0].parent
+    run(folder, tmp_path / "out", part_rows=16)
+    before = contents(tmp_path / "out")
+    (tmp_path / "out" / "part-00000-000001.parquet").unlink()
+    shutil.copy(images[0], folder / "00000-new.png")
+
+    summary = run(folder, tmp_path / "out", part_rows=16)
+
+    assert summary.rows == 50
+    assert contents(tmp_path / "out") == before
+
+
+def test_another_list_of_files_is_refused(images: list[Path], tmp_path: Path) -> None:
+    run(images, tmp_path / "out")
+
+    with pytest.raises(InputError, match="had digest"):
+        run(images[:-1] + images[:1], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top": 2}, "top 5, got 2"),
+        ({"part_rows": 9}, "part_rows 4096, got 9"),
+        ({"format": "csv"}, "format parquet, got csv"),
+        ({"embeddings": True}, "embeddings false, got true"),
+        ({"scores": "all"}, "scores top, got all"),
+        ({"limit": 3}, "limit null, got 3"),
+        ({"dedupe": True}, "dedupe 0, got 1"),
+        ({"batch_size": 4}, "batch_size null, got 4"),
+    ],
+)
+def test_another_option_is_refused_with_both_values(
+    options: dict[str, Any], message: str, images: list[Path], tmp_path: Path
+) -> None:
+    run(images, tmp_path / "out")
+    before = contents(tmp_path / "out")
+
+    with pytest.raises(InputError, match=message) as caught:
+        run(images, tmp_path / "out", **options)
+    assert "force=True" in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert contents(tmp_path / "out") == before
+
+
+def test_force_deletes_only_the_files_of_the_run(images: list[Path], tmp_path: Path) -> None:
+    run(images, tmp_path / "out", part_rows=4)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+
+    summary = run(images[:5], tmp_path / "out", part_rows=3, force=True)
+
+    assert (summary.rows, len(contents(tmp_path / "out"))) == (5, 2)
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_others_is_refused_also_with_force(images: list[Path], tmp_path: Path) -> None:
+    for force in (False, True):
+        with pytest.raises(InputError, match="expected an empty folder"):
+            run(images, images[0].parent, force=force)
+    with pytest.raises(InputError, match="got a file"):
+        run(images, images[0])
+    assert all(path.exists() for path in images)
+
+
+def test_three_shards_give_the_table_of_one_run(images: list[Path], tmp_path: Path) -> None:
+    run(images, tmp_path / "one", part_rows=4)
+    found = [run(images, tmp_path / "three", part_rows=4, shard=f"{i}/3") for i in (3, 1, 2)]
+
+    assert [summary.is_complete for summary in found] == [False, False, True]
+    assert contents(tmp_path / "three") == contents(tmp_path / "one")
+
+
+def test_limit_takes_the_first_images_over_all_sources(images: list[Path], tmp_path: Path) -> None:
+    assert run(images, tmp_path / "list", limit=5, part_rows=2).rows == 5
+    content = [path.read_bytes() for path in images[:4]]
+    sources = [Stream(content), Stream(content), Stream(content)]
+    for _ in range(2):
+        summary = run(None, tmp_path / "out", sources=sources, limit=6, part_rows=2)
+        assert (summary.rows, summary.is_complete) == (6, True)
+        (tmp_path / "out" / "part-00001-000000.parquet").unlink()
+
+
+@pytest.mark.parametrize(("most", "rows"), [((1, False), 16), ((2.0, True), 240)])
+def test_too_many_errors_stop_the_run_and_keep_finished_parts(
+    most: tuple[float, bool], rows: int, tmp_path: Path
+) -> None:
+    images = [b"red" if n % 10 == 0 else path.read_bytes() for n, path in enumerate(
+        save_images(tmp_path / "images", 300)
+    )]  # fmt: skip
+    options: dict[str, Any] = {"sources": [Stream(images)], "part_rows": 8}
+
+    summary = run(None, tmp_path / "out", most_errors=most, **options)
+
+    assert summary.stopped is not None
+    assert "images failed, more than max_errors" in summary.stopped
+    assert not summary.is_complete
+    assert summary.rows <= rows
+    assert summary.rows % 8 == 0
+    assert run(None, tmp_path / "out", **options).rows == 300
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_full_disk_keeps_finished_parts_and_the_run_continues(
+    code: int, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, calls = parquet.write, []
+
+    def fill(rows: Sequence[Row], *rest: Any) -> None:
+        calls.append(rows)
+        if len(calls) == 3:
+            rest[-1].write_bytes(b"half")
+            raise OSError(code, os.strerror(code))
+        write(rows, *rest)
+
+    monkeypatch.setattr(parquet, "write", fill)
+    with pytest.raises(SaveError, match="finished parts are kept"):
+        run(images, tmp_path / "out", part_rows=8)
+    found = sorted(path.name for path in (tmp_path / "out").iterdir() if "part" in path.name)
+    assert found == ["part-00000-000000.parquet", "part-00000-000001.parquet"]
+
+    assert run(images, tmp_path / "out", part_rows=8).rows == 50
+    run(images, tmp_path / "whole", part_rows=8)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_relative_paths_are_refused_from_another_folder(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("images", tmp_path / "out")
+    save_images(tmp_path / "other" / "images", 1)
+    monkeypatch.chdir(tmp_path / "other")
+
+    with pytest.raises(InputError, match="relative to the folder"):
+        run("images", tmp_path / "out")
+
+
+def test_columns_of_several_sources_are_merged(images: list[Path], tmp_path: Path) -> None:
+    content = [path.read_bytes() for path in images[:2]]
+    sources = [Stream(content, ("id", "row")), Stream(content, ("name",))]
+    run(None, tmp_path / "out", sources=sources)
+
+    rows = list(Output.open(tmp_path / "out").rows())
+    assert [(r["id"], r["in_row"], r["name"]) for r in rows] == [
+        ("0", "0", None), ("1", "1", None), (None, None, "0"), (None, None, "1"),
+    ]  # fmt: skip
+
+
+def test_the_progress_is_logged(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(running, "LOG_SECONDS", -1.0)
+    with caplog.at_level("INFO", logger="zeroshot"):
+        run(images, tmp_path / "out", part_rows=16)
+
+    assert "images" in caplog.text
+    assert "1 errors" in caplog.text
