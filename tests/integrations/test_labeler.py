@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 import zeroshot
 from tests.support import run_python
@@ -55,6 +56,29 @@ def test_rows_equal_those_of_a_run_on_one_machine(head: zeroshot.Head, batch: pa
             assert one["embedding"] == pytest.approx(row.embedding.tolist(), abs=5e-3)
             assert one["scores"] == pytest.approx(row.scores.tolist(), abs=5e-3)
     assert found[-1]["error"] == "expected the bytes of an image, got null"
+
+
+def test_rows_equal_those_of_zeroshot_label(
+    head: zeroshot.Head, batch: pa.Table, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    files = batch.filter(batch["bytes"].is_valid()).to_pylist()
+    for number, row in enumerate(files):
+        (folder / f"{number:02}.jpg").write_bytes(row["bytes"])
+    paths = sorted(map(str, folder.iterdir()))
+    table = pa.table({"bytes": [Path(path).read_bytes() for path in paths], "path": paths})
+
+    zeroshot.label(folder, tmp_path / "out", head=head, model="mini", format="parquet")
+    expected = parquet.read_table(tmp_path / "out")
+    found = Labeler(head=head, model="mini", threads=1)(table)
+
+    names = ["source", *EQUAL]
+    assert found.select(names).to_pylist() == expected.select(names).to_pylist()
+    assert found["probability"].to_pylist() == pytest.approx(
+        expected["probability"].to_pylist(), abs=5e-3
+    )
+    assert found.select(expected.column_names).schema.types == expected.schema.types
 
 
 def test_no_image_raises(batch: pa.Table) -> None:
