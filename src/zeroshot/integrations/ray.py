@@ -389,11 +389,9 @@ class _Folder:
 
     def write(self, labeled: Dataset, rows_per_file: int) -> None:
         """Compute a dataset and write its rows."""
-        from zeroshot.bulk.sinks.parquet import ENCODED
+        from zeroshot.bulk.sinks.parquet import WRITING
 
-        labeled.write_parquet(
-            self.path, min_rows_per_file=rows_per_file, compression="zstd", use_dictionary=ENCODED
-        )
+        labeled.write_parquet(self.path, min_rows_per_file=rows_per_file, **WRITING)
 
     def count(self) -> tuple[int, dict[str, int]]:
         """Return the number of rows, and that of errors by kind."""
