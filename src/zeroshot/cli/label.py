@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import INTERRUPTED, SOME_FAILED, fail
 from zeroshot.cli.heads import choose_model, head_options, reject_with_head
 from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.option_names import named_options, with_options
 from zeroshot.cli.options import ModelChoice, model_options
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ inputs_argument = click.argument(
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before --force deletes a table.")
 @answer_options(without="keep")  # --keep names columns
 @model_options
+@named_options()
 def command(
     inputs: tuple[str, ...],
     out: Path,
@@ -107,14 +109,14 @@ def command(
     choice: ModelChoice,
     **options: Any,
 ) -> None:
-    """Label a collection of images: every image becomes one row of a table.
+    """Label a collection of images: one row of a table each.
 
     INPUTS are image files, folders (searched recursively), patterns, URLs, tables (.csv, .tsv,
     .jsonl, .parquet), archives (.zip, .tar, .tar.gz), videos, or - for paths from standard input.
     The table is a folder of part files. A run that was stopped or killed is continued by the same
     command. An image that cannot be read is a row with an error.
     """
-    if not labels and head is None:
+    if not labels and head is None and not options["dry_run"]:
         raise click.UsageError("expected either --labels or --head; try --labels 'dog,cat'")
     reject_with_head(head, {"--labels": labels, "--prompts": prompts})
     check_answers(answers, head)
@@ -133,8 +135,8 @@ def command(
         "progress": False if is_quiet() else None,
     }
     if options["dry_run"]:
-        plan = zeroshot.label(list(inputs), out, labels=["dry", "run"], **given).plan
-        _print_plan(plan, {"labels": labels, "head": head})
+        # the labels are not used: nothing is loaded
+        _print_plan(zeroshot.label(list(inputs), out, labels=["label"], **given).plan)
         return
     classifier = _build(labels, head, prompts, answers, choice, allow_equal=allow_equal)
     try:
@@ -184,12 +186,12 @@ def _parse_kinds(given: str | None) -> bool | list[str]:
     return True if given == "default" else [kind.strip() for kind in given.split(",")]
 
 
-def _print_plan(plan: Any, given: Mapping[str, object]) -> None:
+def _print_plan(plan: Sequence[Mapping[str, Any]]) -> None:
     """Print what a run would read."""
     for each in plan:
         rows = "unknown number of" if each["rows"] is None else f"{each['rows']:,}"
         columns = f"; columns {', '.join(each['columns'])}" if each.get("columns") else ""
-        size = f"; {each['bytes'] / 1e6:,.1f} MB" if each.get("bytes") else ""
+        size = f"; about {each['bytes'] / 1e6:,.1f} MB of output" if each.get("bytes") else ""
         click.echo(escaped(f"{each['name']}: {each['kind']}, {rows} images{size}{columns}"))
 
 
@@ -208,6 +210,6 @@ def _report(summary: Summary) -> None:
         failed = sum(summary.errors.values())
         click.echo(f"{failed:,} of {counted(summary.rows, 'row')} have an error: {kinds}", err=True)
     if summary.stopped is not None:
-        click.echo(escaped(f"stopped: {summary.stopped}"), err=True)
+        click.echo(escaped(f"stopped: {with_options(summary.stopped)}"), err=True)
     if summary.errors or summary.stopped is not None:
         raise SystemExit(SOME_FAILED)

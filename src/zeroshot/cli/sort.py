@@ -9,6 +9,7 @@ import click
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.messages import escaped
+from zeroshot.cli.option_names import named_options
 
 
 @click.command("sort")
@@ -34,6 +35,7 @@ from zeroshot.cli.messages import escaped
 @click.option("--dry-run", is_flag=True, help="Only print the plan.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before files are moved.")
 @click.option("--undo", is_flag=True, help="Undo everything that was sorted into --into.")
+@named_options()
 def command(
     folder: Path | None,
     into: Path,
@@ -45,7 +47,7 @@ def command(
     yes: bool,
     undo: bool,
 ) -> None:
-    """Sort the images of the table in FOLDER into one folder per label.
+    """Sort labeled images into one folder per label.
 
     The plan is printed first. Existing files are never overwritten, and
     `zeroshot sort --undo --into FOLDER` takes everything back.
