@@ -304,3 +304,10 @@ def test_the_options_of_the_page_are_in_the_help(run: Any) -> None:
     assert [option for option in sorted(expected) if option not in text] == []
     options = [p for p in label_command.command.params if isinstance(p, click.Option)]
     assert [option.name for option in options if not option.help] == []
+
+
+def test_an_unknown_kind_of_error_is_refused(run: Any) -> None:
+    result = run("label", "--retry-errors", "photos", "photos", "--out", "out", *LABELS)
+
+    assert result.exit_code == 2
+    assert "expected --retry-errors as a list of kinds, got ['photos']" in result.stderr

@@ -13,7 +13,7 @@ from zeroshot.cli.options import ModelChoice, model_options
 
 
 @click.command("find")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("text", required=False)
 @click.option("--image", help="An image to compare with, in place of TEXT: a file or a URL.")
 @click.option("-t", "--top", default=20, show_default=True, help="Number of images.")

@@ -10,7 +10,7 @@ import click
 
 from zeroshot.cli import sources
 from zeroshot.cli.answers import AnswerChoice, answer_options, check_answers
-from zeroshot.cli.completion import complete_files
+from zeroshot.cli.completion import complete_files, complete_kinds
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import INTERRUPTED, SOME_FAILED, fail
 from zeroshot.cli.heads import choose_model, head_options, reject_with_head
@@ -62,8 +62,8 @@ inputs_argument = click.argument(
     help="all stores the probability of every label.",
 )
 @click.option("--column", help="Column of tables with the images, their paths or URLs.")
-@click.option("--keep", metavar="A,B", help="Columns of tables to copy.")
-@click.option("--fps", type=float, help="Frames per second of videos; by default 1.")
+@click.option("--keep", metavar="A,B", help="Columns of tables to copy, separated by commas.")
+@click.option("--fps", type=float, help="Frames of videos per second; by default 1.")
 @click.option("--every", type=click.IntRange(min=1), help="Every N-th frame of videos.")
 @click.option(
     "--part-rows",
@@ -80,13 +80,18 @@ inputs_argument = click.argument(
     metavar="[KIND,...]",
     is_flag=False,
     flag_value="default",
+    shell_complete=complete_kinds,
     help="Compute rows with an error again; by default the kinds timeout, io, permission and "
-    "not_found.",
+    "not_found. Put the option last, or write --retry-errors=KIND.",
 )
-@click.option("--max-errors", metavar="N|P%", help="Stop after more errors; exit with 3.")
-@click.option("--dedupe", is_flag=True, help="Compute byte-equal images once.")
+@click.option(
+    "--max-errors",
+    metavar="N|P%",
+    help="Stop at more than N errors, or at more than P percent; exit with 3.",
+)
+@click.option("--dedupe", is_flag=True, help="Compute images with equal bytes once.")
 @click.option("--limit", type=click.IntRange(min=1), help="Label only the first images.")
-@click.option("--dry-run", is_flag=True, help="Only list the inputs; load and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Only list the inputs and the size of the table.")
 @click.option(
     "--force", is_flag=True, help="Delete the table of an earlier run in --out and start over."
 )

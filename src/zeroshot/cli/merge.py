@@ -12,7 +12,7 @@ from zeroshot.cli.option_names import named_options
 
 
 @click.command("merge")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--allow-gaps", is_flag=True, help="Accept a table with missing parts.")
 @click.option("--no-embeddings", is_flag=True, help="Leave the embeddings out.")

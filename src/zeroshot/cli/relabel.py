@@ -16,7 +16,7 @@ from zeroshot.cli.options import ModelChoice, model_options
 
 
 @click.command("relabel")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "-o",
     "--out",

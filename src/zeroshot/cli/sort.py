@@ -10,10 +10,11 @@ from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.messages import escaped
 from zeroshot.cli.option_names import named_options
+from zeroshot.errors import shortened
 
 
 @click.command("sort")
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), required=False)
 @click.option(
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
@@ -54,9 +55,11 @@ def command(
     """
     from zeroshot.bulk import sorting
 
+    name = shortened(str(into), 300)
+
     if undo:
         done = sorting.undo(into)
-        click.echo(escaped(f"{into}: {counted(done.restored, 'file')} restored"), err=True)
+        click.echo(escaped(f"{name}: {counted(done.restored, 'file')} restored"), err=True)
         for source, reason in done.kept:
             click.echo(escaped(f"left as it is: {source}: {reason}"), err=True)
         if done.kept:
@@ -77,7 +80,7 @@ def command(
     if mode == "move" and not yes:
         click.confirm(f"Move {counted(len(plan.actions), 'file')}?", abort=True, err=True)
     result = sorting.apply(plan)
-    click.echo(escaped(f"{into}: {counted(result.placed, 'image')} sorted"), err=True)
+    click.echo(escaped(f"{name}: {counted(result.placed, 'image')} sorted"), err=True)
     for source, reason in result.failures:
         click.echo(escaped(f"Error: {source}: {reason}"), err=True)
     if result.failed:

@@ -13,7 +13,7 @@ from zeroshot.cli.option_names import named_options
 
 
 @click.command("status")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @named_options()
 def command(folder: Path, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from zeroshot.cli.option_names import named_options
 
 
 @click.command("tag")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--min-probability",
     type=click.FloatRange(0, 1),
