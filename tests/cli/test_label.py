@@ -176,7 +176,7 @@ def test_too_many_errors_stop_a_run_with_exit_code_3(run: Any) -> None:
         ([*LABELS, "--part-rows", "9"], "a run with --part-rows 4096, got 9"),
         ([*LABELS, "--none"], "a run with no --none, got --none"),
         ([*LABELS, "--prompts", "a {}."], "a run with templates"),
-        ([*LABELS, "--dedupe"], "a run with no dedupe, got dedupe on 1 shards"),
+        ([*LABELS, "--dedupe"], "a run with no dedupe, got dedupe; use"),
     ],
 )
 def test_a_refused_resume_names_what_differs(words: list[str], expected: str, run: Any) -> None:

@@ -101,12 +101,21 @@ def _differing(name: str, run: Mapping[str, Any], now: Mapping[str, Any]) -> str
     if name == "head":
         return "another head: its examples or its calibration differ"
     if name == "words":
-        kinds = ["none_of_these" if each else "no none_of_these" for each in (old, new)]
-        return f"{kinds[0]}, got {kinds[1]}" if kinds[0] != kinds[1] else "other background words"
-    if name == "dedupe":
-        kinds = [f"dedupe on {n} shards" if n else "no dedupe" for n in (old or 0, new or 0)]
-        return f"{kinds[0]}, got {kinds[1]}"
+        if old and new:
+            return "other background words"
+        name, old, new = "none_of_these", bool(old), bool(new)
+    if name == "dedupe" and old and new:
+        return f"dedupe in {old} shards, got {new}"
+    if name == "dedupe" or not {bool, type(None)}.isdisjoint({type(old), type(new)}):
+        return f"{_given(name, old)}, got {_given(name, new)}"
     return f"{name} {_show(old, new)}, got {_show(new, old)}"
+
+
+def _given(name: str, value: Any) -> str:
+    """Return an option that may be absent or a flag."""
+    if not value:
+        return f"no {name}"
+    return name if value is True or name == "dedupe" else f"{name} {_show(value)}"
 
 
 def _differing_labels(old: Mapping[str, Sequence[str]], new: Mapping[str, Sequence[str]]) -> str:

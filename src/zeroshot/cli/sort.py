@@ -55,7 +55,7 @@ def command(
     """
     from zeroshot.bulk import sorting
 
-    name = shortened(str(into), 300)
+    name = shortened(str(into), 200)
 
     if undo:
         done = sorting.undo(into)
