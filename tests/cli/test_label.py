@@ -311,3 +311,16 @@ def test_an_unknown_kind_of_error_is_refused(run: Any) -> None:
 
     assert result.exit_code == 2
     assert "expected --retry-errors as a list of kinds, got ['photos']" in result.stderr
+
+
+def test_a_missing_package_has_exit_code_1_and_the_command_that_installs_it(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+
+    result = run("label", "photos", "--out", "out", *LABELS, "--format", "parquet")
+
+    assert result.exit_code == 1
+    assert "pip install" in result.stderr
+    assert not Path("out").exists()
