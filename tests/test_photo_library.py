@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import zeroshot
 from zeroshot.bulk.sorting import plan_sort, sort, undo
 from zeroshot.bulk.tagging import tag
+from zeroshot.cli import main
 from zeroshot.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -113,3 +116,18 @@ def test_another_folder_is_refused(
     for action in (lambda: plan_sort(name, "sorted"), lambda: tag(name)):
         with pytest.raises(InputError, match="expected a folder that zeroshot"):
             action()
+
+
+def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(PHOTOS, "photos")
+    commands = re.findall(r"^    zeroshot (.*)$", PAGE, re.M)
+    assert len(commands) == 6
+
+    for command in commands:
+        model = ["--model", "mini"] if command.startswith("label ") else []
+        result = CliRunner().invoke(main, [*shlex.split(command), *model])
+        assert result.exit_code == 0, f"{command}\n{result.output}"
+
+    assert len(list(Path("photos").glob("*.xmp"))) == 8
+    assert not list(Path("sorted").rglob("*.jpg"))

@@ -49,12 +49,64 @@ def make(**options: Any) -> dict[str, Any]:
 
 
 def test_the_first_field_that_differs_is_named_with_both_values() -> None:
-    check_same(make(), make()["fingerprint"], Path("out"))
+    check_same(make(), make(), Path("out"))
     with pytest.raises(InputError, match="a run with top 5, got 2; use the same options"):
-        check_same(make(), make(top=2)["fingerprint"], Path("out"))
+        check_same(make(), make(top=2), Path("out"))
     long = "x" * 300
     with pytest.raises(InputError, match=r"x+a.* got .*x+b") as caught:
-        check_same(make(note=f"{long}a"), make(note=f"{long}b")["fingerprint"], Path("out"))
+        check_same(make(note=f"{long}a"), make(note=f"{long}b"), Path("out"))
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"top": True}, {"top": False}, "a run with top, got no top;"),
+        ({"dedupe": 0}, {"dedupe": 1}, "a run with no dedupe, got dedupe;"),
+        ({"dedupe": 4}, {"dedupe": 2}, "a run with dedupe in 4 shards, got 2;"),
+        ({"limit": None}, {"limit": 3}, "a run with no limit, got limit 3;"),
+        ({"head": "0a"}, {"head": "0b"}, "another head: its examples or its calibration differ"),
+        ({"words": None}, {"words": "0a"}, "a run with no none_of_these, got none_of_these;"),
+        ({"words": "0b"}, {"words": "0a"}, "other background words"),
+    ],
+)
+def test_options_and_digests_are_compared_in_words(
+    before: dict[str, Any], after: dict[str, Any], expected: str
+) -> None:
+    old, new = make(), make()
+    old["fingerprint"] |= before
+    new["fingerprint"] |= after
+
+    with pytest.raises(InputError) as caught:
+        check_same(old, new, Path("out"))
+
+    assert expected in str(caught.value)
+
+
+MANY = {f"label {n}": [f"label {n}"] for n in range(1000)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"cat": ["cat"]}, {"dog": ["dog"]}, "labels cat, got dog;"),
+        ({"pet": ["cat"]}, {"pet": ["cat", "dog"]}, "label 'pet (cat)', got 'pet (cat, dog)';"),
+        (MANY, MANY | {"new": ["new"]}, "1,000 labels, got 1,001 (new: new);"),
+        (MANY, dict(list(MANY.items())[5:]), "1,000 labels, got 995 (missing: label 0, label 1, "),
+        (MANY, dict(reversed(MANY.items())), "the same 1000 labels in another order;"),
+    ],
+)
+def test_labels_are_compared_by_name(
+    before: dict[str, list[str]], after: dict[str, list[str]], expected: str
+) -> None:
+    runs = [make() | {"labels": labels} for labels in (before, after)]
+    for run in runs:
+        run["fingerprint"] = run["fingerprint"] | {"labels": str(run["labels"])}
+
+    with pytest.raises(InputError) as caught:
+        check_same(runs[0], runs[1], Path("out"))
+
+    assert expected in str(caught.value)
     assert len(str(caught.value)) < 600
 
 

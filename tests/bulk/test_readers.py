@@ -73,7 +73,7 @@ def test_polars(rows: NDArray[np.float32]) -> None:
 
     names = run_block("polars")
 
-    table = polars.read_parquet("photos/*.parquet")
+    table = polars.read_parquet("photos/part-*.parquet")
     assert table.shape == (50, 15)
     assert dict(names["counts"].iter_rows()) == {"cat": 14, "dog": 12, "bird": 14, None: 10}
     assert np.array_equal(names["rows"].astype(np.float32), rows)
@@ -86,7 +86,9 @@ def test_duckdb(rows: NDArray[np.float32]) -> None:
 
     assert dict(names["counts"]) == {"cat": 14, "dog": 12, "bird": 14, None: 10}
     assert len(names["failed"]) == 10
-    found = duckdb.sql("SELECT embedding FROM 'photos/*.parquet' ORDER BY row, source").fetchall()
+    found = duckdb.sql(
+        "SELECT embedding FROM 'photos/part-*.parquet' ORDER BY row, source"
+    ).fetchall()
     assert np.array_equal(np.array([row for (row,) in found], dtype=np.float32).shape, rows.shape)
 
 

@@ -150,11 +150,11 @@ def test_another_list_of_files_is_refused(images: list[Path], tmp_path: Path) ->
         ({"top": 2}, "top 5, got 2"),
         ({"part_rows": 9}, "part_rows 4096, got 9"),
         ({"format": "csv"}, "format parquet, got csv"),
-        ({"embeddings": True}, "embeddings false, got true"),
+        ({"embeddings": True}, "no embeddings, got embeddings"),
         ({"scores": "all"}, "scores top, got all"),
-        ({"limit": 3}, "limit null, got 3"),
-        ({"dedupe": True}, "dedupe 0, got 1"),
-        ({"batch_size": 4}, "batch_size null, got 4"),
+        ({"limit": 3}, "no limit, got limit 3"),
+        ({"dedupe": True}, "no dedupe, got dedupe"),
+        ({"batch_size": 4}, "no batch_size, got batch_size 4"),
     ],
 )
 def test_another_option_is_refused_with_both_values(

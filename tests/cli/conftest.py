@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 import zeroshot
 from zeroshot.cli import main
 
+WITH_MODEL = ("classify", "encode", "evaluate", "find", "label", "relabel")
+
 
 @pytest.fixture
 def one_model(tiny: zeroshot.Model, tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,8 +32,27 @@ def run(tiny_path: Path, one_model: None) -> Any:
 
     def run(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
         words = [str(a) for a in arguments]
-        if words[0] in ("classify", "encode", "evaluate") and "--model" not in words:
+        if words[0] in WITH_MODEL and "--model" not in words:
             words += ["--model", str(tiny_path)]
         return CliRunner().invoke(main, words, input=stdin)
 
     return run
+
+
+@pytest.fixture
+def table(run: Any, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A table of seven photographs in four parts, with embeddings, below the working folder."""
+    monkeypatch.chdir(tmp_path)
+    words = ("--out", "table", "--labels", "cat,dog", "--embeddings", "--part-rows", "2")
+    result = run("label", "photos", *words)
+    assert result.exit_code == 0, result.output
+    return Path("table")
+
+
+@pytest.fixture
+def table_with_errors(table: Path, run: Any) -> Path:
+    """A table of seven photographs, of which one is damaged."""
+    Path("photos/3.png").write_bytes(b"garbage")
+    result = run("label", "photos", "--out", "damaged", "--labels", "cat,dog", "--embeddings")
+    assert result.exit_code == 3, result.output
+    return Path("damaged")

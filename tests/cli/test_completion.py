@@ -57,6 +57,15 @@ def test_another_shell_is_rejected(run: Any) -> None:
         (["classify", "--like", "mi"], ["mini"]),
         (["lock", "a", "mi"], ["mini"]),
         (["classify", "-l", "@cifar"], ["@cifar10", "@cifar100"]),
+        (["label", "exam"], ["file"]),
+        (["label", "--out", "ou"], ["dir"]),
+        (["label", "-l", "cifar"], ["cifar10", "cifar100"]),
+        (["label", "--format", "p"], ["parquet"]),
+        (["label", "--retry-errors", "io,ti"], ["io,timeout"]),
+        (["label", "a", "--ret"], ["--retry-errors"]),
+        (["relabel", "out", "-m", "mi"], ["mini"]),
+        (["status", "ou"], ["dir"]),
+        (["find", "table", "a cat", "--sheet", "ca"], ["file"]),
     ],
 )
 def test_names_are_completed(words: list[str], expected: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import PIL
 from zeroshot import __version__
 from zeroshot.bulk.rows import FORMAT
 from zeroshot.classifier import Classifier
-from zeroshot.errors import InputError, shortened
+from zeroshot.errors import InputError, shortened, some
 from zeroshot.head import Head
 
 LONGEST = 1 << 16  # bytes of the labels in a part's metadata; for longer ones it has their digest
@@ -77,16 +77,70 @@ def make_run(
     }
 
 
-def check_same(run: Mapping[str, Any], fingerprint: Mapping[str, Any], folder: Path) -> None:
-    """Raise InputError, with the first field that differs, unless a run has this fingerprint."""
-    before = run["fingerprint"]
-    for name in [*fingerprint, *before]:
-        old, new = before.get(name), fingerprint.get(name)
-        if json.loads(json.dumps(new)) != old:
+def check_same(run: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Raise InputError, with the first field that differs, unless two runs are the same.
+
+    `run` and `now` are contents of `_run.json`: that of the folder, and that of this call.
+    """
+    before, after = run["fingerprint"], now["fingerprint"]
+    for name in [*after, *before]:
+        old, new = before.get(name), json.loads(json.dumps(after.get(name)))
+        if new != old:
+            differing = _differing(name, run, now)
             raise InputError(
-                f"{shortened(str(folder), 150)}: this folder contains a run with {name} "
-                f"{_show(old, new)}, got {_show(new, old)}; {ADVICE}"
+                f"{shortened(str(folder), 150)}: this folder contains a run with {differing}; "
+                f"{ADVICE}"
             )
+
+
+def _differing(name: str, run: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return a field with both values, in words where it is a digest."""
+    old, new = run["fingerprint"].get(name), now["fingerprint"].get(name)
+    if name == "labels":
+        return _differing_labels(run["labels"], now["labels"])
+    if name == "head":
+        return "another head: its examples or its calibration differ"
+    if name == "words":
+        if old and new:
+            return "other background words"
+        name, old, new = "none_of_these", bool(old), bool(new)
+    if name == "dedupe" and old and new:
+        return f"dedupe in {old} shards, got {new}"
+    if name == "dedupe" or not {bool, type(None)}.isdisjoint({type(old), type(new)}):
+        return f"{_given(name, old)}, got {_given(name, new)}"
+    return f"{name} {_show(old, new)}, got {_show(new, old)}"
+
+
+def _given(name: str, value: Any) -> str:
+    """Return an option that may be absent or a flag."""
+    if not value:
+        return f"no {name}"
+    return name if value is True or name == "dedupe" else f"{name} {_show(value)}"
+
+
+def _differing_labels(old: Mapping[str, Sequence[str]], new: Mapping[str, Sequence[str]]) -> str:
+    """Return the labels of two runs, or the first ones that differ of many."""
+    texts = [
+        [
+            label if list(names) == [label] else f"{label} ({', '.join(names)})"
+            for label, names in each.items()
+        ]
+        for each in (old, new)
+    ]
+    if list(old) == list(new):  # the names differ
+        pairs = list(zip(*texts, strict=True))
+        place = next((n for n, (a, b) in enumerate(pairs) if a != b), 0)
+        return f"label {shortened(pairs[place][0], 100)!r}, got {shortened(pairs[place][1], 100)!r}"
+    found = [", ".join(old), ", ".join(new)]
+    if max(map(len, found)) <= 150:
+        return f"labels {found[0]}, got {found[1]}"
+    gone = [label for label in old if label not in new]
+    added = [label for label in new if label not in old]
+    if not gone and not added:
+        return f"the same {len(old)} labels in another order"
+    parts = [f"new: {shortened(some(added, 3), 100)}"] * bool(added)
+    parts += [f"missing: {shortened(some(gone, 3), 100)}"] * bool(gone)
+    return f"{len(old):,} labels, got {len(new):,} ({'; '.join(parts)})"
 
 
 def check_sources(run: Mapping[str, Any], sources: list[dict[str, Any]], folder: Path) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from typing import get_args
 
 from zeroshot.bulk.dedupe import restore_row
 from zeroshot.bulk.items import Item, Source
-from zeroshot.bulk.labeling import RowOptions, label_items
+from zeroshot.bulk.labeling import KINDS, RowOptions, label_items
 from zeroshot.bulk.output import Output, Part
 from zeroshot.bulk.rows import Row
 from zeroshot.bulk.shards import Shard
 from zeroshot.bulk.writing import write_part
 from zeroshot.classifier import Classifier
-from zeroshot.errors import InputError, shortened
+from zeroshot.errors import ImageProblem, InputError, shortened
 
 PASSING = ("timeout", "io", "permission", "not_found")  # kinds of errors
+
+EVERY = frozenset({*get_args(ImageProblem), *(kind for _, kind in KINDS), "oom", "internal"})
 
 
 def parse_kinds(value: object) -> tuple[str, ...]:
@@ -27,11 +30,11 @@ def parse_kinds(value: object) -> tuple[str, ...]:
     kinds = tuple(value.split(",")) if isinstance(value, str) else value
     if isinstance(kinds, Iterable):
         kinds = tuple(kinds)
-        if all(isinstance(kind, str) and kind for kind in kinds):
+        if all(isinstance(kind, str) and kind in EVERY for kind in kinds):
             return kinds
     raise InputError(
-        f"expected retry_errors as True or a list of kinds, got {shortened(repr(value))}; for "
-        "example retry_errors=['timeout', 'io']"
+        f"expected retry_errors as a list of kinds, got {shortened(repr(value))}; kinds "
+        f"are {', '.join(sorted(EVERY))}; for example retry_errors=['timeout', 'io']"
     )
 
 

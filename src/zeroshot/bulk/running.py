@@ -17,12 +17,7 @@ from typing import Any
 
 from zeroshot.bulk import frozen
 from zeroshot.bulk.dedupe import Deduplicator, Duplicate
-from zeroshot.bulk.fingerprint import (
-    check_same,
-    check_sources,
-    describe_classifier,
-    make_run,
-)
+from zeroshot.bulk.fingerprint import check_same, check_sources, make_run
 from zeroshot.bulk.folder import (
     OURS,
     RUN,
@@ -115,11 +110,11 @@ class Job:
     def _open(self) -> Output:
         """Create the run, or open and compare an earlier one; replace lists by frozen ones."""
         folder = self._options.out
-        fingerprint = describe_classifier(self._classifier) | self._describe_options()
+        now = make_run(self._classifier, self._describe_options(), {})
         if not (folder / RUN).exists():
             self._create(folder)
         output = Output.open(folder)
-        check_same(output.run, fingerprint, folder)
+        check_same(output.run, now, folder)
         facts = [source.facts() for source in self._sources]
         for number, source in enumerate(self._sources[: len(output.run["inputs"])]):
             name = output.run["inputs"][number]

@@ -59,7 +59,8 @@ class Plan:
     missing_parts: int = 0  # of a table that is incomplete
 
     def __str__(self) -> str:
-        lines = [f"{self.mode} {len(self.actions):,} files into {self.into}"]
+        files = "1 file" if len(self.actions) == 1 else f"{len(self.actions):,} files"
+        lines = [f"{self.mode} {files} into {shortened(str(self.into), 200)}"]
         width = max(map(len, self.counts), default=0)
         most = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         lines += [f"  {name:<{width}}  {count:>9,}" for name, count in most]

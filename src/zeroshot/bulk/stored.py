@@ -30,13 +30,13 @@ def open_embedded(folder: str | os.PathLike[str]) -> Output:
     name = shortened(os.fspath(folder), 200)
     if not output.run.get("embeddings"):
         raise InputError(
-            f"{name}: expected a table with embeddings, got one without; label the images once "
-            "more with embeddings=True (on the command line --embeddings) into a new folder"
+            f"{name}: expected a table with embeddings, got one without; label the images "
+            "again with embeddings=True into a new folder"
         )
     if output.run["format"] != "parquet":
         raise InputError(
-            f"{name}: expected Parquet parts, got {output.run['format']}; label the images once "
-            "more with format='parquet' and embeddings=True"
+            f"{name}: expected Parquet parts, got {output.run['format']}; label the images "
+            "again with format='parquet' and embeddings=True into a new folder"
         )
     require_pyarrow(name)
     return output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from typing import get_args
 
 import click
 from click.shell_completion import (
@@ -16,7 +17,7 @@ from click.shell_completion import (
 )
 
 from zeroshot import catalog, prompts
-from zeroshot.errors import PromptError
+from zeroshot.errors import ImageProblem, PromptError
 
 VARIABLE = "_ZEROSHOT_COMPLETE"  # click's variable for a program named zeroshot
 SHELLS = ("bash", "zsh", "fish")
@@ -105,6 +106,15 @@ def complete_labels(
     start = incomplete[1:]
     found = [name for name in sets if name.startswith(start)] + _files(start)
     return [CompletionItem(f"@{name}") for name in found]
+
+
+def complete_kinds(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the last kind of error of a list with commas."""
+    before, comma, last = incomplete.rpartition(",")
+    kinds = sorted({*get_args(ImageProblem), "io", "oom", "internal"})
+    return [CompletionItem(f"{before}{comma}{kind}") for kind in kinds if kind.startswith(last)]
 
 
 def complete_files(

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.option_names import named_options
 from zeroshot.cli.options import ModelChoice, model_options
 
 
 @click.command("find")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("text", required=False)
 @click.option("--image", help="An image to compare with, in place of TEXT: a file or a URL.")
 @click.option("-t", "--top", default=20, show_default=True, help="Number of images.")
@@ -25,6 +26,7 @@ from zeroshot.cli.options import ModelChoice, model_options
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @model_options
+@named_options()
 def command(
     folder: Path,
     text: str | None,
@@ -36,7 +38,9 @@ def command(
     as_json: bool,
     choice: ModelChoice,
 ) -> None:
-    """Find the images of the table in FOLDER that are most similar to TEXT or to --image.
+    """Find images of a table by a text or an image.
+
+    Lists the images of the table in FOLDER that are most similar to TEXT or to --image.
 
     FOLDER was written by `zeroshot label --embeddings`. Prints the similarity (cosine) and the
     image.

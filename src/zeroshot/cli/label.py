@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ import click
 
 from zeroshot.cli import sources
 from zeroshot.cli.answers import AnswerChoice, answer_options, check_answers
-from zeroshot.cli.completion import complete_files
+from zeroshot.cli.completion import complete_files, complete_kinds
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import INTERRUPTED, SOME_FAILED, fail
 from zeroshot.cli.heads import choose_model, head_options, reject_with_head
 from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.option_names import named_options, with_options
 from zeroshot.cli.options import ModelChoice, model_options
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ inputs_argument = click.argument(
     help="all stores the probability of every label.",
 )
 @click.option("--column", help="Column of tables with the images, their paths or URLs.")
-@click.option("--keep", metavar="A,B", help="Columns of tables to copy.")
-@click.option("--fps", type=float, help="Frames per second of videos; by default 1.")
+@click.option("--keep", metavar="A,B", help="Columns of tables to copy, separated by commas.")
+@click.option("--fps", type=float, help="Frames of videos per second; by default 1.")
 @click.option("--every", type=click.IntRange(min=1), help="Every N-th frame of videos.")
 @click.option(
     "--part-rows",
@@ -79,19 +80,25 @@ inputs_argument = click.argument(
     metavar="[KIND,...]",
     is_flag=False,
     flag_value="default",
+    shell_complete=complete_kinds,
     help="Compute rows with an error again; by default the kinds timeout, io, permission and "
-    "not_found.",
+    "not_found. Put the option last, or write --retry-errors=KIND.",
 )
-@click.option("--max-errors", metavar="N|P%", help="Stop after more errors; exit with 3.")
-@click.option("--dedupe", is_flag=True, help="Compute byte-equal images once.")
+@click.option(
+    "--max-errors",
+    metavar="N|P%",
+    help="Stop at more than N errors, or at more than P percent; exit with 3.",
+)
+@click.option("--dedupe", is_flag=True, help="Compute images with equal bytes once.")
 @click.option("--limit", type=click.IntRange(min=1), help="Label only the first images.")
-@click.option("--dry-run", is_flag=True, help="Only list the inputs; load and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Only list the inputs and the size of the table.")
 @click.option(
     "--force", is_flag=True, help="Delete the table of an earlier run in --out and start over."
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before --force deletes a table.")
 @answer_options(without="keep")  # --keep names columns
 @model_options
+@named_options()
 def command(
     inputs: tuple[str, ...],
     out: Path,
@@ -107,14 +114,14 @@ def command(
     choice: ModelChoice,
     **options: Any,
 ) -> None:
-    """Label a collection of images: every image becomes one row of a table.
+    """Label a collection of images: one row of a table each.
 
     INPUTS are image files, folders (searched recursively), patterns, URLs, tables (.csv, .tsv,
     .jsonl, .parquet), archives (.zip, .tar, .tar.gz), videos, or - for paths from standard input.
     The table is a folder of part files. A run that was stopped or killed is continued by the same
     command. An image that cannot be read is a row with an error.
     """
-    if not labels and head is None:
+    if not labels and head is None and not options["dry_run"]:
         raise click.UsageError("expected either --labels or --head; try --labels 'dog,cat'")
     reject_with_head(head, {"--labels": labels, "--prompts": prompts})
     check_answers(answers, head)
@@ -133,8 +140,8 @@ def command(
         "progress": False if is_quiet() else None,
     }
     if options["dry_run"]:
-        plan = zeroshot.label(list(inputs), out, labels=["dry", "run"], **given).plan
-        _print_plan(plan, {"labels": labels, "head": head})
+        # the labels are not used: nothing is loaded
+        _print_plan(zeroshot.label(list(inputs), out, labels=["label"], **given).plan)
         return
     classifier = _build(labels, head, prompts, answers, choice, allow_equal=allow_equal)
     try:
@@ -184,12 +191,12 @@ def _parse_kinds(given: str | None) -> bool | list[str]:
     return True if given == "default" else [kind.strip() for kind in given.split(",")]
 
 
-def _print_plan(plan: Any, given: Mapping[str, object]) -> None:
+def _print_plan(plan: Sequence[Mapping[str, Any]]) -> None:
     """Print what a run would read."""
     for each in plan:
         rows = "unknown number of" if each["rows"] is None else f"{each['rows']:,}"
         columns = f"; columns {', '.join(each['columns'])}" if each.get("columns") else ""
-        size = f"; {each['bytes'] / 1e6:,.1f} MB" if each.get("bytes") else ""
+        size = f"; about {each['bytes'] / 1e6:,.1f} MB of output" if each.get("bytes") else ""
         click.echo(escaped(f"{each['name']}: {each['kind']}, {rows} images{size}{columns}"))
 
 
@@ -208,6 +215,6 @@ def _report(summary: Summary) -> None:
         failed = sum(summary.errors.values())
         click.echo(f"{failed:,} of {counted(summary.rows, 'row')} have an error: {kinds}", err=True)
     if summary.stopped is not None:
-        click.echo(escaped(f"stopped: {summary.stopped}"), err=True)
+        click.echo(escaped(f"stopped: {with_options(summary.stopped)}"), err=True)
     if summary.errors or summary.stopped is not None:
         raise SystemExit(SOME_FAILED)

@@ -8,15 +8,19 @@ import click
 
 from zeroshot.cli.counts import counted
 from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.option_names import named_options
 
 
 @click.command("merge")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--allow-gaps", is_flag=True, help="Accept a table with missing parts.")
 @click.option("--no-embeddings", is_flag=True, help="Leave the embeddings out.")
+@named_options()
 def command(folder: Path, file: Path, allow_gaps: bool, no_embeddings: bool) -> None:
-    """Write the table in FOLDER as one FILE: .parquet, .csv or .jsonl.
+    """Write a table as one file.
+
+    Joins the parts of the table in FOLDER to one FILE: .parquet, .csv or .jsonl.
 
     Only a file that this command wrote is replaced.
     """

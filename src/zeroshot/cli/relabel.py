@@ -11,11 +11,12 @@ from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.heads import head_options, reject_with_head
 from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.option_names import named_options
 from zeroshot.cli.options import ModelChoice, model_options
 
 
 @click.command("relabel")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "-o",
     "--out",
@@ -40,6 +41,7 @@ from zeroshot.cli.options import ModelChoice, model_options
 @click.option("--embeddings", is_flag=True, help="Copy the embeddings to the new table.")
 @click.option("--allow-gaps", is_flag=True, help="Accept a table with missing parts.")
 @model_options
+@named_options()
 def command(
     folder: Path,
     out: Path,
@@ -54,7 +56,7 @@ def command(
     allow_gaps: bool,
     choice: ModelChoice,
 ) -> None:
-    """Apply new labels to the table in FOLDER, without encoding its images again.
+    """Apply new labels to a table, without its images.
 
     FOLDER was written by `zeroshot label --embeddings`. The model of the table embeds the labels;
     it is loaded by the name in the table unless --model is given.

@@ -9,10 +9,12 @@ import click
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.messages import escaped
+from zeroshot.cli.option_names import named_options
+from zeroshot.errors import shortened
 
 
 @click.command("sort")
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), required=False)
 @click.option(
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
@@ -34,6 +36,7 @@ from zeroshot.cli.messages import escaped
 @click.option("--dry-run", is_flag=True, help="Only print the plan.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before files are moved.")
 @click.option("--undo", is_flag=True, help="Undo everything that was sorted into --into.")
+@named_options()
 def command(
     folder: Path | None,
     into: Path,
@@ -45,16 +48,18 @@ def command(
     yes: bool,
     undo: bool,
 ) -> None:
-    """Sort the images of the table in FOLDER into one folder per label.
+    """Sort labeled images into one folder per label.
 
     The plan is printed first. Existing files are never overwritten, and
     `zeroshot sort --undo --into FOLDER` takes everything back.
     """
     from zeroshot.bulk import sorting
 
+    name = shortened(str(into), 200)
+
     if undo:
         done = sorting.undo(into)
-        click.echo(escaped(f"{into}: {counted(done.restored, 'file')} restored"), err=True)
+        click.echo(escaped(f"{name}: {counted(done.restored, 'file')} restored"), err=True)
         for source, reason in done.kept:
             click.echo(escaped(f"left as it is: {source}: {reason}"), err=True)
         if done.kept:
@@ -75,7 +80,7 @@ def command(
     if mode == "move" and not yes:
         click.confirm(f"Move {counted(len(plan.actions), 'file')}?", abort=True, err=True)
     result = sorting.apply(plan)
-    click.echo(escaped(f"{into}: {counted(result.placed, 'image')} sorted"), err=True)
+    click.echo(escaped(f"{name}: {counted(result.placed, 'image')} sorted"), err=True)
     for source, reason in result.failures:
         click.echo(escaped(f"Error: {source}: {reason}"), err=True)
     if result.failed:

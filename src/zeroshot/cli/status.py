@@ -9,13 +9,17 @@ import click
 
 from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.messages import escaped
+from zeroshot.cli.option_names import named_options
 
 
 @click.command("status")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@named_options()
 def command(folder: Path, as_json: bool) -> None:
-    """Describe a table of `zeroshot label`: rows, errors, missing parts and running processes.
+    """Count rows, errors and missing parts of a table.
+
+    Describes the table that `zeroshot label` writes to FOLDER, also while it runs.
 
     Exits with 3 if parts are missing or rows have an error.
     """

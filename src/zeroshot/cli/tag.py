@@ -8,10 +8,11 @@ import click
 
 from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.option_names import named_options
 
 
 @click.command("tag")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--min-probability",
     type=click.FloatRange(0, 1),
@@ -24,10 +25,13 @@ from zeroshot.cli.messages import escaped, is_quiet
 )
 @click.option("--prefix", help="Parent of the keywords in hierarchies, such as AI or AI/2026.")
 @click.option("--dry-run", is_flag=True, help="Only count what would be written.")
+@named_options()
 def command(
     folder: Path, min_probability: float, most: int, prefix: str | None, dry_run: bool
 ) -> None:
-    """Write the labels of the table in FOLDER as keywords into XMP sidecars of the images.
+    """Write labels of a table as keywords into sidecars.
+
+    Every image of the table in FOLDER gets its labels as keywords in an XMP sidecar.
 
     The images themselves are not changed. Sidecars are merged; keywords are never removed.
     """
@@ -37,6 +41,6 @@ def command(
     if not is_quiet():
         click.echo(escaped(str(found)), err=True)
     for problem in found.problems:
-        click.echo(escaped(f"Error: {problem.message}"), err=True)
+        click.echo(escaped(f"Error: {problem.source}: {problem.message}"), err=True)
     if found.errors:
         raise SystemExit(SOME_FAILED)
