@@ -159,7 +159,7 @@ class Soak:
 
     def _kill(self, case: Case, children: list[int], victim: int) -> list[int]:
         """Send signals to one child or to all, at a random moment; return the children."""
-        time.sleep(self.draw.uniform(0, 0.8) * self._durations[case.name])
+        time.sleep(self.draw.uniform(0, 0.5) * self._durations[case.name])
         chosen = children if self.draw.random() < 0.3 else [children[victim]]
         number = self.draw.choice(SIGNALS)
         twice = number != signal.SIGKILL and self.draw.random() < 0.2
