@@ -37,7 +37,8 @@ from zeroshot.images import Sample
 from zeroshot.machine import cores
 
 LABELS = [f"label {n}" for n in range(100)]
-FILES, ROUNDS = 2000, 4
+# FILES=480 and ROWS=100000 in the environment make a run shorter
+FILES, ROUNDS = int(os.environ.get("FILES", "2000")), 4
 STREAM, TABLE, EMBEDDINGS = "stream", "label", "label with embeddings"
 LEAST = 0.95  # of the speed of the stream
 ROWS, BROKEN = int(os.environ.get("ROWS", "1000000")), 100  # one in so many files is damaged

@@ -37,7 +37,7 @@ from zeroshot.machine import cores
 LABELS = ["cat", "dog", "bird", "car", "tree", "house", "person", "boat", "flower", "food"]
 BATCH = 32  # images, for the other tools
 DAMAGED = 20
-FILES = int(os.environ.get("PEER_FILES", "2000"))
+FILES = int(os.environ.get("FILES", "2000"))
 OURS, PIPELINE = "zeroshot label", "transformers pipeline"
 OPEN_CLIP, RETRIEVAL = "open_clip DataLoader", "clip-retrieval"
 NEEDS = {
