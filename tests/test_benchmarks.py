@@ -52,6 +52,16 @@ def test_only_the_named_targets_are_measured(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines[1:]] == ["T9"]
 
 
+def test_the_benchmark_of_new_labels_runs_and_keeps_only_its_table(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "relabel.py"), "--quick", "--work", str(tmp_path)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    rows = [line.split("  ")[0] for line in done.stdout.splitlines()[1:]]
+    assert rows == ["relabel, 3 labels", "relabel, 50 labels", "find", "merge to CSV"]
+    assert [path.name for path in tmp_path.iterdir()] == ["labels-5000"]
+
+
 def test_the_gpu_benchmark_runs_on_a_cpu_and_writes_every_row(tmp_path: Path) -> None:
     out = tmp_path / "out"
 

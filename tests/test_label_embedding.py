@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from copy import copy
+from typing import Any
 
 import pytest
 import torch
@@ -46,6 +49,30 @@ def test_sentences_are_embedded_in_one_call(encoder: FakeEncoder) -> None:
 
     Head.build(Counting(), [f"label {n}" for n in range(100)], TEMPLATES)
     assert asked == [300]
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_only_the_models_own_encoder_is_called_by_several_threads(
+    replaced: bool, tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny._engine.backend, "text_workers", 2)
+    rows, threads = tiny.tokenizer.rows, set[int]()
+
+    def log(*given: Any, **options: Any) -> Any:
+        threads.add(threading.get_ident())
+        return rows(*given, **options)
+
+    class Subclass(zeroshot.Model):
+        def encode_text(self, *given: Any, **options: Any) -> torch.Tensor:
+            return super().encode_text(*given, **options)
+
+    monkeypatch.setattr(tiny.tokenizer, "rows", log)
+    model = copy(tiny)
+    if replaced:
+        model.__class__ = Subclass
+    module._embed(model, [("cat",), ("dog",)], TEMPLATES, False)
+
+    assert (threads == {threading.get_ident()}) is replaced
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from tests.support import FakeEncoder
 from zeroshot.embedding import embed
@@ -36,6 +38,20 @@ def test_each_image_gets_one_row_per_window(encoder: FakeEncoder) -> None:
 
     assert rows.shape == (2, WINDOWS, 3)
     torch.testing.assert_close(rows[0], rows[1])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_windows_are_upright(orientation: int, encoder: FakeEncoder) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    buffer = io.BytesIO()
+    four_colors().save(buffer, "PNG", exif=exif)
+
+    pixels = WindowEncoder(encoder).prepare(buffer.getvalue())
+
+    with Image.open(io.BytesIO(buffer.getvalue())) as stored:
+        upright = ImageOps.exif_transpose(stored)
+    np.testing.assert_array_equal(pixels, WindowEncoder(encoder).prepare(upright))
 
 
 def test_tiny_images_are_not_divided(encoder: FakeEncoder) -> None:

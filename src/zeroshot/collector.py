@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+FROZEN_AT_START = 1000  # objects, at most; Python 3.12 freezes 375 itself
+
 
 @contextmanager
 def paused() -> Iterator[None]:
@@ -36,7 +38,8 @@ def paused_for_import() -> Iterator[None]:
     """
     threading = sys.modules.get("threading")
     alone = threading is None or threading.active_count() == 1
-    if "torch" in sys.modules or not alone or not gc.isenabled() or gc.get_freeze_count():
+    is_frozen = gc.get_freeze_count() > FROZEN_AT_START
+    if "torch" in sys.modules or not alone or not gc.isenabled() or is_frozen:
         yield
         return
     with paused():

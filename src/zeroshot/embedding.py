@@ -124,7 +124,9 @@ def embed(
         return Failure(item.key, values)
 
     def encode(batch: list[Prepared]) -> Embedded:
-        loaded = decode([item.values for item in batch])
+        loaded = [item.values for item in batch]
+        if not all(isinstance(values, np.ndarray) for values in loaded):  # arrays are pixels
+            loaded = decode(loaded)
         outcomes = [get_outcome(*each) for each in zip(batch, loaded, strict=True)]
         pixels = [values for values in loaded if not isinstance(values, ImageError)]
         if not pixels:

@@ -130,27 +130,28 @@ def _embed(
     owners = [(row, name) for row, names in enumerate(labels) for name in names]
     sums: Tensor | None = None
 
-    def encode(given: tuple[Sequence[Owner], tuple[str, ...]]) -> tuple[Tensor, list[int]]:
+    def encode(given: tuple[Sequence[Owner], tuple[str, ...]]) -> Tensor:
         part, templates = given
         sentences = [
             prompt_sets.insert(template, name) for template in templates for _, name in part
         ]
         embeddings = encoder.encode_text(sentences)  # [templates * names, d], unit rows
-        totals = embeddings.unflatten(0, (len(templates), len(part))).sum(0)
-        return totals, [row for row, _ in part]
+        totals: Tensor = embeddings.unflatten(0, (len(templates), len(part))).sum(0)
+        return totals.cpu()  # the caller may use another CUDA stream than these threads
 
     # A GPU embeds while another thread tokenizes the next sentences.
     workers = getattr(encoder, "_text_workers", 0)
     parts = list(_split(owners, prompt_set.templates, getattr(encoder, "_sentences", SENTENCES)))
     done = lookahead.run_ahead(encode, parts, workers=workers, limit=workers)
     with Bar("prompts", len(owners) * len(prompt_set), progress) as bar, closing(done):
-        for (part, templates), (totals, rows) in zip(parts, done, strict=True):
+        for (part, templates), totals in zip(parts, done, strict=True):
             if sums is None:
                 sums = totals.new_zeros(len(labels), totals.shape[1])
-            sums.index_add_(0, torch.tensor(rows, device=sums.device), totals)
+            rows = torch.tensor([row for row, _ in part], device="cpu")
+            sums.index_add_(0, rows, totals)
             bar.add(len(part) * len(templates))
     assert sums is not None  # every label has a name, so the loop ran
-    return F.normalize(sums, dim=1).cpu()
+    return F.normalize(sums, dim=1)
 
 
 def _split(

@@ -357,8 +357,13 @@ class Model:
 
     @property
     def _text_workers(self) -> int:
-        """Number of threads that call `encode_text` at once when there are many texts."""
-        return self._engine.backend.text_workers
+        """Number of threads that call `encode_text` at once when there are many texts.
+
+        0 stands for the caller's, also if a subclass replaces `encode_text`, which may not allow
+        several.
+        """
+        own = getattr(self.encode_text, "__func__", None) is Model.encode_text
+        return self._engine.backend.text_workers if own else 0
 
     def _no_images(self, project: bool) -> Tensor:
         if project:

@@ -58,8 +58,11 @@ class WindowEncoder:
             small = min(opened.size) < SMALLEST
             boxes.append(boxes[0] if small else (x, y, x + width, y + height))
         load = get_loader(self._encoder)
-        windows = [load(opened.crop(box)) for box in boxes]
-        return cast("NDArray[np.float32] | list[NDArray[np.float32]]", stack_equal(windows))
+        windows = [opened.crop(box) for box in boxes]
+        for window in windows:
+            window.info = {}  # an orientation, which was applied, would be applied again
+        loaded = [load(window) for window in windows]
+        return cast("NDArray[np.float32] | list[NDArray[np.float32]]", stack_equal(loaded))
 
     def encode_pixels(
         self,

@@ -35,7 +35,7 @@ class Slow(Stub):
         return super().encode_pixels(pixels, **options)
 
 
-def start(work: dict[str, Any], out: Path) -> int:
+def start(work: dict[str, Any], out: Path, shard: str | None = None) -> int:
     """Start a run in a child process; return its number."""
     child = os.fork()
     if child:
@@ -56,6 +56,7 @@ def start(work: dict[str, Any], out: Path) -> int:
             classifier=classifier,
             part_rows=PART_ROWS,
             dedupe=work["dedupe"],
+            shard=shard,
             **options,
         )
         code = 0
@@ -100,7 +101,17 @@ def kill_and_compare(work: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
+def share_and_compare(work: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run three shards and a run of the same shard at once."""
+    shards = ["1/3", "2/3", "3/3", "3/3"]
+    codes = [wait(child) for child in [start(work, folder / "shared", s) for s in shards]]
+    whole, shared = contents(folder / "whole"), contents(folder / "shared")
+    has_success = (folder / "shared" / "_SUCCESS.json").exists()
+    return {"codes": codes, "equal": whole == shared, "success": has_success}
+
+
 if __name__ == "__main__":
     request = json.loads(sys.argv[1])
     found = [kill_and_compare(work, Path(work["folder"])) for work in request]
+    found[0]["shards"] = share_and_compare(request[0], Path(request[0]["folder"]))
     print(json.dumps(found))

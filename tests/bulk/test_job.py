@@ -5,16 +5,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import zeroshot
-from tests.bulk.support import make_classifier, save_images
+from tests.bulk.support import contents, make_classifier, save_images
 from tests.support import photograph
 from zeroshot.bulk.output import Output
 from zeroshot.errors import ArgumentError, InputError, LabelError
+
+pa = pytest.importorskip("pyarrow")
+import pyarrow.parquet as pq  # noqa: E402
 
 
 @pytest.fixture
@@ -68,6 +73,36 @@ def test_any_iterable_of_images_is_labeled(tmp_path: Path) -> None:
     assert summary.rows == 3
     rows = list(Output.open(tmp_path / "out").rows())
     assert [(row["width"], row["bytes"], row["hash"]) for row in rows] == [(61, None, None)] * 3
+
+
+def test_lists_archives_and_tables_make_one_table_that_continues(
+    images: Path, tmp_path: Path
+) -> None:
+    content = {path.name: path.read_bytes() for path in sorted(images.iterdir())}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    with tarfile.open(tmp_path / "b.tar.gz", "w:gz") as tar:
+        for path in sorted(images.iterdir()):
+            tar.add(path, path.name)
+    table = pa.table({"image": list(content.values()), "id": list(range(3))})
+    pq.write_table(table, tmp_path / "c.parquet")
+    inputs = [images, tmp_path / "a.zip", tmp_path / "b.tar.gz", tmp_path / "c.parquet"]
+    options: dict[str, Any] = {"keep": "id", "part_rows": 2, "progress": False}
+
+    zeroshot.label(inputs, tmp_path / "out", classifier=make_classifier(), **options)
+
+    output = Output.open(tmp_path / "out")
+    rows = list(output.rows())
+    assert [row["label"] for row in rows] == ["red", "green", "blue"] * 4
+    assert [source["kind"] for source in output.run["sources"]] == ["list", "zip", "tar", "parquet"]
+    assert [row["id"] is not None for row in rows] == [False] * 9 + [True] * 3
+    assert len({row["hash"] for row in rows}) == 3
+    before = contents(tmp_path / "out")
+    for name in list(before)[1::2]:
+        (tmp_path / "out" / name).unlink()
+    zeroshot.label(inputs, tmp_path / "out", classifier=make_classifier(), **options)
+    assert contents(tmp_path / "out") == before
 
 
 def test_a_dry_run_describes_the_inputs_and_writes_nothing(images: Path, tmp_path: Path) -> None:

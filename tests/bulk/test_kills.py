@@ -59,3 +59,13 @@ def test_a_killed_run_gives_the_bytes_of_an_undisturbed_one(
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "stream"])
 def test_no_temporary_file_and_no_lock_is_left(kind: str, found: dict[str, dict[str, Any]]) -> None:
     assert found[kind]["strays"] == found[kind]["locks"] == []
+
+
+def test_shards_that_start_at_once_make_one_table(found: dict[str, dict[str, Any]]) -> None:
+    shards = found["parquet"]["shards"]
+
+    assert shards["equal"]
+    assert shards["success"]
+    # two processes of one shard: one is refused, or comes when the other has finished
+    assert shards["codes"][:2] == [0, 0]
+    assert 0 in shards["codes"][2:]

@@ -21,8 +21,7 @@ from zeroshot.diagnostics.doctor import Check
 from zeroshot.diagnostics.feeding import Feeding
 from zeroshot.hub import archives
 from zeroshot.hub.inspection import cached_checkpoints
-from zeroshot.images import jpeg
-from zeroshot.images.jpeg import Decoder, find_decoder
+from zeroshot.images.jpeg import Decoder
 
 CPU = torch.device("cpu")
 
@@ -397,22 +396,3 @@ def test_a_failure_while_speed_is_measured_is_reported(monkeypatch: pytest.Monke
     assert [(check.status, check.detail) for check in doctor.check_feeding()] == [
         ("bad", "raised ValueError: truncated")
     ]
-
-
-def test_the_decoder_of_jpeg_files_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor.check_jpeg_decoder() == Check(
-        "machine", "jpeg decoder", "ok", str(find_decoder())
-    )
-    missing = Decoder(None, "13.0", "because simplejpeg is not installed", is_installed=False)
-    monkeypatch.setattr(jpeg, "find_decoder", lambda: missing)
-    assert doctor.check_jpeg_decoder().status == "ok"
-
-
-def test_a_decoder_that_differs_from_pillow_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    differing = Decoder(None, "13.0", "because the pixels of simplejpeg 1.9.9 differ")
-    monkeypatch.setattr(jpeg, "find_decoder", lambda: differing)
-
-    found = doctor.check_jpeg_decoder()
-
-    assert found.status == "note"
-    assert found.detail == "Pillow 13.0, because the pixels of simplejpeg 1.9.9 differ"

@@ -20,7 +20,7 @@ from zeroshot.lookahead import run_ahead
 from zeroshot.machine import cores
 
 LIMIT = 200_000  # distinct hashes that are remembered
-AHEAD = 8  # images per core that are read before their turn
+AHEAD = 8, 64  # images that are read before their turn: per core, and at most
 FIELDS = [field.name for field in fields(Row) if field.name != "kept"]
 
 
@@ -58,7 +58,8 @@ class Deduplicator:
 
     def split(self, work: Iterable[Any]) -> Iterator[Any]:
         """Yield the work, with a Duplicate in place of an image that was seen before."""
-        read = run_ahead(_read, work, workers=cores(), limit=AHEAD * cores())
+        limit = min(AHEAD[0] * cores(), AHEAD[1])
+        read = run_ahead(_read, work, workers=min(cores(), limit), limit=limit)
         with closing(read):
             for each, content in read:
                 if type(each) is Replay:

@@ -14,6 +14,7 @@ from zeroshot import __version__
 from zeroshot.bulk.rows import FORMAT
 from zeroshot.classifier import Classifier
 from zeroshot.errors import InputError, shortened
+from zeroshot.head import Head
 
 LONGEST = 1 << 16  # bytes of the labels in a part's metadata; for longer ones it has their digest
 ADVICE = "use the same options, another folder, or force=True to start over"
@@ -22,20 +23,27 @@ ADVICE = "use the same options, another folder, or force=True to start over"
 def describe_classifier(classifier: Classifier) -> dict[str, Any]:
     """Return what decides the answers, as JSON data by field."""
     encoder: Any = classifier.encoder
-    head, answers = classifier.head, classifier.answers
-    plain = not head.is_calibrated and not head.has_temperature and not head.examples
+    answers = classifier.answers
     return {
         "model": encoder.identity,
         "dtype": str(getattr(encoder, "dtype", "")).removeprefix("torch."),
         "preprocessing": str(getattr(encoder, "preprocess", "")),
         "decoder": f"Pillow {PIL.__version__}",
+        **describe_head(classifier.head),
+        "answers": None if answers is None else repr(answers),
+    }
+
+
+def describe_head(head: Head) -> dict[str, Any]:
+    """Return what decides the answers of a head, as JSON data by field."""
+    plain = not head.is_calibrated and not head.has_temperature and not head.examples
+    return {
         "labels": digest([head.labels, head.names]),
         "templates": list(head.templates),
         # of other heads too: the rows of a head may differ by rounding on another machine
         "head": "" if plain else head.digest(),
         "scoring": head.scoring,
         "words": None if head.background is None else digest(head.background.words),
-        "answers": None if answers is None else repr(answers),
     }
 
 

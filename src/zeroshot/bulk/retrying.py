@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 
 from zeroshot.bulk.dedupe import restore_row
 from zeroshot.bulk.items import Item, Source
@@ -76,9 +77,12 @@ class Retry:
             wanted = _pick(items, start, [first + place for place in places])
             numbered = zip((rows[place].row for place in places), wanted, strict=False)
             again = label_items(self._classifier, numbered, self._options)
-            for place, row in zip(places, again, strict=True):
-                row.duplicate_of = rows[place].duplicate_of
-                rows[place] = row
+            with closing(again):  # type: ignore[type-var]
+                for place, row in zip(places, again, strict=False):
+                    if is_stopped():
+                        return done
+                    row.duplicate_of = rows[place].duplicate_of
+                    rows[place] = row
             self._write(part, rows)
             done += len(places)
         return done

@@ -28,7 +28,8 @@ from zeroshot.labeling.sources import SUFFIXES
 
 COMMANDS = (  # modules of this package
     *("bench", "calibrate", "classify", "completion", "convert", "demo", "doctor", "encode"),
-    *("evaluate", "lint", "lock", "models", "prompts"),
+    *("evaluate", "find", "label", "lint", "lock", "merge", "models", "prompts", "relabel"),
+    *("sort", "status", "tag"),
 )
 
 

@@ -15,34 +15,34 @@ if TYPE_CHECKING:
     from zeroshot.classifier import Classifier
     from zeroshot.predictions import Failure, LabelSet
 
-ANSWER_OPTIONS = (
-    click.option(
+ANSWER_OPTIONS = {
+    "below": click.option(
         "--below",
         type=float,
         metavar="SCORE",
         help="Give no answer if the best label has a lower score. Promises nothing.",
     ),
-    click.option(
+    "error": click.option(
         "--error",
         type=float,
         metavar="SHARE",
         help="With a calibrated --head: at most this share of the answers is wrong.",
     ),
-    click.option(
+    "keep": click.option(
         "--keep",
         type=float,
         metavar="SHARE",
         help="With a calibrated --head: answer this share of the images that show a label, or "
         "more.",
     ),
-    click.option(
+    "none_of_these": click.option(
         "--none",
         "none_of_these",
         is_flag=True,
         help="With --labels: an image can be none of the labels; about 2,500 other words are "
         "compared.",
     ),
-)
+}
 set_option = click.option(
     "--set",
     "coverage",
@@ -58,9 +58,9 @@ class AnswerChoice:
     """The options that decide when a classifier answers."""
 
     none_of_these: bool
-    keep: float | None
     error: float | None
     below: float | None
+    keep: float | None = None
 
     def apply(self, classifier: Classifier) -> Classifier:
         """Return a classifier that answers as chosen; print what that promises."""
@@ -71,17 +71,26 @@ class AnswerChoice:
         return chosen
 
 
-def answer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that decide when there is an answer, received as `answers`."""
+def answer_options(
+    *, without: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds the options for when there is an answer, as `answers`.
 
-    @wraps(command)
-    def with_choice(**given: Any) -> None:
-        names = ("none_of_these", "keep", "error", "below")
-        command(answers=AnswerChoice(*map(given.pop, names)), **given)
+    `without` is an option that the command has with another meaning.
+    """
+    names = [name for name in ANSWER_OPTIONS if name != without]
 
-    for option in ANSWER_OPTIONS:
-        with_choice = option(with_choice)
-    return with_choice
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_choice(**given: Any) -> None:
+            chosen = {name: given.pop(name) for name in names}
+            command(answers=AnswerChoice(**chosen), **given)
+
+        for name in names:
+            with_choice = ANSWER_OPTIONS[name](with_choice)
+        return with_choice
+
+    return add
 
 
 def check_answers(

@@ -63,7 +63,7 @@ FORMS = {".csv": "csv", ".jsonl": "json", ".ndjson": "json"}  # suffix of --outp
     help="Save the text embeddings of the labels as a head. Only an existing head is replaced.",
 )
 @set_option
-@answer_options
+@answer_options()
 @source_options
 @model_options
 def command(

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Exit with 3 if files in folders were skipped, such as files that are no images.",
 )
-@answer_options
+@answer_options()
 @model_options
 def command(
     source: str,

@@ -23,6 +23,8 @@ from zeroshot.errors import ModelAccessDenied
 from zeroshot.machine import cores, processor
 
 if TYPE_CHECKING:
+    import torch
+
     from zeroshot.hub.inspection import Cached
 
 Status = Literal["ok", "note", "bad"]
@@ -154,6 +156,8 @@ def check_machine() -> Iterator[Check]:
     yield check_jpeg_decoder()
     yield _accelerator()
     device = choose_device(None)
+    if device.type == "cuda":
+        yield check_gpu_decoder(device)
     dtype = str(choose_dtype(None, device)).removeprefix("torch.")
     yield Check("machine", "load() chooses", "ok", f"{device}, {dtype}")
 
@@ -165,6 +169,17 @@ def check_jpeg_decoder() -> Check:
     found = find_decoder()
     usable = found.library is not None or not found.is_installed
     return Check("machine", "jpeg decoder", "ok" if usable else "note", str(found))
+
+
+def check_gpu_decoder(device: torch.device) -> Check:
+    """Check whether the GPU decodes JPEG files with decode="fast"."""
+    from zeroshot.engine.cuda.jpeg import INSTALL, JpegDecoder
+    from zeroshot.engine.cuda.runtime import make_runtime
+
+    decoder = JpegDecoder(make_runtime(device), device)
+    found = str(decoder)
+    usable = decoder.is_usable or INSTALL in found  # an extra that is not installed is no fault
+    return Check("machine", "decode='fast'", "ok" if usable else "note", found)
 
 
 def _instructions() -> list[str]:

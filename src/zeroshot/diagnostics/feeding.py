@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import PIL
 import torch
 from PIL import Image
 
@@ -112,7 +111,7 @@ def measure_feeding(model: Model, *, seconds: float = SECONDS) -> Feeding:
                 rates[name].append(_per_second(model, work, count, seconds))
     reference = model.preprocess.parity or model.dtype == torch.float32
     return Feeding(
-        decoder=f"Pillow {PIL.__version__}" if reference else str(find_decoder()),
+        decoder=model._engine.backend.describe_decoder(model.preprocess),
         backend=type(model._engine.backend).__name__,
         device=str(model.device),
         threads=cores(),

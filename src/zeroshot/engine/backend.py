@@ -36,9 +36,17 @@ class Encoded:
     preprocess: Preprocess
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture that a device resamples."""
+
+    values: NDArray[np.uint8] | Tensor  # [h, w, 3]; a tensor is on the device
+    preprocess: Preprocess
+
+
 # Pixels [n, 3, s, s], n of [3, h, w] for a tower of any grid, or the levels of n images.
 Images = Tensor | Sequence[Tensor] | Sequence[Levels]
-Loaded = NDArray[np.float32] | Levels | Encoded
+Loaded = NDArray[np.float32] | Levels | Picture | Encoded
 Item = TypeVar("Item")
 Pixels = TypeVar("Pixels")
 Result = TypeVar("Result")
@@ -91,14 +99,17 @@ class Backend(Protocol):
     def load(self, image: ImageLike, preprocess: Preprocess) -> Loaded:
         """Convert an image to what `embed_pixels` reads fastest: levels, or as by `prepare`.
 
-        A file that the device decodes must be given to `decode` first.
+        What the device decodes or resamples must be given to `decode` first.
         """
 
     def decode(self, images: list[Any]) -> list[Any]:
-        """Decode the files among what `load` returned: each becomes Levels or an ImageError.
+        """Decode what `load` left to the device: each becomes Levels or an ImageError.
 
         Everything else is returned as it is.
         """
+
+    def describe_decoder(self, preprocess: Preprocess) -> str:
+        """Return what decodes ordinary JPEG files, and its version."""
 
     def embed_pixels(self, pixels: Images, batch_size: int | None, project: bool = True) -> Tensor:
         """Embed pixels of n images as float32 [n, d]; at most `batch_size` at once.

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from zeroshot.engine.backend import Loaded
 from zeroshot.engine.pillow_memory import gray_levels
 from zeroshot.images import ImageLike
+from zeroshot.images.jpeg import find_decoder
 from zeroshot.images.preprocess import LONGEST, Preprocess
 
 TALL = 1.95  # height / width from which Pillow 13 may resample vertically first, unlike torch
@@ -45,6 +47,12 @@ class Resampler:
         """Convert an image as `prepare` does."""
         return self.prepare(image, preprocess)
 
+    def describe_decoder(self, preprocess: Preprocess) -> str:
+        """Return what decodes ordinary JPEG files, and its version."""
+        if preprocess.parity or self.dtype == torch.float32:
+            return f"Pillow {PIL.__version__}"
+        return str(find_decoder())
+
     def decode(self, images: list[Any]) -> list[Any]:
         """Return the images: they are decoded."""
         return images
@@ -61,10 +69,15 @@ def levels(image: ImageLike, preprocess: Preprocess) -> NDArray[np.uint8]:
     return resample_levels(preprocess.open_pixels(image), preprocess)
 
 
-def resample_levels(image: Pixels, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """Resample an RGB image to gray levels: uint8 [3, size, size] or [3, height, width]."""
+def resample_levels(
+    image: Pixels, preprocess: Preprocess, *, exact: bool = False
+) -> NDArray[np.uint8]:
+    """Resample an RGB image to gray levels: uint8 [3, size, size] or [3, height, width].
+
+    With `exact` they are those of `preprocess.levels`.
+    """
     with torch.inference_mode():
-        return np.asarray(_resized(image, preprocess).contiguous().numpy())
+        return np.asarray(_resized(image, preprocess, exact).contiguous().numpy())
 
 
 def resample(image: Pixels, preprocess: Preprocess) -> NDArray[np.float32]:
@@ -76,13 +89,11 @@ def resample(image: Pixels, preprocess: Preprocess) -> NDArray[np.float32]:
         return np.asarray(values.mul_(scale).sub_(shift).numpy())
 
 
-def _resized(image: Pixels, preprocess: Preprocess) -> Tensor:
+def _resized(image: Pixels, preprocess: Preprocess, exact: bool = False) -> Tensor:
     """Resample an RGB image: uint8 [3, size, size] or [3, height, width]."""
     across, down = image.size if isinstance(image, Image.Image) else image.shape[1::-1]
     width, height, left, top = preprocess.geometry(across, down)
-    enlarged = width > across or height > down  # torch differs by two levels
-    long = max(across, down) > LONGEST * min(across, down)
-    if enlarged or long or down > TALL * across:
+    if exact or not is_usual(down, across, preprocess):
         picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
         return torch.from_numpy(np.array(preprocess.resize(picture))).permute(2, 0, 1)
     pixels, owner = gray_levels(image)
@@ -95,6 +106,16 @@ def _resized(image: Pixels, preprocess: Preprocess) -> Tensor:
         # slices would take three times as long under Python's lock
         resized = resized.narrow(1, top, preprocess.size).narrow(2, left, preprocess.size)
     return resized.narrow(0, 0, 3)
+
+
+def is_usual(down: int, across: int, preprocess: Preprocess) -> bool:
+    """Return whether Pillow resamples an image of this height and width as a whole, columns first.
+
+    Enlarged images, which torch resamples differently by two levels, are not usual either.
+    """
+    width, height, _, _ = preprocess.geometry(across, down)
+    long = max(across, down) > LONGEST * min(across, down)
+    return width <= across and height <= down and not long and down <= TALL * across
 
 
 @cache

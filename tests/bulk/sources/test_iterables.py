@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from PIL import Image
 from tests.bulk.sources.files import contents, pictures, write_folder
 from tests.support import flat
 from zeroshot import Sample
+from zeroshot.bulk.sources import open_sources
 from zeroshot.bulk.sources.iterables import IterableSource
 from zeroshot.bulk.sources.reading import Options
 from zeroshot.errors import InputError
@@ -193,3 +194,20 @@ def test_data_set_with_two_images_requires_a_column(dataset: Any) -> None:
 def test_facts_are_type_and_length() -> None:
     expected = {"kind": "iterable", "name": "<list>", "count": 5}
     assert source(BYTES).facts() == expected
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_data_frame_is_read_by_row(kind: str, tmp_path: Path) -> None:
+    write_folder(tmp_path, FILES)
+    columns = {"path": [str(tmp_path / name) for name in FILES], "id": [4, 3, 2, 1, 0]}
+    makers: dict[str, Callable[[], Any]] = {
+        "pandas": lambda: pytest.importorskip("pandas").DataFrame(columns, index=list("abcde")),
+        "polars": lambda: pytest.importorskip("polars").DataFrame(columns),
+        "arrow": lambda: pytest.importorskip("pyarrow").table(columns),
+    }
+    [found] = open_sources(makers[kind](), keep=["id"])
+    items = list(found.items(1))
+
+    assert contents(items) == list(zip(columns["path"], BYTES, strict=True))[1:]
+    assert [item.kept for item in items] == [(n,) for n in (3, 2, 1, 0)]
+    assert (found.count(), found.splits) == (5, True)

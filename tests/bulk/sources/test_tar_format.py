@@ -98,6 +98,15 @@ def test_damaged_headers_are_reported(place: int) -> None:
         unpack(bytes(archive))
 
 
+def test_block_of_zeros_before_other_members_is_reported() -> None:
+    archive = bytearray(pack({"a": b"1", "b": b"2", "c": b"3"}))
+    archive[1024:1536] = bytes(512)
+
+    with pytest.raises(DamagedError, match="is damaged: zeros at byte 1024"):
+        unpack(bytes(archive))
+    assert unpack(pack({"a": b"1"})[:1536]) == {"a": b"1"}  # one block of zeros at the end
+
+
 def test_tarfile_ends_silently_where_a_header_is_damaged() -> None:
     archive = bytearray(pack({"a": b"1" * 600, "b": b"2"}))
     archive[1536] ^= 0x55

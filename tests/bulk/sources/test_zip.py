@@ -106,6 +106,13 @@ def test_file_that_is_no_archive_is_an_error_at_the_start(content: bytes, tmp_pa
         source(path)
 
 
+def test_member_without_a_name_is_ignored(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"a.jpg": b"1", "b.jpg": b"2"})
+    path.write_bytes(path.read_bytes().replace(b"a.jpg", b"\0.jpg"))
+
+    assert contents(source(path).items()) == [(f"{path}#b.jpg", b"2")]
+
+
 def test_facts_change_with_a_member(tmp_path: Path) -> None:
     facts = source(write_zip(tmp_path / "a.zip", FILES)).facts()
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.engine.cuda.support import MEAN, STD
+from tests.support import photograph
+from zeroshot.engine.backend import Levels
+from zeroshot.engine.cuda.backend import CudaBackend
+from zeroshot.errors import ImageError
+from zeroshot.images.preprocess import Preprocess
+
 Image_ = NDArray[np.uint8]
+FAST = Preprocess(40, mean=MEAN, std=STD, decode="fast")
+LEVELS = 1  # by which resampling on a device may differ from Pillow's
 
 
 class FakeLibrary(ModuleType):
@@ -80,3 +91,23 @@ class FakeDecoder:
         except OSError:
             return None
         return np.asarray((pixels.astype(int) + self.library.offset).clip(0, 255), dtype=np.uint8)
+
+
+def install(fake: FakeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nvidia.nvimgcodec", fake)
+
+
+def jpeg(width: int = 90, height: int = 70, seed: int = 0, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(photograph(width, height, seed)).save(buffer, "JPEG", quality=95, **options)
+    return buffer.getvalue()
+
+
+def load(backend: CudaBackend, *images: bytes) -> list[Levels | ImageError]:
+    return backend.decode([backend.load(image, FAST) for image in images])
+
+
+def worst(found: Levels | ImageError, content: bytes) -> int:
+    assert isinstance(found, Levels)
+    expected = Preprocess(40, mean=MEAN, std=STD).levels(content)
+    return int(np.abs(np.asarray(found.values).astype(int) - expected).max())

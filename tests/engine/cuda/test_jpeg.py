@@ -6,34 +6,27 @@ import io
 import sys
 import threading
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 import zeroshot
-from tests.engine.cuda.nvimgcodec import FakeLibrary
+from tests.engine.cuda.nvimgcodec import FAST, LEVELS, FakeLibrary, install, jpeg, load, worst
 from tests.engine.cuda.support import MEAN, STD, backend_of
 from tests.engine.support import CONFIGS
 from tests.support import photograph
 from zeroshot.engine.backend import Encoded, Levels
-from zeroshot.engine.cuda import jpeg as module
 from zeroshot.engine.cuda.backend import CudaBackend
 from zeroshot.engine.cuda.jpeg import JpegDecoder
-from zeroshot.engine.cuda.resizing import resize
-from zeroshot.engine.cuda.runtime import SimulatedRuntime
+from zeroshot.engine.cuda.runtime import make_runtime
 from zeroshot.errors import ImageError
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.predictions import Failure
 
 CONFIG = CONFIGS["quick_gelu"]
-FAST = Preprocess(40, mean=MEAN, std=STD, decode="fast")
-LEVELS = 2  # gray levels by which torch's resampling on a device differs from Pillow's
 ORIENTATION = 274
 CPU = torch.device("cpu")
 DAMAGE = b"\xff" * 16
@@ -44,16 +37,6 @@ def library(monkeypatch: pytest.MonkeyPatch) -> FakeLibrary:
     fake = FakeLibrary()
     install(fake, monkeypatch)
     return fake
-
-
-def install(fake: FakeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nvidia.nvimgcodec", fake)
-
-
-def jpeg(width: int = 90, height: int = 70, seed: int = 0, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(photograph(height, width, seed)).save(buffer, "JPEG", quality=95, **options)
-    return buffer.getvalue()
 
 
 def damaged() -> bytes:
@@ -68,32 +51,6 @@ def rotated(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     return jpeg(exif=exif)
-
-
-def load(backend: CudaBackend, *images: bytes) -> list[Levels | ImageError]:
-    return backend.decode([backend.load(image, FAST) for image in images])
-
-
-def worst(found: Levels | ImageError, content: bytes) -> int:
-    assert isinstance(found, Levels)
-    expected = Preprocess(40, mean=MEAN, std=STD).levels(content)
-    return int(np.abs(np.asarray(found.values).astype(int) - expected).max())
-
-
-@pytest.mark.parametrize("size", [(90, 70), (70, 90), (41, 40), (333, 47), (40, 40), (30, 20)])
-@pytest.mark.parametrize("mode", ["shortest", "squash"])
-def test_resizing_on_a_device_is_pillows_to_within_two_levels(
-    size: tuple[int, int], mode: str, device: torch.device
-) -> None:
-    preprocess = Preprocess(40, mean=MEAN, std=STD, resize_mode=mode)  # type: ignore[arg-type]
-    pictures = [photograph(size[1], size[0], seed) for seed in range(3)]
-
-    found = resize(torch.from_numpy(np.stack(pictures)).to(device), preprocess)
-
-    expected = np.stack([preprocess.levels(picture) for picture in pictures])
-    assert found.shape == (3, 3, 40, 40)
-    assert found.dtype == torch.uint8
-    assert np.abs(found.cpu().numpy().astype(int) - expected).max() <= LEVELS
 
 
 def test_files_are_decoded_by_the_device_with_interpolated_colors(library: FakeLibrary) -> None:
@@ -149,7 +106,7 @@ def test_unusual_files_are_not_given_to_the_device(
     content: Callable[[], bytes], why: str, library: FakeLibrary
 ) -> None:
     backend = backend_of(CONFIG)
-    backend.jpegs.is_usable  # noqa: B018  (the probe)
+    backend._pictures.jpegs.is_usable  # noqa: B018  (the probe)
 
     try:
         found = backend.load(content(), FAST)
@@ -169,7 +126,7 @@ def test_large_files_and_other_formats_are_decoded_on_the_cpu(
     Image.fromarray(photograph()).save(buffer, "PNG")
 
     for content in (jpeg(400, 300), buffer.getvalue()):
-        assert isinstance(backend.load(content, FAST), Levels)
+        assert not isinstance(backend.load(content, FAST), Encoded)
 
 
 @pytest.mark.parametrize("leaves_out", [False, True], ids=["None", "left out"])
@@ -241,8 +198,8 @@ def test_the_cpu_decodes_if_the_library_is_not_usable(
     monkeypatch.setitem(sys.modules, "nvidia.nvimgcodec", fake)  # None: not found
     backend = backend_of(CONFIG)
 
-    assert reason in str(backend.jpegs)
-    assert isinstance(backend.load(jpeg(), FAST), Levels)
+    assert reason in str(backend._pictures.jpegs)
+    assert not isinstance(backend.load(jpeg(), FAST), Encoded)
 
 
 def test_a_library_that_fails_is_reported_and_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +207,21 @@ def test_a_library_that_fails_is_reported_and_not_used(monkeypatch: pytest.Monke
     monkeypatch.setattr(fake, "Decoder", lambda **_: 1 / 0, raising=False)
     install(fake, monkeypatch)
 
-    assert "nvImageCodec fails (ZeroDivisionError" in str(JpegDecoder(SimulatedRuntime(), CPU))
+    assert "nvImageCodec fails (ZeroDivisionError" in str(JpegDecoder(make_runtime(CPU), CPU))
+
+
+def test_files_are_decoded_on_the_cpu_if_the_library_fails_later(
+    library: FakeLibrary, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = backend_of(CONFIG)
+    contents = [jpeg(seed=1), jpeg(seed=2)]
+    loaded = [backend.load(content, FAST) for content in contents]
+    library.declines = lambda _: bool(1 / 0)
+
+    found = backend.decode(loaded)
+
+    assert max(map(worst, found, contents)) <= LEVELS
+    assert "nvImageCodec fails (ZeroDivisionError" in caplog.text
 
 
 def test_the_exact_decoder_does_not_use_the_device(library: FakeLibrary) -> None:
@@ -258,35 +229,46 @@ def test_the_exact_decoder_does_not_use_the_device(library: FakeLibrary) -> None
     assert library.sizes == []
 
 
-@settings(max_examples=25)
-@given(
-    sizes=st.lists(st.tuples(st.integers(20, 120), st.integers(20, 120)), max_size=12),
-    pixels=st.sampled_from([1, 5_000, 20_000, 10**9]),
-    files=st.integers(1, 5),
-)
-def test_parts_keep_the_order_and_their_limits(
-    sizes: list[tuple[int, int]], pixels: int, files: int
-) -> None:
+def test_files_are_loaded_while_the_device_decodes(library: FakeLibrary) -> None:
     backend = backend_of(CONFIG)
-    fake = FakeLibrary()
-    with pytest.MonkeyPatch.context() as patch:
-        install(fake, patch)
-        patch.setattr(module, "PIXELS", pixels)
-        patch.setattr(module, "FILES", files)
-        contents = [jpeg(*size, seed) for seed, size in enumerate(sizes)]
-        images = [backend.load(content, FAST) for content in contents]
-        parts = [len(part) for part in module._split(images)]
+    encoded = backend.load(jpeg(), FAST)
+    started, loaded = threading.Event(), threading.Event()
 
-        found = backend.decode(images)
+    def wait(content: bytes) -> bool:
+        started.set()
+        return not loaded.wait(10)
 
-    assert all(worst(*pair) <= LEVELS for pair in zip(found, contents, strict=True))
-    assert sum(parts) == len(sizes)
-    assert fake.sizes[1:] == parts
-    assert max(parts, default=0) <= files
-    places = np.cumsum([0, *parts])
-    for first, last in pairwise(places):
-        area = sum(width * height for width, height in sizes[first:last])
-        assert area <= pixels or last - first == 1
+    library.declines = wait
+    decoding = threading.Thread(target=backend.decode, args=([encoded],))
+    decoding.start()
+    assert started.wait(10)
+    loading = threading.Thread(target=lambda: (backend.load(jpeg(), FAST), loaded.set()))
+    loading.start()
+    loading.join(5)
+
+    assert loaded.is_set()
+    decoding.join()
+
+
+def test_other_images_of_a_reference_model_stay_exact(library: FakeLibrary) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(photograph(150, 111)).save(buffer, "PNG", exif=exif)
+
+    found = backend_of(CONFIG).load(buffer.getvalue(), FAST)
+
+    assert isinstance(found, Levels)
+    expected = Preprocess(40, mean=MEAN, std=STD).levels(buffer.getvalue())
+    assert np.array_equal(np.asarray(found.values), expected)
+
+
+def test_files_of_many_pixels_are_decoded_on_the_cpu(
+    library: FakeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeroshot.engine.cuda.backend.PIXELS", 5000)
+
+    assert not isinstance(backend_of(CONFIG).load(jpeg(90, 70), FAST), Encoded)
 
 
 def test_threads_do_not_use_one_decoder_at_once(library: FakeLibrary) -> None:

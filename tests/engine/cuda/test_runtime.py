@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -123,7 +124,7 @@ class FakeCuda:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.log: list[str] = []
         self.stream = self.Stream("current")
-        names = iter(["copies", "graphs"])
+        names = iter(["copies", "graphs", "aside", "another"])
         cuda = torch.cuda
         for name, value in {
             "Stream": lambda device: self.Stream(next(names), self.log),
@@ -151,6 +152,7 @@ class FakeCuda:
     class Stream:
         def __init__(self, name: str, log: list[str] | None = None) -> None:
             self.name, self.log = name, [] if log is None else log
+            self.cuda_stream = id(self)
 
         def wait_stream(self, other: FakeCuda.Stream) -> None:
             self.log.append(f"{self.name} waits for {other.name}")
@@ -161,8 +163,10 @@ class FakeCuda:
     @contextmanager
     def on(self, stream: FakeCuda.Stream) -> Iterator[None]:
         before, self.stream = self.stream, stream
-        yield
-        self.stream = before
+        try:
+            yield
+        finally:
+            self.stream = before
 
     @contextmanager
     def graph(self, graph: object, **options: object) -> Iterator[None]:
@@ -219,3 +223,39 @@ def test_graph_is_replayed_between_waits_of_both_streams(fake: FakeCuda) -> None
         "kept for current",
         "graphs synchronized",
     ]
+
+
+def test_work_aside_is_waited_for_even_if_it_fails(fake: FakeCuda) -> None:
+    runtime = CudaRuntime(torch.device("cpu"))
+    runtime.finish_replays()
+    fake.log.clear()
+
+    def fail() -> None:
+        with runtime.aside():
+            fake.log.append(f"work on {fake.stream.name}")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert fake.log == ["work on aside", "aside synchronized"]
+    assert fake.stream.name == "current"
+
+
+def test_streams_of_threads_that_ended_are_used_again(fake: FakeCuda) -> None:
+    runtime = CudaRuntime(torch.device("cpu"))
+    runtime.finish_replays()
+    seen: list[str] = []
+
+    def work() -> None:
+        with runtime.aside():
+            seen.append(fake.stream.name)
+
+    for _ in range(3):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    with runtime.aside() as first, runtime.aside() as second:
+        assert first != second
+
+    assert seen == ["aside"] * 3

@@ -21,7 +21,15 @@ from zeroshot.errors import InputError, MissingPackage, shortened
 
 INSTALL = "pip install pyarrow"
 BATCH = 4096  # rows that are read at once
-ENCODED = ["label", "labels.list.element", "error_kind"]  # as dictionaries
+WRITING: dict[str, Any] = {  # options of every part
+    "compression": "zstd",
+    "use_dictionary": ["label", "labels.list.element", "error_kind"],
+    # Not of dictionaries: with their statistics, pyarrow 17 to 25 skip parts without an error when
+    # they filter rows whose error_kind is null.
+    "write_statistics": ["row"],
+    "version": "2.6",
+    "data_page_version": "1.0",
+}
 
 
 def _import() -> Any:
@@ -94,15 +102,7 @@ def write(rows: Sequence[Row], columns: Columns, metadata: Mapping[str, Any], fi
         arrays.append(_convert(pa, values, name, kind))
     table = pa.Table.from_arrays(arrays, schema=schema)
     with file.open("wb") as stream:
-        pa.parquet.write_table(
-            table,
-            stream,
-            compression="zstd",
-            use_dictionary=ENCODED,
-            write_statistics=["row", "label", "error_kind"],
-            version="2.6",
-            data_page_version="1.0",
-        )
+        pa.parquet.write_table(table, stream, **WRITING)
 
 
 def _convert(pa: Any, values: list[Any], name: str, kind: Any) -> Any:

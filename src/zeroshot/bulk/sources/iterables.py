@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, cast, overload
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,36 @@ from zeroshot.errors import InputError, image_error, shortened
 from zeroshot.images import ImageLike, Sample, describe
 from zeroshot.images.opening import read_encoded
 from zeroshot.labeling.tables import PATHS
+
+
+class FrameRows(Sequence[dict[str, Any]]):
+    """The rows of a data frame of pandas or polars, or of an Arrow table."""
+
+    def __init__(self, columns: dict[str, list[Any]]) -> None:
+        self._columns = columns
+
+    @classmethod
+    def of(cls, images: Any) -> FrameRows | None:
+        """Return the rows if this is a data frame, else None."""
+        if callable(getattr(images, "to_pydict", None)):  # Arrow
+            return cls(images.to_pydict())
+        if not (hasattr(images, "columns") and callable(getattr(images, "to_dict", None))):
+            return None
+        if hasattr(images, "to_dicts"):  # polars
+            return cls(images.to_dict(as_series=False))
+        return cls({str(name): column.tolist() for name, column in images.items()})
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns.values()), ()))
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        return {name: column[index] for name, column in self._columns.items()}
 
 
 class IterableSource:

@@ -13,7 +13,7 @@ from typing import Any
 from zeroshot.bulk.items import Source
 from zeroshot.bulk.sources import listing, parquet, remote, tar, video
 from zeroshot.bulk.sources import zip as zip_files
-from zeroshot.bulk.sources.iterables import IterableSource, refuse
+from zeroshot.bulk.sources.iterables import FrameRows, IterableSource, refuse
 from zeroshot.bulk.sources.listing import Listing, SkippedFiles
 from zeroshot.bulk.sources.reading import Options
 from zeroshot.errors import InputError, seen_from, shortened
@@ -59,7 +59,8 @@ def open_sources(
     - "-" for paths on standard input; a .txt file with a path per line; a CSV, TSV or JSON Lines
       file with a column of paths, which are relative to the folder of the file;
     - a zip or tar archive, a Parquet file, a folder of `Dataset.save_to_disk`, a video;
-    - any iterable of images, or of mappings with an image, such as a `datasets.Dataset`.
+    - any iterable of images, or of mappings with an image, such as a `datasets.Dataset`;
+      a data frame, whose columns contain images or paths.
 
     Consecutive images become one source; each archive, Parquet file and video is a source. A
     folder without images stands for the archives, Parquet files and videos in it.
@@ -81,6 +82,9 @@ def open_sources(
         ['list']
     """
     options = _check(column, keep, fps, every)
+    frame = FrameRows.of(inputs)
+    if frame is not None:
+        return [IterableSource(frame, options)]
     if is_single(inputs):
         inputs = [inputs]
     elif getattr(inputs, "ndim", None) == 1 and hasattr(inputs, "tolist"):  # of numpy or pandas

@@ -273,7 +273,7 @@ class ParquetRows:
         end = start + rows
         try:
             for batch in self._file.iter_batches(
-                self._size(number, columns[0], rows), row_groups=[number], columns=columns
+                self._size(number, rows), row_groups=[number], columns=columns
             ):
                 if first < start + batch.num_rows:
                     table = batch.select(columns)
@@ -283,15 +283,13 @@ class ParquetRows:
         except (OSError, ValueError, MemoryError) as error:
             yield Batch(start, end - start, None, error)
 
-    def _size(self, number: int, column: str, rows: int) -> int:
-        """Return how many rows to read at once."""
-        group = self._file.metadata.row_group(number)
-        chunks = (group.column(place) for place in range(group.num_columns))
-        size: int = sum(
-            chunk.total_uncompressed_size
-            for chunk in chunks
-            if chunk.path_in_schema.partition(".")[0] == column
-        )
+    def _size(self, number: int, rows: int) -> int:
+        """Return how many rows to read at once.
+
+        The size is that of all columns. Asking for one of them ends the process if the metadata
+        are damaged: pyarrow 26 does not catch the exception of C++.
+        """
+        size: int = self._file.metadata.row_group(number).total_byte_size
         return max(1, min(ROWS, BATCH_BYTES * rows // max(1, size)))
 
 

@@ -65,6 +65,8 @@ class TarReader:
                     "is truncated: it ends without an end marker" if self._place else "is empty"
                 )
             if header == ZERO:
+                if self._take(BLOCK) not in (ZERO, b""):
+                    raise DamagedError(f"is damaged: zeros at byte {self._place - 2 * BLOCK}")
                 return
             kind, size = self._parse(header, found)
             if kind in EXTENSIONS:

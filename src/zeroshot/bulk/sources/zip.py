@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -29,7 +31,10 @@ HIGHEST_RATIO = 100  # of the sizes after and before decompression
 HARMLESS = 1 << 20  # bytes; smaller files may have any ratio, as pictures of one color do
 PIECE = 4096  # compressed bytes at once: one piece of bzip2 may expand to 80 MB
 ENCRYPTED = 1  # bit of the flags of a member
-DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, ValueError)
+DAMAGE = (  # what zipfile raises
+    *(zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError),
+    *(zlib.error, lzma.LZMAError, struct.error, IndexError, OverflowError),
+)
 
 
 class ZipSource:
@@ -70,7 +75,7 @@ class ZipSource:
 
     def _is_image(self, member: ZipInfo) -> bool:
         """Return whether a member is an image; count other files."""
-        if member.is_dir():
+        if member.filename.endswith("/"):  # is_dir() fails for an empty name
             return False
         base = member.filename.rpartition("/")[2]
         suffix = os.path.splitext(base)[1].lower()
@@ -88,7 +93,7 @@ def open_source(name: str, options: Options) -> list[ZipSource]:
 def _open(name: str) -> ZipFile:
     try:
         return _Archive(name)
-    except (*DAMAGE, OSError) as error:
+    except DAMAGE as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -135,7 +140,7 @@ def _read(archive: ZipFile, member: ZipInfo, name: str) -> bytes:
             while piece := file.read(PIECE):
                 pieces.append(piece)
             return b"".join(pieces)
-    except (*DAMAGE, OSError) as error:
+    except DAMAGE as error:
         reason = shortened(str(error) or type(error).__name__, 200)
         raise image_error(
             "decode_failed", name, f"cannot be read from the archive ({reason})"

@@ -1,8 +1,8 @@
-"""Run networks on a CUDA GPU, fed with gray levels from threads.
+"""Run networks on a CUDA GPU, fed with pictures from threads.
 
 Threads prepare images as uint8 and two more threads embed batches: while the GPU computes one
-batch, the next one is copied to it. Batches are as large as the memory allows. On another device
-the same code runs simulated, for tests. It has not been run on a GPU.
+batch, the next one is copied to it and resampled. Batches are as large as the memory allows. On
+another device the same code runs simulated, for tests.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from zeroshot.engine.backend import (
     Levels,
     Loaded,
     NetworkWeights,
+    Picture,
     Pixels,
     Result,
     Row,
 )
 from zeroshot.engine.cpu.workers import get_pool
 from zeroshot.engine.cuda.graphs import Graphs
-from zeroshot.engine.cuda.jpeg import LARGEST, JpegDecoder
+from zeroshot.engine.cuda.jpeg import LARGEST
 from zeroshot.engine.cuda.memory import Limit, count_that_fit
+from zeroshot.engine.cuda.pictures import PIXELS, Pictures, get_size
 from zeroshot.engine.cuda.runtime import make_runtime
 from zeroshot.engine.cuda.staging import Staging
 from zeroshot.engine.cuda.text_batches import TEXTS, arrange
@@ -41,7 +43,7 @@ from zeroshot.engine.cuda.towers import CUDA_TOWERS, count_image_values
 from zeroshot.engine.plain import PlainBackend
 from zeroshot.engine.torch_state import inference, without_cudnn_attention
 from zeroshot.errors import DeviceError
-from zeroshot.images import ImageLike
+from zeroshot.images import ImageLike, Sample
 from zeroshot.images.jpeg import JpegFile
 from zeroshot.images.preprocess import Preprocess
 from zeroshot.machine import cores
@@ -49,7 +51,8 @@ from zeroshot.spec import NetworkConfig
 
 IMAGES = 256  # at once at most: the plain ViT-B/32 was 1.05 times as fast with 1024 on an H200
 SIMULATED_IMAGES = 32  # at once where the memory is not known
-HELD_BYTES = 256 * 2**20  # of levels prepared ahead, unless one batch has more
+HELD_BYTES = 256 * 2**20  # of images prepared ahead as levels, unless one batch has more
+LARGEST_PICTURE = 400_000  # pixels; with batches of 256 up to 1,024 pictures are held: 1.2 GB
 GROUP = 4  # images per task of a thread, if a batch is large enough for all threads
 EMBEDDING = 2  # threads that embed: one copies while the batch of the other is computed
 SORTED_TEXTS = 16_384  # sorted by length together: more of them differ less within a batch
@@ -83,7 +86,7 @@ class CudaBackend(PlainBackend):
         self._graphs = Graphs(self._runtime)
         self._texts = Limit(self._runtime, TEXTS, "text")
         self._normalizations: dict[Any, _Normalization] = {}
-        self.jpegs = JpegDecoder(self._runtime, device)
+        self._pictures = Pictures(self._runtime, self._staging, device)
 
     @cached_property
     def _visual(self) -> nn.Module:
@@ -117,27 +120,46 @@ class CudaBackend(PlainBackend):
     def load(self, image: ImageLike, preprocess: Preprocess) -> Loaded:
         """Convert an image to gray levels, or to pixels if images have different shapes.
 
-        With decode="fast" an ordinary JPEG is returned as a file, if this device decodes it.
+        Otherwise an ordinary JPEG is returned decoded, for this device to resample it. With
+        decode="fast" it is returned as a file, if this device decodes it.
         """
         if preprocess.resize_mode == "aspect":
             return self.prepare(image, preprocess)
-        if preprocess.decode == "fast" and not preprocess.parity and self.jpegs.is_usable:
+        exact = preprocess.parity or self.dtype == torch.float32
+        if self._decodes_files(preprocess):
             opened = preprocess.open_encoded(image, LARGEST)
-            if isinstance(opened, JpegFile):
-                return Encoded(opened, preprocess)
-            levels = resampling.resample_levels(opened, preprocess)
-        elif preprocess.parity or self.dtype == torch.float32:
-            levels = preprocess.levels(image)
+        elif exact:
+            return Levels(preprocess.levels(image), preprocess.mean, preprocess.std)
         else:
-            levels = resampling.levels(image, preprocess)
+            opened = preprocess.open_pixels(image)
+        if isinstance(opened, JpegFile):
+            encoded = Encoded(opened, preprocess)
+            height, width = get_size(encoded)
+            if height * width <= PIXELS and resampling.is_usual(height, width, preprocess):
+                return encoded
+            opened = preprocess.open_pixels(Sample(opened.name, opened.content))
+        if not exact and isinstance(opened, np.ndarray) and opened.size <= 3 * LARGEST_PICTURE:
+            picture = Picture(opened, preprocess)
+            if resampling.is_usual(*get_size(picture), preprocess):
+                return picture
+        levels = resampling.resample_levels(opened, preprocess, exact=exact)
         return Levels(levels, preprocess.mean, preprocess.std)
 
+    def describe_decoder(self, preprocess: Preprocess) -> str:
+        """Return what decodes ordinary JPEG files, and its version."""
+        if self._decodes_files(preprocess):
+            return str(self._pictures.jpegs)
+        return super().describe_decoder(preprocess)
+
+    def _decodes_files(self, preprocess: Preprocess) -> bool:
+        """Return whether this device decodes JPEG files itself."""
+        is_fast = preprocess.decode == "fast" and not preprocess.parity
+        return is_fast and self._pictures.jpegs.is_usable
+
     def decode(self, images: list[Any]) -> list[Any]:
-        """Decode the files among what `load` returned: each becomes Levels or an ImageError."""
+        """Decode what `load` left to the device: each becomes Levels or an ImageError."""
         self._runtime.check_process()
-        files = [image for image in images if isinstance(image, Encoded)]
-        decoded = iter(self.jpegs.decode(files))
-        return [next(decoded) if isinstance(image, Encoded) else image for image in images]
+        return self._pictures.to_levels(images)
 
     def embed_pixels(
         self, pixels: Images, batch_size: int | None = None, project: bool = True

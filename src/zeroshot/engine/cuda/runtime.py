@@ -7,7 +7,6 @@ without graphs, so the rest of the backend is tested without a GPU.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
@@ -132,7 +131,7 @@ class CudaRuntime:
         self._lock = ForkLock()
         self._owner: int | None = None  # process that initialized CUDA
         self._streams: tuple[torch.cuda.Stream, torch.cuda.Stream] | None = None
-        self._thread = threading.local()  # with a stream of each thread that decodes
+        self._idle: list[torch.cuda.Stream] = []  # streams for `aside`
         self._pool: Any = None  # memory that all graphs share
 
     def check_process(self) -> None:
@@ -181,13 +180,23 @@ class CudaRuntime:
 
     @contextmanager
     def aside(self) -> Iterator[int]:
-        """Run a block on a stream of this thread."""
-        if not hasattr(self._thread, "stream"):
-            self._thread.stream = torch.cuda.Stream(self.device)
-        stream: torch.cuda.Stream = self._thread.stream
-        with torch.cuda.stream(stream):
-            yield stream.cuda_stream
-            stream.synchronize()
+        """Run a block on a stream that no other thread uses.
+
+        Streams are used again. torch caches memory for each, and makes 32: a further one would be
+        that of copies or of graphs, which may be recording.
+        """
+        try:
+            stream = self._idle.pop()
+        except IndexError:
+            stream = torch.cuda.Stream(self.device)
+        try:
+            with torch.cuda.stream(stream):
+                try:
+                    yield stream.cuda_stream
+                finally:  # an error releases the memory of the block, too
+                    stream.synchronize()
+        finally:
+            self._idle.append(stream)
 
     def capture(self, run: Run, given: Tensor) -> Run:
         """Capture a CUDA graph on the stream of graphs, on which all graphs are replayed in turn.

@@ -6,6 +6,7 @@ not depend on the batch size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -35,18 +36,20 @@ class Staging:
         for _ in range(slots):
             self._free.put(_Slot(None, None))
 
-    def upload(self, rows: Tensor | Sequence[NDArray[Any]]) -> Tensor:
-        """Copy a tensor [n, ...], or n arrays of one shape, to the device: [n, ...].
+    def upload(
+        self, rows: Tensor | Sequence[NDArray[Any]], shape: tuple[int, ...] | None = None
+    ) -> Tensor:
+        """Copy a tensor [n, ...], or n arrays, to the device: [n, ...].
 
+        Arrays have one shape, or are placed in the corners of rows of `shape`, whose rest is
+        undefined.
         The copies run while the caller goes on. Only the later operations of this thread may use
         the result.
         """
-        if isinstance(rows, Tensor):
-            shape, dtype = rows.shape[1:], rows.dtype
-        else:
-            shape, dtype = torch.Size(rows[0].shape), torch.from_numpy(rows[0][:0]).dtype
+        shape = tuple(rows[0].shape) if shape is None else shape
+        dtype = rows.dtype if isinstance(rows, Tensor) else torch.from_numpy(rows[0][:0]).dtype
         target = self._runtime.allocate((len(rows), *shape), dtype)
-        size = shape.numel() * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         at_once = max(1, self._slot_bytes // max(1, size))
         for first in range(0, len(rows), at_once):
             part = rows[first : first + at_once]
@@ -66,8 +69,11 @@ class Staging:
             staged = memory[:size].view(target.dtype).view(target.shape)
             if isinstance(part, Tensor):
                 staged.copy_(part)
-            else:
+            elif all(row.shape == staged.shape[1:] for row in part):
                 np.stack(part, out=staged.numpy())
+            else:
+                for place, row in zip(staged.numpy(), part, strict=True):
+                    place[tuple(map(slice, row.shape))] = row
             wait = self._runtime.copy(target, staged)
         finally:
             self._free.put(_Slot(memory, wait))

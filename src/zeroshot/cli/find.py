@@ -1,0 +1,64 @@
+"""`zeroshot find`: find images of a table by a text or an image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.options import ModelChoice, model_options
+
+
+@click.command("find")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("text", required=False)
+@click.option("--image", help="An image to compare with, in place of TEXT: a file or a URL.")
+@click.option("-t", "--top", default=20, show_default=True, help="Number of images.")
+@click.option("--least", type=float, metavar="SIMILARITY", help="Leave out less similar images.")
+@click.option("--duplicates", is_flag=True, help="List byte-equal images more than once.")
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write a contact sheet: an .html or .jpg file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@model_options
+def command(
+    folder: Path,
+    text: str | None,
+    image: str | None,
+    top: int,
+    least: float | None,
+    duplicates: bool,
+    sheet: Path | None,
+    as_json: bool,
+    choice: ModelChoice,
+) -> None:
+    """Find the images of the table in FOLDER that are most similar to TEXT or to --image.
+
+    FOLDER was written by `zeroshot label --embeddings`. Prints the similarity (cosine) and the
+    image.
+    """
+    if (text is None) == (image is None):
+        raise click.UsageError("expected either TEXT or --image, as in: find pets 'a sleeping cat'")
+
+    from zeroshot.bulk.finding import find
+
+    found = find(
+        folder,
+        text,
+        image=image,
+        top=top,
+        least=least,
+        duplicates=duplicates,
+        model=None if choice.is_default else choice.load(),
+        sheet=sheet,
+        progress=False if is_quiet() else None,
+    )
+    for match in found:
+        if as_json:
+            click.echo(json.dumps({"similarity": match.similarity, "source": match.source}))
+        else:
+            click.echo(escaped(f"{match.similarity:.3f}  {match.source}"))

@@ -1,0 +1,213 @@
+"""`zeroshot label`: label a collection of images into a folder of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zeroshot.cli import sources
+from zeroshot.cli.answers import AnswerChoice, answer_options, check_answers
+from zeroshot.cli.completion import complete_files
+from zeroshot.cli.counts import counted
+from zeroshot.cli.failures import INTERRUPTED, SOME_FAILED, fail
+from zeroshot.cli.heads import choose_model, head_options, reject_with_head
+from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.options import ModelChoice, model_options
+
+if TYPE_CHECKING:
+    from zeroshot.bulk.summary import Summary
+    from zeroshot.classifier import Classifier
+
+inputs_argument = click.argument(
+    "inputs", nargs=-1, required=True, metavar="INPUTS...", shell_complete=complete_files
+)
+
+
+@click.command("label")
+@inputs_argument
+@click.option(
+    "-o",
+    "--out",
+    "--output",
+    "out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the table. Run the same command again to continue a run that was stopped.",
+)
+@head_options(
+    "Labels such as 'dog,cat', a label set such as imagenet, or a file. Can be repeated.",
+    "the templates of the label set, or photo.",
+)
+@click.option("-t", "--top", default=5, show_default=True, help="Number of labels per image.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "csv", "jsonl"]),
+    help="Format of the parts; by default parquet if pyarrow is installed, else jsonl.",
+)
+@click.option(
+    "--embeddings",
+    is_flag=True,
+    help="Store the embeddings as float16, for `zeroshot relabel` and `zeroshot find`.",
+)
+@click.option(
+    "--scores",
+    type=click.Choice(["top", "all"]),
+    default="top",
+    show_default=True,
+    help="all stores the probability of every label.",
+)
+@click.option("--column", help="Column of tables with the images, their paths or URLs.")
+@click.option("--keep", metavar="A,B", help="Columns of tables to copy.")
+@click.option("--fps", type=float, help="Frames per second of videos; by default 1.")
+@click.option("--every", type=click.IntRange(min=1), help="Every N-th frame of videos.")
+@click.option(
+    "--part-rows",
+    type=click.IntRange(min=1),
+    help="Rows per part; by default 4096, on a GPU 32768.",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Compute the I-th of N shares of the parts; auto reads the variables of Slurm.",
+)
+@click.option(
+    "--retry-errors",
+    metavar="[KIND,...]",
+    is_flag=False,
+    flag_value="default",
+    help="Compute rows with an error again; by default the kinds timeout, io, permission and "
+    "not_found.",
+)
+@click.option("--max-errors", metavar="N|P%", help="Stop after more errors; exit with 3.")
+@click.option("--dedupe", is_flag=True, help="Compute byte-equal images once.")
+@click.option("--limit", type=click.IntRange(min=1), help="Label only the first images.")
+@click.option("--dry-run", is_flag=True, help="Only list the inputs; load and write nothing.")
+@click.option(
+    "--force", is_flag=True, help="Delete the table of an earlier run in --out and start over."
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before --force deletes a table.")
+@answer_options(without="keep")  # --keep names columns
+@model_options
+def command(
+    inputs: tuple[str, ...],
+    out: Path,
+    labels: tuple[str, ...],
+    allow_equal: bool,
+    head: str | None,
+    prompts: str | None,
+    form: str | None,
+    keep: str | None,
+    retry_errors: str | None,
+    yes: bool,
+    answers: AnswerChoice,
+    choice: ModelChoice,
+    **options: Any,
+) -> None:
+    """Label a collection of images: every image becomes one row of a table.
+
+    INPUTS are image files, folders (searched recursively), patterns, URLs, tables (.csv, .tsv,
+    .jsonl, .parquet), archives (.zip, .tar, .tar.gz), videos, or - for paths from standard input.
+    The table is a folder of part files. A run that was stopped or killed is continued by the same
+    command. An image that cannot be read is a row with an error.
+    """
+    if not labels and head is None:
+        raise click.UsageError("expected either --labels or --head; try --labels 'dog,cat'")
+    reject_with_head(head, {"--labels": labels, "--prompts": prompts})
+    check_answers(answers, head)
+    if "-" in inputs and "-" in labels:
+        raise click.UsageError("expected inputs or labels on standard input, got - for both")
+    if options["force"] and not yes and out.exists() and any(out.iterdir()):
+        click.confirm(f"Delete the table in {out}?", abort=True, err=True)
+
+    import zeroshot
+    from zeroshot.bulk.stop import Interrupted
+
+    given = options | {
+        "format": form,
+        "keep": [] if keep is None else [name.strip() for name in keep.split(",")],
+        "retry_errors": _parse_kinds(retry_errors),
+        "progress": False if is_quiet() else None,
+    }
+    if options["dry_run"]:
+        plan = zeroshot.label(list(inputs), out, labels=["dry", "run"], **given).plan
+        _print_plan(plan, {"labels": labels, "head": head})
+        return
+    classifier = _build(labels, head, prompts, answers, choice, allow_equal=allow_equal)
+    try:
+        summary = zeroshot.label(list(inputs), out, classifier=classifier, **given)
+    except Interrupted as stopped:
+        fail(
+            f"stopped; {counted(stopped.rows, 'row')} of unfinished parts will be computed again; "
+            f"to continue, run the same command again",
+            INTERRUPTED if stopped.signal == 2 else 128 + stopped.signal,
+        )
+    _report(summary)
+
+
+def _build(
+    labels: tuple[str, ...],
+    head: str | None,
+    prompts: str | None,
+    answers: AnswerChoice,
+    choice: ModelChoice,
+    *,
+    allow_equal: bool,
+) -> Classifier:
+    """Read the labels and prompts, or the head, and load the model."""
+    import zeroshot
+
+    label_set = sources.labels(labels) if labels else None
+    if prompts is None:
+        prompts = (labels and sources.label_set(labels)) or "photo"
+    chosen = zeroshot.Head.load(head) if head is not None else label_set
+    assert chosen is not None
+    if isinstance(chosen, zeroshot.Head):
+        choice = choose_model(chosen, head, choice)
+    classifier = choice.load().classifier(
+        chosen,
+        zeroshot.prompts.get(prompts),
+        allow_equal=allow_equal,
+        none_of_these=answers.none_of_these,
+        progress=False if is_quiet() else None,
+    )
+    return answers.apply(classifier)
+
+
+def _parse_kinds(given: str | None) -> bool | list[str]:
+    """Return the kinds of errors to compute again; True for the default ones."""
+    if given is None:
+        return False
+    return True if given == "default" else [kind.strip() for kind in given.split(",")]
+
+
+def _print_plan(plan: Any, given: Mapping[str, object]) -> None:
+    """Print what a run would read."""
+    for each in plan:
+        rows = "unknown number of" if each["rows"] is None else f"{each['rows']:,}"
+        columns = f"; columns {', '.join(each['columns'])}" if each.get("columns") else ""
+        size = f"; {each['bytes'] / 1e6:,.1f} MB" if each.get("bytes") else ""
+        click.echo(escaped(f"{each['name']}: {each['kind']}, {rows} images{size}{columns}"))
+
+
+def _report(summary: Summary) -> None:
+    """Print what the run did; exit with 3 if the table has rows with errors, or is stopped."""
+    if not is_quiet():
+        speed = f", {summary.images_per_second:,.0f} images/s" if summary.computed else ""
+        click.echo(escaped(f"{summary.out}: {counted(summary.rows, 'row')}{speed}"), err=True)
+        if summary.skipped:
+            listed = ", ".join(f"{count} {reason}" for reason, count in summary.skipped.items())
+            click.echo(escaped(f"skipped in folders: {listed}"), err=True)
+        if not summary.is_complete and summary.stopped is None:
+            click.echo("parts of other shards are missing; `zeroshot status` lists them", err=True)
+    if summary.errors:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in summary.errors.items())
+        failed = sum(summary.errors.values())
+        click.echo(f"{failed:,} of {counted(summary.rows, 'row')} have an error: {kinds}", err=True)
+    if summary.stopped is not None:
+        click.echo(escaped(f"stopped: {summary.stopped}"), err=True)
+    if summary.errors or summary.stopped is not None:
+        raise SystemExit(SOME_FAILED)

@@ -1,0 +1,82 @@
+"""`zeroshot sort`: sort labeled images into folders, or undo it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zeroshot.cli.counts import counted
+from zeroshot.cli.failures import SOME_FAILED
+from zeroshot.cli.messages import escaped
+
+
+@click.command("sort")
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the folders of the labels.",
+)
+@click.option("--link", "mode", flag_value="link", default="link", help="Make links. The default.")
+@click.option("--copy", "mode", flag_value="copy", help="Copy the files.")
+@click.option("--move", "mode", flag_value="move", help="Move the files.")
+@click.option(
+    "--min-probability",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Images whose label is less probable go into --unknown.",
+)
+@click.option("--unknown", default="unsorted", show_default=True, help="Name of that folder.")
+@click.option("--skip-unknown", is_flag=True, help="Leave these images where they are.")
+@click.option("--dry-run", is_flag=True, help="Only print the plan.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before files are moved.")
+@click.option("--undo", is_flag=True, help="Undo everything that was sorted into --into.")
+def command(
+    folder: Path | None,
+    into: Path,
+    mode: str,
+    min_probability: float,
+    unknown: str,
+    skip_unknown: bool,
+    dry_run: bool,
+    yes: bool,
+    undo: bool,
+) -> None:
+    """Sort the images of the table in FOLDER into one folder per label.
+
+    The plan is printed first. Existing files are never overwritten, and
+    `zeroshot sort --undo --into FOLDER` takes everything back.
+    """
+    from zeroshot.bulk import sorting
+
+    if undo:
+        done = sorting.undo(into)
+        click.echo(escaped(f"{into}: {counted(done.restored, 'file')} restored"), err=True)
+        for source, reason in done.kept:
+            click.echo(escaped(f"left as it is: {source}: {reason}"), err=True)
+        if done.kept:
+            raise SystemExit(SOME_FAILED)
+        return
+    if folder is None:
+        raise click.UsageError("expected the folder of a table, as in: sort pets --into sorted")
+    plan = sorting.plan_sort(
+        folder,
+        into,
+        mode=mode,  # type: ignore[arg-type]
+        min_probability=min_probability,
+        unknown=None if skip_unknown else unknown,
+    )
+    click.echo(escaped(str(plan)), err=True)
+    if dry_run or not plan.actions:
+        return
+    if mode == "move" and not yes:
+        click.confirm(f"Move {counted(len(plan.actions), 'file')}?", abort=True, err=True)
+    result = sorting.apply(plan)
+    click.echo(escaped(f"{into}: {counted(result.placed, 'image')} sorted"), err=True)
+    for source, reason in result.failures:
+        click.echo(escaped(f"Error: {source}: {reason}"), err=True)
+    if result.failed:
+        raise SystemExit(SOME_FAILED)
