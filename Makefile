@@ -14,7 +14,7 @@ LOWEST_VENV ?= .lowest-venv
 LOWEST_TORCH ?= torch
 LOWEST_BIN = $(LOWEST_VENV)/bin
 
-.PHONY: try dev lint test test-gpu test-lowest parity bench mini fuzz clean
+.PHONY: try dev lint test test-gpu test-lowest parity bench mini fuzz soak clean
 
 ## Classify the example photographs with the embedded model
 try:
@@ -75,6 +75,10 @@ mini: dev
 ## Fuzz checkpoint loading with randomly corrupted files (several minutes)
 fuzz: dev
 	$(BIN)/python -m tests.fuzz.run --count 300000
+
+## Kill 500 runs of labeling at random moments and compare their tables (about 15 minutes)
+soak: dev
+	$(BIN)/python -m tests.soak.kills --kills 500
 
 ## Remove the environment and everything built
 clean:

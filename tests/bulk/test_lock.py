@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,11 +15,11 @@ import pytest
 
 from tests.bulk.jobs import run
 from tests.bulk.support import save_images
-from zeroshot.bulk import lock
+from zeroshot.bulk import folder, lock
 from zeroshot.bulk.folder import host
 from zeroshot.bulk.lock import Lock, check_unlocked, is_dead
 from zeroshot.bulk.shards import Shard
-from zeroshot.errors import InputError
+from zeroshot.errors import InputError, SaveError
 
 
 def ended_process() -> int:
@@ -33,6 +34,20 @@ def test_a_lock_contains_host_and_process_and_is_removed(tmp_path: Path) -> None
         owner = json.loads(path.read_text())
         assert path.name == "_lock-2-of-4.json"
         assert (owner["host"], owner["pid"]) == (host(), os.getpid())
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_lock_is_left_if_the_disk_fails_after_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(folder, "sync_folder", fail)
+
+    with pytest.raises(SaveError, match="Input/output error"):
+        Lock(tmp_path, Shard()).__enter__()
 
     assert list(tmp_path.iterdir()) == []
 

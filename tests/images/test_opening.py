@@ -409,3 +409,9 @@ def test_encoded_image_is_the_bytes_of_its_file(kind: str, tmp_path: Path, serve
 @pytest.mark.parametrize("image", [IMAGE, PHOTO, TENSOR], ids=["PIL", "array", "tensor"])
 def test_image_that_is_no_file_is_not_encoded(image: Any) -> None:
     assert read_encoded(image, largest=1) is image
+
+
+def test_a_file_of_unknown_size_is_read_to_its_end() -> None:
+    status = Path("/proc/self/status")  # a regular file of 0 bytes, as stat says
+    if status.exists():
+        assert b"Threads:" in read_encoded(status, largest=10**6)  # type: ignore[operator]

@@ -18,7 +18,7 @@ from typing import Any
 
 from zeroshot.bulk.folder import LOCK, commit_first, host, is_alive, raise_for, write_json
 from zeroshot.bulk.shards import Shard
-from zeroshot.errors import InputError, shortened
+from zeroshot.errors import InputError, SaveError, shortened
 
 REFRESH = 15.0  # seconds between two refreshes
 DEAD = 120.0  # seconds without one, after which a lock of another host is taken over
@@ -40,7 +40,12 @@ class Lock:
 
     def __enter__(self) -> Lock:
         for _ in range(TRIES):
-            if commit_first(self.path, write_json(self._owner)):
+            try:
+                is_first = commit_first(self.path, write_json(self._owner))
+            except SaveError:
+                self._remove()  # the name may exist already
+                raise
+            if is_first:
                 self._thread = threading.Thread(target=self._refresh, daemon=True)
                 self._thread.start()
                 return self
@@ -56,6 +61,10 @@ class Lock:
         self._ended.set()
         if self._thread is not None:
             self._thread.join(1.0)
+        self._remove()
+
+    def _remove(self) -> None:
+        """Remove the lock if it is this one."""
         if _read(self.path) == self._owner:
             with suppress(OSError):
                 self.path.unlink()

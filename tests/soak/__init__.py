@@ -1,0 +1,1 @@
+"""Runs of `zeroshot.label` that are killed, or whose disk is full or fails."""
