@@ -272,7 +272,6 @@ def clip_retrieval(weights: str, files: Sequence[str], out: Path) -> int:
         texts = types.ModuleType("sentence_transformers")
         texts.SentenceTransformer = None  # type: ignore[attr-defined]
         sys.modules["sentence_transformers"] = texts
-    from all_clip import load_clip
     from clip_retrieval import clip_inference
     from clip_retrieval.clip_inference.mapper import ClipMapper
 
@@ -286,9 +285,7 @@ def clip_retrieval(weights: str, files: Sequence[str], out: Path) -> int:
 
     ClipMapper.__call__ = counting
     name = f"open_clip:ViT-B-32-quickgelu/{weights}/open_clip_model.safetensors"
-    # the same arguments in the same order as there: the model is cached
-    load_clip(clip_model=name, use_jit=False, warmup_batch_size=BATCH, clip_cache_path=None)
-    ready()
+    ready()  # it loads the model itself, so its times include that
     clip_inference(
         input_dataset=str(Path(files[0]).parent),
         output_folder=str(out),
