@@ -67,7 +67,7 @@ def measure(run: Run) -> Iterator[Row]:
 def files_to_table(run: Run) -> Iterator[Row]:
     """B5: the same files to predictions and to a table, with two models."""
     files = photographs(run, run.size(SMALL, TINY), run.size(FILES, 8))
-    models = {
+    models: dict[str, Callable[[], zeroshot.Model]] = {
         "mini": lambda: zeroshot.load("mini", device="cpu"),
         "ViT-B/32": lambda: random_model(config(run, "ViT-B/32"), device="cpu"),
     }
@@ -162,7 +162,7 @@ class Stub:
             self.rows += 1
             if self.rows % STEP == 0:
                 self.memory.append(resident())
-        content = image.image if isinstance(image, Sample) else image
+        content: Any = image.image if isinstance(image, Sample) else image
         if not content.startswith(b"\xff\xd8"):
             raise ImageError("no JPEG file", kind="not_image", source="image")
         return self._pixels

@@ -161,12 +161,18 @@ def damaged(run: Run, task: Task, count: int) -> Row:
 
 def killed(task: Task, count: int, whole: Ending) -> Row:
     """P3: SIGKILL in the middle; what the next start computes again."""
-    first = task.run("killed", kill_after=0.6 * whole.seconds)
+    seconds = 0.6 * whole.seconds
+    first = task.run("killed", kill_after=seconds)
+    while first.code == 0:  # it was faster this time
+        for path in task.work.glob("killed*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        seconds *= 0.6
+        first = task.run("killed", kill_after=seconds)
     second = task.run("killed")
     figures = f"{first.rows} of {count} rows on the disk after the kill; the next start computed "
     figures += f"{second.computed} images in {second.seconds:.0f} s, undisturbed "
     figures += f"{whole.seconds:.0f} s; {second.rows} rows at its end"
-    what = f"killed at 60 %, {task.tool}"
+    what = f"killed after {seconds / whole.seconds:.0%} of the time, {task.tool}"
     again = second.computed / count
     return Row("P3", what, again, figures, result=f"{again:.0%} computed after the kill")
 
@@ -278,7 +284,8 @@ def clip_retrieval(weights: str, files: Sequence[str], out: Path) -> int:
         return call(self, item)
 
     ClipMapper.__call__ = counting
-    ready()
+    name = f"open_clip:ViT-B-32-quickgelu/{weights}/open_clip_model.safetensors"
+    ready()  # it loads the model itself, so its times include that
     clip_inference(
         input_dataset=str(Path(files[0]).parent),
         output_folder=str(out),
@@ -286,7 +293,7 @@ def clip_retrieval(weights: str, files: Sequence[str], out: Path) -> int:
         batch_size=BATCH,
         num_prepro_workers=cores(),
         write_batch_size=max(1, len(files) // PARTS),
-        clip_model=f"open_clip:ViT-B-32-quickgelu/{weights}/open_clip_model.safetensors",
+        clip_model=name,
     )
     return computed
 
