@@ -35,7 +35,7 @@ def test_all_is_sorted_and_complete() -> None:
         *("ImageLike", "Labels", "Prompts", "Sample", "Tokenizer"),
         *("ZeroshotError", "__version__", "available_models", "classify", "errors", "load"),
         *("Problem", "label", "lint"),
-        *("calibration", "evaluate", "metrics", "prompts", "sample_image"),
+        *("bulk", "calibration", "evaluate", "metrics", "prompts", "sample_image"),
     }
     assert dir(zeroshot) == zeroshot.__all__
 
@@ -49,6 +49,27 @@ def test_every_public_name_resolves_to_one_object(name: str) -> None:
     elif name != "__version__":
         assert inspect.ismodule(first) or first.__module__.startswith("zeroshot.")
         assert inspect.getdoc(first)
+
+
+def test_bulk_exports_the_functions_that_use_a_table() -> None:
+    names = zeroshot.bulk.__all__
+
+    assert names == sorted(names) == dir(zeroshot.bulk)
+    assert {name for name in names if name.islower()} == {
+        *("apply", "find", "merge", "plan_sort", "read_status", "relabel", "sort", "tag", "undo")
+    }
+    for name in names:
+        first = getattr(zeroshot.bulk, name)
+        assert first.__module__.startswith("zeroshot.bulk.")
+        assert getattr(zeroshot.bulk, name) is first
+
+
+def test_a_module_of_bulk_is_imported_by_name() -> None:
+    from zeroshot.bulk import placement
+
+    assert inspect.ismodule(placement)
+    with pytest.raises(AttributeError, match=r"module 'zeroshot\.bulk' has no attribute 'lable'"):
+        zeroshot.bulk.lable  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -64,6 +64,7 @@ def label_items(
         DeviceError: The device cannot be used, other than for the size of an image.
 
     Example:
+        >>> from pathlib import Path
         >>> from zeroshot.bulk.items import Item
         >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
         >>> cat = Item("cat.jpg", Path("cat.jpg").read_bytes)

@@ -63,10 +63,9 @@ def merge(
         SaveError: The file cannot be written.
 
     Example:
-        >>> from zeroshot.bulk.merging import merge
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> merge("pets", "pets.csv")
+        >>> zeroshot.bulk.merge("pets", "pets.csv")
         1
     """
     output, target = Output.open(folder), file_path(file)

@@ -107,11 +107,10 @@ def relabel(
         SaveError: A file cannot be written.
 
     Example:
-        >>> from zeroshot.bulk.relabeling import relabel
         >>> pets = {"labels": ["cat", "dog"], "model": "mini", "embeddings": True}
         >>> zeroshot.label(["cat.jpg"], "pets", **pets).rows
         1
-        >>> relabel("pets", "ages", ["kitten", "old cat"]).rows
+        >>> zeroshot.bulk.relabel("pets", "ages", ["kitten", "old cat"]).rows
         1
     """
     began = time.monotonic()

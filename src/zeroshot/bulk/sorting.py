@@ -47,7 +47,15 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `apply` will do. `print(plan)` shows it; nothing has been written yet."""
+    """What `apply` will do. `print(plan)` shows it; nothing has been written yet.
+
+    Example:
+        >>> from pathlib import Path
+        >>> print(zeroshot.bulk.Plan(Path("sorted"), "copy", (), {"cat": 2}, 2, 0))
+        copy 0 files into sorted
+          cat          2
+        already there: 2
+    """
 
     into: Path
     mode: Mode
@@ -72,7 +80,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sorted:
-    """What `apply` did."""
+    """What `apply` did.
+
+    Example:
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> done = zeroshot.bulk.sort("pets", "sorted")
+        >>> done.placed, done.failed
+        (1, 0)
+    """
 
     into: Path
     placed: int  # files, with sidecars
@@ -84,7 +100,17 @@ class Sorted:
 
 @dataclass(frozen=True)
 class Undone:
-    """What `undo` did; `kept` lists files that were changed since, with the reason."""
+    """What `undo` did; `kept` lists files that were changed since, with the reason.
+
+    Example:
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> zeroshot.bulk.sort("pets", "sorted").placed
+        1
+        >>> undone = zeroshot.bulk.undo("sorted")
+        >>> undone.restored, undone.kept
+        (1, ())
+    """
 
     restored: int  # files, with sidecars
     kept: tuple[tuple[str, str], ...]
@@ -154,7 +180,7 @@ def plan_sort(
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> plan = plan_sort("pets", "sorted", mode="copy")
+        >>> plan = zeroshot.bulk.plan_sort("pets", "sorted", mode="copy")
         >>> len(plan.actions), plan.counts
         (1, {'cat': 1})
     """
@@ -203,9 +229,9 @@ def sort(
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> sort("pets", "sorted").placed
+        >>> zeroshot.bulk.sort("pets", "sorted").placed
         1
-        >>> undo("sorted").restored
+        >>> zeroshot.bulk.undo("sorted").restored
         1
     """
     options: dict[str, Any] = {"mode": mode, "min_probability": min_probability, "root": root}
@@ -230,7 +256,8 @@ def apply(plan: Plan) -> Sorted:
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> apply(plan_sort("pets", "sorted", mode="copy")).placed
+        >>> plan = zeroshot.bulk.plan_sort("pets", "sorted", mode="copy")
+        >>> zeroshot.bulk.apply(plan).placed
         1
     """
     failures: list[tuple[str, str]] = []
@@ -279,9 +306,9 @@ def undo(into: str | os.PathLike[str]) -> Undone:
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> sort("pets", "sorted", mode="move").placed
+        >>> zeroshot.bulk.sort("pets", "sorted", mode="move").placed
         1
-        >>> undo("sorted").restored
+        >>> zeroshot.bulk.undo("sorted").restored
         1
     """
     folder = Path(os.path.abspath(file_path(into)))

@@ -58,6 +58,8 @@ class Status:
             None if it is unknown.
 
     Example:
+        >>> from pathlib import Path
+        >>> from zeroshot.bulk import Status
         >>> print(Status(Path("pets"), 9, {"truncated": 2}, 0, 1, (), (), True, 180.0))
         pets: complete
         rows    9 in 1 part
@@ -120,10 +122,9 @@ def read_status(folder: str | os.PathLike[str]) -> Status:
         MissingPackage: The parts are Parquet, and pyarrow is not installed.
 
     Example:
-        >>> from zeroshot.bulk.status import read_status
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> read_status("pets").is_complete
+        >>> zeroshot.bulk.read_status("pets").is_complete
         True
     """
     output = Output.open(folder)

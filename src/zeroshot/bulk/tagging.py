@@ -37,7 +37,15 @@ class TagError:
 
 @dataclass(frozen=True)
 class Tagged:
-    """What `tag` did, or would do with `dry_run`."""
+    """What `tag` did, or would do with `dry_run`.
+
+    Example:
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> print(zeroshot.bulk.tag("pets", dry_run=True))
+        would write 1 sidecars; 0 unchanged
+          cat          1
+    """
 
     written: int  # sidecars that were made or changed
     unchanged: int  # sidecars that have all keywords already
@@ -97,7 +105,7 @@ def tag(
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> tagged = tag("pets", prefix="AI", dry_run=True)
+        >>> tagged = zeroshot.bulk.tag("pets", prefix="AI", dry_run=True)
         >>> tagged.written, tagged.keywords
         (1, {'cat': 1})
     """
