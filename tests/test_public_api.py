@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import zeroshot
+from tests.support import run_python
 
 ROOT = Path(__file__).parents[1]
 ALIASES = {"ImageLike", "Labels", "Prompts"}
@@ -62,6 +63,20 @@ def test_bulk_exports_the_functions_that_use_a_table() -> None:
         first = getattr(zeroshot.bulk, name)
         assert first.__module__.startswith("zeroshot.bulk.")
         assert getattr(zeroshot.bulk, name) is first
+
+
+def test_a_table_is_read_without_torch_and_pyarrow_is_imported_when_needed() -> None:
+    code = """
+import sys
+import zeroshot
+from zeroshot import bulk
+bulk.read_status, bulk.merge, bulk.sort, bulk.tag
+assert "torch" not in sys.modules
+zeroshot.label, bulk.relabel, bulk.find
+assert "pyarrow" not in sys.modules
+"""
+
+    assert run_python(code) == ""
 
 
 def test_a_module_of_bulk_is_imported_by_name() -> None:
@@ -123,6 +138,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import zeroshot
+from tests.support import run_python
 from zeroshot import Classifier, Failure, Head, ImageLike, Labels, Model, Prediction, Prompts
 from zeroshot import Predictions, PromptSet, Report, Sample, Tokenizer
 

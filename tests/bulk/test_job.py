@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -181,12 +179,3 @@ def test_a_moved_table_continues(images: Path, tmp_path: Path) -> None:
     shutil.move(tmp_path / "a", tmp_path / "b")
 
     assert zeroshot.label(images, tmp_path / "b", classifier=make_classifier()).computed == 0
-
-
-def test_importing_the_function_imports_no_pyarrow() -> None:
-    program = "import sys, zeroshot; zeroshot.label; print('pyarrow' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-
-    assert done.stdout == "False\n"

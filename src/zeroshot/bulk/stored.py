@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.sinks.parquet import WRITING
 from zeroshot.errors import HeadMismatch, InputError, MissingPackage, shortened
-from zeroshot.loading import load
-from zeroshot.model import Model
+
+if TYPE_CHECKING:  # `status` and `merge` need no torch, whose import takes a second
+    from torch import Tensor
+
+    from zeroshot.model import Model
 
 TINY = 1e-12  # length below which a row is zeros
 
@@ -70,6 +70,9 @@ def load_model(run: Mapping[str, Any], model: str | os.PathLike[str] | Model | N
 
     Raises HeadMismatch for another model, and the errors of `zeroshot.load`.
     """
+    from zeroshot.loading import load
+    from zeroshot.model import Model
+
     if not isinstance(model, Model):
         model = load(run["model"] if model is None else model, dtype=run.get("dtype") or None)
     if model.identity != run["identity"]:
@@ -113,6 +116,8 @@ def embeddings_of(table: Any, dim: int, file: Path) -> Tensor:
 
     Rows of images that failed are zeros. Raises InputError for another dimension.
     """
+    import torch
+
     found = [field.type for field in table.schema if field.name == "embedding"]
     if [getattr(kind, "list_size", None) for kind in found] != [dim]:
         raise InputError(
