@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from torch import Tensor
 
 from zeroshot.bulk.items import Item
-from zeroshot.bulk.rows import LONGEST_ERROR, Row
+from zeroshot.bulk.rows import HASH, LONGEST_ERROR, Row
 from zeroshot.bulk.sizes import read_size
 from zeroshot.classifier import TOP, Classifier
 from zeroshot.embedding import get_decoder, get_loader, stack_equal
@@ -23,7 +23,6 @@ from zeroshot.errors import DeviceError, ImageError, NonFiniteError, shortened
 from zeroshot.images import Sample
 from zeroshot.scoring import rank
 
-HASH = 16  # bytes
 KINDS: tuple[tuple[type[BaseException], str], ...] = (  # of errors that are no ImageError
     (FileNotFoundError, "not_found"),
     (PermissionError, "permission"),

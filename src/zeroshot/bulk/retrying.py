@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 
-from zeroshot.bulk.dedupe import restore_row
 from zeroshot.bulk.items import Item, Source
 from zeroshot.bulk.labeling import RowOptions, label_items
 from zeroshot.bulk.output import Output, Part
-from zeroshot.bulk.rows import Row
+from zeroshot.bulk.rows import Row, restore_row
 from zeroshot.bulk.shards import Shard
 from zeroshot.bulk.writing import write_part
 from zeroshot.classifier import Classifier

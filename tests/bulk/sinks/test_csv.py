@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bulk.sinks.samples import METADATA, PLAIN, WIDE, make_rows
-from zeroshot.bulk.dedupe import restore_row
+from zeroshot.bulk.rows import restore_row
 from zeroshot.bulk.sinks import csv
 from zeroshot.errors import InputError
 

@@ -59,7 +59,7 @@ def test_rows_survive_a_round_trip(part: Path) -> None:
     assert (labeled["caption"], labeled["id"]) == ("ünï\ncode", 7)
     assert (duplicate["duplicate_of"], duplicate["label"]) == (0, "dog")
     assert (error["label"], error["labels"], error["error_kind"]) == (None, None, "not_image")
-    assert error["source"] == "bad\\xff.jpg"
+    assert error["source"] == "bad\\udcff.jpg"
     assert unsure["label"] is None
     assert unsure["probabilities"] == [float(np.float32(p)) for p in (0.1 + 0.2, 0.123456789)]
 

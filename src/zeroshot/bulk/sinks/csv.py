@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zeroshot.bulk.rows import Columns, Row
-from zeroshot.bulk.sinks.values import printable, to_text
+from zeroshot.bulk.rows import Columns, Row, printable
+from zeroshot.bulk.sinks.values import to_text
 from zeroshot.errors import InputError, shortened
 
 FACTS: dict[str, Callable[[str], Any]] = {  # after the labels; how a value is read

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from zeroshot.bulk.rows import Columns, Row
-from zeroshot.bulk.sinks.values import printable, printable_or_same, to_plain
+from zeroshot.bulk.rows import Columns, Row, printable
+from zeroshot.bulk.sinks.values import to_plain
 from zeroshot.errors import InputError, shortened
 
 DIGITS = 9  # of a probability: enough for float32
@@ -42,7 +42,7 @@ def _make_object(row: Row, columns: Columns) -> dict[str, Any]:
     if columns.dim is not None:
         facts["embedding"] = _listed(row.embedding, columns.dim)
     for name, value in zip(columns.kept, row.kept, strict=True):
-        facts[name] = printable_or_same(value) if isinstance(value, str) else to_plain(value)
+        facts[name] = printable(value) if isinstance(value, str) else to_plain(value)
     return facts
 
 

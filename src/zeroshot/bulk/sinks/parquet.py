@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zeroshot.bulk.rows import FORMAT, Columns, Row
-from zeroshot.bulk.sinks.values import convert_kept, printable
+from zeroshot.bulk.rows import FORMAT, HASH, Columns, Row, printable
+from zeroshot.bulk.sinks.values import convert_kept
 from zeroshot.errors import InputError, MissingPackage, shortened
 
 INSTALL = "pip install pyarrow"
@@ -72,7 +72,7 @@ def make_schema(columns: Columns, metadata: Mapping[str, Any]) -> Any:
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("bytes", pa.int64()),
-        ("hash", pa.binary(16)),
+        ("hash", pa.binary(HASH)),
         ("duplicate_of", pa.int64()),
         ("error_kind", word),
         ("error", pa.string()),

@@ -7,12 +7,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from zeroshot.bulk.rows import printable
+
 PLAIN = {"bool": (bool,), "int64": (int,), "double": (int, float), "string": (str,)}
-
-
-def printable(text: str) -> str:
-    r"""Return text in UTF-8: bytes of a file name that are not are written as \xff."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def infer_kind(values: Iterable[Any]) -> str:
@@ -35,17 +32,8 @@ def to_text(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return value if value.isascii() else printable_or_same(value)
+        return printable(value)
     return json.dumps(to_plain(value), ensure_ascii=False, sort_keys=True)
-
-
-def printable_or_same(text: str) -> str:
-    """Return text without half of a surrogate pair, which UTF-8 does not contain."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text
 
 
 def to_plain(value: Any) -> Any:

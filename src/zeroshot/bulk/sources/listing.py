@@ -20,7 +20,8 @@ from typing import Any
 
 from zeroshot import label_files
 from zeroshot.bulk.items import Item
-from zeroshot.bulk.sources.reading import Options, locate, open_file, printable, read_image
+from zeroshot.bulk.rows import printable
+from zeroshot.bulk.sources.reading import Options, locate, open_file, read_image
 from zeroshot.errors import InputError, shortened
 from zeroshot.files import write_atomically
 from zeroshot.labeling import tables

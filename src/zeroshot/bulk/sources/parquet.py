@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from zeroshot.bulk.items import Item
+from zeroshot.bulk.rows import printable
 from zeroshot.bulk.sources.budget import Budget, Held
 from zeroshot.bulk.sources.reading import (
     MAX_BYTES,
@@ -23,7 +24,6 @@ from zeroshot.bulk.sources.reading import (
     identify,
     locate,
     open_file,
-    printable,
     read_image,
     too_large,
 )

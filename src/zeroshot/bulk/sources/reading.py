@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, BinaryIO, NoReturn
 
 from zeroshot.bulk.items import Item
+from zeroshot.bulk.rows import printable
 from zeroshot.bulk.sources import remote
 from zeroshot.errors import ImageProblem, InputError, image_error, shortened
 from zeroshot.images import ImageLike
@@ -120,15 +121,6 @@ def identify(kind: str, name: str) -> dict[str, Any]:
 def locate(path: str, table: str) -> str:
     """Return a path or URL in a table: a relative path is relative to the folder of the table."""
     return path if "://" in path else os.path.join(os.path.dirname(table), path)
-
-
-def printable(name: str) -> str:
-    """Return a name that can be encoded as UTF-8: bytes that are not UTF-8 are escaped."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return name.encode("utf-8", "backslashreplace").decode()
-    return name
 
 
 def failed(name: str, error: Exception, kept: Sequence[Any] = ()) -> Item:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from zeroshot.bulk.items import Item
+from zeroshot.bulk.rows import printable
 from zeroshot.bulk.sources import remote
 from zeroshot.bulk.sources.budget import Budget, Held
 from zeroshot.bulk.sources.reading import (
@@ -26,7 +27,6 @@ from zeroshot.bulk.sources.reading import (
     failed_image,
     identify,
     open_file,
-    printable,
     too_large,
 )
 from zeroshot.bulk.sources.tar_format import DamagedError, Member, TarReader

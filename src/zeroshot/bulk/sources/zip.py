@@ -15,12 +15,12 @@ from typing import Any
 from zipfile import ZipFile, ZipInfo
 
 from zeroshot.bulk.items import Item
+from zeroshot.bulk.rows import printable
 from zeroshot.bulk.sources.reading import (
     MAX_BYTES,
     Options,
     identify,
     open_file,
-    printable,
     too_large,
 )
 from zeroshot.errors import InputError, image_error, shortened
