@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,10 +19,9 @@ from zeroshot.bulk.stored import (
     load_model,
     open_embedded,
     read_part,
-    require_pyarrow,
     write_part,
 )
-from zeroshot.errors import HeadMismatch, InputError, MissingPackage
+from zeroshot.errors import HeadMismatch, InputError
 
 
 @pytest.fixture
@@ -116,11 +114,3 @@ def test_the_model_of_a_table_is_checked(tiny: zeroshot.Model, tiny_path: Path) 
     assert load_model(run, None).dtype == torch.float32
     with pytest.raises(HeadMismatch, match="expected the model of the table"):
         load_model({**run, "identity": "0" * 32}, tiny)
-
-
-def test_pyarrow_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_pyarrow("a")
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-
-    with pytest.raises(MissingPackage, match=r"pip install 'zeroshot-clip\[parquet\]'"):
-        require_pyarrow("a")

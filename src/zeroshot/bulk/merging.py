@@ -20,8 +20,8 @@ from zeroshot.bulk.output import Output, Part
 from zeroshot.bulk.rows import FORMAT, VALUES, restore_row
 from zeroshot.bulk.sinks import SINKS, get_sink
 from zeroshot.bulk.sinks.csv import LARGEST
-from zeroshot.bulk.sinks.parquet import WRITING, make_schema
-from zeroshot.bulk.stored import check_gaps, read_part, require_pyarrow
+from zeroshot.bulk.sinks.parquet import WRITING, import_pyarrow, make_schema
+from zeroshot.bulk.stored import check_gaps, read_part
 from zeroshot.errors import InputError, short_errors, shortened
 from zeroshot.progress import Bar, track
 
@@ -73,7 +73,7 @@ def merge(
             f"file={shortened(str(target), 300)!r} must end with .parquet, .csv or .jsonl"
         )
     if "parquet" in (form, output.run["format"]):
-        require_pyarrow(shortened(str(target), 200))
+        import_pyarrow()
     _check_target(target, form, output.folder)
     check_gaps(output, flag("allow_gaps", allow_gaps))
     joiner = _Joiner(output, form, with_embeddings=flag("embeddings", embeddings))

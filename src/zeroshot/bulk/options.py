@@ -46,7 +46,7 @@ def choose_format(value: str | None, *, embeddings: bool, scores: str) -> str:
             "format='parquet' or 'jsonl'"
         )
     if form == "parquet":
-        parquet.check_installed()
+        parquet.import_pyarrow()
     get_sink(form)
     return form
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from zeroshot import prompts as prompt_sets
 from zeroshot.arguments import count, file_path, flag, instance, one_of
+from zeroshot.bulk.counting import count_parts
 from zeroshot.bulk.fingerprint import describe_head, describe_part
 from zeroshot.bulk.folder import (
     END,
@@ -31,7 +32,6 @@ from zeroshot.bulk.folder import (
 from zeroshot.bulk.output import Output, Part
 from zeroshot.bulk.rankings import Ranker, to_arrow
 from zeroshot.bulk.rows import FORMAT
-from zeroshot.bulk.status import count_rows
 from zeroshot.bulk.stored import (
     check_gaps,
     embeddings_of,
@@ -232,11 +232,11 @@ def _start(target: Path, run: Mapping[str, Any], source: Path) -> None:
 
 def _finish(target: Path, began: float, computed: int, source: Output) -> Summary:
     """Write `_SUCCESS.json` if no part is missing."""
-    counts = count_rows(Output.open(target))
+    counts = count_parts(Output.open(target), {})
     seconds = time.monotonic() - began
     facts: dict[str, Any] = {
         "rows": counts.rows,
-        "errors": counts.errors,
+        "errors": counts.sorted_errors(),
         "duplicates": counts.duplicates,
         "seconds": round(seconds, 3),
         "images_per_second": round(computed / seconds, 1),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroshot.bulk import frozen
+from zeroshot.bulk.counting import Counts, count_parts
 from zeroshot.bulk.dedupe import Deduplicator, Duplicate
 from zeroshot.bulk.fingerprint import (
     check_same,
@@ -45,7 +46,7 @@ from zeroshot.bulk.sources import Listing
 from zeroshot.bulk.stop import Interrupted, Stop
 from zeroshot.bulk.summary import Summary
 from zeroshot.bulk.work import PartEnd, Work, count_limited
-from zeroshot.bulk.writing import Counts, Writer, count_parts
+from zeroshot.bulk.writing import Writer
 from zeroshot.classifier import Classifier
 from zeroshot.errors import InputError, shortened, some
 from zeroshot.progress import Bar
@@ -276,7 +277,7 @@ class Job:
             before = output.success or {}
             facts = {
                 "rows": counts.rows,
-                "errors": dict(sorted(counts.errors.items())),
+                "errors": counts.sorted_errors(),
                 "duplicates": counts.duplicates,
                 "skipped": skipped,
             }
@@ -286,7 +287,7 @@ class Job:
                 commit(output.folder / SUCCESS, write_json(facts))
         return Summary(
             rows=counts.rows,
-            errors=dict(sorted(counts.errors.items())),
+            errors=counts.sorted_errors(),
             duplicates=counts.duplicates,
             seconds=seconds,
             images_per_second=self._rates()[0],

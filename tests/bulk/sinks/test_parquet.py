@@ -144,5 +144,5 @@ def test_without_pyarrow_the_message_names_the_command(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
     assert not parquet.is_installed()
-    with pytest.raises(MissingPackage, match="pip install pyarrow"):
-        parquet.check_installed()
+    with pytest.raises(MissingPackage, match=r"pip install 'zeroshot-clip\[parquet\]'"):
+        parquet.import_pyarrow()
