@@ -129,7 +129,7 @@ class Job:
             before = output.run["sources"][number]
             if self._is_searched and before["name"] == source.name:
                 facts[number] = before  # files may have been added, but not to this run
-            self._sources[number] = frozen.thaw(folder / name)
+            self._sources[number] = Listing.thaw(folder / name)
         check_sources(output.run, facts, folder)
         self._check_working_folder(output.run)
         self._sources = _with_columns(self._sources, output.run["kept"])
