@@ -113,6 +113,20 @@ def test_a_dry_run_describes_the_inputs_and_writes_nothing(images: Path, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_kept_columns_of_a_parquet_file_keep_their_types(images: Path, tmp_path: Path) -> None:
+    paths = [str(path) for path in sorted(images.iterdir())[:2]]
+    kept = {"id": pa.array([7, None], pa.int32()), "share": [0.5, 1.0], "tags": [["a"], []]}
+    pq.write_table(pa.table({"path": paths, **kept}), tmp_path / "a.parquet")
+
+    zeroshot.label(
+        tmp_path / "a.parquet", tmp_path / "out", classifier=make_classifier(), keep="id,share,tags"
+    )
+
+    found = pq.read_table(next((tmp_path / "out").glob("part-*"))).select([*kept])
+    assert list(map(str, found.schema.types)) == ["int32", "double", "string"]
+    assert found.to_pylist()[0] == {"id": 7, "share": 0.5, "tags": '["a"]'}
+
+
 def test_kept_columns_are_copied_with_their_types(images: Path, tmp_path: Path) -> None:
     table = images / "table.jsonl"
     table.write_text(

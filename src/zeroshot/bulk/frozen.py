@@ -30,7 +30,7 @@ def types_of(source: Source) -> tuple[str, ...]:
     """Return the types of a source's kept columns, as pyarrow names them."""
     if not source.columns:
         return ()
-    given = getattr(source, "kept_types", None)
+    given = getattr(source, "kept_types", None)  # of a source whose file has types
     if given is not None:
         return tuple(given)
     if not isinstance(source, Listing):

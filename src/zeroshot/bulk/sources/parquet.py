@@ -34,6 +34,7 @@ SUFFIXES = (".parquet", ".pq")
 ROWS = 64  # read at once
 BATCH_BYTES = 32 * 2**20  # read at once, if the images of a row group are large
 BUFFER = 1 << 20  # bytes of a column read at once
+COPIED = ("bool", "int8", "int16", "int32", "int64", "float", "double")  # kept as they are
 SAVED, SPLITS = "state.json", "dataset_dict.json"  # files of a saved data set
 
 
@@ -64,6 +65,7 @@ class TableSource:
             try:
                 self._column = find_column(rows.schema, options.column)
                 _check_columns(rows.schema, options.keep)
+                self.kept_types = tuple(_kept_type(rows.schema.field(n)) for n in options.keep)
             except InputError as error:
                 raise InputError(f"{shortened(name, 300)}: {error}") from error
         self._facts |= {"count": self._rows, "column": self._column}
@@ -209,6 +211,11 @@ def _is_binary(kind: Any) -> bool:
 def _is_text(kind: Any) -> bool:
     plain = getattr(kind, "value_type", kind)  # of a dictionary
     return str(plain) in ("string", "large_string", "string_view")
+
+
+def _kept_type(field: Any) -> str:
+    """Return the type of a column that is copied; other values than these become text."""
+    return str(field.type) if str(field.type) in COPIED else "string"
 
 
 def _list_columns(schema: Any) -> str:
