@@ -182,9 +182,9 @@ def test_invalid_labels_and_unknown_arguments_are_typed_errors(
 def test_scores_of_too_many_labels_are_refused(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zeroshot.bulk.job.MOST_SCORES", 2)
+    monkeypatch.setattr("zeroshot.bulk.options.MOST_SCORES", 2)
 
-    with pytest.raises(InputError, match="at most 2 scores per image, got 3 labels"):
+    with pytest.raises(InputError, match="at most 2 labels, got 3"):
         zeroshot.label(images, tmp_path / "out", classifier=make_classifier(), scores="all")
 
 

@@ -29,6 +29,7 @@ from zeroshot.bulk.folder import (
     remove_strays,
     write_json,
 )
+from zeroshot.bulk.options import check_labels
 from zeroshot.bulk.output import Output, Part
 from zeroshot.bulk.rankings import Ranker, to_arrow
 from zeroshot.bulk.rows import FORMAT
@@ -52,7 +53,6 @@ from zeroshot.prompts import Labels, Prompts
 
 Scores = Literal["top", "all"]
 
-MOST_SCORES = 10_000  # labels, with scores="all"
 RANKED = ("label", "probability", "labels", "probabilities")  # columns that are replaced
 
 
@@ -130,11 +130,8 @@ def relabel(
         assert labels is not None
         options = {"none_of_these": none_of_these, "allow_equal": allow_equal}
         found = _build_head(source.run, labels, prompts, model, progress, **options)
-    if scores == "all" and len(found) > MOST_SCORES:
-        raise InputError(
-            f"scores='all' expects at most {MOST_SCORES:,} labels, got {len(found):,}; use "
-            "scores='top' and a larger top"
-        )
+    if scores == "all":
+        check_labels(len(found))
     ranker = Ranker(found, top, with_scores=scores == "all")
     run = _describe(source.run, found, top, scores, copies)
     _start(target, run, source.folder)

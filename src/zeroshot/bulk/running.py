@@ -42,6 +42,7 @@ from zeroshot.bulk.options import JobOptions
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.retrying import Retry
 from zeroshot.bulk.rows import Row
+from zeroshot.bulk.sinks import get_sink
 from zeroshot.bulk.sources import Listing
 from zeroshot.bulk.stop import Interrupted, Stop
 from zeroshot.bulk.summary import Summary
@@ -58,7 +59,6 @@ CPU_ALIGN = 32  # items: a multiple of the sizes of batches on a CPU
 DEVICE_BATCH = 256  # images; fixed, because the default depends on the free memory
 LEAST_ROWS = 200  # before a share of errors stops a run
 LOG_SECONDS = 30.0
-ROW_BYTES = {"parquet": 60, "csv": 250, "jsonl": 600}  # of a row without embeddings, about
 RESERVED = {*Row.__slots__, "ranking"} - {"kept"}
 STEP = 32  # rows between two updates of the progress bar
 
@@ -366,9 +366,10 @@ def _delete(folder: Path) -> None:
 def describe(sources: Sequence[Source], options: JobOptions) -> Summary:
     """Return a Summary with the plan of a run, which writes nothing."""
     counts = count_limited(sources, options.limit)
+    row_bytes = get_sink(options.form).ROW_BYTES
     plan = []
     for source, rows in zip(sources, counts, strict=True):
-        size = None if rows is None else rows * ROW_BYTES[options.form]
+        size = None if rows is None else rows * row_bytes
         plan.append(
             {
                 "kind": source.kind,

@@ -23,6 +23,7 @@ FACTS: dict[str, Callable[[str], Any]] = {  # after the labels; how a value is r
     "duplicate_of": int,
 }
 LARGEST = 1 << 24  # characters of a field
+ROW_BYTES = 250  # of a row without embeddings, about
 
 
 def write(rows: Sequence[Row], columns: Columns, metadata: Mapping[str, Any], file: Path) -> None:

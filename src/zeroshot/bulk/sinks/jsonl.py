@@ -13,6 +13,7 @@ from zeroshot.bulk.rows import Columns, Row, printable
 from zeroshot.bulk.sinks.values import to_plain
 from zeroshot.errors import InputError, shortened
 
+ROW_BYTES = 600  # of a row without embeddings, about
 DIGITS = 9  # of a probability: enough for float32
 ARRAYS = ("scores", "embedding")
 

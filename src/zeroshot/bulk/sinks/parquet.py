@@ -19,6 +19,7 @@ from zeroshot.bulk.rows import FORMAT, HASH, Columns, Row, printable
 from zeroshot.bulk.sinks.values import convert_kept
 from zeroshot.errors import InputError, MissingPackage, shortened
 
+ROW_BYTES = 60  # of a row without embeddings, about
 BATCH = 4096  # rows that are read at once
 WRITING: dict[str, Any] = {  # options of every part
     "compression": "zstd",
