@@ -137,8 +137,15 @@ def test_only_temporary_files_of_ended_processes_of_this_host_are_removed(tmp_pa
 
 
 def test_files_of_a_run_are_distinguished_from_others(tmp_path: Path) -> None:
-    ours = ["_SUCCESS.json", "_inputs-00000-a.parquet", "part-00000-000000.csv", "_run.json"]
-    for name in [*ours, "cat.jpg", "part-1.csv", "run.json", "_notes.txt"]:
+    others = ["cat.jpg", "part-1.csv", "run.json", "_notes.txt", "_inputs-mine.csv", "_lock.txt"]
+    others += ["_end-notes.md", "part-00000-000000.txt"]
+    ours = [
+        "_SUCCESS.json",
+        f"_inputs-00000-{'a' * 16}.parquet",
+        "part-00000-000000.csv",
+        "_run.json",
+    ]
+    for name in [*ours, *others]:
         (tmp_path / name).touch()
 
     assert [path.name for path in find_ours(tmp_path)] == ours

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.bulk.jobs import run
 from tests.bulk.support import Stream, make_classifier, save_images
-from zeroshot.bulk.output import Output
+from zeroshot.bulk.output import FIELDS, Output
 from zeroshot.errors import InputError
 
 
@@ -64,6 +65,23 @@ def test_another_folder_is_an_input_error(content: str | None, tmp_path: Path) -
         Output.open(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         Output.open(tmp_path / "missing")
+
+
+def test_a_damaged_description_is_an_input_error(tmp_path: Path) -> None:
+    run(save_images(tmp_path / "images", 2), tmp_path / "out")
+    file = tmp_path / "out" / "_run.json"
+    content = json.loads(file.read_text())
+    for name in FIELDS:
+        for value in (None, 5.0, "x", [5], [[]], {}):
+            if isinstance(value, FIELDS[name]):
+                continue
+            file.write_text(json.dumps({**content, name: value}))
+            with pytest.raises(InputError, match="damaged"):
+                Output.open(tmp_path / "out")
+    for name, other in {"rows": ["x"], "sources": [1], "part_rows": 0, "inputs": []}.items():
+        file.write_text(json.dumps({**content, name: other}))
+        with pytest.raises(InputError, match="damaged"):
+            Output.open(tmp_path / "out")
 
 
 def test_the_labels_of_a_run_keep_their_order(tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from tests.bulk.jobs import run
 from tests.bulk.support import Stream, Stub, contents, make_classifier, save_images
 from tests.support import NAMES
 from zeroshot.bulk import running
+from zeroshot.bulk.lock import Lock
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.rows import Row, number_row
+from zeroshot.bulk.shards import Shard
 from zeroshot.bulk.sinks import parquet
 from zeroshot.classifier import Classifier
 from zeroshot.errors import InputError, SaveError
@@ -178,6 +180,66 @@ def test_force_deletes_only_the_files_of_the_run(images: list[Path], tmp_path: P
 
     assert (summary.rows, len(contents(tmp_path / "out"))) == (5, 2)
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
+
+
+def test_force_never_deletes_files_that_only_look_like_ours(
+    images: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("_inputs-mine.csv", "_lock.txt", "_end-notes.md", "part-00000-000000.txt"):
+        (out / name).write_text("mine")
+        with pytest.raises(InputError, match="expected an empty folder"):
+            run(images, out, force=True)
+        assert (out / name).read_text() == "mine"
+        (out / name).unlink()
+    (out / "_run.json").write_text('{"experiment": 1}')
+    (out / "part-00000-000000.csv").write_text("mine")
+
+    with pytest.raises(InputError, match="a file of another program") as caught:
+        run(images, out, force=True)
+    assert len(str(caught.value)) < 600
+    assert len(contents(out)) == 1
+
+
+@pytest.mark.parametrize("content", [None, "", "{"])
+def test_parts_of_an_unknown_run_are_not_taken_for_parts_of_this_one(
+    content: str | None, images: list[Path], tmp_path: Path
+) -> None:
+    run(images[:4], tmp_path / "out")
+    description = tmp_path / "out" / "_run.json"
+    description.unlink()
+    if content is not None:
+        description.write_text(content)
+
+    with pytest.raises(InputError, match=r"no _run\.json|a damaged _run\.json"):
+        run(images[10:14], tmp_path / "out")
+    run(images[10:14], tmp_path / "out", force=True)
+    rows = Output.open(tmp_path / "out").rows()
+    assert [row["source"] for row in rows] == list(map(str, images[10:14]))
+
+
+def test_force_deletes_nothing_while_another_share_is_computed(
+    images: list[Path], tmp_path: Path
+) -> None:
+    run(images, tmp_path / "out", part_rows=4, shard="1/2")
+    before = contents(tmp_path / "out")
+    with (
+        Lock(tmp_path / "out", Shard(1, 2)),
+        pytest.raises(InputError, match="is writing to this folder"),
+    ):
+        run(images, tmp_path / "out", part_rows=4, shard="1/2", force=True)
+
+    assert contents(tmp_path / "out") == before
+    assert run(images, tmp_path / "out", part_rows=4, shard="1/2", force=True).rows == 26
+
+
+def test_a_folder_with_a_name_that_is_too_long_is_a_save_error(
+    images: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(SaveError, match="name too long") as caught:
+        run(images, tmp_path / ("x" * 300))
+    assert len(str(caught.value)) < 600
 
 
 def test_a_folder_of_others_is_refused_also_with_force(images: list[Path], tmp_path: Path) -> None:

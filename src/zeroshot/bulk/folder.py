@@ -18,7 +18,10 @@ from zeroshot.errors import SaveError, ZeroshotError, shortened
 
 RUN, SUCCESS, INPUTS, END, LOCK = "_run.json", "_SUCCESS.json", "_inputs", "_end", "_lock"
 PART = re.compile(r"part-(\d{5,})-(\d{6,})\.(parquet|csv|jsonl)")
-OURS = re.compile(r"_run\.json|_SUCCESS\.json|_(?:inputs|end|lock)[-.].*|part-\d{5,}-\d{6,}\.\w+")
+OURS = re.compile(
+    r"_run\.json|_SUCCESS\.json|_end-\d{5,}\.json|_lock-\d+-of-\d+\.json"
+    r"|_inputs-\d{5,}-[0-9a-f]{16}\.(?:parquet|jsonl)|part-\d{5,}-\d{6,}\.(?:parquet|csv|jsonl)"
+)
 TEMPORARY = re.compile(r"\.(?:part|_\w+)[-.].*\.(?P<host>[^.]+)\.(?P<pid>\d+)")
 IGNORED = (errno.EINVAL, errno.EACCES, errno.EBADF, errno.ENOTSUP)  # of fsync on a folder
 

@@ -127,11 +127,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else {}
 
 
-def check_unlocked(folder: Path, now: float | None = None) -> None:
-    """Raise InputError if a process holds the lock of any shard of a folder."""
+def check_unlocked(folder: Path, own: Path | None = None, now: float | None = None) -> None:
+    """Raise InputError if a process holds the lock of any shard of a folder but `own`."""
     now = time.time() if now is None else now
     for path in sorted(folder.glob(f"{LOCK}-*.json")):
-        owner = _read(path)
+        owner = None if path == own else _read(path)
         with suppress(FileNotFoundError):
             if owner is not None and not is_dead(owner, now - path.stat().st_mtime):
                 raise InputError(

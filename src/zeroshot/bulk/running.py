@@ -6,6 +6,7 @@ that do not exist, so a table is the same however often its run was stopped.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -24,6 +25,7 @@ from zeroshot.bulk.fingerprint import (
     make_run,
 )
 from zeroshot.bulk.folder import (
+    END,
     OURS,
     RUN,
     SUCCESS,
@@ -99,10 +101,10 @@ class Job:
             raise_for(folder, error)
         with ExitStack() as stack:
             stop = stack.enter_context(Stop())
+            lock = stack.enter_context(Lock(folder, options.shard))
             if options.force:
-                check_unlocked(folder)
-                _delete(folder)
-            stack.enter_context(Lock(folder, options.shard))
+                check_unlocked(folder, lock.path)
+                _delete(folder, lock.path)
             remove_strays(folder)
             output = self._open()
             if options.retry:
@@ -334,28 +336,64 @@ class _Wider:
             yield replace(item, kept=kept)
 
 
-def check_folder(folder: Path) -> None:
-    """Raise InputError unless a folder is missing, empty, or written by `zeroshot.label`."""
-    if not folder.exists():
+def check_folder(folder: Path, *, force: bool = False) -> None:
+    """Raise InputError unless a folder is missing, empty, or written by `zeroshot.label`.
+
+    With `force` it may be one whose `_run.json` is lost or damaged.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
         return
-    if not folder.is_dir():
+    except NotADirectoryError:
         raise InputError(
             f"{shortened(str(folder), 300)}: expected a folder for the table, got a file; pass "
             "another path"
-        )
-    if (folder / RUN).is_file():
+        ) from None
+    except OSError as error:
+        raise_for(folder, error)
+    if _is_run(folder / RUN):
         return
-    others = [n for n in os.listdir(folder) if not n.startswith(".") and not OURS.fullmatch(n)]
-    if others:
+    found = sorted(name for name in names if not name.startswith(".") and name != RUN)
+    if others := [name for name in found if not OURS.fullmatch(name)]:
         raise InputError(
             f"{shortened(str(folder), 200)}: expected an empty folder, or one that zeroshot.label "
-            f"wrote, got one with {shortened(some(sorted(others), 3), 150)}; pass another folder"
+            f"wrote, got one with {shortened(some(others, 3), 150)}; pass another folder"
+        )
+    # the parts of a run that is not known must not become parts of this one
+    parts = [name for name in found if name.startswith(("part-", END, SUCCESS))]
+    if (parts or RUN in names) and not force:
+        state = "a damaged" if RUN in names else "no"
+        listed = f" and {shortened(some(parts, 2), 150)}" if parts else ""
+        raise InputError(
+            f"{shortened(str(folder), 200)}: expected an empty folder, or one that zeroshot.label "
+            f"wrote, got one with {state} {RUN}{listed}; restore {RUN}, pass another folder, or "
+            "force=True to start over"
         )
 
 
-def _delete(folder: Path) -> None:
-    """Delete the files of an earlier run; others stay."""
+def _is_run(file: Path) -> bool:
+    """Return whether a file is the `_run.json` of a table.
+
+    Raises InputError for one of another program.
+    """
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    if isinstance(content, dict) and {"table", "fingerprint"} <= content.keys():
+        return True
+    raise InputError(
+        f"{shortened(str(file), 300)}: expected the description of a table that zeroshot.label "
+        "wrote, got a file of another program; pass another folder"
+    )
+
+
+def _delete(folder: Path, lock: Path) -> None:
+    """Delete the files of an earlier run; others stay, and the lock of this process."""
     for path in find_ours(folder):
+        if path == lock:
+            continue
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
