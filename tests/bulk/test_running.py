@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +234,21 @@ def test_force_deletes_nothing_while_another_share_is_computed(
 
     assert contents(tmp_path / "out") == before
     assert run(images, tmp_path / "out", part_rows=4, shard="1/2", force=True).rows == 26
+
+
+def test_threads_compute_their_shares_of_a_table_at_once(
+    images: list[Path], tmp_path: Path
+) -> None:
+    def share(number: int) -> None:
+        start.wait()
+        run(images, tmp_path / "out", part_rows=4, shard=f"{number}/4")
+
+    for _ in range(3):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        start = threading.Barrier(4)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(share, range(1, 5)))
+        assert Output.open(tmp_path / "out").is_complete
 
 
 def test_a_folder_with_a_name_that_is_too_long_is_a_save_error(
