@@ -341,6 +341,31 @@ def test_relative_paths_are_refused_from_another_folder(
         run("images", tmp_path / "out")
 
 
+def test_one_relative_path_among_others_is_refused_from_another_folder(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inputs = [images[0], Path("images/00001.png")]
+    run(inputs, tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "images")
+
+    with pytest.raises(InputError, match="relative to the folder"):
+        run(inputs, tmp_path / "out")
+
+
+def test_a_run_is_not_continued_with_another_fifth_folder(tmp_path: Path) -> None:
+    folders = [tmp_path / f"{'long' * 30}{number}" for number in range(6)]
+    for folder in folders:
+        save_images(folder, 2)
+    run(folders[:5], tmp_path / "out")
+
+    for others in (folders[:4], folders, [*folders[:4], folders[5]], folders[1:]):
+        with pytest.raises(InputError, match="input 0 of the run") as caught:
+            run(others, tmp_path / "out")
+        assert len(str(caught.value)) < 600
+    assert run(folders[:5], tmp_path / "out").computed == 0
+
+
 def test_columns_of_several_sources_are_merged(images: list[Path], tmp_path: Path) -> None:
     content = [path.read_bytes() for path in images[:2]]
     sources = [Stream(content, ("id", "row")), Stream(content, ("name",))]

@@ -185,9 +185,8 @@ class Job:
         if before == os.getcwd():
             return
         for source in self._sources:
-            first = next(source.items(), None) if isinstance(source, Listing) else None
-            name = "" if first is None else first.name
-            if name and "://" not in name and not os.path.isabs(name):
+            names = source.names if isinstance(source, Listing) else ()
+            if any(name and "://" not in name and not os.path.isabs(name) for name in names):
                 raise InputError(
                     f"the inputs of the run in {shortened(str(self._options.out), 150)} are "
                     f"relative to the folder {shortened(before, 150)}; run it from that folder"
