@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.bulk.jobs import run
 from tests.bulk.support import Stream, make_classifier, save_images
 from zeroshot.bulk.output import FIELDS, Output
+from zeroshot.bulk.status import Status, read_status
 from zeroshot.errors import InputError
 
 
@@ -82,6 +85,31 @@ def test_a_damaged_description_is_an_input_error(tmp_path: Path) -> None:
         file.write_text(json.dumps({**content, name: other}))
         with pytest.raises(InputError, match="damaged"):
             Output.open(tmp_path / "out")
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_part_with_another_number_of_rows_is_refused(form: str, tmp_path: Path) -> None:
+    images = save_images(tmp_path / "images", 8)
+    options: dict[str, Any] = {"part_rows": 3, "format": form}
+    run(images, tmp_path / "out", **options)
+    run(images[:4], tmp_path / "other", **options)
+    short = tmp_path / "other" / f"part-00000-000001.{form}"
+    for name in (f"part-00000-000000.{form}", f"part-00000-000003.{form}"):
+        run(images, tmp_path / "out", **options, force=True)
+        shutil.copy(short, tmp_path / "out" / name)
+
+        for count in (lambda: run(images, tmp_path / "out", **options), lambda: status(tmp_path)):
+            with pytest.raises(InputError, match=r"expected \d rows, got 1; delete it"):
+                count()
+    (tmp_path / "out" / name).unlink()
+    assert run(images, tmp_path / "out", **options).is_complete
+    shutil.copy(short, tmp_path / "out" / f"part-00009-000000.{form}")
+    with pytest.raises(InputError, match="of another table"):
+        run(images, tmp_path / "out", **options)
+
+
+def status(folder: Path) -> Status:
+    return read_status(folder / "out")
 
 
 def test_the_labels_of_a_run_keep_their_order(tmp_path: Path) -> None:

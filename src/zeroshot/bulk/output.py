@@ -113,6 +113,12 @@ class Output:
         for name in os.listdir(self.folder):
             parsed = parse_part(name)
             if parsed is not None and parsed[2] == self.run["format"]:
+                if parsed[0] >= len(self.run["rows"]):
+                    raise InputError(
+                        f"{shortened(str(self.folder / name), 300)}: expected parts of "
+                        f"{len(self.run['rows'])} inputs, got one of another table; move it to "
+                        "another folder"
+                    )
                 found.append(Part(*parsed[:2], self.folder / name))
         return sorted(found)
 
@@ -146,6 +152,20 @@ class Output:
         if self.run["rows"][source] is None:
             return rows // int(self.run["part_rows"]) + 1
         return -(-rows // int(self.run["part_rows"]))
+
+    def check_rows(self, part: Part, found: int) -> None:
+        """Raise InputError unless a part can have so many rows."""
+        size, chunks = int(self.run["part_rows"]), self.count_chunks(part.source)
+        expected = size
+        if chunks is not None and part.chunk >= chunks - 1:
+            expected = (self.count_rows(part.source) or 0) - part.chunk * size
+        is_open = chunks is None and found < size  # perhaps the last part of a stream
+        if found != expected and not is_open:
+            raise InputError(
+                f"{shortened(str(part.path), 300)}: expected {max(0, expected)} rows, got {found}; "
+                "delete it and run `zeroshot label` again, which computes the part if the table "
+                "has one"
+            )
 
     def gaps(self) -> list[Part]:
         """Return the parts that are missing; of a stream without an end the next one."""

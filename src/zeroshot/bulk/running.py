@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -61,6 +62,7 @@ LEAST_ROWS = 200  # before a share of errors stops a run
 LOG_SECONDS = 30.0
 ROW_BYTES = {"parquet": 60, "csv": 250, "jsonl": 600}  # of a row without embeddings, about
 RESERVED = {*Row.__slots__, "ranking"} - {"kept"}
+RANKED = re.compile(r"(label|probability)_\d+")  # columns of CSV
 STEP = 32  # rows between two updates of the progress bar
 
 
@@ -303,17 +305,28 @@ def _merge_columns(sources: Sequence[Source]) -> tuple[list[str], list[str]]:
     """Return the kept columns of all sources and their types; another type in one is text."""
     types: dict[str, str] = {}
     for source in sources:
-        for name, kind in zip(source.columns, frozen.types_of(source), strict=True):
-            name = f"in_{name}" if name in RESERVED else name
+        for name, kind in zip(_names_of(source), frozen.types_of(source), strict=True):
             types[name] = kind if types.get(name, kind) == kind else "string"
     return list(types), list(types.values())
+
+
+def _names_of(source: Source) -> list[str]:
+    """Return the names that the kept columns of a source have in the table, all different."""
+    names: list[str] = []
+    taken = set(source.columns)
+    for column in source.columns:
+        name = column
+        while name in RESERVED or RANKED.fullmatch(name) or (name != column and name in taken):
+            name = f"in_{name}"
+        names.append(name)
+    return names
 
 
 def _with_columns(sources: Sequence[Source], kept: Sequence[str]) -> list[Source]:
     """Return the sources with the values of all kept columns in each item."""
     found: list[Source] = []
     for source in sources:
-        names = [f"in_{name}" if name in RESERVED else name for name in source.columns]
+        names = _names_of(source)
         found.append(source if names == list(kept) else _Wider(source, names, kept))
     return found
 

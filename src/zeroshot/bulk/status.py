@@ -159,6 +159,7 @@ def _count_parts(output: Output, parts: Sequence[Part]) -> tuple[Counts, list[in
             rows, kinds, copies = _count_parquet(part.path)
         else:
             rows, kinds, copies = _count_rows(output.sink.read(part.path))
+        output.check_rows(part, rows)
         errors.update(kinds)
         duplicates += copies
         sizes.append(rows)

@@ -107,5 +107,6 @@ def count_parts(output: Output, known: dict[tuple[int, int], Counts]) -> Counts:
             counts = Counts()
             for row in output.sink.read(part.path, ("error_kind", "duplicate_of")):
                 counts.add(row["error_kind"], row["duplicate_of"])
+            output.check_rows(part, counts.rows)
         total.add_all(counts)
     return total
