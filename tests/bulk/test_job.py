@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 import zipfile
@@ -138,6 +139,31 @@ def test_kept_columns_are_copied_with_their_types(images: Path, tmp_path: Path) 
     output = Output.open(tmp_path / "out")
     assert output.columns.kept == ("id", "in_row")
     assert [(row["id"], row["in_row"]) for row in output.rows()] == [(7, "x"), (8, None)]
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_kept_columns_with_any_names_and_values_are_copied(
+    form: str, images: Path, tmp_path: Path
+) -> None:
+    names = ["label", "in_label", "label_2", "probability_7", "error", "big", "half"]
+    lines = [
+        {"path": "00000.png", **dict.fromkeys(names, "x\r"), "in_label": "y", "big": 2**70},
+        {"path": "00001.png", **dict.fromkeys(names, ""), "half": {"a": ["\ud800"]}},
+    ]
+    table = images / "table.jsonl"
+    table.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    for _ in range(2):
+        assert zeroshot.label(
+            table, tmp_path / "out", classifier=make_classifier(), keep=names, format=form
+        ).is_complete
+
+    first, second = Output.open(tmp_path / "out").rows()
+    kept = ["in_in_label", "in_label", "in_label_2", "in_probability_7", "in_error", "big", "half"]
+    assert list(first)[-len(kept) :] == kept
+    assert (first["in_in_label"], first["in_label"], first["in_label_2"]) == ("x\r", "y", "x\r")
+    assert str(first["big"]) == str(2**70)
+    assert "\\ud800" in str(second["half"])
 
 
 @pytest.mark.parametrize(

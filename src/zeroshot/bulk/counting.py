@@ -49,7 +49,7 @@ def count_rows(rows: Sequence[Row]) -> Counts:
 def count_part(output: Output, part: Part) -> Counts:
     """Count the rows of a part. Of a Parquet file it reads two small columns.
 
-    Raises InputError for a part that cannot be read, and MissingPackage.
+    Raises InputError for a part that cannot be read or lacks rows, and MissingPackage.
     """
     counts = Counts()
     if output.run["format"] == "parquet":  # ten times as fast as row by row
@@ -58,9 +58,10 @@ def count_part(output: Output, part: Part) -> Counts:
         counts.duplicates = table.num_rows - table.column("duplicate_of").null_count
         found = table.column("error_kind").drop_null().value_counts().to_pylist()
         counts.errors.update({each["values"]: each["counts"] for each in found})
-        return counts
-    for row in output.sink.read(part.path, READ):
-        counts.add(row["error_kind"], row["duplicate_of"])
+    else:
+        for row in output.sink.read(part.path, READ):
+            counts.add(row["error_kind"], row["duplicate_of"])
+    output.check_rows(part, counts.rows)
     return counts
 
 

@@ -144,7 +144,7 @@ def label(
             f"expected either limit or shard, got limit={limit} and shard={options.shard}; omit one"
         )
     build = _choose_classifier(labels, head, prompts, model, classifier, allow_equal, progress)
-    check_folder(options.out)
+    check_folder(options.out, force=options.force)
     sources = open_sources(inputs, keep=options.keep, **options.read)
     if options.dry_run:
         return describe(sources, options)

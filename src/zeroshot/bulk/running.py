@@ -6,8 +6,10 @@ that do not exist, so a table is the same however often its run was stopped.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -25,6 +27,7 @@ from zeroshot.bulk.fingerprint import (
     make_run,
 )
 from zeroshot.bulk.folder import (
+    END,
     OURS,
     RUN,
     SUCCESS,
@@ -60,6 +63,7 @@ DEVICE_BATCH = 256  # images; fixed, because the default depends on the free mem
 LEAST_ROWS = 200  # before a share of errors stops a run
 LOG_SECONDS = 30.0
 RESERVED = {*Row.__slots__, "ranking"} - {"kept"}
+RANKED = re.compile(r"(label|probability)_\d+")  # columns of CSV
 STEP = 32  # rows between two updates of the progress bar
 
 
@@ -100,10 +104,10 @@ class Job:
             raise_for(folder, error)
         with ExitStack() as stack:
             stop = stack.enter_context(Stop())
+            lock = stack.enter_context(Lock(folder, options.shard))
             if options.force:
-                check_unlocked(folder)
-                _delete(folder)
-            stack.enter_context(Lock(folder, options.shard))
+                check_unlocked(folder, lock.path)
+                _delete(folder, lock.path)
             remove_strays(folder)
             output = self._open()
             if options.retry:
@@ -184,9 +188,8 @@ class Job:
         if before == os.getcwd():
             return
         for source in self._sources:
-            first = next(source.items(), None) if isinstance(source, Listing) else None
-            name = "" if first is None else first.name
-            if name and "://" not in name and not os.path.isabs(name):
+            names = source.names if isinstance(source, Listing) else ()
+            if any(name and "://" not in name and not os.path.isabs(name) for name in names):
                 raise InputError(
                     f"the inputs of the run in {shortened(str(self._options.out), 150)} are "
                     f"relative to the folder {shortened(before, 150)}; run it from that folder"
@@ -303,17 +306,28 @@ def _merge_columns(sources: Sequence[Source]) -> tuple[list[str], list[str]]:
     """Return the kept columns of all sources and their types; another type in one is text."""
     types: dict[str, str] = {}
     for source in sources:
-        for name, kind in zip(source.columns, frozen.types_of(source), strict=True):
-            name = f"in_{name}" if name in RESERVED else name
+        for name, kind in zip(_names_of(source), frozen.types_of(source), strict=True):
             types[name] = kind if types.get(name, kind) == kind else "string"
     return list(types), list(types.values())
+
+
+def _names_of(source: Source) -> list[str]:
+    """Return the names that the kept columns of a source have in the table, all different."""
+    names: list[str] = []
+    taken = set(source.columns)
+    for column in source.columns:
+        name = column
+        while name in RESERVED or RANKED.fullmatch(name) or (name != column and name in taken):
+            name = f"in_{name}"
+        names.append(name)
+    return names
 
 
 def _with_columns(sources: Sequence[Source], kept: Sequence[str]) -> list[Source]:
     """Return the sources with the values of all kept columns in each item."""
     found: list[Source] = []
     for source in sources:
-        names = [f"in_{name}" if name in RESERVED else name for name in source.columns]
+        names = _names_of(source)
         found.append(source if names == list(kept) else _Wider(source, names, kept))
     return found
 
@@ -335,28 +349,64 @@ class _Wider:
             yield replace(item, kept=kept)
 
 
-def check_folder(folder: Path) -> None:
-    """Raise InputError unless a folder is missing, empty, or written by `zeroshot.label`."""
-    if not folder.exists():
+def check_folder(folder: Path, *, force: bool = False) -> None:
+    """Raise InputError unless a folder is missing, empty, or written by `zeroshot.label`.
+
+    With `force` it may be one whose `_run.json` is lost or damaged.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
         return
-    if not folder.is_dir():
+    except NotADirectoryError:
         raise InputError(
             f"{shortened(str(folder), 300)}: expected a folder for the table, got a file; pass "
             "another path"
-        )
-    if (folder / RUN).is_file():
+        ) from None
+    except OSError as error:
+        raise_for(folder, error)
+    if _is_run(folder / RUN):
         return
-    others = [n for n in os.listdir(folder) if not n.startswith(".") and not OURS.fullmatch(n)]
-    if others:
+    found = sorted(name for name in names if not name.startswith(".") and name != RUN)
+    if others := [name for name in found if not OURS.fullmatch(name)]:
         raise InputError(
             f"{shortened(str(folder), 200)}: expected an empty folder, or one that zeroshot.label "
-            f"wrote, got one with {shortened(some(sorted(others), 3), 150)}; pass another folder"
+            f"wrote, got one with {shortened(some(others, 3), 150)}; pass another folder"
+        )
+    # the parts of a run that is not known must not become parts of this one
+    parts = [name for name in found if name.startswith(("part-", END, SUCCESS))]
+    if (parts or RUN in names) and not force:
+        state = "a damaged" if RUN in names else "no"
+        listed = f" and {shortened(some(parts, 2), 150)}" if parts else ""
+        raise InputError(
+            f"{shortened(str(folder), 200)}: expected an empty folder, or one that zeroshot.label "
+            f"wrote, got one with {state} {RUN}{listed}; restore {RUN}, pass another folder, or "
+            "force=True to start over"
         )
 
 
-def _delete(folder: Path) -> None:
-    """Delete the files of an earlier run; others stay."""
+def _is_run(file: Path) -> bool:
+    """Return whether a file is the `_run.json` of a table.
+
+    Raises InputError for one of another program.
+    """
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    if isinstance(content, dict) and {"table", "fingerprint"} <= content.keys():
+        return True
+    raise InputError(
+        f"{shortened(str(file), 300)}: expected the description of a table that zeroshot.label "
+        "wrote, got a file of another program; pass another folder"
+    )
+
+
+def _delete(folder: Path, lock: Path) -> None:
+    """Delete the files of an earlier run; others stay, and the lock of this process."""
     for path in find_ours(folder):
+        if path == lock:
+            continue
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,15 @@ def test_another_file_is_an_input_error(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="delete it and run the command again"):
         list(parquet.read(path))
+
+
+def test_damage_at_any_place_is_an_input_error_or_is_not_found(part: Path) -> None:
+    content = part.read_bytes()
+    for place in range(0, len(content) - 60, len(content) // 40):
+        flipped = bytes(255 - byte for byte in content[place : place + 60])
+        part.write_bytes(content[:place] + flipped + content[place + 60 :])
+        with suppress(InputError):
+            list(parquet.read(part))
 
 
 def test_without_pyarrow_the_message_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

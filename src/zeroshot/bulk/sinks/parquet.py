@@ -148,10 +148,13 @@ def read(file: Path, names: Sequence[str] | None = None) -> Iterator[dict[str, A
                 found = batch.schema.names
                 for values in zip(*columns, strict=True):
                     yield dict(zip(found, values, strict=True))
-    except pa.ArrowInvalid as error:
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are subclasses
+        if isinstance(error, InputError):
+            raise
         raise InputError(
-            f"{shortened(str(file), 300)}: not a Parquet file of a run ({error}); delete it and "
-            "run the command again, which computes this part"
+            f"{shortened(str(file), 300)}: not a Parquet file of a run "
+            f"({shortened(str(error).strip(), 150)}); delete it and run the command again, which "
+            "computes this part"
         ) from error
 
 

@@ -9,17 +9,28 @@ from typing import Any
 
 from zeroshot.bulk.rows import printable
 
+INT64, EXACT = 1 << 63, 1 << 53  # limits of integers that int64 and double contain
 PLAIN = {"bool": (bool,), "int64": (int,), "double": (int, float), "string": (str,)}
 
 
 def infer_kind(values: Iterable[Any]) -> str:
     """Return the narrowest type of a kept column: "bool", "int64", "double" or "string"."""
-    found = {type(value) for value in values if value is not None}
+    found: set[type] = set()
+    least = most = 0
+    for value in values:
+        if value is not None:
+            found.add(type(value))
+            if type(value) is int:
+                least, most = min(least, value), max(most, value)
+
+    def fits(limit: int) -> bool:
+        return -limit <= least and most < limit
+
     if found == {bool}:
         return "bool"
     if found == {int}:
-        return "int64"
-    return "double" if found and found <= {int, float} else "string"
+        return "int64" if fits(INT64) else "string"
+    return "double" if found and found <= {int, float} and fits(EXACT) else "string"
 
 
 def convert_kept(values: list[Any], kind: str) -> list[Any]:
@@ -38,14 +49,16 @@ def to_text(value: Any) -> str | None:
 
 def to_plain(value: Any) -> Any:
     """Return a value of any kind as JSON data."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, str):
+        return printable(value)
+    if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, dict):
-        return {str(name): to_plain(each) for name, each in value.items()}
+        return {printable(str(name)): to_plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(each) for each in value]
     if hasattr(value, "tolist"):
         return to_plain(value.tolist())
-    return str(value)
+    return printable(str(value))
