@@ -15,13 +15,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from zeroshot.bulk.sinks import SINKS
 from zeroshot.errors import SaveError, ZeroshotError, shortened
 
 RUN, SUCCESS, INPUTS, END, LOCK = "_run.json", "_SUCCESS.json", "_inputs", "_end", "_lock"
-PART = re.compile(r"part-(\d{5,})-(\d{6,})\.(parquet|csv|jsonl)")
+PART = re.compile(rf"part-(\d{{5,}})-(\d{{6,}})\.({'|'.join(SINKS)})")
 OURS = re.compile(
     r"_run\.json|_SUCCESS\.json|_end-\d{5,}\.json|_lock-\d+-of-\d+\.json"
-    r"|_inputs-\d{5,}-[0-9a-f]{16}\.(?:parquet|jsonl)|part-\d{5,}-\d{6,}\.(?:parquet|csv|jsonl)"
+    rf"|_inputs-\d{{5,}}-[0-9a-f]{{16}}\.(?:parquet|jsonl)|{PART.pattern}"
 )
 TEMPORARY = re.compile(
     r"\.(?:part|_\w+)[-.].*?(?:\.(?P<process>[0-9a-f]{8})-\d+)?\.(?P<host>[^.]+)\.(?P<pid>\d+)"
