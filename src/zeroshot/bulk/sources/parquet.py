@@ -21,6 +21,7 @@ from zeroshot.bulk.sources.reading import (
     failed,
     failed_image,
     identify,
+    is_device_error,
     locate,
     open_file,
     printable,
@@ -92,6 +93,8 @@ class TableSource:
         name = f"{self.name}#{batch.start + place}"
         if batch.values is None:
             problem = shortened(str(batch.error), 150)
+            if batch.error is not None and is_device_error(batch.error):
+                return failed(name, batch.error, (None,) * len(self.columns))
             return failed_image(
                 name,
                 "truncated",
