@@ -22,6 +22,7 @@ from zeroshot.bulk.folder import (
     is_alive,
     parse_part,
     part_name,
+    remove_claim,
     remove_strays,
 )
 from zeroshot.errors import SaveError
@@ -114,6 +115,21 @@ def test_a_file_system_without_hard_links_is_supported(
     assert commit_first(tmp_path / "_run.json", lambda path: path.write_text("1"))
     assert not commit_first(tmp_path / "_run.json", lambda path: path.write_text("2"))
     assert (tmp_path / "_run.json").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["_run.json"]
+
+
+def test_a_name_without_content_of_a_killed_process_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "CLAIM_SECONDS", 0.1)
+    file = tmp_path / "_run.json"
+    remove_claim(file)
+    file.write_text("1")
+    remove_claim(file)
+    assert file.read_text() == "1"
+    file.write_text("")
+    remove_claim(file)
+    assert not file.exists()
 
 
 def test_threads_write_one_file_at_once(tmp_path: Path) -> None:

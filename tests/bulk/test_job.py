@@ -214,6 +214,16 @@ def test_scores_of_too_many_labels_are_refused(
         zeroshot.label(images, tmp_path / "out", classifier=make_classifier(), scores="all")
 
 
+def test_a_run_that_was_killed_while_it_was_described_continues(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeroshot.bulk.folder.CLAIM_SECONDS", 0.1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "_run.json").touch()
+
+    assert zeroshot.label(images, tmp_path / "out", classifier=make_classifier()).is_complete
+
+
 def test_a_moved_table_continues(images: Path, tmp_path: Path) -> None:
     zeroshot.label(images, tmp_path / "a", classifier=make_classifier())
     shutil.move(tmp_path / "a", tmp_path / "b")

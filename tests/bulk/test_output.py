@@ -12,7 +12,9 @@ import pytest
 from tests.bulk.jobs import run
 from tests.bulk.support import Stream, make_classifier, save_images
 from zeroshot.bulk.output import FIELDS, Output
+from zeroshot.bulk.sorting import plan_sort
 from zeroshot.bulk.status import Status, read_status
+from zeroshot.bulk.tagging import tag
 from zeroshot.errors import InputError
 
 
@@ -106,6 +108,26 @@ def test_a_part_with_another_number_of_rows_is_refused(form: str, tmp_path: Path
     shutil.copy(short, tmp_path / "out" / f"part-00009-000000.{form}")
     with pytest.raises(InputError, match="of another table"):
         run(images, tmp_path / "out", **options)
+
+
+def test_files_are_those_of_the_folder_in_which_they_were_labeled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for card in ("first", "second"):
+        save_images(tmp_path / card / "DCIM", 2)
+    monkeypatch.chdir(tmp_path / "first")
+    run("DCIM", tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "second")
+
+    plan = plan_sort(tmp_path / "out", tmp_path / "sorted", mode="move")
+    tag(tmp_path / "out", min_probability=0.0)
+
+    first = [str(tmp_path / "first" / "DCIM" / f"0000{number}.png") for number in range(2)]
+    assert [action.source for action in plan.actions] == first
+    assert sorted(path.parent.parent.name for path in tmp_path.rglob("*.xmp")) == ["first"] * 2
+    shutil.move(tmp_path / "first", tmp_path / "moved")
+    assert Output.open(tmp_path / "out").find_root() is None
+    assert Output.open(tmp_path / "out").find_root("elsewhere") == "elsewhere"
 
 
 def status(folder: Path) -> Status:

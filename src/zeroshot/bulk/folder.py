@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -27,6 +28,7 @@ OURS = re.compile(
 TEMPORARY = re.compile(
     r"\.(?:part|_\w+)[-.].*?(?:\.(?P<process>[0-9a-f]{8})-\d+)?\.(?P<host>[^.]+)\.(?P<pid>\d+)"
 )
+CLAIM_SECONDS = 3.0
 PROCESS = uuid.uuid4().hex[:8]  # in containers, process 1 of a host comes back as process 1
 IGNORED = (errno.EINVAL, errno.EACCES, errno.EBADF, errno.ENOTSUP)  # of fsync on a folder
 
@@ -115,10 +117,18 @@ def _link(temporary: Path, file: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
             raise
-        with file.open("xb") as target:  # not atomic, but never over another file
-            target.write(temporary.read_bytes())
-            target.flush()
-            os.fsync(target.fileno())
+        file.open("xb").close()  # the first process has the name; killed here, it leaves it empty
+        os.replace(temporary, file)
+
+
+def remove_claim(file: Path) -> None:
+    """Remove an empty file that a killed process left, if no other process writes it now."""
+    deadline = time.monotonic() + CLAIM_SECONDS
+    with suppress(FileNotFoundError):
+        while not file.stat().st_size:
+            if time.monotonic() > deadline:
+                file.unlink()
+            time.sleep(0.05)
 
 
 def _write(temporary: Path, write: Callable[[Path], object]) -> None:

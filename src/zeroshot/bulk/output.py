@@ -153,6 +153,16 @@ class Output:
             return rows // int(self.run["part_rows"]) + 1
         return -(-rows // int(self.run["part_rows"]))
 
+    def find_root(
+        self, root: str | os.PathLike[str] | None = None
+    ) -> str | os.PathLike[str] | None:
+        """Return where relative paths start: `root`, or the folder of the run if it exists.
+
+        In another folder, other images may have the same names.
+        """
+        before: str = self.run["working_folder"]
+        return before if root is None and os.path.isdir(before) else root
+
     def check_rows(self, part: Part, found: int) -> None:
         """Raise InputError unless a part can have so many rows."""
         size, chunks = int(self.run["part_rows"]), self.count_chunks(part.source)

@@ -22,6 +22,7 @@ from zeroshot.bulk.fingerprint import describe_head, describe_part
 from zeroshot.bulk.folder import (
     END,
     INPUTS,
+    OURS,
     RUN,
     SUCCESS,
     commit,
@@ -150,7 +151,10 @@ def _check_target(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -
     if target.exists() and not target.is_dir():
         raise InputError(f"out={shortened(str(out), 200)!r} is a file; choose a new folder")
     if target.is_dir() and not (target / RUN).exists():
-        others = [each.name for each in target.iterdir() if not each.name.startswith(".")]
+        names = [each.name for each in target.iterdir() if not each.name.startswith(".")]
+        # lists of inputs that a killed call copied before it wrote `_run.json`
+        listed = (f"{INPUTS}-", f"{END}-")
+        others = [n for n in names if not (OURS.fullmatch(n) and n.startswith(listed))]
         if others:
             raise InputError(
                 f"out={shortened(str(out), 200)!r} contains other files, such as "
@@ -223,7 +227,7 @@ def _start(target: Path, run: Mapping[str, Any], source: Path) -> None:
             )
     remove_strays(target)  # of calls that were killed
     for listed in (*source.glob(f"{INPUTS}*"), *source.glob(f"{END}*")):
-        commit_first(target / listed.name, partial(shutil.copyfile, listed))
+        commit(target / listed.name, partial(shutil.copyfile, listed))
     commit_first(target / RUN, write_json(run))
 
 

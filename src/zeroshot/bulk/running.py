@@ -35,6 +35,7 @@ from zeroshot.bulk.folder import (
     commit_first,
     find_ours,
     raise_for,
+    remove_claim,
     remove_strays,
     write_json,
 )
@@ -121,6 +122,7 @@ class Job:
         """Create the run, or open and compare an earlier one; replace lists by frozen ones."""
         folder = self._options.out
         fingerprint = describe_classifier(self._classifier) | self._describe_options()
+        remove_claim(folder / RUN)
         if not (folder / RUN).exists():
             self._create(folder)
         output = Output.open(folder)
@@ -375,7 +377,8 @@ def check_folder(folder: Path, *, force: bool = False) -> None:
         )
     # the parts of a run that is not known must not become parts of this one
     parts = [name for name in found if name.startswith(("part-", END, SUCCESS))]
-    if (parts or RUN in names) and not force:
+    is_damaged = RUN in names and (folder / RUN).stat().st_size > 0
+    if (parts or is_damaged) and not force:
         state = "a damaged" if RUN in names else "no"
         listed = f" and {shortened(some(parts, 2), 150)}" if parts else ""
         raise InputError(

@@ -168,7 +168,8 @@ def plan_sort(
         mode: "link" makes symbolic links, "copy" copies and "move" moves the files.
         min_probability: Images whose label is less probable go into the folder `unknown`.
         unknown: Name of that folder, also for images without an answer. None leaves them out.
-        root: Folder where relative paths of the table start. None is the working folder.
+        root: Folder where relative paths of the table start. None is the folder in which the
+            images were labeled, or the working folder if that does not exist.
 
     Returns:
         A Plan: print it, and pass it to `apply`.
@@ -193,7 +194,7 @@ def plan_sort(
         unknown=unknown,
         labels=output.columns.labels,
         kinds=[facts["kind"] for facts in output.run["sources"]],
-        root=root,
+        root=output.find_root(root),
     )
     return replace(plan, missing_parts=len(output.gaps()))
 
@@ -216,7 +217,8 @@ def sort(
         mode: "link" makes symbolic links, "copy" copies and "move" moves the files.
         min_probability: Images whose label is less probable go into the folder `unknown`.
         unknown: Name of that folder, also for images without an answer. None leaves them out.
-        root: Folder where relative paths of the table start. None is the working folder.
+        root: Folder where relative paths of the table start. None is the folder in which the
+            images were labeled, or the working folder if that does not exist.
 
     Returns:
         A Sorted, with the number of files and of failures.

@@ -91,7 +91,8 @@ def tag(
         min_probability: Labels that are less probable become no keywords.
         most: Largest number of keywords per image.
         prefix: Parent of the keywords in hierarchies: "AI", or "AI/2026" for two levels.
-        root: Folder where relative paths of the table start. None is the working folder.
+        root: Folder where relative paths of the table start. None is the folder in which the
+            images were labeled, or the working folder if that does not exist.
         dry_run: Only count what would be written.
 
     Returns:
@@ -116,7 +117,7 @@ def tag(
         most=most,
         prefix=prefix,
         kinds=[facts["kind"] for facts in output.run["sources"]],
-        root=root,
+        root=output.find_root(root),
         dry_run=dry_run,
     )
     return replace(tagged, missing_parts=len(output.gaps()))

@@ -22,6 +22,7 @@ from zeroshot.bulk.sources.reading import (
     failed,
     failed_image,
     identify,
+    is_device_error,
     locate,
     open_file,
     read_image,
@@ -94,6 +95,8 @@ class TableSource:
         name = f"{self.name}#{batch.start + place}"
         if batch.values is None:
             problem = shortened(str(batch.error), 150)
+            if batch.error is not None and is_device_error(batch.error):
+                return failed(name, batch.error, (None,) * len(self.columns))
             return failed_image(
                 name,
                 "truncated",

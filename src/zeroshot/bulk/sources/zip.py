@@ -20,6 +20,7 @@ from zeroshot.bulk.sources.reading import (
     MAX_BYTES,
     Options,
     identify,
+    is_device_error,
     open_file,
     too_large,
 )
@@ -141,6 +142,8 @@ def _read(archive: ZipFile, member: ZipInfo, name: str) -> bytes:
                 pieces.append(piece)
             return b"".join(pieces)
     except DAMAGE as error:
+        if is_device_error(error):
+            raise
         reason = shortened(str(error) or type(error).__name__, 200)
         raise image_error(
             "decode_failed", name, f"cannot be read from the archive ({reason})"
