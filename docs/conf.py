@@ -61,9 +61,9 @@ def members(module: ModuleType) -> list[str]:
     """List the exceptions of a public module, or its own functions and classes if it has none."""
     names = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
     own = {
-        name: vars(module)[name]
+        name: getattr(module, name)  # some are imported on first use
         for name in names
-        if getattr(vars(module).get(name), "__module__", "").startswith(module.__name__)
+        if getattr(getattr(module, name), "__module__", "").startswith(module.__name__)
         and f"{module.__name__}.{name}" not in HELPERS
     }
     exceptions = [name for name, value in own.items() if kind(value) == "exception"]

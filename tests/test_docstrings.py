@@ -18,12 +18,14 @@ ALIASES = {"ImageLike", "Labels", "Prompts"}
 PROMPTS = [
     (f"prompts.{n}", getattr(zeroshot.prompts, n)) for n in ("available", "get", "labels", "wnids")
 ]
-CALLABLES = [*public(), *PROMPTS]
+BULK = [(f"bulk.{name}", getattr(zeroshot.bulk, name)) for name in zeroshot.bulk.__all__]
+CALLABLES = [*public(), *PROMPTS, *(each for each in BULK if inspect.isfunction(each[1]))]
 CLASSES = [
     (name, getattr(zeroshot, name))
     for name in zeroshot.__all__
     if name not in ALIASES and inspect.isclass(getattr(zeroshot, name))
 ]
+CLASSES += [each for each in BULK if inspect.isclass(each[1])]
 # They raise nothing on purpose.
 NEVER_RAISE = {
     *("available_models", "prompts.available", "Prediction.to_dict", "Failure.to_dict"),

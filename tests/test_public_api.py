@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import zeroshot
+from tests.support import run_python
 
 ROOT = Path(__file__).parents[1]
 ALIASES = {"ImageLike", "Labels", "Prompts"}
@@ -35,7 +36,7 @@ def test_all_is_sorted_and_complete() -> None:
         *("ImageLike", "Labels", "Prompts", "Sample", "Tokenizer"),
         *("ZeroshotError", "__version__", "available_models", "classify", "errors", "load"),
         *("Problem", "label", "lint"),
-        *("calibration", "evaluate", "metrics", "prompts", "sample_image"),
+        *("bulk", "calibration", "evaluate", "metrics", "prompts", "sample_image"),
     }
     assert dir(zeroshot) == zeroshot.__all__
 
@@ -49,6 +50,41 @@ def test_every_public_name_resolves_to_one_object(name: str) -> None:
     elif name != "__version__":
         assert inspect.ismodule(first) or first.__module__.startswith("zeroshot.")
         assert inspect.getdoc(first)
+
+
+def test_bulk_exports_the_functions_that_use_a_table() -> None:
+    names = zeroshot.bulk.__all__
+
+    assert names == sorted(names) == dir(zeroshot.bulk)
+    assert {name for name in names if name.islower()} == {
+        *("apply", "find", "merge", "plan_sort", "read_status", "relabel", "sort", "tag", "undo")
+    }
+    for name in names:
+        first = getattr(zeroshot.bulk, name)
+        assert first.__module__.startswith("zeroshot.bulk.")
+        assert getattr(zeroshot.bulk, name) is first
+
+
+def test_a_table_is_read_without_torch_and_pyarrow_is_imported_when_needed() -> None:
+    code = """
+import sys
+import zeroshot
+from zeroshot import bulk
+bulk.read_status, bulk.merge, bulk.sort, bulk.tag
+assert "torch" not in sys.modules
+zeroshot.label, bulk.relabel, bulk.find
+assert "pyarrow" not in sys.modules
+"""
+
+    assert run_python(code) == ""
+
+
+def test_a_module_of_bulk_is_imported_by_name() -> None:
+    from zeroshot.bulk import placement
+
+    assert inspect.ismodule(placement)
+    with pytest.raises(AttributeError, match=r"module 'zeroshot\.bulk' has no attribute 'lable'"):
+        zeroshot.bulk.lable  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -102,6 +138,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import zeroshot
+from tests.support import run_python
 from zeroshot import Classifier, Failure, Head, ImageLike, Labels, Model, Prediction, Prompts
 from zeroshot import Predictions, PromptSet, Report, Sample, Tokenizer
 

@@ -12,6 +12,7 @@ Start here; `help(zeroshot.classify)` prints the details of a function:
     available_models()          List the names that `load` accepts.
     prompts.labels(name)        Return the labels of a data set, such as "imagenet", with synonyms.
     label(inputs, out)          Label a collection of images into a table that resumes.
+    bulk                        Relabel, search, merge, sort and tag such a table.
     lint(labels)                Find problems of labels and prompts.
     sample_image()              Return the path of a photograph to try the package with.
 
@@ -53,6 +54,7 @@ _MODULES = {
     "Tokenizer": "tokenizers",
     "ZeroshotError": "errors",
     "available_models": "catalog",
+    "bulk": "",
     "calibration": "",
     "classify": "api",
     "errors": "",
@@ -84,6 +86,7 @@ __all__ = [
     "ZeroshotError",
     "__version__",
     "available_models",
+    "bulk",
     "calibration",
     "classify",
     "errors",
@@ -97,6 +100,7 @@ __all__ = [
 ]
 
 if _typing.TYPE_CHECKING:
+    from zeroshot import bulk as bulk
     from zeroshot import calibration as calibration
     from zeroshot import errors as errors
     from zeroshot import metrics as metrics

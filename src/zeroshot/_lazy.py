@@ -1,4 +1,4 @@
-"""Import the public names of the package on first use."""
+"""Import the public names of a package on first use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 PACKAGE = __name__.rpartition(".")[0]
 
 
-def loader(names: dict[str, Any], modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a module's `__getattr__`.
+def loader(
+    names: dict[str, Any], modules: Mapping[str, str], package: str = PACKAGE
+) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a package.
 
     Args:
-        names: The globals of the module, where imported names are kept.
+        names: The globals of the package, where imported names are kept.
         modules: Module of each public name; "" for a name that is a module itself.
+        package: Name of the package.
     """
 
     def get(name: str) -> Any:
@@ -24,13 +27,13 @@ def loader(names: dict[str, Any], modules: Mapping[str, str]) -> Callable[[str],
             from zeroshot.migration import attribute_advice
 
             advice = attribute_advice(ELSEWHERE, name)
-            raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}{advice}")
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{advice}")
         if not module:
-            return import_module(f"{PACKAGE}.{name}")
+            return import_module(f"{package}.{name}")
         from zeroshot.collector import paused_for_import
 
         with paused_for_import():
-            value = getattr(import_module(f"{PACKAGE}.{module}"), name)
+            value = getattr(import_module(f"{package}.{module}"), name)
         names[name] = value
         return value
 

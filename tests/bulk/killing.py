@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
 import torch
 
 from tests.bulk.jobs import run
@@ -111,6 +113,7 @@ def share_and_compare(work: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    pa.array(["a"])  # imports pandas if it is installed, before the forks
     request = json.loads(sys.argv[1])
     found = [kill_and_compare(work, Path(work["folder"])) for work in request]
     found[0]["shards"] = share_and_compare(request[0], Path(request[0]["folder"]))

@@ -111,6 +111,9 @@ def write_table(
         "sources": [
             {"kind": "list", "name": f"photos/{u}", "rows": sum(parts)} for u in range(sources)
         ],
+        "inputs": [None] * sources,
+        "skipped": {},
+        "working_folder": str(folder.parent),
         "fingerprint": {"identity": identity, "labels": LABELS, "top": 5},
         **changes,
     }

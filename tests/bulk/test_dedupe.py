@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from tests.bulk.jobs import run
 from tests.bulk.support import Stream, contents, make_classifier, save_images
 from tests.support import flat
-from zeroshot.bulk.dedupe import Deduplicator, Replay, restore_row
+from zeroshot.bulk.dedupe import Deduplicator, Replay
 from zeroshot.bulk.items import Item
 from zeroshot.bulk.labeling import RowOptions, label_marked
 from zeroshot.bulk.output import Output
-from zeroshot.bulk.rows import Columns, Row
+from zeroshot.bulk.rows import Row
 
 
 @pytest.fixture
@@ -116,11 +116,3 @@ def test_finished_rows_are_remembered_in_their_place(three: list[bytes]) -> None
     row = deduplicator.finish(mark)
 
     assert (row.row, row.source, row.label, row.duplicate_of) == (5, "again", "red", 0)
-
-
-def test_a_row_is_restored_from_plain_values() -> None:
-    facts = {"row": 3, "source": "a", "labels": ["x"], "error_kind": "io", "embedding": [0.0]}
-
-    row = restore_row(facts | {"id": 7}, Columns(("x",), 1, None, kept=("id",)))
-
-    assert (row.row, row.labels, row.embedding, row.kept) == (3, ("x",), None, (7,))

@@ -6,12 +6,15 @@ import errno
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from zeroshot.bulk import folder
 from zeroshot.bulk.folder import (
+    PROCESS,
     commit,
     commit_first,
     find_ours,
@@ -19,6 +22,7 @@ from zeroshot.bulk.folder import (
     is_alive,
     parse_part,
     part_name,
+    remove_claim,
     remove_strays,
 )
 from zeroshot.errors import SaveError
@@ -37,7 +41,8 @@ def test_a_file_appears_with_its_content_or_not_at_all(tmp_path: Path) -> None:
     def fail(path: Path) -> None:
         path.write_text("half")
         assert not file.exists()
-        assert path.name == f".{file.name}.{host()}.{os.getpid()}"
+        assert path.name.startswith(f".{file.name}.{PROCESS}-")
+        assert path.name.endswith(f".{host()}.{os.getpid()}")
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011
@@ -110,6 +115,34 @@ def test_a_file_system_without_hard_links_is_supported(
     assert commit_first(tmp_path / "_run.json", lambda path: path.write_text("1"))
     assert not commit_first(tmp_path / "_run.json", lambda path: path.write_text("2"))
     assert (tmp_path / "_run.json").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["_run.json"]
+
+
+def test_a_name_without_content_of_a_killed_process_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "CLAIM_SECONDS", 0.1)
+    file = tmp_path / "_run.json"
+    remove_claim(file)
+    file.write_text("1")
+    remove_claim(file)
+    assert file.read_text() == "1"
+    file.write_text("")
+    remove_claim(file)
+    assert not file.exists()
+
+
+def test_threads_write_one_file_at_once(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+
+    def write(number: int) -> None:
+        start.wait()
+        for _ in range(20):
+            commit(tmp_path / "_SUCCESS.json", lambda path: path.write_text(str(number)))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert [path.name for path in tmp_path.iterdir()] == ["_SUCCESS.json"]
 
 
 def ended_process() -> int:
@@ -120,25 +153,37 @@ def ended_process() -> int:
 
 def test_only_temporary_files_of_ended_processes_of_this_host_are_removed(tmp_path: Path) -> None:
     dead, alive = ended_process(), os.getpid()
-    stray = f".part-00000-000001.csv.{host()}.{dead}"
+    stray = [
+        f".part-00000-000001.csv.{host()}.{dead}",
+        f".part-00000-000002.csv.{'0' * 8}-1.{host()}.{alive}",  # of a process with our number
+        f".part-00000-000003.csv.{'0' * 8}-1.{host()}.{dead}",
+    ]
     kept = [
+        f".part-00000-000004.csv.{PROCESS}-1.{host()}.{alive}",
         f".part-00000-000000.csv.{host()}.{alive}",
         f".part-00000-000000.csv.other.{dead}",
         f".notes.{host()}.{dead}",
         "part-00000-000000.csv",
     ]
-    for name in [stray, *kept]:
+    for name in [*stray, *kept]:
         (tmp_path / name).touch()
 
-    assert remove_strays(tmp_path) == [stray]
+    assert remove_strays(tmp_path) == stray
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
     assert is_alive(alive)
     assert not is_alive(dead)
 
 
 def test_files_of_a_run_are_distinguished_from_others(tmp_path: Path) -> None:
-    ours = ["_SUCCESS.json", "_inputs-00000-a.parquet", "part-00000-000000.csv", "_run.json"]
-    for name in [*ours, "cat.jpg", "part-1.csv", "run.json", "_notes.txt"]:
+    others = ["cat.jpg", "part-1.csv", "run.json", "_notes.txt", "_inputs-mine.csv", "_lock.txt"]
+    others += ["_end-notes.md", "part-00000-000000.txt"]
+    ours = [
+        "_SUCCESS.json",
+        f"_inputs-00000-{'a' * 16}.parquet",
+        "part-00000-000000.csv",
+        "_run.json",
+    ]
+    for name in [*ours, *others]:
         (tmp_path / name).touch()
 
     assert [path.name for path in find_ours(tmp_path)] == ours

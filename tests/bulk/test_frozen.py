@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bulk.support import Stream
-from zeroshot.bulk.frozen import freeze, is_searched, thaw, types_of
+from zeroshot.bulk.frozen import freeze, is_searched, types_of
 from zeroshot.bulk.sources import Listing
 
 
@@ -24,7 +24,7 @@ def test_a_list_is_read_as_it_was_written(
     listing = Listing.from_names(names, kept, ("id", "name"))
 
     name = freeze(listing, 3, tmp_path)
-    found = thaw(tmp_path / name)
+    found = Listing.thaw(tmp_path / name)
 
     assert name.startswith("_inputs-00003-")
     assert name.endswith("parquet" if has_pyarrow else "jsonl")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -115,6 +114,20 @@ def test_a_dry_run_describes_the_inputs_and_writes_nothing(images: Path, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_kept_columns_of_a_parquet_file_keep_their_types(images: Path, tmp_path: Path) -> None:
+    paths = [str(path) for path in sorted(images.iterdir())[:2]]
+    kept = {"id": pa.array([7, None], pa.int32()), "share": [0.5, 1.0], "tags": [["a"], []]}
+    pq.write_table(pa.table({"path": paths, **kept}), tmp_path / "a.parquet")
+
+    zeroshot.label(
+        tmp_path / "a.parquet", tmp_path / "out", classifier=make_classifier(), keep="id,share,tags"
+    )
+
+    found = pq.read_table(next((tmp_path / "out").glob("part-*"))).select([*kept])
+    assert list(map(str, found.schema.types)) == ["int32", "double", "string"]
+    assert found.to_pylist()[0] == {"id": 7, "share": 0.5, "tags": '["a"]'}
+
+
 def test_kept_columns_are_copied_with_their_types(images: Path, tmp_path: Path) -> None:
     table = images / "table.jsonl"
     table.write_text(
@@ -126,6 +139,31 @@ def test_kept_columns_are_copied_with_their_types(images: Path, tmp_path: Path) 
     output = Output.open(tmp_path / "out")
     assert output.columns.kept == ("id", "in_row")
     assert [(row["id"], row["in_row"]) for row in output.rows()] == [(7, "x"), (8, None)]
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_kept_columns_with_any_names_and_values_are_copied(
+    form: str, images: Path, tmp_path: Path
+) -> None:
+    names = ["label", "in_label", "label_2", "probability_7", "error", "big", "half"]
+    lines = [
+        {"path": "00000.png", **dict.fromkeys(names, "x\r"), "in_label": "y", "big": 2**70},
+        {"path": "00001.png", **dict.fromkeys(names, ""), "half": {"a": ["\ud800"]}},
+    ]
+    table = images / "table.jsonl"
+    table.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    for _ in range(2):
+        assert zeroshot.label(
+            table, tmp_path / "out", classifier=make_classifier(), keep=names, format=form
+        ).is_complete
+
+    first, second = Output.open(tmp_path / "out").rows()
+    kept = ["in_in_label", "in_label", "in_label_2", "in_probability_7", "in_error", "big", "half"]
+    assert list(first)[-len(kept) :] == kept
+    assert (first["in_in_label"], first["in_label"], first["in_label_2"]) == ("x\r", "y", "x\r")
+    assert str(first["big"]) == str(2**70)
+    assert "\\ud800" in str(second["half"])
 
 
 @pytest.mark.parametrize(
@@ -170,10 +208,20 @@ def test_invalid_labels_and_unknown_arguments_are_typed_errors(
 def test_scores_of_too_many_labels_are_refused(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zeroshot.bulk.job.MOST_SCORES", 2)
+    monkeypatch.setattr("zeroshot.bulk.options.MOST_SCORES", 2)
 
-    with pytest.raises(InputError, match="at most 2 scores per image, got 3 labels"):
+    with pytest.raises(InputError, match="at most 2 labels, got 3"):
         zeroshot.label(images, tmp_path / "out", classifier=make_classifier(), scores="all")
+
+
+def test_a_run_that_was_killed_while_it_was_described_continues(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeroshot.bulk.folder.CLAIM_SECONDS", 0.1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "_run.json").touch()
+
+    assert zeroshot.label(images, tmp_path / "out", classifier=make_classifier()).is_complete
 
 
 def test_a_moved_table_continues(images: Path, tmp_path: Path) -> None:
@@ -181,12 +229,3 @@ def test_a_moved_table_continues(images: Path, tmp_path: Path) -> None:
     shutil.move(tmp_path / "a", tmp_path / "b")
 
     assert zeroshot.label(images, tmp_path / "b", classifier=make_classifier()).computed == 0
-
-
-def test_importing_the_function_imports_no_pyarrow() -> None:
-    program = "import sys, zeroshot; zeroshot.label; print('pyarrow' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-
-    assert done.stdout == "False\n"

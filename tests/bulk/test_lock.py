@@ -16,7 +16,7 @@ import pytest
 from tests.bulk.jobs import run
 from tests.bulk.support import save_images
 from zeroshot.bulk import folder, lock
-from zeroshot.bulk.folder import host
+from zeroshot.bulk.folder import host, process_space, start_of
 from zeroshot.bulk.lock import Lock, check_unlocked, is_dead
 from zeroshot.bulk.shards import Shard
 from zeroshot.errors import InputError, SaveError
@@ -130,6 +130,35 @@ def test_of_many_threads_one_takes_a_dead_lock_over(tmp_path: Path) -> None:
 
     assert most[0] == 1
     assert refused[0] >= 1
+
+
+def test_a_number_that_another_process_has_now_is_no_lock(tmp_path: Path) -> None:
+    mine = {"host": host(), "pid": os.getpid(), "space": process_space()}
+    if mine["space"] is None:
+        pytest.skip("requires /proc")
+    assert not is_dead({**mine, "start": start_of(os.getpid())}, age=0)
+    (tmp_path / "_lock-1-of-1.json").write_text(json.dumps({**mine, "start": "1"}))
+
+    with Lock(tmp_path, Shard()):
+        pass
+
+
+def test_a_process_of_another_container_with_this_host_name_is_not_taken_for_ended() -> None:
+    owner = {"host": host(), "pid": ended_process(), "space": "another", "start": "1"}
+
+    assert not is_dead(owner, age=1)
+    assert is_dead(owner, age=1e9)
+
+
+def test_locks_are_compared_with_the_clock_of_the_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "_lock-1-of-2.json").write_text('{"host": "elsewhere", "pid": 1}')
+    monkeypatch.setattr(lock.time, "time", lambda: 1e11)
+
+    with pytest.raises(InputError, match="is writing to this folder"):
+        check_unlocked(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_age_decides_only_for_other_hosts() -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.bulk.jobs import run
 from tests.bulk.support import Stream, make_classifier, save_images
-from zeroshot.bulk.output import Output
+from zeroshot.bulk.output import FIELDS, Output
+from zeroshot.bulk.sorting import plan_sort
+from zeroshot.bulk.status import Status, read_status
+from zeroshot.bulk.tagging import tag
 from zeroshot.errors import InputError
 
 
@@ -64,6 +70,68 @@ def test_another_folder_is_an_input_error(content: str | None, tmp_path: Path) -
         Output.open(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         Output.open(tmp_path / "missing")
+
+
+def test_a_damaged_description_is_an_input_error(tmp_path: Path) -> None:
+    run(save_images(tmp_path / "images", 2), tmp_path / "out")
+    file = tmp_path / "out" / "_run.json"
+    content = json.loads(file.read_text())
+    for name in FIELDS:
+        for value in (None, 5.0, "x", [5], [[]], {}):
+            if isinstance(value, FIELDS[name]):
+                continue
+            file.write_text(json.dumps({**content, name: value}))
+            with pytest.raises(InputError, match="damaged"):
+                Output.open(tmp_path / "out")
+    for name, other in {"rows": ["x"], "sources": [1], "part_rows": 0, "inputs": []}.items():
+        file.write_text(json.dumps({**content, name: other}))
+        with pytest.raises(InputError, match="damaged"):
+            Output.open(tmp_path / "out")
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_part_with_another_number_of_rows_is_refused(form: str, tmp_path: Path) -> None:
+    images = save_images(tmp_path / "images", 8)
+    options: dict[str, Any] = {"part_rows": 3, "format": form}
+    run(images, tmp_path / "out", **options)
+    run(images[:4], tmp_path / "other", **options)
+    short = tmp_path / "other" / f"part-00000-000001.{form}"
+    for name in (f"part-00000-000000.{form}", f"part-00000-000003.{form}"):
+        run(images, tmp_path / "out", **options, force=True)
+        shutil.copy(short, tmp_path / "out" / name)
+
+        for count in (lambda: run(images, tmp_path / "out", **options), lambda: status(tmp_path)):
+            with pytest.raises(InputError, match=r"expected \d rows, got 1; delete it"):
+                count()
+    (tmp_path / "out" / name).unlink()
+    assert run(images, tmp_path / "out", **options).is_complete
+    shutil.copy(short, tmp_path / "out" / f"part-00009-000000.{form}")
+    with pytest.raises(InputError, match="of another table"):
+        run(images, tmp_path / "out", **options)
+
+
+def test_files_are_those_of_the_folder_in_which_they_were_labeled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for card in ("first", "second"):
+        save_images(tmp_path / card / "DCIM", 2)
+    monkeypatch.chdir(tmp_path / "first")
+    run("DCIM", tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "second")
+
+    plan = plan_sort(tmp_path / "out", tmp_path / "sorted", mode="move")
+    tag(tmp_path / "out", min_probability=0.0)
+
+    first = [str(tmp_path / "first" / "DCIM" / f"0000{number}.png") for number in range(2)]
+    assert [action.source for action in plan.actions] == first
+    assert sorted(path.parent.parent.name for path in tmp_path.rglob("*.xmp")) == ["first"] * 2
+    shutil.move(tmp_path / "first", tmp_path / "moved")
+    assert Output.open(tmp_path / "out").find_root() is None
+    assert Output.open(tmp_path / "out").find_root("elsewhere") == "elsewhere"
+
+
+def status(folder: Path) -> Status:
+    return read_status(folder / "out")
 
 
 def test_the_labels_of_a_run_keep_their_order(tmp_path: Path) -> None:

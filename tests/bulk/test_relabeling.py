@@ -320,3 +320,17 @@ def test_without_pyarrow_the_command_to_install_it_is_shown(
 
     with pytest.raises(MissingPackage, match="pip install"):
         relabel(folder, tmp_path / "new", head=make_head())
+
+
+def test_a_call_that_was_killed_before_it_described_the_table_continues(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / f"_inputs-00000-{'a' * 16}.parquet").write_bytes(b"")
+    (out / "_end-00001.json").write_text("{}")
+
+    assert relabel(folder, out, head=make_head()).is_complete
+    (out / "_run.json").unlink()
+    with pytest.raises(InputError, match="contains other files, such as '_SUCCESS"):
+        relabel(folder, out, head=make_head())

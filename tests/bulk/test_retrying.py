@@ -81,6 +81,8 @@ def test_kinds_are_a_list_or_text() -> None:
     assert parse_kinds(True) == PASSING
     assert parse_kinds(False) == parse_kinds(None) == ()
     assert parse_kinds("timeout,io") == parse_kinds(["timeout", "io"]) == ("timeout", "io")
-    for value in (3, [3], [""]):
-        with pytest.raises(InputError, match="retry_errors"):
+    assert parse_kinds(" timeout, oom") == ("timeout", "oom")
+    for value in (3, [3], [""], [], "", "timeot", "io,photos", ["internal", None]):
+        with pytest.raises(InputError, match=r"retry_errors.* the kinds are bad_shape") as caught:
             parse_kinds(value)
+        assert len(str(caught.value)) < 600

@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from tests.bulk.jobs import run
 from tests.bulk.support import Stream, Stub, contents, make_classifier, save_images
 from tests.support import NAMES
 from zeroshot.bulk import running
+from zeroshot.bulk.lock import Lock
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.rows import Row, number_row
+from zeroshot.bulk.shards import Shard
 from zeroshot.bulk.sinks import parquet
 from zeroshot.classifier import Classifier
 from zeroshot.errors import InputError, SaveError
@@ -180,6 +184,81 @@ def test_force_deletes_only_the_files_of_the_run(images: list[Path], tmp_path: P
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
+def test_force_never_deletes_files_that_only_look_like_ours(
+    images: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("_inputs-mine.csv", "_lock.txt", "_end-notes.md", "part-00000-000000.txt"):
+        (out / name).write_text("mine")
+        with pytest.raises(InputError, match="expected an empty folder"):
+            run(images, out, force=True)
+        assert (out / name).read_text() == "mine"
+        (out / name).unlink()
+    (out / "_run.json").write_text('{"experiment": 1}')
+    (out / "part-00000-000000.csv").write_text("mine")
+
+    with pytest.raises(InputError, match="a file of another program") as caught:
+        run(images, out, force=True)
+    assert len(str(caught.value)) < 600
+    assert len(contents(out)) == 1
+
+
+@pytest.mark.parametrize("content", [None, "", "{"])
+def test_parts_of_an_unknown_run_are_not_taken_for_parts_of_this_one(
+    content: str | None, images: list[Path], tmp_path: Path
+) -> None:
+    run(images[:4], tmp_path / "out")
+    description = tmp_path / "out" / "_run.json"
+    description.unlink()
+    if content is not None:
+        description.write_text(content)
+
+    with pytest.raises(InputError, match=r"no _run\.json|a damaged _run\.json"):
+        run(images[10:14], tmp_path / "out")
+    run(images[10:14], tmp_path / "out", force=True)
+    rows = Output.open(tmp_path / "out").rows()
+    assert [row["source"] for row in rows] == list(map(str, images[10:14]))
+
+
+def test_force_deletes_nothing_while_another_share_is_computed(
+    images: list[Path], tmp_path: Path
+) -> None:
+    run(images, tmp_path / "out", part_rows=4, shard="1/2")
+    before = contents(tmp_path / "out")
+    with (
+        Lock(tmp_path / "out", Shard(1, 2)),
+        pytest.raises(InputError, match="is writing to this folder"),
+    ):
+        run(images, tmp_path / "out", part_rows=4, shard="1/2", force=True)
+
+    assert contents(tmp_path / "out") == before
+    assert run(images, tmp_path / "out", part_rows=4, shard="1/2", force=True).rows == 26
+
+
+def test_threads_compute_their_shares_of_a_table_at_once(
+    images: list[Path], tmp_path: Path
+) -> None:
+    def share(number: int) -> None:
+        start.wait()
+        run(images, tmp_path / "out", part_rows=4, shard=f"{number}/4")
+
+    for _ in range(3):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        start = threading.Barrier(4)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(share, range(1, 5)))
+        assert Output.open(tmp_path / "out").is_complete
+
+
+def test_a_folder_with_a_name_that_is_too_long_is_a_save_error(
+    images: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(SaveError, match="name too long") as caught:
+        run(images, tmp_path / ("x" * 300))
+    assert len(str(caught.value)) < 600
+
+
 def test_a_folder_of_others_is_refused_also_with_force(images: list[Path], tmp_path: Path) -> None:
     for force in (False, True):
         with pytest.raises(InputError, match="expected an empty folder"):
@@ -260,6 +339,31 @@ def test_relative_paths_are_refused_from_another_folder(
 
     with pytest.raises(InputError, match="relative to the folder"):
         run("images", tmp_path / "out")
+
+
+def test_one_relative_path_among_others_is_refused_from_another_folder(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inputs = [images[0], Path("images/00001.png")]
+    run(inputs, tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "images")
+
+    with pytest.raises(InputError, match="relative to the folder"):
+        run(inputs, tmp_path / "out")
+
+
+def test_a_run_is_not_continued_with_another_fifth_folder(tmp_path: Path) -> None:
+    folders = [tmp_path / f"{'long' * 30}{number}" for number in range(6)]
+    for folder in folders:
+        save_images(folder, 2)
+    run(folders[:5], tmp_path / "out")
+
+    for others in (folders[:4], folders, [*folders[:4], folders[5]], folders[1:]):
+        with pytest.raises(InputError, match="input 0 of the run") as caught:
+            run(others, tmp_path / "out")
+        assert len(str(caught.value)) < 600
+    assert run(folders[:5], tmp_path / "out").computed == 0
 
 
 def test_columns_of_several_sources_are_merged(images: list[Path], tmp_path: Path) -> None:

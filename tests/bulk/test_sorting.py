@@ -8,8 +8,8 @@ import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -357,30 +357,45 @@ def test_a_log_that_cannot_be_written_stops_before_the_action(
 
 
 SCRIPT = """
-import sys
+import os, signal, sys, time
 from zeroshot.bulk.sorting import apply, plan_rows, undo
-photos, into, mode, command = sys.argv[1:]
+photos, into, mode = sys.argv[1:]
 names = [f"{n % 3}/{n // 3}.jpg" for n in range(300)]
 rows = [{"source": name, "label": f"l{i % 4}", "probability": 1.0} for i, name in enumerate(names)]
-plan = plan_rows(rows, into, mode=mode, root=photos)
-print("ready", flush=True)
-apply(plan) if command == "sort" else undo(into)
+for line in sys.stdin:
+    command, seconds = line.split()
+    plan = plan_rows(rows, into, mode=mode, root=photos)
+    child = os.fork()
+    if not child:
+        try:
+            apply(plan) if command == "sort" else undo(into)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    time.sleep(float(seconds))
+    os.kill(child, signal.SIGKILL)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def interrupted(arguments: list[str], seconds: float) -> bool:
-    """Run the script and kill it after a time; return whether it was still running."""
+@contextmanager
+def killer(*arguments: str) -> Iterator[Callable[[str, float], bool]]:
+    """Return a function that runs a command, kills it, and returns whether it was running."""
+    command = [sys.executable, "-c", SCRIPT, *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *arguments], stdout=subprocess.PIPE, env=environment
-    )
-    with process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(seconds)
-        running = process.poll() is None
-        process.send_signal(signal.SIGKILL)
-    return running
+        write, read = process.stdin, process.stdout
+
+        def interrupted(name: str, seconds: float) -> bool:
+            print(name, seconds, file=write, flush=True)
+            code = int(read.readline())
+            assert code in (0, -signal.SIGKILL)
+            return code != 0
+
+        yield interrupted
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
@@ -391,14 +406,15 @@ def test_a_killed_process_is_undone_completely(mode: Mode, tmp_path: Path) -> No
         path = photos / str(number % 3) / f"{number // 3}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"%d" % number * 2000)
-    before, chance, arguments = tree(tmp_path), random.Random(3), [str(photos), str(into), mode]
+    before, chance = tree(tmp_path), random.Random(3)
 
     killed = 0
-    for _ in range(3):
-        for _ in range(2):  # the second run continues the first
-            killed += interrupted([*arguments, "sort"], chance.uniform(0, 0.1))
-        interrupted([*arguments, "undo"], chance.uniform(0, 0.05))
-        if (into / LOG_NAME).exists():
-            assert undo(into).kept == ()
-        assert tree(tmp_path) == before
+    with killer(str(photos), str(into), mode) as interrupted:
+        for _ in range(3):
+            for _ in range(2):  # the second run continues the first
+                killed += interrupted("sort", chance.uniform(0, 0.1))
+            interrupted("undo", chance.uniform(0, 0.05))
+            if (into / LOG_NAME).exists():
+                assert undo(into).kept == ()
+            assert tree(tmp_path) == before
     assert killed

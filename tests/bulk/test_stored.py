@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import doctest
 import json
-import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pyarrow as pa
 import pytest
@@ -16,7 +12,6 @@ from pyarrow import parquet
 
 import zeroshot
 from tests.bulk import tables
-from zeroshot.bulk import finding, merging, relabeling, status
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.stored import (
     check_gaps,
@@ -24,10 +19,9 @@ from zeroshot.bulk.stored import (
     load_model,
     open_embedded,
     read_part,
-    require_pyarrow,
     write_part,
 )
-from zeroshot.errors import HeadMismatch, InputError, MissingPackage
+from zeroshot.errors import HeadMismatch, InputError
 
 
 @pytest.fixture
@@ -120,36 +114,3 @@ def test_the_model_of_a_table_is_checked(tiny: zeroshot.Model, tiny_path: Path) 
     assert load_model(run, None).dtype == torch.float32
     with pytest.raises(HeadMismatch, match="expected the model of the table"):
         load_model({**run, "identity": "0" * 32}, tiny)
-
-
-def test_pyarrow_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_pyarrow("a")
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-
-    with pytest.raises(MissingPackage, match=r"pip install 'zeroshot-clip\[parquet\]'"):
-        require_pyarrow("a")
-
-
-EXAMPLES = {
-    finding: ("find", "Match"),
-    merging: ("merge",),
-    relabeling: ("relabel",),
-    status: ("read_status", "Status"),
-}
-
-
-@pytest.mark.parametrize("module", EXAMPLES, ids=lambda module: module.__name__)
-def test_examples_of_what_uses_a_table_run(
-    module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copy(zeroshot.sample_image(), tmp_path / "cat.jpg")
-    monkeypatch.chdir(tmp_path)
-    for name in EXAMPLES[module]:
-        names = {"zeroshot": zeroshot, **vars(module)}
-        text = getattr(module, name).__doc__ or ""
-        example = doctest.DocTestParser().get_doctest(text, names, name, None, None)
-        shown: list[str] = []
-
-        result = doctest.DocTestRunner().run(example, out=shown.append)
-
-        assert (result.failed, result.attempted > 0) == (0, True), "".join(shown)

@@ -11,7 +11,7 @@ from tests.bulk.support import save_images
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.rows import Row
 from zeroshot.bulk.work import PartEnd
-from zeroshot.bulk.writing import Counts, Writer, count, count_parts
+from zeroshot.bulk.writing import Writer
 from zeroshot.errors import SaveError
 
 
@@ -19,23 +19,6 @@ from zeroshot.errors import SaveError
 def output(tmp_path: Path) -> Output:
     run(save_images(tmp_path / "images", 5, broken=[1]), tmp_path / "out", part_rows=2)
     return Output.open(tmp_path / "out")
-
-
-def test_errors_and_duplicates_are_counted() -> None:
-    rows = [Row(0, "a"), Row(1, "b", error_kind="io"), Row(2, "c", duplicate_of=0)]
-    counts = count(rows)
-    counts.add_all(counts)
-
-    assert (counts.rows, counts.errors, counts.duplicates) == (6, {"io": 2}, 2)
-
-
-def test_parts_that_were_not_written_here_are_read(output: Output) -> None:
-    known = Counts()
-    known.rows = 100
-
-    assert count_parts(output, {}).rows == 5
-    assert count_parts(output, {}).errors == {"not_image": 1}
-    assert count_parts(output, {(0, 0): known}).rows == 103
 
 
 def test_the_error_of_a_part_is_raised_by_the_next_call(

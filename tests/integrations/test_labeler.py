@@ -103,7 +103,7 @@ def test_paths_and_missing_files() -> None:
     assert found[1]["error_kind"] == "not_found"
 
 
-def test_pickled_labeler_with_a_head_works_in_another_process(
+def test_pickled_labeler_works_in_another_process_and_leaves_the_threads_of_the_caller_alone(
     head: zeroshot.Head, batch: pa.Table, tmp_path: Path
 ) -> None:
     path = tmp_path / "labeler.pickle"
@@ -111,14 +111,16 @@ def test_pickled_labeler_with_a_head_works_in_another_process(
     first = labeler(batch.slice(0, 2))
     path.write_bytes(pickle.dumps(labeler))
     code = f"""
-import pickle, sys
+import pickle, sys, threading
 labeler = pickle.load(open({str(path)!r}, "rb"))
 assert not {{"torch", "ray", "daft"}} & set(sys.modules)
+before = threading.active_count()
 table = labeler({{"bytes": [open({str(PHOTOS[0])!r}, "rb").read()]}})
-print(table["label"].to_pylist())
+from zeroshot.engine.cpu.workers import is_worker
+print(table["label"].to_pylist(), is_worker(), threading.active_count() - before)
 """
 
-    assert run_python(code) == f"{first['label'].to_pylist()[:1]}\n"
+    assert run_python(code) == f"{first['label'].to_pylist()[:1]} False 1\n"
     assert path.stat().st_size < 20_000  # the head is in it, the model is not
 
 
@@ -139,20 +141,6 @@ print(sorted({"torch", "pyarrow", "ray", "daft", "pyspark"} & set(sys.modules)))
 """
 
     assert run_python(code) == "[]\n"
-
-
-def test_one_thread_leaves_the_threads_of_the_caller_alone(batch: pa.Table) -> None:
-    code = f"""
-import torch, threading
-from zeroshot.engine.cpu.workers import is_worker
-from zeroshot.integrations import Labeler
-before = threading.active_count()
-labeler = Labeler(["cat", "dog"], model="mini", threads=1)
-labeler({{"bytes": [open({str(PHOTOS[0])!r}, "rb").read()]}})
-print(is_worker(), threading.active_count() - before)
-"""
-
-    assert run_python(code) == "False 1\n"
 
 
 def test_head_comes_as_object_path_or_bytes(head: zeroshot.Head, tmp_path: Path) -> None:

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zeroshot.bulk.items import Item
-from zeroshot.bulk.labeling import HASH
-from zeroshot.bulk.rows import Columns, Row
+from zeroshot.bulk.rows import HASH, Row
 from zeroshot.lookahead import run_ahead
 from zeroshot.machine import cores
 
 LIMIT = 200_000  # distinct hashes that are remembered
 AHEAD = 8, 64  # images that are read before their turn: per core, and at most
-FIELDS = [field.name for field in fields(Row) if field.name != "kept"]
 
 
 @dataclass(slots=True)
@@ -125,14 +123,3 @@ def _get(content: Any) -> Any:
     if isinstance(content, Exception):
         raise content
     return content
-
-
-def restore_row(facts: Mapping[str, Any], columns: Columns) -> Row:
-    """Return the row of a part that was read from its file."""
-    found: dict[str, Any] = {name: facts.get(name) for name in FIELDS}
-    for name in ("labels", "probabilities"):
-        values = found[name]
-        found[name] = None if values is None else tuple(values)
-    if found["error_kind"] is not None:
-        found["scores"] = found["embedding"] = None
-    return Row(**found, kept=tuple(facts[name] for name in columns.kept))

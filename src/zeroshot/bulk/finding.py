@@ -40,7 +40,7 @@ class Match:
         probability: The probability of the best label, or None.
 
     Example:
-        >>> Match("cat.jpg", 0.27, 0, "cat", 0.9).to_dict()["source"]
+        >>> zeroshot.bulk.Match("cat.jpg", 0.27, 0, "cat", 0.9).to_dict()["source"]
         'cat.jpg'
     """
 
@@ -99,11 +99,10 @@ def find(
         SaveError: The sheet cannot be written.
 
     Example:
-        >>> from zeroshot.bulk.finding import find
         >>> pets = {"labels": ["cat", "dog"], "model": "mini", "embeddings": True}
         >>> zeroshot.label(["cat.jpg"], "pets", **pets).rows
         1
-        >>> [match.source for match in find("pets", "a sleeping cat")]
+        >>> [match.source for match in zeroshot.bulk.find("pets", "a sleeping cat")]
         ['cat.jpg']
     """
     top = count("top", top, 1, "; try top=20")

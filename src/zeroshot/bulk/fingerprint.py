@@ -6,15 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import PIL
 
 from zeroshot import __version__
 from zeroshot.bulk.rows import FORMAT
-from zeroshot.classifier import Classifier
 from zeroshot.errors import InputError, shortened, some
-from zeroshot.head import Head
+
+if TYPE_CHECKING:
+    from zeroshot.classifier import Classifier
+    from zeroshot.head import Head
 
 LONGEST = 1 << 16  # bytes of the labels in a part's metadata; for longer ones it has their digest
 ADVICE = "use the same options, another folder, or force=True to start over"

@@ -7,20 +7,32 @@ import json
 import os
 import re
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from zeroshot.bulk.sinks import SINKS
 from zeroshot.errors import SaveError, ZeroshotError, shortened
 
 RUN, SUCCESS, INPUTS, END, LOCK = "_run.json", "_SUCCESS.json", "_inputs", "_end", "_lock"
-PART = re.compile(r"part-(\d{5,})-(\d{6,})\.(parquet|csv|jsonl)")
-OURS = re.compile(r"_run\.json|_SUCCESS\.json|_(?:inputs|end|lock)[-.].*|part-\d{5,}-\d{6,}\.\w+")
-TEMPORARY = re.compile(r"\.(?:part|_\w+)[-.].*\.(?P<host>[^.]+)\.(?P<pid>\d+)")
+PART = re.compile(rf"part-(\d{{5,}})-(\d{{6,}})\.({'|'.join(SINKS)})")
+OURS = re.compile(
+    r"_run\.json|_SUCCESS\.json|_end-\d{5,}\.json|_lock-\d+-of-\d+\.json"
+    rf"|_inputs-\d{{5,}}-[0-9a-f]{{16}}\.(?:parquet|jsonl)|{PART.pattern}"
+)
+TEMPORARY = re.compile(
+    r"\.(?:part|_\w+)[-.].*?(?:\.(?P<process>[0-9a-f]{8})-\d+)?\.(?P<host>[^.]+)\.(?P<pid>\d+)"
+)
+CLAIM_SECONDS = 3.0
+PROCESS = uuid.uuid4().hex[:8]  # in containers, process 1 of a host comes back as process 1
 IGNORED = (errno.EINVAL, errno.EACCES, errno.EBADF, errno.ENOTSUP)  # of fsync on a folder
+
+_numbers = count(1)
 
 
 def part_name(source: int, chunk: int, form: str) -> str:
@@ -41,8 +53,11 @@ def host() -> str:
 
 
 def temporary_for(file: Path) -> Path:
-    """Return the temporary name of a file: it contains the host and the process."""
-    return file.with_name(f".{file.name}.{host()}.{os.getpid()}")
+    """Return a new temporary name of a file: it contains the host and the process.
+
+    Threads of a process, and processes of two containers with equal numbers, may write at once.
+    """
+    return file.with_name(f".{file.name}.{PROCESS}-{next(_numbers)}.{host()}.{os.getpid()}")
 
 
 def commit(file: Path, write: Callable[[Path], object]) -> None:
@@ -80,8 +95,7 @@ def commit_first(file: Path, write: Callable[[Path], object]) -> bool:
 
     Raises SaveError as `commit` does.
     """
-    unique = uuid.uuid4().hex[:8]  # threads may try at once
-    temporary = temporary_for(file.with_name(f"{file.name}.{unique}"))
+    temporary = temporary_for(file)
     try:
         _write(temporary, write)
         _link(temporary, file)
@@ -103,15 +117,21 @@ def _link(temporary: Path, file: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
             raise
-        with file.open("xb") as target:  # not atomic, but never over another file
-            target.write(temporary.read_bytes())
-            target.flush()
-            os.fsync(target.fileno())
+        file.open("xb").close()  # the first process has the name; killed here, it leaves it empty
+        os.replace(temporary, file)
+
+
+def remove_claim(file: Path) -> None:
+    """Remove an empty file that a killed process left, if no other process writes it now."""
+    deadline = time.monotonic() + CLAIM_SECONDS
+    with suppress(FileNotFoundError):
+        while not file.stat().st_size:
+            if time.monotonic() > deadline:
+                file.unlink()
+            time.sleep(0.05)
 
 
 def _write(temporary: Path, write: Callable[[Path], object]) -> None:
-    with suppress(OSError):
-        temporary.unlink(missing_ok=True)
     write(temporary)
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
@@ -164,12 +184,35 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def start_of(pid: int) -> str | None:
+    """Return when a process of this host started, as text to compare; None if it is unknown."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        return text.rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+@cache
+def process_space() -> str | None:
+    """Return what numbers of processes belong to: the boot and the container, if it is known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except (OSError, ValueError):
+        return None
+
+
 def remove_strays(folder: Path) -> list[str]:
     """Remove temporary files of processes of this host that ended; return their names."""
     removed = []
     for name in sorted(os.listdir(folder)):
         found = TEMPORARY.fullmatch(name)
-        if found is None or found["host"] != host() or is_alive(int(found["pid"])):
+        if found is None or found["host"] != host():
+            continue
+        pid = int(found["pid"])
+        is_own = pid == os.getpid() and found["process"] in (None, PROCESS)
+        if is_own or (pid != os.getpid() and is_alive(pid)):
             continue
         with suppress(OSError):
             (folder / name).unlink()

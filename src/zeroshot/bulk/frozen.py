@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from glob import has_magic
 from pathlib import Path
 from typing import Any
@@ -22,27 +20,17 @@ def freeze(listing: Listing, number: int, folder: Path) -> str:
     The name contains a digest of the list: another process that starts at the same time may have
     found other files.
     """
-    suffix = "parquet" if parquet.is_installed() else "jsonl"
-    name = f"{INPUTS}-{number:05}-{listing.facts()['digest'][:16]}.{suffix}"
-
-    def write(path: Path) -> None:
-        with tempfile.TemporaryDirectory() as elsewhere:  # `freeze` looks at the suffix
-            shutil.copyfile(listing.freeze(Path(elsewhere, name)), path)
-
-    commit(folder / name, write)
+    form = "parquet" if parquet.is_installed() else "jsonl"
+    name = f"{INPUTS}-{number:05}-{listing.facts()['digest'][:16]}.{form}"
+    commit(folder / name, lambda path: listing.freeze(path, form))
     return name
-
-
-def thaw(path: Path) -> Listing:
-    """Return the list of a file that `freeze` wrote. Raises InputError for another file."""
-    return Listing.thaw(path)
 
 
 def types_of(source: Source) -> tuple[str, ...]:
     """Return the types of a source's kept columns, as pyarrow names them."""
     if not source.columns:
         return ()
-    given = getattr(source, "kept_types", None)
+    given = getattr(source, "kept_types", None)  # of a source whose file has types
     if given is not None:
         return tuple(given)
     if not isinstance(source, Listing):

@@ -11,7 +11,7 @@ from zeroshot import prompts as prompt_sets
 from zeroshot.arguments import count, file_path, flag, instance, one_of
 from zeroshot.bulk.frozen import is_searched
 from zeroshot.bulk.labeling import RowOptions
-from zeroshot.bulk.options import JobOptions, choose_format, parse_most, parse_names
+from zeroshot.bulk.options import JobOptions, check_labels, choose_format, parse_most, parse_names
 from zeroshot.bulk.retrying import parse_kinds
 from zeroshot.bulk.running import Job, check_folder, describe
 from zeroshot.bulk.shards import parse_shard
@@ -25,7 +25,6 @@ from zeroshot.loading import load
 from zeroshot.model import Model
 from zeroshot.prompts import Labels, Prompts
 
-MOST_SCORES = 10_000  # labels
 NAMES = ("labels", "head", "classifier")
 
 
@@ -145,16 +144,13 @@ def label(
             f"expected either limit or shard, got limit={limit} and shard={options.shard}; omit one"
         )
     build = _choose_classifier(labels, head, prompts, model, classifier, allow_equal, progress)
-    check_folder(options.out)
+    check_folder(options.out, force=options.force)
     sources = open_sources(inputs, keep=options.keep, **options.read)
     if options.dry_run:
         return describe(sources, options)
     chosen = build()
-    if options.rows.scores and len(chosen.head) > MOST_SCORES:
-        raise InputError(
-            f"scores='all' stores at most {MOST_SCORES} scores per image, got {len(chosen.head)} "
-            "labels; use scores='top' with a larger top"
-        )
+    if options.rows.scores:
+        check_labels(len(chosen.head))
     return Job(chosen, sources, options, is_searched=is_searched(inputs)).run()
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from torch import Tensor
 
 from zeroshot.bulk.items import Item
-from zeroshot.bulk.rows import LONGEST_ERROR, Row
+from zeroshot.bulk.rows import HASH, LONGEST_ERROR, Row
 from zeroshot.bulk.sizes import read_size
 from zeroshot.classifier import TOP, Classifier
 from zeroshot.embedding import get_decoder, get_loader, stack_equal
@@ -23,7 +23,6 @@ from zeroshot.errors import DeviceError, ImageError, NonFiniteError, shortened
 from zeroshot.images import Sample
 from zeroshot.scoring import rank
 
-HASH = 16  # bytes
 KINDS: tuple[tuple[type[BaseException], str], ...] = (  # of errors that are no ImageError
     (FileNotFoundError, "not_found"),
     (PermissionError, "permission"),
@@ -64,6 +63,7 @@ def label_items(
         DeviceError: The device cannot be used, other than for the size of an image.
 
     Example:
+        >>> from pathlib import Path
         >>> from zeroshot.bulk.items import Item
         >>> classifier = zeroshot.load("mini").classifier(["cat", "dog"])
         >>> cat = Item("cat.jpg", Path("cat.jpg").read_bytes)

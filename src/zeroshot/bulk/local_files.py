@@ -13,12 +13,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from zeroshot.bulk.rows import SOURCE_BITS
+from zeroshot.bulk.rows import HASH, SOURCE_BITS
 from zeroshot.errors import InputError, shortened
 
 LONGEST_NAME = 120  # bytes of UTF-8; most file systems allow 255
 FILE_KINDS = ("list", "iterable")  # of sources whose rows are files of their own
-HASH = 16  # bytes; as in rows.Row
 
 _UNSAFE = (
     re.compile(  # separators, reserved on Windows, control and direction characters, surrogates

@@ -16,7 +16,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from zeroshot.bulk.folder import LOCK, commit_first, host, is_alive, raise_for, write_json
+from zeroshot.bulk.folder import (
+    LOCK,
+    commit_first,
+    host,
+    is_alive,
+    process_space,
+    raise_for,
+    start_of,
+    temporary_for,
+    write_json,
+)
 from zeroshot.bulk.shards import Shard
 from zeroshot.errors import InputError, SaveError, shortened
 
@@ -34,7 +44,8 @@ class Lock:
     def __init__(self, folder: Path, shard: Shard, *, dead: float = DEAD) -> None:
         self.path = folder / f"{LOCK}-{shard.index + 1}-of-{shard.count}.json"
         self._dead = dead
-        self._owner = {"host": host(), "pid": os.getpid(), "id": uuid.uuid4().hex}
+        self._owner: dict[str, Any] = {"host": host(), "pid": os.getpid(), "id": uuid.uuid4().hex}
+        self._owner |= {"start": start_of(os.getpid()), "space": process_space()}
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -81,9 +92,7 @@ class Lock:
             return  # removed meanwhile
         if not is_dead(owner, self._age(), self._dead):
             raise self._refuse(owner)
-        aside = self.path.with_name(
-            f".{self.path.name}.{uuid.uuid4().hex[:8]}.{host()}.{os.getpid()}"
-        )
+        aside = temporary_for(self.path)
         try:
             os.rename(self.path, aside)  # of several processes one succeeds
         except FileNotFoundError:
@@ -98,15 +107,10 @@ class Lock:
 
     def _age(self) -> float:
         """Return the seconds since the last refresh, by the clock of the file system."""
-        clock = self.path.with_name(f".{self.path.name}.clock.{host()}.{os.getpid()}")
         try:
-            clock.touch()
-            return clock.stat().st_mtime - self.path.stat().st_mtime
+            return _clock(self.path.parent) - self.path.stat().st_mtime
         except OSError:
             return 0.0
-        finally:
-            with suppress(OSError):
-                clock.unlink()
 
     def _refuse(self, owner: dict[str, Any]) -> InputError:
         name, pid = owner.get("host", "?"), owner.get("pid", "?")
@@ -117,11 +121,28 @@ class Lock:
         )
 
 
+def _clock(folder: Path) -> float:
+    """Return the time of the file system, which may be that of another machine. Raises OSError."""
+    clock = temporary_for(folder / f"{LOCK}-clock")
+    try:
+        clock.touch()
+        return clock.stat().st_mtime
+    finally:
+        with suppress(OSError):
+            clock.unlink()
+
+
 def is_dead(owner: dict[str, Any], age: float, limit: float = DEAD) -> bool:
-    """Return whether the process of a lock has ended; `age` is that of its last refresh."""
-    pid = owner.get("pid")
-    if owner.get("host") == host() and isinstance(pid, int):
-        return not is_alive(pid)
+    """Return whether the process of a lock has ended; `age` is that of its last refresh.
+
+    The number of a process is not enough: another process may have it now, and containers with one
+    host name have numbers of their own.
+    """
+    pid, space = owner.get("pid"), owner.get("space")
+    is_here = owner.get("host") == host() and space in (None, process_space())
+    if is_here and isinstance(pid, int) and os.name != "nt":  # there only the age tells
+        start = owner.get("start")
+        return not is_alive(pid) or (start is not None and start_of(pid) not in (None, start))
     return age > limit
 
 
@@ -136,11 +157,14 @@ def _read(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else {}
 
 
-def check_unlocked(folder: Path, now: float | None = None) -> None:
-    """Raise InputError if a process holds the lock of any shard of a folder."""
-    now = time.time() if now is None else now
+def check_unlocked(folder: Path, own: Path | None = None) -> None:
+    """Raise InputError if a process holds the lock of any shard of a folder but `own`."""
+    try:
+        now = _clock(folder)
+    except OSError:
+        now = time.time()
     for path in sorted(folder.glob(f"{LOCK}-*.json")):
-        owner = _read(path)
+        owner = None if path == own else _read(path)
         with suppress(FileNotFoundError):
             if owner is not None and not is_dead(owner, now - path.stat().st_mtime):
                 raise InputError(

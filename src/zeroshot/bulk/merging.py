@@ -6,29 +6,27 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from zeroshot.arguments import file_path, flag
 from zeroshot.bulk.fingerprint import describe_part
 from zeroshot.bulk.folder import commit
 from zeroshot.bulk.output import Output, Part
-from zeroshot.bulk.rows import FORMAT, Columns, Row
+from zeroshot.bulk.rows import FORMAT, VALUES, restore_row
 from zeroshot.bulk.sinks import SINKS, get_sink
-from zeroshot.bulk.sinks.parquet import WRITING, make_schema
-from zeroshot.bulk.stored import check_gaps, read_part, require_pyarrow
+from zeroshot.bulk.sinks.csv import LARGEST
+from zeroshot.bulk.sinks.parquet import WRITING, import_pyarrow, make_schema
+from zeroshot.bulk.stored import check_gaps, read_part
 from zeroshot.errors import InputError, short_errors, shortened
 from zeroshot.progress import Bar, track
 
 HEADER = {"source", "label", "probability", "error_kind", "row"}  # columns of our CSV files
-LARGEST = 1 << 24  # characters of a CSV field
 CHUNK = 1 << 20  # bytes
-VALUES = tuple(name for name in Row.__dataclass_fields__ if name != "kept")
 
 
 @short_errors
@@ -63,10 +61,9 @@ def merge(
         SaveError: The file cannot be written.
 
     Example:
-        >>> from zeroshot.bulk.merging import merge
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> merge("pets", "pets.csv")
+        >>> zeroshot.bulk.merge("pets", "pets.csv")
         1
     """
     output, target = Output.open(folder), file_path(file)
@@ -76,7 +73,7 @@ def merge(
             f"file={shortened(str(target), 300)!r} must end with .parquet, .csv or .jsonl"
         )
     if "parquet" in (form, output.run["format"]):
-        require_pyarrow(shortened(str(target), 200))
+        import_pyarrow()
     _check_target(target, form, output.folder)
     check_gaps(output, flag("allow_gaps", allow_gaps))
     joiner = _Joiner(output, form, with_embeddings=flag("embeddings", embeddings))
@@ -190,17 +187,10 @@ class _Joiner:
         if self._form == "csv":
             names = [name for name in VALUES if name not in arrays]
         read = self._output.sink.read(part.path, [*names, *columns.kept])
-        rows = [_to_row(facts, columns) for facts in read]
+        rows = [restore_row(facts, columns) for facts in read]
         piece = folder / f"piece.{self._form}"
         get_sink(self._form).write(rows, columns, {}, piece)
         return piece
-
-
-def _to_row(facts: Mapping[str, Any], columns: Columns) -> Row:
-    """Return the Row of plain values."""
-    row = Row(**{name: facts.get(name) for name in VALUES})  # type: ignore[arg-type]
-    row.kept = tuple(facts[name] for name in columns.kept)
-    return row
 
 
 def _count_text(file: Path, form: str) -> int:

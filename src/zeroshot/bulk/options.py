@@ -14,6 +14,8 @@ from zeroshot.bulk.shards import Shard
 from zeroshot.bulk.sinks import SINKS, get_sink, parquet
 from zeroshot.errors import InputError, shortened
 
+MOST_SCORES = 10_000  # labels
+
 
 @dataclass(frozen=True)
 class JobOptions:
@@ -46,9 +48,18 @@ def choose_format(value: str | None, *, embeddings: bool, scores: str) -> str:
             "format='parquet' or 'jsonl'"
         )
     if form == "parquet":
-        parquet.check_installed()
+        parquet.import_pyarrow()
     get_sink(form)
     return form
+
+
+def check_labels(number: int) -> None:
+    """Raise InputError if there are too many labels to store the scores of all."""
+    if number > MOST_SCORES:
+        raise InputError(
+            f"scores='all' expects at most {MOST_SCORES:,} labels, got {number:,}; use "
+            "scores='top' and a larger top"
+        )
 
 
 def parse_names(name: str, value: object) -> tuple[str, ...]:

@@ -26,6 +26,34 @@ class Part:
     path: Path
 
 
+FIELDS: dict[str, type] = {  # of `_run.json`
+    **dict.fromkeys(("labels", "fingerprint", "skipped"), dict),
+    **dict.fromkeys(("format", "scores", "working_folder"), str),
+    **dict.fromkeys(("sources", "rows", "inputs", "kept", "kept_types"), list),
+    **dict.fromkeys(("top", "part_rows"), int),
+    "embeddings": bool,
+}
+
+
+def _check_run(run: Any) -> None:
+    """Raise ValueError unless this is the content of a `_run.json`."""
+    if not isinstance(run, dict):
+        raise ValueError("expected an object")
+    for name, kind in FIELDS.items():
+        if type(run.get(name)) is not kind:
+            raise ValueError(f"expected {kind.__name__} in {name}")
+    lists = [run[name] for name in ("sources", "rows", "inputs")]
+    if len({*map(len, lists)}) > 1 or not all(isinstance(each, dict) for each in run["sources"]):
+        raise ValueError("the lists of inputs differ in length")
+    numbers = [run["part_rows"], run["top"], *run["rows"], run.get("limit")]
+    if run["embeddings"]:
+        numbers.append(run["dim"])
+    if run["part_rows"] < 1 or not all(n is None or type(n) is int for n in numbers):
+        raise ValueError("numbers of rows are invalid")
+    if not all(isinstance(name, str) for name in [*run["kept"], *run["kept_types"]]):
+        raise ValueError("names of columns are invalid")
+
+
 class Output:
     """A folder of parts; use `Output.open`."""
 
@@ -52,13 +80,12 @@ class Output:
         path = file_path(folder)
         try:
             run = json.loads((path / RUN).read_text("utf-8"))
-            if not isinstance(run, dict) or not {"format", "part_rows", "rows"} <= run.keys():
-                raise ValueError("keys are missing")
+            _check_run(run)
         except (OSError, ValueError) as error:
             what = "no such folder" if not path.is_dir() else f"{RUN} is missing or damaged"
             raise InputError(
                 f"{shortened(str(path), 300)}: expected a folder that zeroshot.label wrote, but "
-                f"{what}; check the path"
+                f"{what}; check the path, or restore the file"
             ) from error
         return cls(path, run)
 
@@ -86,6 +113,12 @@ class Output:
         for name in os.listdir(self.folder):
             parsed = parse_part(name)
             if parsed is not None and parsed[2] == self.run["format"]:
+                if parsed[0] >= len(self.run["rows"]):
+                    raise InputError(
+                        f"{shortened(str(self.folder / name), 300)}: expected parts of "
+                        f"{len(self.run['rows'])} inputs, got one of another table; move it to "
+                        "another folder"
+                    )
                 found.append(Part(*parsed[:2], self.folder / name))
         return sorted(found)
 
@@ -119,6 +152,30 @@ class Output:
         if self.run["rows"][source] is None:
             return rows // int(self.run["part_rows"]) + 1
         return -(-rows // int(self.run["part_rows"]))
+
+    def find_root(
+        self, root: str | os.PathLike[str] | None = None
+    ) -> str | os.PathLike[str] | None:
+        """Return where relative paths start: `root`, or the folder of the run if it exists.
+
+        In another folder, other images may have the same names.
+        """
+        before: str = self.run["working_folder"]
+        return before if root is None and os.path.isdir(before) else root
+
+    def check_rows(self, part: Part, found: int) -> None:
+        """Raise InputError unless a part can have so many rows."""
+        size, chunks = int(self.run["part_rows"]), self.count_chunks(part.source)
+        expected = size
+        if chunks is not None and part.chunk >= chunks - 1:
+            expected = (self.count_rows(part.source) or 0) - part.chunk * size
+        is_open = chunks is None and found < size  # perhaps the last part of a stream
+        if found != expected and not is_open:
+            raise InputError(
+                f"{shortened(str(part.path), 300)}: expected {max(0, expected)} rows, got {found}; "
+                "delete it and run `zeroshot label` again, which computes the part if the table "
+                "has one"
+            )
 
     def gaps(self) -> list[Part]:
         """Return the parts that are missing; of a stream without an end the next one."""

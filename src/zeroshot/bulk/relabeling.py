@@ -17,10 +17,12 @@ from typing import Any, Literal, get_args
 
 from zeroshot import prompts as prompt_sets
 from zeroshot.arguments import count, file_path, flag, instance, one_of
+from zeroshot.bulk.counting import count_parts
 from zeroshot.bulk.fingerprint import describe_head, describe_part
 from zeroshot.bulk.folder import (
     END,
     INPUTS,
+    OURS,
     RUN,
     SUCCESS,
     commit,
@@ -28,10 +30,10 @@ from zeroshot.bulk.folder import (
     remove_strays,
     write_json,
 )
+from zeroshot.bulk.options import check_labels
 from zeroshot.bulk.output import Output, Part
 from zeroshot.bulk.rankings import Ranker, to_arrow
 from zeroshot.bulk.rows import FORMAT
-from zeroshot.bulk.status import count_rows
 from zeroshot.bulk.stored import (
     check_gaps,
     embeddings_of,
@@ -52,7 +54,6 @@ from zeroshot.prompts import Labels, Prompts
 
 Scores = Literal["top", "all"]
 
-MOST_SCORES = 10_000  # labels, with scores="all"
 RANKED = ("label", "probability", "labels", "probabilities")  # columns that are replaced
 
 
@@ -107,11 +108,10 @@ def relabel(
         SaveError: A file cannot be written.
 
     Example:
-        >>> from zeroshot.bulk.relabeling import relabel
         >>> pets = {"labels": ["cat", "dog"], "model": "mini", "embeddings": True}
         >>> zeroshot.label(["cat.jpg"], "pets", **pets).rows
         1
-        >>> relabel("pets", "ages", ["kitten", "old cat"]).rows
+        >>> zeroshot.bulk.relabel("pets", "ages", ["kitten", "old cat"]).rows
         1
     """
     began = time.monotonic()
@@ -131,11 +131,8 @@ def relabel(
         assert labels is not None
         options = {"none_of_these": none_of_these, "allow_equal": allow_equal}
         found = _build_head(source.run, labels, prompts, model, progress, **options)
-    if scores == "all" and len(found) > MOST_SCORES:
-        raise InputError(
-            f"scores='all' expects at most {MOST_SCORES:,} labels, got {len(found):,}; use "
-            "scores='top' and a larger top"
-        )
+    if scores == "all":
+        check_labels(len(found))
     ranker = Ranker(found, top, with_scores=scores == "all")
     run = _describe(source.run, found, top, scores, copies)
     _start(target, run, source.folder)
@@ -154,7 +151,10 @@ def _check_target(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -
     if target.exists() and not target.is_dir():
         raise InputError(f"out={shortened(str(out), 200)!r} is a file; choose a new folder")
     if target.is_dir() and not (target / RUN).exists():
-        others = [each.name for each in target.iterdir() if not each.name.startswith(".")]
+        names = [each.name for each in target.iterdir() if not each.name.startswith(".")]
+        # lists of inputs that a killed call copied before it wrote `_run.json`
+        listed = (f"{INPUTS}-", f"{END}-")
+        others = [n for n in names if not (OURS.fullmatch(n) and n.startswith(listed))]
         if others:
             raise InputError(
                 f"out={shortened(str(out), 200)!r} contains other files, such as "
@@ -227,17 +227,17 @@ def _start(target: Path, run: Mapping[str, Any], source: Path) -> None:
             )
     remove_strays(target)  # of calls that were killed
     for listed in (*source.glob(f"{INPUTS}*"), *source.glob(f"{END}*")):
-        commit_first(target / listed.name, partial(shutil.copyfile, listed))
+        commit(target / listed.name, partial(shutil.copyfile, listed))
     commit_first(target / RUN, write_json(run))
 
 
 def _finish(target: Path, began: float, computed: int, source: Output) -> Summary:
     """Write `_SUCCESS.json` if no part is missing."""
-    counts = count_rows(Output.open(target))
+    counts = count_parts(Output.open(target), {})
     seconds = time.monotonic() - began
     facts: dict[str, Any] = {
         "rows": counts.rows,
-        "errors": counts.errors,
+        "errors": counts.sorted_errors(),
         "duplicates": counts.duplicates,
         "seconds": round(seconds, 3),
         "images_per_second": round(computed / seconds, 1),

@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import get_args
 
-from zeroshot.bulk.dedupe import restore_row
+from zeroshot.bulk import labeling
 from zeroshot.bulk.items import Item, Source
-from zeroshot.bulk.labeling import KINDS, RowOptions, label_items
+from zeroshot.bulk.labeling import RowOptions, label_items
 from zeroshot.bulk.output import Output, Part
-from zeroshot.bulk.rows import Row
+from zeroshot.bulk.rows import Row, restore_row
 from zeroshot.bulk.shards import Shard
 from zeroshot.bulk.writing import write_part
 from zeroshot.classifier import Classifier
 from zeroshot.errors import ImageProblem, InputError, shortened
 
+KINDS = {*get_args(ImageProblem), *(kind for _, kind in labeling.KINDS), "oom", "internal"}
 PASSING = ("timeout", "io", "permission", "not_found")  # kinds of errors
-
-EVERY = frozenset({*get_args(ImageProblem), *(kind for _, kind in KINDS), "oom", "internal"})
 
 
 def parse_kinds(value: object) -> tuple[str, ...]:
@@ -27,14 +26,14 @@ def parse_kinds(value: object) -> tuple[str, ...]:
         return PASSING
     if value is None or value is False:
         return ()
-    kinds = tuple(value.split(",")) if isinstance(value, str) else value
+    kinds = [kind.strip() for kind in value.split(",")] if isinstance(value, str) else value
     if isinstance(kinds, Iterable):
         kinds = tuple(kinds)
-        if all(isinstance(kind, str) and kind in EVERY for kind in kinds):
+        if kinds and all(isinstance(kind, str) and kind in KINDS for kind in kinds):
             return kinds
     raise InputError(
-        f"expected retry_errors as a list of kinds, got {shortened(repr(value))}; kinds "
-        f"are {', '.join(sorted(EVERY))}; for example retry_errors=['timeout', 'io']"
+        f"expected retry_errors as True or kinds of errors, got {shortened(repr(value))}; the "
+        f"kinds are {', '.join(sorted(KINDS))}"
     )
 
 

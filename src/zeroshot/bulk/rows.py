@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 FORMAT = "zeroshot.labels/1"  # of the table; the number changes with the meaning of a column
 SOURCE_BITS = 40  # `row` is source << SOURCE_BITS | number of the row in its source
 LONGEST_ERROR = 300  # characters
+HASH = 16  # bytes of `hash`
 
 
 @dataclass(slots=True)
@@ -30,13 +32,16 @@ class Row:
     width: int | None = None  # of the upright image, in pixels
     height: int | None = None
     bytes: int | None = None  # of the file; None for a video frame or an array
-    hash: builtins.bytes | None = None  # BLAKE2b of the file, 16 bytes; None as for `bytes`
+    hash: builtins.bytes | None = None  # BLAKE2b of the file; None as for `bytes`
     duplicate_of: int | None = None  # `row` of an image with the same bytes
     error_kind: str | None = None  # a kind of ImageError, "io", "oom" or "internal"
     error: str | None = None
     scores: NDArray[np.float16] | None = None  # probability of each label [L]
     embedding: NDArray[np.float16] | None = None  # unit length [d]; zeros for an error
     kept: tuple[Any, ...] = ()  # columns copied from the input
+
+
+VALUES = tuple(field.name for field in fields(Row) if field.name != "kept")
 
 
 @dataclass(frozen=True)
@@ -54,3 +59,21 @@ class Columns:
 def number_row(source: int, place: int) -> int:
     """Return the number of a row: `place` counts the rows of its source from 0."""
     return source << SOURCE_BITS | place
+
+
+def restore_row(facts: Mapping[str, Any], columns: Columns) -> Row:
+    """Return the row that a sink read from a part; columns that were not read are None."""
+    found: dict[str, Any] = {name: facts.get(name) for name in VALUES}
+    for name in ("labels", "probabilities"):
+        values = found[name]
+        found[name] = None if values is None else tuple(values)
+    if found["error_kind"] is not None:
+        found["scores"] = found["embedding"] = None
+    return Row(**found, kept=tuple(facts[name] for name in columns.kept))
+
+
+def printable(text: str) -> str:
+    """Return text that UTF-8 can encode: bytes of a file name that are not UTF-8 are escaped."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

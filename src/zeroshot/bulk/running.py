@@ -6,8 +6,10 @@ that do not exist, so a table is the same however often its run was stopped.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -16,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from zeroshot.bulk import frozen
+from zeroshot.bulk.counting import Counts, count_parts
 from zeroshot.bulk.dedupe import Deduplicator, Duplicate
 from zeroshot.bulk.fingerprint import check_same, check_sources, make_run
 from zeroshot.bulk.folder import (
+    END,
     OURS,
     RUN,
     SUCCESS,
@@ -26,6 +30,7 @@ from zeroshot.bulk.folder import (
     commit_first,
     find_ours,
     raise_for,
+    remove_claim,
     remove_strays,
     write_json,
 )
@@ -36,11 +41,12 @@ from zeroshot.bulk.options import JobOptions
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.retrying import Retry
 from zeroshot.bulk.rows import Row
+from zeroshot.bulk.sinks import get_sink
 from zeroshot.bulk.sources import Listing
 from zeroshot.bulk.stop import Interrupted, Stop
 from zeroshot.bulk.summary import Summary
 from zeroshot.bulk.work import PartEnd, Work, count_limited
-from zeroshot.bulk.writing import Counts, Writer, count_parts
+from zeroshot.bulk.writing import Writer
 from zeroshot.classifier import Classifier
 from zeroshot.errors import InputError, shortened, some
 from zeroshot.progress import Bar
@@ -52,8 +58,8 @@ CPU_ALIGN = 32  # items: a multiple of the sizes of batches on a CPU
 DEVICE_BATCH = 256  # images; fixed, because the default depends on the free memory
 LEAST_ROWS = 200  # before a share of errors stops a run
 LOG_SECONDS = 30.0
-ROW_BYTES = {"parquet": 60, "csv": 250, "jsonl": 600}  # of a row without embeddings, about
 RESERVED = {*Row.__slots__, "ranking"} - {"kept"}
+RANKED = re.compile(r"(label|probability)_\d+")  # columns of CSV
 STEP = 32  # rows between two updates of the progress bar
 
 
@@ -94,10 +100,10 @@ class Job:
             raise_for(folder, error)
         with ExitStack() as stack:
             stop = stack.enter_context(Stop())
+            lock = stack.enter_context(Lock(folder, options.shard))
             if options.force:
-                check_unlocked(folder)
-                _delete(folder)
-            stack.enter_context(Lock(folder, options.shard))
+                check_unlocked(folder, lock.path)
+                _delete(folder, lock.path)
             remove_strays(folder)
             output = self._open()
             if options.retry:
@@ -111,6 +117,7 @@ class Job:
         """Create the run, or open and compare an earlier one; replace lists by frozen ones."""
         folder = self._options.out
         now = make_run(self._classifier, self._describe_options(), {})
+        remove_claim(folder / RUN)
         if not (folder / RUN).exists():
             self._create(folder)
         output = Output.open(folder)
@@ -123,7 +130,7 @@ class Job:
             before = output.run["sources"][number]
             if self._is_searched and before["name"] == source.name:
                 facts[number] = before  # files may have been added, but not to this run
-            self._sources[number] = frozen.thaw(folder / name)
+            self._sources[number] = Listing.thaw(folder / name)
         check_sources(output.run, facts, folder)
         self._check_working_folder(output.run)
         self._sources = _with_columns(self._sources, output.run["kept"])
@@ -178,9 +185,8 @@ class Job:
         if before == os.getcwd():
             return
         for source in self._sources:
-            first = next(source.items(), None) if isinstance(source, Listing) else None
-            name = "" if first is None else first.name
-            if name and "://" not in name and not os.path.isabs(name):
+            names = source.names if isinstance(source, Listing) else ()
+            if any(name and "://" not in name and not os.path.isabs(name) for name in names):
                 raise InputError(
                     f"the inputs of the run in {shortened(str(self._options.out), 150)} are "
                     f"relative to the folder {shortened(before, 150)}; run it from that folder"
@@ -271,7 +277,7 @@ class Job:
             before = output.success or {}
             facts = {
                 "rows": counts.rows,
-                "errors": dict(sorted(counts.errors.items())),
+                "errors": counts.sorted_errors(),
                 "duplicates": counts.duplicates,
                 "skipped": skipped,
             }
@@ -281,7 +287,7 @@ class Job:
                 commit(output.folder / SUCCESS, write_json(facts))
         return Summary(
             rows=counts.rows,
-            errors=dict(sorted(counts.errors.items())),
+            errors=counts.sorted_errors(),
             duplicates=counts.duplicates,
             seconds=seconds,
             images_per_second=self._rates()[0],
@@ -297,17 +303,28 @@ def _merge_columns(sources: Sequence[Source]) -> tuple[list[str], list[str]]:
     """Return the kept columns of all sources and their types; another type in one is text."""
     types: dict[str, str] = {}
     for source in sources:
-        for name, kind in zip(source.columns, frozen.types_of(source), strict=True):
-            name = f"in_{name}" if name in RESERVED else name
+        for name, kind in zip(_names_of(source), frozen.types_of(source), strict=True):
             types[name] = kind if types.get(name, kind) == kind else "string"
     return list(types), list(types.values())
+
+
+def _names_of(source: Source) -> list[str]:
+    """Return the names that the kept columns of a source have in the table, all different."""
+    names: list[str] = []
+    taken = set(source.columns)
+    for column in source.columns:
+        name = column
+        while name in RESERVED or RANKED.fullmatch(name) or (name != column and name in taken):
+            name = f"in_{name}"
+        names.append(name)
+    return names
 
 
 def _with_columns(sources: Sequence[Source], kept: Sequence[str]) -> list[Source]:
     """Return the sources with the values of all kept columns in each item."""
     found: list[Source] = []
     for source in sources:
-        names = [f"in_{name}" if name in RESERVED else name for name in source.columns]
+        names = _names_of(source)
         found.append(source if names == list(kept) else _Wider(source, names, kept))
     return found
 
@@ -329,28 +346,65 @@ class _Wider:
             yield replace(item, kept=kept)
 
 
-def check_folder(folder: Path) -> None:
-    """Raise InputError unless a folder is missing, empty, or written by `zeroshot.label`."""
-    if not folder.exists():
+def check_folder(folder: Path, *, force: bool = False) -> None:
+    """Raise InputError unless a folder is missing, empty, or written by `zeroshot.label`.
+
+    With `force` it may be one whose `_run.json` is lost or damaged.
+    """
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
         return
-    if not folder.is_dir():
+    except NotADirectoryError:
         raise InputError(
             f"{shortened(str(folder), 300)}: expected a folder for the table, got a file; pass "
             "another path"
-        )
-    if (folder / RUN).is_file():
+        ) from None
+    except OSError as error:
+        raise_for(folder, error)
+    if _is_run(folder / RUN):
         return
-    others = [n for n in os.listdir(folder) if not n.startswith(".") and not OURS.fullmatch(n)]
-    if others:
+    found = sorted(name for name in names if not name.startswith(".") and name != RUN)
+    if others := [name for name in found if not OURS.fullmatch(name)]:
         raise InputError(
             f"{shortened(str(folder), 200)}: expected an empty folder, or one that zeroshot.label "
-            f"wrote, got one with {shortened(some(sorted(others), 3), 150)}; pass another folder"
+            f"wrote, got one with {shortened(some(others, 3), 150)}; pass another folder"
+        )
+    # the parts of a run that is not known must not become parts of this one
+    parts = [name for name in found if name.startswith(("part-", END, SUCCESS))]
+    is_damaged = RUN in names and (folder / RUN).stat().st_size > 0
+    if (parts or is_damaged) and not force:
+        state = "a damaged" if RUN in names else "no"
+        listed = f" and {shortened(some(parts, 2), 150)}" if parts else ""
+        raise InputError(
+            f"{shortened(str(folder), 200)}: expected an empty folder, or one that zeroshot.label "
+            f"wrote, got one with {state} {RUN}{listed}; restore {RUN}, pass another folder, or "
+            "force=True to start over"
         )
 
 
-def _delete(folder: Path) -> None:
-    """Delete the files of an earlier run; others stay."""
+def _is_run(file: Path) -> bool:
+    """Return whether a file is the `_run.json` of a table.
+
+    Raises InputError for one of another program.
+    """
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    if isinstance(content, dict) and {"table", "fingerprint"} <= content.keys():
+        return True
+    raise InputError(
+        f"{shortened(str(file), 300)}: expected the description of a table that zeroshot.label "
+        "wrote, got a file of another program; pass another folder"
+    )
+
+
+def _delete(folder: Path, lock: Path) -> None:
+    """Delete the files of an earlier run; others stay, and the lock of this process."""
     for path in find_ours(folder):
+        if path == lock:
+            continue
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -360,9 +414,10 @@ def _delete(folder: Path) -> None:
 def describe(sources: Sequence[Source], options: JobOptions) -> Summary:
     """Return a Summary with the plan of a run, which writes nothing."""
     counts = count_limited(sources, options.limit)
+    row_bytes = get_sink(options.form).ROW_BYTES
     plan = []
     for source, rows in zip(sources, counts, strict=True):
-        size = None if rows is None else rows * ROW_BYTES[options.form]
+        size = None if rows is None else rows * row_bytes
         plan.append(
             {
                 "kind": source.kind,

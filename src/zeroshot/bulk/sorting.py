@@ -47,7 +47,15 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `apply` will do. `print(plan)` shows it; nothing has been written yet."""
+    """What `apply` will do. `print(plan)` shows it; nothing has been written yet.
+
+    Example:
+        >>> from pathlib import Path
+        >>> print(zeroshot.bulk.Plan(Path("sorted"), "copy", (), {"cat": 2}, 2, 0))
+        copy 0 files into sorted
+          cat          2
+        already there: 2
+    """
 
     into: Path
     mode: Mode
@@ -73,7 +81,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sorted:
-    """What `apply` did."""
+    """What `apply` did.
+
+    Example:
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> done = zeroshot.bulk.sort("pets", "sorted")
+        >>> done.placed, done.failed
+        (1, 0)
+    """
 
     into: Path
     placed: int  # files, with sidecars
@@ -85,7 +101,17 @@ class Sorted:
 
 @dataclass(frozen=True)
 class Undone:
-    """What `undo` did; `kept` lists files that were changed since, with the reason."""
+    """What `undo` did; `kept` lists files that were changed since, with the reason.
+
+    Example:
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> zeroshot.bulk.sort("pets", "sorted").placed
+        1
+        >>> undone = zeroshot.bulk.undo("sorted")
+        >>> undone.restored, undone.kept
+        (1, ())
+    """
 
     restored: int  # files, with sidecars
     kept: tuple[tuple[str, str], ...]
@@ -143,7 +169,8 @@ def plan_sort(
         mode: "link" makes symbolic links, "copy" copies and "move" moves the files.
         min_probability: Images whose label is less probable go into the folder `unknown`.
         unknown: Name of that folder, also for images without an answer. None leaves them out.
-        root: Folder where relative paths of the table start. None is the working folder.
+        root: Folder where relative paths of the table start. None is the folder in which the
+            images were labeled, or the working folder if that does not exist.
 
     Returns:
         A Plan: print it, and pass it to `apply`.
@@ -155,7 +182,7 @@ def plan_sort(
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> plan = plan_sort("pets", "sorted", mode="copy")
+        >>> plan = zeroshot.bulk.plan_sort("pets", "sorted", mode="copy")
         >>> len(plan.actions), plan.counts
         (1, {'cat': 1})
     """
@@ -168,7 +195,7 @@ def plan_sort(
         unknown=unknown,
         labels=output.columns.labels,
         kinds=[facts["kind"] for facts in output.run["sources"]],
-        root=root,
+        root=output.find_root(root),
     )
     return replace(plan, missing_parts=len(output.gaps()))
 
@@ -191,7 +218,8 @@ def sort(
         mode: "link" makes symbolic links, "copy" copies and "move" moves the files.
         min_probability: Images whose label is less probable go into the folder `unknown`.
         unknown: Name of that folder, also for images without an answer. None leaves them out.
-        root: Folder where relative paths of the table start. None is the working folder.
+        root: Folder where relative paths of the table start. None is the folder in which the
+            images were labeled, or the working folder if that does not exist.
 
     Returns:
         A Sorted, with the number of files and of failures.
@@ -204,9 +232,9 @@ def sort(
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> sort("pets", "sorted").placed
+        >>> zeroshot.bulk.sort("pets", "sorted").placed
         1
-        >>> undo("sorted").restored
+        >>> zeroshot.bulk.undo("sorted").restored
         1
     """
     options: dict[str, Any] = {"mode": mode, "min_probability": min_probability, "root": root}
@@ -231,7 +259,8 @@ def apply(plan: Plan) -> Sorted:
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> apply(plan_sort("pets", "sorted", mode="copy")).placed
+        >>> plan = zeroshot.bulk.plan_sort("pets", "sorted", mode="copy")
+        >>> zeroshot.bulk.apply(plan).placed
         1
     """
     failures: list[tuple[str, str]] = []
@@ -280,9 +309,9 @@ def undo(into: str | os.PathLike[str]) -> Undone:
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> sort("pets", "sorted", mode="move").placed
+        >>> zeroshot.bulk.sort("pets", "sorted", mode="move").placed
         1
-        >>> undo("sorted").restored
+        >>> zeroshot.bulk.undo("sorted").restored
         1
     """
     folder = Path(os.path.abspath(file_path(into)))

@@ -5,29 +5,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from zeroshot.bulk.counting import Counts, count_part
 from zeroshot.bulk.folder import LOCK
 from zeroshot.bulk.lock import is_dead
 from zeroshot.bulk.output import Output, Part
-from zeroshot.bulk.stored import read_part
 from zeroshot.errors import short_errors, some
 
 RECENT = 64  # parts whose times give the throughput
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What a table contains."""
-
-    rows: int
-    errors: Mapping[str, int]  # kind -> number
-    duplicates: int
 
 
 @dataclass(frozen=True)
@@ -58,6 +48,8 @@ class Status:
             None if it is unknown.
 
     Example:
+        >>> from pathlib import Path
+        >>> from zeroshot.bulk import Status
         >>> print(Status(Path("pets"), 9, {"truncated": 2}, 0, 1, (), (), True, 180.0))
         pets: complete
         rows    9 in 1 part
@@ -120,69 +112,28 @@ def read_status(folder: str | os.PathLike[str]) -> Status:
         MissingPackage: The parts are Parquet, and pyarrow is not installed.
 
     Example:
-        >>> from zeroshot.bulk.status import read_status
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> read_status("pets").is_complete
+        >>> zeroshot.bulk.read_status("pets").is_complete
         True
     """
     output = Output.open(folder)
     parts = output.parts()
-    counts, sizes = _count_parts(output, parts)
+    counts = [count_part(output, part) for part in parts]
+    total = Counts()
+    for each in counts:
+        total.add_all(each)
     return Status(
         folder=Path(folder),
-        rows=counts.rows,
-        errors=counts.errors,
-        duplicates=counts.duplicates,
+        rows=total.rows,
+        errors=total.sorted_errors(),
+        duplicates=total.duplicates,
         parts=len(parts),
         gaps=tuple(gap.path.name for gap in output.gaps()),
         locks=_read_locks(Path(folder)),
         is_complete=output.is_complete,
-        images_per_second=_throughput(output, parts, sizes),
+        images_per_second=_throughput(output, parts, [each.rows for each in counts]),
     )
-
-
-def count_rows(output: Output) -> Counts:
-    """Count the rows, errors and duplicates of all parts.
-
-    Of Parquet parts it reads two small columns. Raises InputError for a part that cannot be read.
-    """
-    return _count_parts(output, output.parts())[0]
-
-
-def _count_parts(output: Output, parts: Sequence[Part]) -> tuple[Counts, list[int]]:
-    """Return the counts, and the number of rows of each part."""
-    errors: Counter[str] = Counter()
-    duplicates, sizes = 0, []
-    for part in parts:
-        if output.run["format"] == "parquet":
-            rows, kinds, copies = _count_parquet(part.path)
-        else:
-            rows, kinds, copies = _count_rows(output.sink.read(part.path))
-        errors.update(kinds)
-        duplicates += copies
-        sizes.append(rows)
-    return Counts(sum(sizes), dict(sorted(errors.items())), duplicates), sizes
-
-
-def _count_parquet(file: Path) -> tuple[int, dict[str, int], int]:
-    """Return the rows, errors by kind and duplicates of a Parquet part."""
-    table = read_part(file, ["error_kind", "duplicate_of"])
-    found = table.column("error_kind").drop_null().value_counts().to_pylist()
-    kinds = {each["values"]: each["counts"] for each in found}
-    copies = table.num_rows - table.column("duplicate_of").null_count
-    return table.num_rows, kinds, copies
-
-
-def _count_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[int, dict[str, int], int]:
-    number, copies = 0, 0
-    kinds: Counter[str] = Counter()
-    for row in rows:
-        number += 1
-        copies += row.get("duplicate_of") is not None
-        if row.get("error_kind") or row.get("error"):
-            kinds[row.get("error_kind") or "unknown"] += 1
-    return number, dict(kinds), copies
 
 
 def _throughput(output: Output, parts: Sequence[Part], sizes: Sequence[int]) -> float | None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from zeroshot.bulk.output import Output
-from zeroshot.bulk.sinks.parquet import WRITING
-from zeroshot.errors import HeadMismatch, InputError, MissingPackage, shortened
-from zeroshot.loading import load
-from zeroshot.model import Model
+from zeroshot.bulk.sinks.parquet import WRITING, import_pyarrow
+from zeroshot.errors import HeadMismatch, InputError, shortened
+
+if TYPE_CHECKING:  # `status` and `merge` need no torch, whose import takes a second
+    from torch import Tensor
+
+    from zeroshot.model import Model
 
 TINY = 1e-12  # length below which a row is zeros
 
@@ -38,7 +38,7 @@ def open_embedded(folder: str | os.PathLike[str]) -> Output:
             f"{name}: expected Parquet parts, got {output.run['format']}; label the images "
             "again with format='parquet' and embeddings=True into a new folder"
         )
-    require_pyarrow(name)
+    import_pyarrow()
     return output
 
 
@@ -54,22 +54,14 @@ def check_gaps(output: Output, allowed: bool) -> None:
         )
 
 
-def require_pyarrow(name: str) -> None:
-    """Raise MissingPackage if pyarrow is not installed."""
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise MissingPackage(
-            f"{name}: Parquet requires pyarrow, which is not installed; run: pip install "
-            "'zeroshot-clip[parquet]'"
-        ) from error
-
-
 def load_model(run: Mapping[str, Any], model: str | os.PathLike[str] | Model | None) -> Model:
     """Return the model of a table, in the precision it was used in; None loads it by its name.
 
     Raises HeadMismatch for another model, and the errors of `zeroshot.load`.
     """
+    from zeroshot.loading import load
+    from zeroshot.model import Model
+
     if not isinstance(model, Model):
         model = load(run["model"] if model is None else model, dtype=run.get("dtype") or None)
     if model.identity != run["identity"]:
@@ -84,10 +76,9 @@ def load_model(run: Mapping[str, Any], model: str | os.PathLike[str] | Model | N
 def read_part(file: Path, columns: Sequence[str] | None = None) -> Any:
     """Read columns of a part as a pyarrow.Table; None reads all.
 
-    Raises InputError for a file that is damaged or lacks a column.
+    Raises InputError for a file that is damaged or lacks a column, and MissingPackage.
     """
-    from pyarrow import parquet
-
+    parquet = import_pyarrow().parquet
     try:
         # ParquetFile, as read_table would look for partitions in the names of folders
         with parquet.ParquetFile(file) as opened:
@@ -113,6 +104,8 @@ def embeddings_of(table: Any, dim: int, file: Path) -> Tensor:
 
     Rows of images that failed are zeros. Raises InputError for another dimension.
     """
+    import torch
+
     found = [field.type for field in table.schema if field.name == "embedding"]
     if [getattr(kind, "list_size", None) for kind in found] != [dim]:
         raise InputError(
@@ -129,7 +122,5 @@ def embeddings_of(table: Any, dim: int, file: Path) -> Tensor:
 
 def write_part(table: Any, file: Path) -> None:
     """Write a part as `zeroshot label` does: plain embeddings, dictionaries of labels only."""
-    from pyarrow import parquet
-
     with file.open("wb") as stream:
-        parquet.write_table(table, stream, **WRITING)
+        import_pyarrow().parquet.write_table(table, stream, **WRITING)

@@ -37,7 +37,15 @@ class TagError:
 
 @dataclass(frozen=True)
 class Tagged:
-    """What `tag` did, or would do with `dry_run`."""
+    """What `tag` did, or would do with `dry_run`.
+
+    Example:
+        >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
+        1
+        >>> print(zeroshot.bulk.tag("pets", dry_run=True))
+        would write 1 sidecars; 0 unchanged
+          cat          1
+    """
 
     written: int  # sidecars that were made or changed
     unchanged: int  # sidecars that have all keywords already
@@ -83,7 +91,8 @@ def tag(
         min_probability: Labels that are less probable become no keywords.
         most: Largest number of keywords per image.
         prefix: Parent of the keywords in hierarchies: "AI", or "AI/2026" for two levels.
-        root: Folder where relative paths of the table start. None is the working folder.
+        root: Folder where relative paths of the table start. None is the folder in which the
+            images were labeled, or the working folder if that does not exist.
         dry_run: Only count what would be written.
 
     Returns:
@@ -97,7 +106,7 @@ def tag(
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
-        >>> tagged = tag("pets", prefix="AI", dry_run=True)
+        >>> tagged = zeroshot.bulk.tag("pets", prefix="AI", dry_run=True)
         >>> tagged.written, tagged.keywords
         (1, {'cat': 1})
     """
@@ -108,7 +117,7 @@ def tag(
         most=most,
         prefix=prefix,
         kinds=[facts["kind"] for facts in output.run["sources"]],
-        root=root,
+        root=output.find_root(root),
         dry_run=dry_run,
     )
     return replace(tagged, missing_parts=len(output.gaps()))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from zeroshot.bulk.dedupe import Replay, restore_row
+from zeroshot.bulk.dedupe import Replay
 from zeroshot.bulk.items import Item, Source
 from zeroshot.bulk.output import Output
-from zeroshot.bulk.rows import number_row
+from zeroshot.bulk.rows import number_row, restore_row
 from zeroshot.bulk.shards import Shard
 from zeroshot.errors import InputError, shortened
 

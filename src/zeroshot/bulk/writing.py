@@ -1,39 +1,17 @@
-"""Write finished parts, in a thread of its own, and count their rows."""
+"""Write finished parts, in a thread of its own."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
+from zeroshot.bulk.counting import Counts, count_rows
 from zeroshot.bulk.fingerprint import describe_part
 from zeroshot.bulk.folder import commit, write_json
 from zeroshot.bulk.output import Output, Part
 from zeroshot.bulk.rows import Row
 from zeroshot.bulk.work import PartEnd
-
-
-class Counts:
-    """Numbers of rows, of errors by kind, and of duplicates."""
-
-    def __init__(self) -> None:
-        self.rows = self.duplicates = 0
-        self.errors: Counter[str] = Counter()
-
-    def add(self, error_kind: str | None, duplicate_of: int | None) -> None:
-        """Count one row."""
-        self.rows += 1
-        if error_kind is not None:
-            self.errors[error_kind] += 1
-        if duplicate_of is not None:
-            self.duplicates += 1
-
-    def add_all(self, other: Counts) -> None:
-        """Add the numbers of another part of the table."""
-        self.rows += other.rows
-        self.duplicates += other.duplicates
-        self.errors.update(other.errors)
 
 
 class Writer:
@@ -80,7 +58,7 @@ class Writer:
             return
         path = output.path_of(end.source, end.chunk)
         write_part(output, Part(end.source, end.chunk, path), rows, end.last)
-        self.counts[end.source, end.chunk] = count(rows)
+        self.counts[end.source, end.chunk] = count_rows(rows)
 
 
 def write_part(output: Output, part: Part, rows: Sequence[Row], last: bool) -> None:
@@ -88,24 +66,3 @@ def write_part(output: Output, part: Part, rows: Sequence[Row], last: bool) -> N
     metadata = describe_part(output.run, part.source, part.chunk, last)
     columns, sink = output.columns, output.sink
     commit(part.path, lambda path: sink.write(rows, columns, metadata, path))
-
-
-def count(rows: Sequence[Row]) -> Counts:
-    """Count rows."""
-    counts = Counts()
-    for row in rows:
-        counts.add(row.error_kind, row.duplicate_of)
-    return counts
-
-
-def count_parts(output: Output, known: dict[tuple[int, int], Counts]) -> Counts:
-    """Count the rows of the whole table; `known` contains those of parts that need no reading."""
-    total = Counts()
-    for part in output.parts():
-        counts = known.get((part.source, part.chunk))
-        if counts is None:
-            counts = Counts()
-            for row in output.sink.read(part.path, ("error_kind", "duplicate_of")):
-                counts.add(row["error_kind"], row["duplicate_of"])
-        total.add_all(counts)
-    return total

@@ -72,7 +72,8 @@ class Labeler:
     Example:
         >>> import pyarrow as pa
         >>> from pathlib import Path
-        >>> labeler = zeroshot.integrations.Labeler(["cat", "dog"], model="mini")
+        >>> from zeroshot.integrations import Labeler
+        >>> labeler = Labeler(["cat", "dog"], model="mini")
         >>> table = labeler(pa.table({"bytes": [Path("cat.jpg").read_bytes(), b"broken"]}))
         >>> table["label"].to_pylist(), table["error_kind"].to_pylist()
         (['cat', None], [None, 'not_image'])
@@ -148,7 +149,8 @@ class Labeler:
             ModelNotFound, DownloadError, WeightsError: The model cannot be loaded.
 
         Example:
-            >>> labeler = zeroshot.integrations.Labeler(["cat", "dog"], model="mini")
+            >>> from zeroshot.integrations import Labeler
+            >>> labeler = Labeler(["cat", "dog"], model="mini")
             >>> labeler({"bytes": [b"broken"], "id": [7]})["id"].to_pylist()
             [7]
         """

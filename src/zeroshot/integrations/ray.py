@@ -150,10 +150,10 @@ def label(
 
     Example:
         >>> import ray  # doctest: +SKIP
+        >>> from zeroshot.integrations.ray import label  # doctest: +SKIP
         >>> photos = ray.data.read_binary_files("s3://bucket/photos", include_paths=True)
         ... # doctest: +SKIP
-        >>> zeroshot.integrations.ray.label(photos, ["cat", "dog"], "s3://bucket/labels")
-        ... # doctest: +SKIP
+        >>> label(photos, ["cat", "dog"], "s3://bucket/labels")  # doctest: +SKIP
     """
     ray = require_ray()
     folder = None if out is None else _Folder(out, resumes=checkpoint is not None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bulk.sinks.samples import METADATA, PLAIN, WIDE, make_rows
-from zeroshot.bulk.dedupe import restore_row
+from zeroshot.bulk.rows import Row, restore_row
 from zeroshot.bulk.sinks import csv
 from zeroshot.errors import InputError
 
@@ -56,3 +56,24 @@ def test_another_table_is_an_input_error(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="not a CSV file of a run"):
         list(csv.read(path))
+
+
+def test_a_carriage_return_does_not_end_a_row(tmp_path: Path) -> None:
+    names = ["Icon\r.png", "a\r\nb.png", "\r", "plain.png"]
+    rows = [Row(place, name, error_kind="io", error="x") for place, name in enumerate(names)]
+    csv.write(rows, PLAIN, METADATA, tmp_path / "part.csv")
+
+    assert [row["source"] for row in csv.read(tmp_path / "part.csv")] == names
+    with (tmp_path / "part.csv").open(newline="", encoding="utf-8") as file:
+        assert [line[0] for line in reader.reader(file)] == ["source", *names]
+    assert (tmp_path / "part.csv").read_text().endswith("\nplain.png,,,,,x,io,3,,,,,\n")
+
+
+@pytest.mark.parametrize("size", [1, 0.5, 0.9])
+def test_a_damaged_part_is_an_input_error(size: float, part: Path) -> None:
+    content = part.read_bytes()
+    for damaged in (content[: int(size * len(content)) - 9], content[:150] + b"\xff\xfe,\n,"):
+        part.write_bytes(damaged)
+        with pytest.raises(InputError, match="damaged") as caught:
+            list(csv.read(part))
+        assert len(str(caught.value)) < 600

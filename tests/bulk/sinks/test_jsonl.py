@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bulk.sinks.samples import METADATA, WIDE, make_rows
-from zeroshot.bulk.dedupe import restore_row
+from zeroshot.bulk.rows import restore_row
 from zeroshot.bulk.sinks import jsonl
 from zeroshot.errors import InputError
 
@@ -39,10 +39,10 @@ def test_rows_survive_a_round_trip(part: Path, tmp_path: Path) -> None:
     assert again.read_bytes() == part.read_bytes()
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"row": 1}', "3"])
+@pytest.mark.parametrize("line", ["{", "[]", '{"row": 1}', "3", "\udcff"])
 def test_another_line_is_an_input_error(line: str, tmp_path: Path) -> None:
     path = tmp_path / "part.jsonl"
-    path.write_text(f"{line}\n")
+    path.write_text(f"{line}\n", errors="surrogateescape")
 
     with pytest.raises(InputError, match="line 1 is not a row of a run"):
         list(jsonl.read(path))

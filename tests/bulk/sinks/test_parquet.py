@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_rows_survive_a_round_trip(part: Path) -> None:
     assert (labeled["caption"], labeled["id"]) == ("ünï\ncode", 7)
     assert (duplicate["duplicate_of"], duplicate["label"]) == (0, "dog")
     assert (error["label"], error["labels"], error["error_kind"]) == (None, None, "not_image")
-    assert error["source"] == "bad\\xff.jpg"
+    assert error["source"] == "bad\\udcff.jpg"
     assert unsure["label"] is None
     assert unsure["probabilities"] == [float(np.float32(p)) for p in (0.1 + 0.2, 0.123456789)]
 
@@ -140,9 +141,18 @@ def test_another_file_is_an_input_error(tmp_path: Path) -> None:
         list(parquet.read(path))
 
 
+def test_damage_at_any_place_is_an_input_error_or_is_not_found(part: Path) -> None:
+    content = part.read_bytes()
+    for place in range(0, len(content) - 60, len(content) // 40):
+        flipped = bytes(255 - byte for byte in content[place : place + 60])
+        part.write_bytes(content[:place] + flipped + content[place + 60 :])
+        with suppress(InputError):
+            list(parquet.read(part))
+
+
 def test_without_pyarrow_the_message_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
     assert not parquet.is_installed()
-    with pytest.raises(MissingPackage, match="pip install pyarrow"):
-        parquet.check_installed()
+    with pytest.raises(MissingPackage, match=r"pip install 'zeroshot-clip\[parquet\]'"):
+        parquet.import_pyarrow()

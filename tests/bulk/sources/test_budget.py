@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections import deque
@@ -50,7 +49,6 @@ def test_items_that_nobody_reads_give_their_bytes_back() -> None:
     budget = Budget(limit=10, patience=60)
     for _ in range(5):
         Held(lambda: 1, 8, budget)
-        gc.collect()
 
     assert budget.held == 0
 

@@ -209,6 +209,32 @@ def test_folder_without_anything_is_an_error_that_says_what_was_skipped(tmp_path
         open_sources(tmp_path)
 
 
+def test_a_table_inside_of_the_input_is_no_input(tmp_path: Path) -> None:
+    from tests.bulk.jobs import run
+
+    (tmp_path / "data").mkdir()
+    write_zip(tmp_path / "data" / "a.zip", FILES)
+    write_parquet(tmp_path / "data" / "b.parquet", {"image": BYTES})
+    for inputs in (tmp_path / "data", tmp_path / "data" / "*", tmp_path / "data" / "**"):
+        for _ in range(2):
+            found = run(inputs, tmp_path / "data" / f"out{len(inputs.name)}", part_rows=5)
+            assert found.rows == 2 * len(FILES)
+
+
+def test_a_set_has_no_order_and_is_refused() -> None:
+    for inputs in ({"a.jpg", "b.jpg"}, frozenset(BYTES)):
+        with pytest.raises(InputError, match=r"a fixed order, got a .*set.* pass sorted"):
+            open_sources(inputs)
+    assert every(dict.fromkeys(["missing.jpg"]).keys())
+
+
+def test_standard_input_that_is_closed_is_an_input_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    with pytest.raises(InputError, match="which is closed"):
+        open_sources("-")
+
+
 def test_missing_image_is_an_error_row() -> None:
     assert every(["missing.jpg"]) == [("missing.jpg", "ImageNotFound not_found")]
 

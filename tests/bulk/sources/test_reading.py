@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from zeroshot.bulk.sources import reading
 from zeroshot.bulk.sources.reading import (
@@ -16,17 +14,9 @@ from zeroshot.bulk.sources.reading import (
     failed_image,
     identify,
     open_file,
-    printable,
     read_image,
 )
 from zeroshot.errors import ImageError, InputError
-
-
-@given(name=st.text() | st.binary().map(os.fsdecode))
-def test_names_can_be_encoded_and_others_are_not_changed(name: str) -> None:
-    encoded = printable(name).encode()
-
-    assert encoded.decode() == name or any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def test_image_is_the_bytes_of_its_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import lzma
 import tarfile
@@ -18,6 +19,7 @@ from tests.bulk.sources.files import contents, error_of, pictures, write_tar
 from zeroshot.bulk.sources import tar
 from zeroshot.bulk.sources.reading import Options
 from zeroshot.bulk.sources.tar import TarSource
+from zeroshot.errors import ImageError, InputError
 from zeroshot.lookahead import run_ahead
 
 FILES = pictures(6)
@@ -121,6 +123,37 @@ def test_names_of_members_are_never_paths(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", names)
 
     assert contents(source(path).items()) == [(f"{path}#{n}", c) for n, c in names.items()]
+
+
+def test_the_second_name_of_a_file_is_an_error_row(tmp_path: Path) -> None:
+    first = tmp_path / "a.jpg"
+    first.write_bytes(b"x")
+    (tmp_path / "b.jpg").hardlink_to(first)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("a.jpg", "b.jpg"):
+            archive.add(tmp_path / name, name)
+
+    _, link = source(tmp_path / "a.tar").items()
+    with pytest.raises(ImageError, match="a link to another member"):
+        link.read()
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_a_drive_that_fails_ends_the_run_and_not_the_archive(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tar(tmp_path / name, FILES)
+    found = source(path)
+
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > path.stat().st_size // 2:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    monkeypatch.setattr(tar, "open_file", lambda _: Failing(path.read_bytes()))
+    with pytest.raises(InputError, match=r"Input/output error.*finished parts are kept"):
+        list(found.items())
 
 
 def test_link_to_a_file_outside_is_ignored(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Formats of the table's parts.
 
-Each module has `write(rows, columns, metadata, file)` and `read(file)`, which yields a dict per
-row with the names of the columns.
+Each module implements `Sink`. To add a format, write a module and add it to SINKS.
 """
 
 from __future__ import annotations
@@ -23,6 +22,8 @@ SINKS = {  # format -> module; the suffix of its files is the name of the format
 
 class Sink(Protocol):
     """A module that writes and reads parts."""
+
+    ROW_BYTES: int  # of a row without embeddings, about
 
     def write(
         self, rows: Sequence[Row], columns: Columns, metadata: Mapping[str, Any], file: Path

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zeroshot.bulk.rows import Columns, Row
-from zeroshot.bulk.sinks.values import printable, to_text
+from zeroshot.bulk.rows import Columns, Row, printable
+from zeroshot.bulk.sinks.values import to_text
 from zeroshot.errors import InputError, shortened
 
 FACTS: dict[str, Callable[[str], Any]] = {  # after the labels; how a value is read
@@ -23,6 +23,7 @@ FACTS: dict[str, Callable[[str], Any]] = {  # after the labels; how a value is r
     "duplicate_of": int,
 }
 LARGEST = 1 << 24  # characters of a field
+ROW_BYTES = 250  # of a row without embeddings, about
 
 
 def write(rows: Sequence[Row], columns: Columns, metadata: Mapping[str, Any], file: Path) -> None:
@@ -32,9 +33,17 @@ def write(rows: Sequence[Row], columns: Columns, metadata: Mapping[str, Any], fi
     header += [name for rank in ranks for name in (f"label_{rank}", f"probability_{rank}")]
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*header, *FACTS, *columns.kept])
-        for row in rows:
-            writer.writerow(_make_line(row, columns.top))
+        # Python before 3.13 does not quote a carriage return, which readers take for a line break
+        quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for line in _make_lines(rows, columns, [*header, *FACTS, *columns.kept]):
+            has_return = any(isinstance(cell, str) and "\r" in cell for cell in line)
+            (quoting if has_return else writer).writerow(line)
+
+
+def _make_lines(rows: Sequence[Row], columns: Columns, header: list[str]) -> Iterator[list[Any]]:
+    yield header
+    for row in rows:
+        yield _make_line(row, columns.top)
 
 
 def _make_line(row: Row, top: int) -> list[Any]:
@@ -53,7 +62,19 @@ def _format(value: float | None) -> str | None:
 
 
 def read(file: Path, names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file. Raises InputError for another file."""
+    """Yield the rows of a file. Raises InputError for another or a damaged file."""
+    try:
+        yield from _read(file)
+    except (ValueError, KeyError, csv.Error) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{shortened(str(file), 300)}: damaged ({shortened(repr(error), 100)}); delete it and "
+            "run the command again, which computes this part"
+        ) from error
+
+
+def _read(file: Path) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(LARGEST)
     with file.open(encoding="utf-8", newline="") as stream:
         reader = csv.reader(stream)
@@ -64,8 +85,7 @@ def read(file: Path, names: Sequence[str] | None = None) -> Iterator[dict[str, A
                 f"{shortened(json.dumps(header), 100)}; delete it and run the command again, which "
                 "computes this part"
             )
-        ranks = sum(name.startswith("label_") and name[6:].isdigit() for name in header) + 1
-        after = 1 + 2 * ranks
+        after = header.index("error")
         kept = header[after + len(FACTS) :]
         for line in reader:
             yield _read_line(line, after, kept)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from zeroshot.bulk.rows import Columns, Row
-from zeroshot.bulk.sinks.values import printable, printable_or_same, to_plain
+from zeroshot.bulk.rows import Columns, Row, printable
+from zeroshot.bulk.sinks.values import to_plain
 from zeroshot.errors import InputError, shortened
 
+ROW_BYTES = 600  # of a row without embeddings, about
 DIGITS = 9  # of a probability: enough for float32
 ARRAYS = ("scores", "embedding")
 
@@ -42,7 +43,7 @@ def _make_object(row: Row, columns: Columns) -> dict[str, Any]:
     if columns.dim is not None:
         facts["embedding"] = _listed(row.embedding, columns.dim)
     for name, value in zip(columns.kept, row.kept, strict=True):
-        facts[name] = printable_or_same(value) if isinstance(value, str) else to_plain(value)
+        facts[name] = to_plain(value)
     return facts
 
 
@@ -56,7 +57,7 @@ def _listed(values: Any, width: int) -> list[float]:
 
 def read(file: Path, names: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file. Raises InputError for another file."""
-    with file.open(encoding="utf-8", newline="") as stream:
+    with file.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             try:
                 yield _read_object(json.loads(line))

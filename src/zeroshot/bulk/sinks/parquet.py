@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zeroshot.bulk.rows import FORMAT, Columns, Row
-from zeroshot.bulk.sinks.values import convert_kept, printable
+from zeroshot.bulk.rows import FORMAT, HASH, Columns, Row, printable
+from zeroshot.bulk.sinks.values import convert_kept
 from zeroshot.errors import InputError, MissingPackage, shortened
 
-INSTALL = "pip install pyarrow"
+ROW_BYTES = 60  # of a row without embeddings, about
 BATCH = 4096  # rows that are read at once
 WRITING: dict[str, Any] = {  # options of every part
     "compression": "zstd",
@@ -32,27 +32,23 @@ WRITING: dict[str, Any] = {  # options of every part
 }
 
 
-def _import() -> Any:
+def import_pyarrow() -> Any:
+    """Return pyarrow, with pyarrow.parquet. Raises MissingPackage."""
     try:
         import pyarrow as pa
         import pyarrow.parquet
     except ImportError as error:
         raise MissingPackage(
-            f"Parquet files require pyarrow ({shortened(str(error), 200)}); {INSTALL}, or use "
-            "format='jsonl' or 'csv'"
+            f"Parquet files require pyarrow ({shortened(str(error), 200)}); "
+            "run: pip install 'zeroshot-clip[parquet]', or label with format='jsonl' or 'csv'"
         ) from error
     return pa
-
-
-def check_installed() -> None:
-    """Raise MissingPackage unless Parquet files can be written."""
-    _import()
 
 
 def is_installed() -> bool:
     """Return whether Parquet files can be written."""
     try:
-        _import()
+        import_pyarrow()
     except MissingPackage:
         return False
     return True
@@ -60,7 +56,7 @@ def is_installed() -> bool:
 
 def make_schema(columns: Columns, metadata: Mapping[str, Any]) -> Any:
     """Return the schema of a part as pyarrow.Schema; parts of a run differ in metadata only."""
-    pa = _import()
+    pa = import_pyarrow()
     word = pa.dictionary(pa.int32(), pa.string())
     fields = [
         pa.field("row", pa.int64(), nullable=False),
@@ -72,7 +68,7 @@ def make_schema(columns: Columns, metadata: Mapping[str, Any]) -> Any:
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("bytes", pa.int64()),
-        ("hash", pa.binary(16)),
+        ("hash", pa.binary(HASH)),
         ("duplicate_of", pa.int64()),
         ("error_kind", word),
         ("error", pa.string()),
@@ -91,7 +87,7 @@ def make_schema(columns: Columns, metadata: Mapping[str, Any]) -> Any:
 
 def write(rows: Sequence[Row], columns: Columns, metadata: Mapping[str, Any], file: Path) -> None:
     """Write rows to a file. Raises MissingPackage without pyarrow, and OSError."""
-    pa = _import()
+    pa = import_pyarrow()
     schema = make_schema(columns, metadata)
     arrays = [
         _make_array(pa, rows, field, columns) for field in schema if field.name not in columns.kept
@@ -144,7 +140,7 @@ def read(file: Path, names: Sequence[str] | None = None) -> Iterator[dict[str, A
 
     Raises MissingPackage without pyarrow, and InputError for a file that is no Parquet file.
     """
-    pa = _import()
+    pa = import_pyarrow()
     try:
         with file.open("rb") as stream, pa.parquet.ParquetFile(stream) as content:
             for batch in content.iter_batches(BATCH, columns=names and list(names)):
@@ -152,16 +148,19 @@ def read(file: Path, names: Sequence[str] | None = None) -> Iterator[dict[str, A
                 found = batch.schema.names
                 for values in zip(*columns, strict=True):
                     yield dict(zip(found, values, strict=True))
-    except pa.ArrowInvalid as error:
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are subclasses
+        if isinstance(error, InputError):
+            raise
         raise InputError(
-            f"{shortened(str(file), 300)}: not a Parquet file of a run ({error}); delete it and "
-            "run the command again, which computes this part"
+            f"{shortened(str(file), 300)}: not a Parquet file of a run "
+            f"({shortened(str(error).strip(), 150)}); delete it and run the command again, which "
+            "computes this part"
         ) from error
 
 
 def read_metadata(file: Path) -> dict[str, Any]:
     """Return the metadata of a part, {} if it has none."""
-    pa = _import()
+    pa = import_pyarrow()
     found = pa.parquet.read_schema(file).metadata or {}
     content: dict[str, Any] = json.loads(found.get(FORMAT.encode(), b"{}"))
     return content

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from zeroshot.bulk.items import Item
-from zeroshot.bulk.sources.reading import MAX_BYTES, Options, failed, printable, read_image
+from zeroshot.bulk.rows import printable
+from zeroshot.bulk.sources.reading import MAX_BYTES, Options, failed, read_image
 from zeroshot.errors import InputError, image_error, shortened
 from zeroshot.images import ImageLike, Sample, describe
 from zeroshot.images.opening import read_encoded

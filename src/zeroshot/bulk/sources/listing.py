@@ -14,15 +14,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from zeroshot import label_files
 from zeroshot.bulk.items import Item
-from zeroshot.bulk.sources.reading import Options, locate, open_file, printable, read_image
+from zeroshot.bulk.rows import printable
+from zeroshot.bulk.sources.reading import Options, locate, open_file, read_image
 from zeroshot.errors import InputError, shortened
-from zeroshot.files import write_atomically
 from zeroshot.labeling import tables
 from zeroshot.labeling.sources import Skipped, read_list
 
@@ -100,29 +99,21 @@ class Listing:
             kept = self.kept[place] if self.columns else ()
             yield Item(printable(name), partial(read_image, name), kept)
 
-    def freeze(self, path: Path) -> Path:
-        """Write the listing to a file, and return its path.
-
-        A suffix is added to a path without one: .parquet if pyarrow is installed, else .jsonl.
-        Raises SaveError.
-        """
-        if path.suffix not in (".parquet", ".jsonl"):
-            path = path.with_name(path.name + (".parquet" if find_spec("pyarrow") else ".jsonl"))
-        with write_atomically(path) as file:
-            if path.suffix == ".parquet":
-                self._write_parquet(file)
-            else:
-                with file.open("w", encoding="utf-8", newline="\n") as text:
-                    text.write(json.dumps(self._head(), sort_keys=True) + "\n")
-                    text.writelines(f"{line}\n" for line in self._lines())
-        return path
+    def freeze(self, path: Path, form: str) -> None:
+        """Write the listing to a file, as "parquet" or "jsonl"."""
+        if form == "parquet":
+            self._write_parquet(path)
+            return
+        with path.open("w", encoding="utf-8", newline="\n") as text:
+            text.write(json.dumps(self._head(), sort_keys=True) + "\n")
+            text.writelines(f"{line}\n" for line in self._lines())
 
     @classmethod
     def thaw(cls, path: Path) -> Listing:
-        """Read a listing that `freeze` wrote. Raises InputError."""
-        if path.suffix not in (".parquet", ".jsonl"):
-            table = path.with_name(f"{path.name}.parquet")
-            path = table if table.exists() else path.with_name(f"{path.name}.jsonl")
+        """Read a listing that `freeze` wrote to a file with the suffix of its form.
+
+        Raises InputError for another file.
+        """
         try:
             if path.suffix == ".parquet":
                 return cls._read_parquet(path)

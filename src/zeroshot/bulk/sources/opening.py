@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import sys
 from collections import Counter
@@ -10,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zeroshot.bulk.folder import RUN
 from zeroshot.bulk.items import Source
+from zeroshot.bulk.rows import printable
 from zeroshot.bulk.sources import listing, parquet, remote, tar, video
 from zeroshot.bulk.sources import zip as zip_files
 from zeroshot.bulk.sources.iterables import FrameRows, IterableSource, refuse
@@ -91,6 +94,11 @@ def open_sources(
         inputs = inputs.tolist()
     if isinstance(inputs, Mapping) or not isinstance(inputs, Iterable):
         refuse(inputs)
+    if isinstance(inputs, set | frozenset):
+        raise InputError(
+            f"expected images in a fixed order, got a {type(inputs).__name__}, whose order differs "
+            "in each process; pass sorted(...)"
+        )
     if not isinstance(inputs, list | tuple) or not all(map(_is_path, inputs)):
         return [IterableSource(inputs, options)]
     finder = _Finder(options)
@@ -219,7 +227,7 @@ class _Finder:
             self._skipped.update(skipped.suffixes)
             self._extend(names)
             return
-        found = [path for path in _walk(folder) if find_kind(path)]
+        found = [path for path in _walk(folder, skipped) if find_kind(path)]
         if not found:
             reason = str(skipped) if len(skipped) else "it is empty"
             raise InputError(f"{shortened(folder, 300)}: no images in the folder; {reason}")
@@ -227,13 +235,18 @@ class _Finder:
             self._add_entry(path)
 
     def _add_pattern(self, pattern: str) -> None:
-        found = sorted(glob.glob(pattern, recursive=True))
+        found = [path for path in sorted(glob.glob(pattern, recursive=True)) if not _is_table(path)]
         if not any(find_kind(path) for path in found):
             skipped = SkippedFiles()
             self._extend(list(expand(pattern, skipped)))  # raises InputError for no match
             self._skipped.update(skipped.suffixes)
             return
+        folder: str | None = None
         for path in found:
+            if folder is not None and path.startswith(folder):
+                continue  # ** matches folders and the files in them
+            if os.path.isdir(path):
+                folder = os.path.join(path, "")
             if find_kind(path) or _suffix(path) in IMAGES or os.path.isdir(path):
                 self._add_entry(path)
             else:
@@ -255,6 +268,8 @@ class _Finder:
     def _add_stdin(self) -> None:
         from zeroshot.images.formats import HEAD, is_file_content
 
+        if sys.stdin is None:  # the process was started without one
+            raise InputError("expected paths on standard input for -, which is closed; pass a file")
         content = sys.stdin.buffer.read()
         if is_file_content(content[:HEAD]):
             raise InputError(
@@ -271,11 +286,21 @@ class _Finder:
     def _end(self) -> None:
         """Close the listing, if there is one."""
         if self._names:
-            name = shortened(", ".join(self._arguments[:4]) or self._names[0], 200)
+            name = _describe(self._arguments) if self._arguments else printable(self._names[0])
             found = Listing.from_names(self._names, self._kept, self._options.keep)
             found.name, found.skipped = name, self._skipped
             self._sources.append(found)
         self._begin()
+
+
+def _describe(arguments: Sequence[str]) -> str:
+    """Return a short name of arguments; other arguments have another name."""
+    whole = ", ".join(map(printable, arguments))
+    short = shortened(", ".join(map(printable, arguments[:4])), 200)
+    if short == whole:
+        return short
+    digest = hashlib.blake2b(whole.encode(), digest_size=4).hexdigest()
+    return f"{short} ({len(arguments)} inputs, {digest})"
 
 
 def _suffix(url: str) -> str:
@@ -286,13 +311,23 @@ def _is_hidden(url: str) -> bool:
     return url.rpartition("/")[2].startswith(".")
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Yield the files in a folder, sorted, without hidden ones."""
+def _walk(folder: str, skipped: SkippedFiles) -> Iterator[str]:
+    """Yield the files in a folder, sorted, without hidden ones and tables of `label`."""
     for path, folders, names in os.walk(folder):
+        if path != folder and RUN in names:  # the output may be inside the input
+            folders.clear()
+            skipped.add("a table of labels", path)
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
                 yield os.path.join(path, name)
+
+
+def _is_table(path: str) -> bool:
+    """Return whether this is a table that `label` wrote, or a file in it."""
+    folder = path if os.path.isdir(path) else os.path.dirname(path)
+    return os.path.isfile(os.path.join(folder, RUN))
 
 
 def _is_pattern(argument: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from zeroshot.bulk.items import Item
+from zeroshot.bulk.rows import printable
 from zeroshot.bulk.sources.budget import Budget, Held
 from zeroshot.bulk.sources.reading import (
     MAX_BYTES,
@@ -21,9 +22,9 @@ from zeroshot.bulk.sources.reading import (
     failed,
     failed_image,
     identify,
+    is_device_error,
     locate,
     open_file,
-    printable,
     read_image,
     too_large,
 )
@@ -34,6 +35,7 @@ SUFFIXES = (".parquet", ".pq")
 ROWS = 64  # read at once
 BATCH_BYTES = 32 * 2**20  # read at once, if the images of a row group are large
 BUFFER = 1 << 20  # bytes of a column read at once
+COPIED = ("bool", "int8", "int16", "int32", "int64", "float", "double")  # kept as they are
 SAVED, SPLITS = "state.json", "dataset_dict.json"  # files of a saved data set
 
 
@@ -64,6 +66,7 @@ class TableSource:
             try:
                 self._column = find_column(rows.schema, options.column)
                 _check_columns(rows.schema, options.keep)
+                self.kept_types = tuple(_kept_type(rows.schema.field(n)) for n in options.keep)
             except InputError as error:
                 raise InputError(f"{shortened(name, 300)}: {error}") from error
         self._facts |= {"count": self._rows, "column": self._column}
@@ -92,6 +95,8 @@ class TableSource:
         name = f"{self.name}#{batch.start + place}"
         if batch.values is None:
             problem = shortened(str(batch.error), 150)
+            if batch.error is not None and is_device_error(batch.error):
+                return failed(name, batch.error, (None,) * len(self.columns))
             return failed_image(
                 name,
                 "truncated",
@@ -209,6 +214,11 @@ def _is_binary(kind: Any) -> bool:
 def _is_text(kind: Any) -> bool:
     plain = getattr(kind, "value_type", kind)  # of a dictionary
     return str(plain) in ("string", "large_string", "string_view")
+
+
+def _kept_type(field: Any) -> str:
+    """Return the type of a column that is copied; other values than these become text."""
+    return str(field.type) if str(field.type) in COPIED else "string"
 
 
 def _list_columns(schema: Any) -> str:

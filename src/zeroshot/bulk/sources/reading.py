@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -11,12 +12,18 @@ from functools import partial
 from typing import Any, BinaryIO, NoReturn
 
 from zeroshot.bulk.items import Item
+from zeroshot.bulk.rows import printable
 from zeroshot.bulk.sources import remote
 from zeroshot.errors import ImageProblem, InputError, image_error, shortened
 from zeroshot.images import ImageLike
 from zeroshot.images.opening import read_encoded
 
 MAX_BYTES = 512 * 2**20  # of one image; 64 megapixels with 16 bits per channel fit
+DEVICE_ERRORS = {
+    *(errno.EIO, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT, errno.ECONNRESET, errno.ECONNABORTED),
+    *(errno.ENOTCONN, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH),
+    getattr(errno, "ESTALE", errno.EIO),  # of network file systems
+}
 EDGE = 1 << 16  # bytes at the start and the end of a file that identify its content
 # without O_NONBLOCK opening a FIFO would block
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -122,13 +129,9 @@ def locate(path: str, table: str) -> str:
     return path if "://" in path else os.path.join(os.path.dirname(table), path)
 
 
-def printable(name: str) -> str:
-    """Return a name that can be encoded as UTF-8: bytes that are not UTF-8 are escaped."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return name.encode("utf-8", "backslashreplace").decode()
-    return name
+def is_device_error(error: BaseException) -> bool:
+    """Return whether a drive or a connection failed, so the content of the file may be fine."""
+    return isinstance(error, OSError) and error.errno in DEVICE_ERRORS
 
 
 def failed(name: str, error: Exception, kept: Sequence[Any] = ()) -> Item:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, BinaryIO, cast
 
 from zeroshot.bulk.items import Item
+from zeroshot.bulk.rows import printable
 from zeroshot.bulk.sources import remote
 from zeroshot.bulk.sources.budget import Budget, Held
 from zeroshot.bulk.sources.reading import (
@@ -25,12 +26,12 @@ from zeroshot.bulk.sources.reading import (
     failed,
     failed_image,
     identify,
+    is_device_error,
     open_file,
-    printable,
     too_large,
 )
 from zeroshot.bulk.sources.tar_format import DamagedError, Member, TarReader
-from zeroshot.errors import image_error, shortened
+from zeroshot.errors import InputError, image_error, shortened
 from zeroshot.labeling.sources import SUFFIXES as IMAGES
 
 SUFFIXES = (
@@ -75,7 +76,7 @@ class TarSource:
                 content, size = _decompress(file, is_local=not remote.is_remote(self.name))
                 reader, budget = TarReader(content, size), Budget()
                 for member in reader:
-                    if not member.is_file or not self._is_image(member.name):
+                    if not (member.is_file or member.is_link) or not self._is_image(member.name):
                         continue
                     item = self._make(reader, member, budget) if place >= first else None
                     if item is None:
@@ -84,11 +85,20 @@ class TarSource:
                     if item is not None:
                         yield item
         except DAMAGE as error:
+            if is_device_error(error):  # the images after it are not lost
+                raise InputError(
+                    f"{shortened(self.name, 200)}: cannot be read after {place} images "
+                    f"({shortened(str(error), 150)}); check the drive or the connection, then run "
+                    "the same command again: finished parts are kept"
+                ) from error
             if place >= first:
                 yield self._fail(error, place)
 
     def _make(self, reader: TarReader, member: Member, budget: Budget) -> Item:
         name = printable(f"{self.name}#{member.name}")
+        if member.is_link:
+            problem = "a link to another member; pack it as a file, with --hard-dereference"
+            return failed_image(name, "unsupported_format", problem, self._nothing)
         if member.is_sparse or member.size > MAX_BYTES:
             reader.skip(member)
             if member.is_sparse:

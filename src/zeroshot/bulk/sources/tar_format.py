@@ -19,6 +19,7 @@ ZERO = bytes(BLOCK)
 MAX_HEADER = 1 << 20  # bytes of a long name or of pax records
 CHUNK = 1 << 20  # bytes
 FILES = b"0\0" + b"7"  # types of a regular file
+HARD_LINK = b"1"
 WITHOUT_DATA = b"123456"  # links, devices, folders, FIFOs
 EXTENSIONS = b"xgLK"  # pax records, and long names of GNU tar
 POSIX = b"ustar\0"  # with it a header contains a prefix of the name
@@ -37,6 +38,7 @@ class Member:
     start: int  # of the content, in bytes from the start of the archive
     is_file: bool
     is_sparse: bool = False
+    is_link: bool = False  # a hard link: tar stores the second name of a file so
 
 
 class TarReader:
@@ -78,7 +80,7 @@ class TarReader:
             name = found.get("GNU.sparse.name") or found.get("path") or _name_of(header)
             is_sparse = kind == b"S" or any(key.startswith("GNU.sparse.") for key in found)
             is_file = (kind in FILES and not name.endswith("/")) or kind == b"S"
-            yield Member(name, size, start, is_file, is_sparse)
+            yield Member(name, size, start, is_file, is_sparse, is_link=kind == HARD_LINK)
             found = dict(self._globals)
 
     def read(self, member: Member) -> bytes:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zeroshot.bulk.items import Item
+from zeroshot.bulk.rows import printable
 from zeroshot.bulk.sources.budget import Budget, Held
-from zeroshot.bulk.sources.reading import Options, failed_image, identify, open_file, printable
+from zeroshot.bulk.sources.reading import Options, failed_image, identify, open_file
 from zeroshot.errors import InputError, MissingPackage, shortened
 
 if TYPE_CHECKING:

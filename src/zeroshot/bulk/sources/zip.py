@@ -15,12 +15,13 @@ from typing import Any
 from zipfile import ZipFile, ZipInfo
 
 from zeroshot.bulk.items import Item
+from zeroshot.bulk.rows import printable
 from zeroshot.bulk.sources.reading import (
     MAX_BYTES,
     Options,
     identify,
+    is_device_error,
     open_file,
-    printable,
     too_large,
 )
 from zeroshot.errors import InputError, image_error, shortened
@@ -141,6 +142,8 @@ def _read(archive: ZipFile, member: ZipInfo, name: str) -> bytes:
                 pieces.append(piece)
             return b"".join(pieces)
     except DAMAGE as error:
+        if is_device_error(error):
+            raise
         reason = shortened(str(error) or type(error).__name__, 200)
         raise image_error(
             "decode_failed", name, f"cannot be read from the archive ({reason})"
