@@ -12,11 +12,12 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 import zeroshot
 from tests.support import start_cli
 from zeroshot import errors
-from zeroshot.cli import failures
+from zeroshot.cli import failures, main
 
 LABELS = "a cat,a dog, a car"
 PHOTO = str(zeroshot.sample_image())
@@ -198,3 +199,35 @@ def test_a_block_without_an_error_continues() -> None:
     with failures.exit_on_error():
         done = True
     assert done
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "expected"),
+    [
+        ("label", "another folder, or force=True to start", "another folder, or --force to start"),
+        ("label", "expected shard='I/N', got 'x'", "expected --shard 'I/N', got 'x'"),
+        ("label", "got limit=2 and shard=1/2; omit one", "got --limit 2 and --shard 1/2; omit one"),
+        ("label", "expected max_errors as a number", "expected --max-errors as a number"),
+        ("label", "try max_errors=100 or '5%'", "try --max-errors 100 or '5%'"),
+        ("label", "expected keep as a list", "expected --keep as a list"),
+        ("label", "such as keep=['a', 'b']", "such as --keep a,b"),
+        ("label", "use format='parquet' or 'jsonl'", "use --format 'parquet' or 'jsonl'"),
+        ("label", "a/top=5/x.csv: _run.json, not_found", "a/top=5/x.csv: _run.json, not_found"),
+        ("merge", "file='x.xls' must end with .csv", "FILE 'x.xls' must end with .csv"),
+        ("merge", "again, or pass allow_gaps=True", "again, or pass --allow-gaps"),
+        ("relabel", "out='n' contains other files", "--out 'n' contains other files"),
+        ("sort", "into: 'no' is no folder", "--into: 'no' is no folder"),
+    ],
+)
+def test_messages_of_functions_name_the_options_of_the_command(
+    command: str, message: str, expected: str
+) -> None:
+    assert failures.in_options(message, main.commands[command]) == expected
+
+
+def test_an_error_of_a_bulk_command_names_its_options(tmp_path: Path) -> None:
+    arguments = ["-o", str(tmp_path / "out"), "--labels", "a,b", "--model", "mini"]
+    found = CliRunner().invoke(main, ["label", PHOTO, *arguments, "--top", "0"])
+
+    assert found.exit_code == 2
+    assert "--top 0 must be an integer of at least 1; try --top 5" in found.output

@@ -20,8 +20,9 @@ from typing import Any
 import click
 
 import zeroshot
-from zeroshot.cli.failures import exit_on_error
-from zeroshot.cli.messages import LEVELS, level_options, printed, show_warning
+from zeroshot import errors
+from zeroshot.cli.failures import exit_on_error, in_options
+from zeroshot.cli.messages import LEVELS, escaped, level_options, printed, show_warning
 from zeroshot.collector import skip_at_exit
 from zeroshot.errors import shortened
 from zeroshot.labeling.sources import SUFFIXES
@@ -31,6 +32,7 @@ COMMANDS = (  # modules of this package
     *("evaluate", "find", "label", "lint", "lock", "merge", "models", "prompts", "relabel"),
     *("sort", "status", "tag"),
 )
+BULK = ("find", "label", "merge", "relabel", "sort", "tag")  # commands of one Python function
 
 
 class _Group(click.Group):
@@ -58,7 +60,13 @@ class _Group(click.Group):
                 stream.reconfigure(errors=how)
         with exit_on_error(), printed(**ctx.meta[LEVELS]), warnings.catch_warnings():
             warnings.showwarning = show_warning
-            result = super().invoke(ctx)
+            try:
+                result = super().invoke(ctx)
+            except errors.InputError as error:
+                if ctx.invoked_subcommand not in BULK:
+                    raise
+                command = self.commands[ctx.invoked_subcommand]
+                raise click.UsageError(escaped(in_options(str(error), command))) from error
             sys.stdout.flush()  # flush here, so that a full disk can be reported
             return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,31 @@ def exit_on_error() -> Iterator[None]:
         if error.filename is None:
             _discard_output()
         fail(f"{error.filename or 'standard output'}: {error.strerror}", CANNOT_WRITE)
+
+
+def in_options(message: str, command: click.Command) -> str:
+    """Return the message of a Python function in words of its command: `top=0` as `--top 0`."""
+    words: dict[str, str] = {}
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            words[str(parameter.name)] = str(parameter.name).upper()
+        for option in (o for o in parameter.opts if o.startswith("--")):
+            words.setdefault(str(parameter.name), option)
+            words.setdefault(option[2:].replace("-", "_"), option)
+    names = "|".join(sorted(words, key=len, reverse=True))
+
+    def replace(found: re.Match[str]) -> str:
+        value = found["value"] or ""
+        if value.startswith("["):
+            value = ",".join(re.findall(r"'([^']*)'", value))
+        return f"{words[found['name']]} {value}".rstrip()
+
+    start = r"(?<![\w/.='\"-])"
+    given = rf"{start}(?P<name>{names})=(?:True\b|(?P<value>'[^']*'|\[[^]]*\]|[^\s;,)]+))"
+    message = re.sub(given, replace, message)
+    # a name alone, where it cannot be another word
+    alone = rf"(?<=expected )({names})(?= as )|{start}({names})(?=: )|\b(\w+_\w+)\b(?!\.)"
+    return re.sub(alone, lambda found: words.get(found[0], found[0]), message)
 
 
 def _discard_output() -> None:
