@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from zeroshot.bulk.output import Output
-from zeroshot.bulk.retrying import EVERY
+from zeroshot.bulk.retrying import KINDS
 from zeroshot.cli import main
 from zeroshot.errors import ImageProblem
 
@@ -69,5 +69,5 @@ def test_every_option_of_the_table_commands_is_in_the_reference(name: str) -> No
 
 
 def test_every_kind_of_error_is_on_the_page() -> None:
-    assert set(get_args(ImageProblem)) <= EVERY
-    assert [kind for kind in sorted(EVERY) if f"`{kind}`" not in PAGE] == []
+    assert set(get_args(ImageProblem)) <= KINDS
+    assert [kind for kind in sorted(KINDS) if f"`{kind}`" not in PAGE] == []
