@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import zeroshot
-from zeroshot.bulk.sorting import plan_sort, sort, undo
+from zeroshot.bulk.sorting import plan_sort, sort, undo_sort
 from zeroshot.bulk.tagging import tag
 from zeroshot.cli import main
 from zeroshot.errors import InputError
@@ -88,7 +88,7 @@ def test_a_table_of_any_format_is_sorted_and_tagged(
     assert Path("sorted/cat/cat.jpg.xmp").is_file()
     assert sort("table", "sorted", mode="move").placed == 0
     assert tag("table").written == 0
-    undo("sorted")
+    undo_sort("sorted")
     after = digests(Path("photos"))
     assert {name: value for name, value in after.items() if not name.endswith(".xmp")} == before
 

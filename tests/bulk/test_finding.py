@@ -83,7 +83,7 @@ def test_least_drops_less_similar_images(tiny: zeroshot.Model, made: tuple[Path,
     every = find(made[0], "x", model=tiny, top=100)
     middle = every[len(every) // 2].similarity
 
-    found = find(made[0], "x", model=tiny, top=100, least=middle)
+    found = find(made[0], "x", model=tiny, top=100, min_similarity=middle)
 
     assert found == [match for match in every if match.similarity >= middle]
 
@@ -103,7 +103,10 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "both": (lambda folder, model: find(folder, "a", image="b", model=model), "either a text"),
     "a list": (lambda folder, model: find(folder, ["a"], model=model), "text to be a str"),  # type: ignore[arg-type]
     "top": (lambda folder, model: find(folder, "a", top=0, model=model), "top=0"),
-    "least": (lambda folder, model: find(folder, "a", least="1", model=model), "least='1'"),  # type: ignore[arg-type]
+    "min_similarity": (
+        lambda folder, model: find(folder, "a", min_similarity="1", model=model),
+        "min_similarity='1'",
+    ),  # type: ignore[arg-type]
     "sheet": (lambda folder, model: find(folder, "a", sheet="a.gif", model=model), "sheet="),
 }
 

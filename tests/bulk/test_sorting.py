@@ -18,7 +18,7 @@ import pytest
 from zeroshot.bulk import placement, sorting
 from zeroshot.bulk.placement import Mode
 from zeroshot.bulk.rows import number_row
-from zeroshot.bulk.sorting import Plan, apply, plan_rows, undo
+from zeroshot.bulk.sorting import Plan, apply_sort, plan_rows, undo_sort
 from zeroshot.bulk.undo_log import LOG_NAME
 from zeroshot.errors import InputError, SaveError
 
@@ -65,7 +65,7 @@ def plan(photos: Path, rows: list[dict[str, Any]] = ROWS, **options: Any) -> Pla
 def test_images_are_sorted_by_label(mode: Mode, photos: Path) -> None:
     before = tree(photos)
 
-    done = apply(plan(photos, mode=mode))
+    done = apply_sort(plan(photos, mode=mode))
 
     into = photos.parent / "sorted"
     assert (done.placed, done.present, done.failed) == (4, 0, 0)
@@ -82,9 +82,9 @@ def test_images_are_sorted_by_label(mode: Mode, photos: Path) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_undo_restores_the_tree(mode: Mode, photos: Path) -> None:
     before = tree(photos.parent)
-    apply(plan(photos, mode=mode))
+    apply_sort(plan(photos, mode=mode))
 
-    undone = undo(photos.parent / "sorted")
+    undone = undo_sort(photos.parent / "sorted")
 
     assert (undone.restored, undone.kept) == (4, ())
     assert tree(photos.parent) == before
@@ -93,20 +93,20 @@ def test_undo_restores_the_tree(mode: Mode, photos: Path) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_second_run_changes_nothing(mode: Mode, photos: Path) -> None:
-    apply(plan(photos, mode=mode))
+    apply_sort(plan(photos, mode=mode))
     before = tree(photos.parent)
 
     again = plan(photos, mode=mode)
 
     assert again.actions == ()
     assert again.present == 4
-    assert apply(again).placed == 0
+    assert apply_sort(again).placed == 0
     assert tree(photos.parent) == before
 
 
 @pytest.mark.parametrize("mode", ["link", "copy"])
 def test_a_second_run_without_the_log_changes_nothing(mode: Mode, photos: Path) -> None:
-    apply(plan(photos, mode=mode))
+    apply_sort(plan(photos, mode=mode))
     (photos.parent / "sorted" / LOG_NAME).unlink()
 
     assert plan(photos, mode=mode).actions == ()
@@ -119,11 +119,11 @@ def test_an_existing_different_file_is_not_overwritten(mode: Mode, photos: Path)
     other.write_bytes(b"other")
     before = tree(photos.parent)
 
-    apply(plan(photos, mode=mode))
+    apply_sort(plan(photos, mode=mode))
 
     assert other.read_bytes() == b"other"
     assert (other.parent / "b_2.jpg").read_bytes() == b"b.jpg"
-    undo(photos.parent / "sorted")
+    undo_sort(photos.parent / "sorted")
     assert tree(photos.parent) == before
 
 
@@ -133,12 +133,12 @@ def test_a_file_made_after_the_plan_is_not_overwritten(photos: Path) -> None:
     other.parent.mkdir(parents=True)
     other.write_bytes(b"other")
 
-    done = apply(made)
+    done = apply_sort(made)
 
     assert (done.placed, done.failed) == (3, 1)
     assert done.failures[0][0] == str(photos / "b.jpg")
     assert other.read_bytes() == b"other"
-    undo(photos.parent / "sorted")
+    undo_sort(photos.parent / "sorted")
     assert other.read_bytes() == b"other"
     assert (photos / "b.jpg").read_bytes() == b"b.jpg"
 
@@ -201,8 +201,8 @@ def test_images_in_their_folder_already_stay(photos: Path) -> None:
     made = plan_rows([row("cat/a.jpg")], photos, mode="move", root=photos)
 
     assert (made.actions, made.present) == ((), 1)
-    apply(made)
-    undo(photos)
+    apply_sort(made)
+    undo_sort(photos)
     assert tree(photos) == before
 
 
@@ -227,17 +227,17 @@ def test_a_sidecar_goes_with_its_image(mode: Mode, photos: Path) -> None:
     before = tree(photos.parent)
     into = photos.parent / "sorted"
 
-    assert apply(plan(photos, mode=mode)).placed == 6
+    assert apply_sort(plan(photos, mode=mode)).placed == 6
 
     assert (into / "cat" / "a.jpg.xmp").read_text() == "a.jpg"
     assert (into / "cat" / "a_2.jpg.xmp").read_text() == "trip/a.jpg"
     assert plan(photos, mode=mode).actions == ()
-    assert undo(into).restored == 6
+    assert undo_sort(into).restored == 6
     assert tree(photos.parent) == before
 
 
 def test_a_sidecar_that_is_made_later_goes_to_its_image(photos: Path) -> None:
-    apply(plan(photos))
+    apply_sort(plan(photos))
     (photos / "b.jpg.xmp").write_text("b")
     other = photos.parent / "sorted" / "cat" / "a.jpg.xmp"
     other.write_text("other")
@@ -247,12 +247,12 @@ def test_a_sidecar_that_is_made_later_goes_to_its_image(photos: Path) -> None:
 
     assert [action.target for action in made.actions] == ["dog/b.jpg.xmp"]
     assert made.skipped == {"sidecar whose name is taken": 1}
-    apply(made)
+    apply_sort(made)
     assert other.read_text() == "other"
 
 
 def test_an_image_with_a_new_label_stays_where_it_was_sorted(photos: Path) -> None:
-    apply(plan(photos, mode="move"))
+    apply_sort(plan(photos, mode="move"))
 
     made = plan(photos, [row("a.jpg", "dog")], mode="move")
 
@@ -261,26 +261,26 @@ def test_an_image_with_a_new_label_stays_where_it_was_sorted(photos: Path) -> No
 
 
 def test_a_deleted_link_is_made_again(photos: Path) -> None:
-    apply(plan(photos))
+    apply_sort(plan(photos))
     (photos.parent / "sorted" / "dog" / "b.jpg").unlink()
 
     assert [action.target for action in plan(photos).actions] == ["dog/b.jpg"]
-    apply(plan(photos))
+    apply_sort(plan(photos))
 
-    assert undo(photos.parent / "sorted").restored == 4
+    assert undo_sort(photos.parent / "sorted").restored == 4
 
 
 def test_files_changed_since_are_listed_and_undone_later(photos: Path) -> None:
     into = photos.parent / "sorted"
-    apply(plan(photos, mode="move"))
+    apply_sort(plan(photos, mode="move"))
     (photos / "b.jpg").write_bytes(b"new")
 
-    undone = undo(into)
+    undone = undo_sort(into)
 
     assert undone.kept == ((str(into / "dog" / "b.jpg"), "its place is taken"),)
     assert (into / "dog" / "b.jpg").read_bytes() == b"b.jpg"
     (photos / "b.jpg").unlink()
-    assert undo(into).restored == 1
+    assert undo_sort(into).restored == 1
     assert (photos / "b.jpg").read_bytes() == b"b.jpg"
     assert not into.exists()
 
@@ -315,7 +315,7 @@ def test_a_folder_that_cannot_be_sorted_into_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             plan_rows([], tmp_path / name)
     with pytest.raises(InputError, match="nothing to undo"):
-        undo(tmp_path)
+        undo_sort(tmp_path)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -333,9 +333,9 @@ def test_a_full_disk_is_an_error_and_can_be_undone(
     monkeypatch.setattr(placement, "place", full)
 
     with pytest.raises(SaveError, match="No space left on device"):
-        apply(plan(photos, mode=mode))
+        apply_sort(plan(photos, mode=mode))
 
-    assert undo(photos.parent / "sorted").restored == 2
+    assert undo_sort(photos.parent / "sorted").restored == 2
     assert tree(photos.parent) == before
 
 
@@ -349,16 +349,16 @@ def test_a_log_that_cannot_be_written_stops_before_the_action(
 
     monkeypatch.setattr(sorting.os, "fsync", broken)
     with pytest.raises(SaveError, match="cannot write the log"):
-        apply(plan(photos, mode="move"))
+        apply_sort(plan(photos, mode="move"))
     monkeypatch.undo()
 
-    undo(photos.parent / "sorted")
+    undo_sort(photos.parent / "sorted")
     assert tree(photos.parent) == before
 
 
 SCRIPT = """
 import os, signal, sys, time
-from zeroshot.bulk.sorting import apply, plan_rows, undo
+from zeroshot.bulk.sorting import apply_sort, plan_rows, undo_sort
 photos, into, mode = sys.argv[1:]
 names = [f"{n % 3}/{n // 3}.jpg" for n in range(300)]
 rows = [{"source": name, "label": f"l{i % 4}", "probability": 1.0} for i, name in enumerate(names)]
@@ -368,7 +368,7 @@ for line in sys.stdin:
     child = os.fork()
     if not child:
         try:
-            apply(plan) if command == "sort" else undo(into)
+            apply_sort(plan) if command == "sort" else undo_sort(into)
             os._exit(0)
         finally:
             os._exit(1)
@@ -415,6 +415,6 @@ def test_a_killed_process_is_undone_completely(mode: Mode, tmp_path: Path) -> No
                 killed += interrupted("sort", chance.uniform(0, 0.1))
             interrupted("undo", chance.uniform(0, 0.05))
             if (into / LOG_NAME).exists():
-                assert undo(into).kept == ()
+                assert undo_sort(into).kept == ()
             assert tree(tmp_path) == before
     assert killed

@@ -30,7 +30,7 @@ def test_the_image_itself_is_the_most_similar_one(table: Path, run: Any) -> None
 
 
 def test_less_similar_images_are_left_out(table: Path, run: Any) -> None:
-    result = run("find", table, "--image", "photos/4.png", "--least", "0.9999")
+    result = run("find", table, "--image", "photos/4.png", "--min-similarity", "0.9999")
 
     assert len(result.stdout.splitlines()) <= 2
 

@@ -310,7 +310,7 @@ def test_an_unknown_kind_of_error_is_refused(run: Any) -> None:
     result = run("label", "--retry-errors", "photos", "photos", "--out", "out", *LABELS)
 
     assert result.exit_code == 2
-    assert "expected --retry-errors as a list of kinds, got ['photos']" in result.stderr
+    assert "expected --retry-errors as True or kinds of errors, got ['photos']" in result.stderr
 
 
 def test_a_missing_package_has_exit_code_1_and_the_command_that_installs_it(

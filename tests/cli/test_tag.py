@@ -12,7 +12,7 @@ def sidecars() -> list[Path]:
 
 
 def test_every_image_gets_a_sidecar_once(table: Path, run: Any) -> None:
-    words = ("tag", table, "--min-probability", "0", "--most", "1", "--prefix", "AI")
+    words = ("tag", table, "--min-probability", "0", "--max-keywords", "1", "--prefix", "AI")
 
     result = run(*words)
 

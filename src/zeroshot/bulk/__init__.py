@@ -8,7 +8,7 @@
     find(folder, text)          Find the images that are most similar to a text or an image.
     merge(folder, file)         Join the parts to one Parquet, CSV or JSON Lines file.
     sort(folder, into)          Sort the images into one folder per label: plan_sort, then apply.
-    undo(into)                  Take back what was sorted.
+    undo_sort(into)                  Take back what was sorted.
     tag(folder)                 Write labels as keywords into XMP sidecars of the images.
 
 In this package, `job` labels; `sources` find images, `sinks` write parts of the table, and `output`
@@ -27,7 +27,7 @@ _MODULES = {
     "Summary": "summary",
     "Tagged": "tagging",
     "Undone": "sorting",
-    "apply": "sorting",
+    "apply_sort": "sorting",
     "find": "finding",
     "merge": "merging",
     "plan_sort": "sorting",
@@ -35,7 +35,7 @@ _MODULES = {
     "relabel": "relabeling",
     "sort": "sorting",
     "tag": "tagging",
-    "undo": "sorting",
+    "undo_sort": "sorting",
 }
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
     "Summary",
     "Tagged",
     "Undone",
-    "apply",
+    "apply_sort",
     "find",
     "merge",
     "plan_sort",
@@ -54,7 +54,7 @@ __all__ = [
     "relabel",
     "sort",
     "tag",
-    "undo",
+    "undo_sort",
 ]
 
 if _typing.TYPE_CHECKING:
@@ -65,10 +65,10 @@ if _typing.TYPE_CHECKING:
     from zeroshot.bulk.sorting import Plan as Plan
     from zeroshot.bulk.sorting import Sorted as Sorted
     from zeroshot.bulk.sorting import Undone as Undone
-    from zeroshot.bulk.sorting import apply as apply
+    from zeroshot.bulk.sorting import apply_sort as apply_sort
     from zeroshot.bulk.sorting import plan_sort as plan_sort
     from zeroshot.bulk.sorting import sort as sort
-    from zeroshot.bulk.sorting import undo as undo
+    from zeroshot.bulk.sorting import undo_sort as undo_sort
     from zeroshot.bulk.status import Status as Status
     from zeroshot.bulk.status import read_status as read_status
     from zeroshot.bulk.summary import Summary as Summary

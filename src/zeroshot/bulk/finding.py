@@ -62,7 +62,7 @@ def find(
     *,
     image: ImageLike | None = None,
     top: int = 20,
-    least: float | None = None,
+    min_similarity: float | None = None,
     duplicates: bool = False,
     model: str | os.PathLike[str] | Model | None = None,
     sheet: str | os.PathLike[str] | None = None,
@@ -78,7 +78,7 @@ def find(
         text: What the images show, such as "a red car at night"; or give `image`.
         image: An image to compare with: a path, URL, bytes or an opened image.
         top: Number of images.
-        least: Smallest similarity. None returns `top` images in any case.
+        min_similarity: Smallest similarity. None returns `top` images in any case.
         duplicates: Return images that have the same bytes as an earlier one too.
         model: The model of the table. None loads it by the name that the table has.
         sheet: File for a contact sheet with thumbnails of the images found: .html or .jpg.
@@ -112,8 +112,13 @@ def find(
             "expected either a text or image=, got both or none of them; for example "
             "find(folder, 'a cat') or find(folder, image='cat.jpg')"
         )
-    if least is not None and (isinstance(least, bool) or not isinstance(least, int | float)):
-        raise InputError(f"least={shortened(repr(least))} must be a number, such as 0.2, or None")
+    if min_similarity is not None and (
+        isinstance(min_similarity, bool) or not isinstance(min_similarity, int | float)
+    ):
+        raise InputError(
+            f"expected min_similarity as a number such as 0.2, got "
+            f"min_similarity={shortened(repr(min_similarity))}"
+        )
     if text is not None:
         instance("text", text, str, "pass an image as image=")
     target = None if sheet is None else file_path(sheet)
@@ -123,8 +128,8 @@ def find(
     loaded = load_model(output.run, model)
     query = loaded.encode_text(str(text)) if image is None else loaded.encode_image(image)
     found = search(output, query.cpu(), top, duplicates=duplicates, progress=progress)
-    if least is not None:
-        found = [match for match in found if match.similarity >= least]
+    if min_similarity is not None:
+        found = [match for match in found if match.similarity >= min_similarity]
     if target is not None:
         captions = [(each.source, f"{each.similarity:.3f} {each.label or ''}") for each in found]
         write_sheet(target, str(text) if image is None else "Images similar to an image", captions)

@@ -1,8 +1,8 @@
 """Sort labeled images into one folder per label, by links, copies or moves, and undo it.
 
 Nothing is overwritten. `_sort-undo.jsonl` in the folder lists every action before it happens, so
-`undo` restores the files also after the process was killed. A sidecar photo.jpg.xmp goes with its
-image.
+`undo_sort` restores the files also after the process was killed. A sidecar photo.jpg.xmp goes with
+its image.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `apply` will do. `print(plan)` shows it; nothing has been written yet.
+    """What `apply_sort` will do. `print(plan)` shows it; nothing has been written yet.
 
     Example:
         >>> from pathlib import Path
@@ -81,7 +81,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sorted:
-    """What `apply` did.
+    """What `apply_sort` did.
 
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
@@ -101,14 +101,14 @@ class Sorted:
 
 @dataclass(frozen=True)
 class Undone:
-    """What `undo` did; `kept` lists files that were changed since, with the reason.
+    """What `undo_sort` did; `kept` lists files that were changed since, with the reason.
 
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
         >>> zeroshot.bulk.sort("pets", "sorted").placed
         1
-        >>> undone = zeroshot.bulk.undo("sorted")
+        >>> undone = zeroshot.bulk.undo_sort("sorted")
         >>> undone.restored, undone.kept
         (1, ())
     """
@@ -173,7 +173,7 @@ def plan_sort(
             images were labeled, or the working folder if that does not exist.
 
     Returns:
-        A Plan: print it, and pass it to `apply`.
+        A Plan: print it, and pass it to `apply_sort`.
 
     Raises:
         InputError: An argument is invalid, or `folder` was not written by `zeroshot.label`.
@@ -210,7 +210,7 @@ def sort(
     unknown: str | None = "unsorted",
     root: str | os.PathLike[str] | None = None,
 ) -> Sorted:
-    """Sort the images of a table into one folder per label: `plan_sort`, then `apply`.
+    """Sort the images of a table into one folder per label: `plan_sort`, then `apply_sort`.
 
     Args:
         folder: A folder that `zeroshot.label` wrote.
@@ -226,7 +226,7 @@ def sort(
 
     Raises:
         InputError: As for `plan_sort`.
-        SaveError: As for `apply`.
+        SaveError: As for `apply_sort`.
         MissingPackage: As for `plan_sort`.
 
     Example:
@@ -234,15 +234,15 @@ def sort(
         1
         >>> zeroshot.bulk.sort("pets", "sorted").placed
         1
-        >>> zeroshot.bulk.undo("sorted").restored
+        >>> zeroshot.bulk.undo_sort("sorted").restored
         1
     """
     options: dict[str, Any] = {"mode": mode, "min_probability": min_probability, "root": root}
-    return apply(plan_sort(folder, into, unknown=unknown, **options))
+    return apply_sort(plan_sort(folder, into, unknown=unknown, **options))
 
 
 @short_errors
-def apply(plan: Plan) -> Sorted:
+def apply_sort(plan: Plan) -> Sorted:
     """Carry out a plan of `plan_sort`.
 
     A file that cannot be placed is counted as failed, and the others are placed.
@@ -254,13 +254,13 @@ def apply(plan: Plan) -> Sorted:
         A Sorted, with the number of files and of failures.
 
     Raises:
-        SaveError: The disk is full, or nothing can be written. Sort again afterwards, or `undo`.
+        SaveError: The disk is full, or nothing can be written. Sort again, or `undo_sort`.
 
     Example:
         >>> zeroshot.label(["cat.jpg"], "pets", labels=["cat", "dog"], model="mini").rows
         1
         >>> plan = zeroshot.bulk.plan_sort("pets", "sorted", mode="copy")
-        >>> zeroshot.bulk.apply(plan).placed
+        >>> zeroshot.bulk.apply_sort(plan).placed
         1
     """
     failures: list[tuple[str, str]] = []
@@ -290,7 +290,7 @@ def apply(plan: Plan) -> Sorted:
 
 
 @short_errors
-def undo(into: str | os.PathLike[str]) -> Undone:
+def undo_sort(into: str | os.PathLike[str]) -> Undone:
     """Take back everything that was sorted into a folder, also by a process that was killed.
 
     Files that were changed since stay where they are and are listed. Folders that are empty then,
@@ -311,7 +311,7 @@ def undo(into: str | os.PathLike[str]) -> Undone:
         1
         >>> zeroshot.bulk.sort("pets", "sorted", mode="move").placed
         1
-        >>> zeroshot.bulk.undo("sorted").restored
+        >>> zeroshot.bulk.undo_sort("sorted").restored
         1
     """
     folder = Path(os.path.abspath(file_path(into)))
@@ -492,7 +492,7 @@ class _Planner:
         if folder not in self.existing:
             try:
                 names = os.listdir(self.into / folder)
-            except OSError:  # not there yet; `apply` reports anything else
+            except OSError:  # not there yet; `apply_sort` reports anything else
                 names = []
             self.existing[folder] = {folded(name): name for name in names}
         return self.existing[folder]

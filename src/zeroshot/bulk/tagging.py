@@ -75,7 +75,7 @@ def tag(
     folder: str | os.PathLike[str],
     *,
     min_probability: float = 0.3,
-    most: int = 5,
+    max_keywords: int = 5,
     prefix: str | None = None,
     root: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
@@ -89,7 +89,7 @@ def tag(
     Args:
         folder: A folder that `zeroshot.label` wrote.
         min_probability: Labels that are less probable become no keywords.
-        most: Largest number of keywords per image.
+        max_keywords: Largest number of keywords per image.
         prefix: Parent of the keywords in hierarchies: "AI", or "AI/2026" for two levels.
         root: Folder where relative paths of the table start. None is the folder in which the
             images were labeled, or the working folder if that does not exist.
@@ -114,7 +114,7 @@ def tag(
     tagged = tag_rows(
         output.rows(),
         min_probability=min_probability,
-        most=most,
+        max_keywords=max_keywords,
         prefix=prefix,
         kinds=[facts["kind"] for facts in output.run["sources"]],
         root=output.find_root(root),
@@ -127,7 +127,7 @@ def tag_rows(
     rows: Iterable[Mapping[str, Any]],
     *,
     min_probability: float = 0.3,
-    most: int = 5,
+    max_keywords: int = 5,
     prefix: str | None = None,
     kinds: Sequence[str] = (),
     root: str | os.PathLike[str] | None = None,
@@ -135,12 +135,12 @@ def tag_rows(
 ) -> Tagged:
     """Write keywords of rows with `source`, `labels` and `probabilities` into sidecars.
 
-    At most `most` labels of at least `min_probability` become keywords of an image; `prefix` is
-    their parent in hierarchies. `kinds` are the kinds of the run's sources; relative sources start
+    At most `max_keywords` labels of at least `min_probability` become keywords of an image;
+    `prefix` is their parent in hierarchies. `kinds` are the kinds of the run's sources; relative sources start
     at `root`, by default the working folder. Sidecars that are invalid or cannot be written are
     counted as errors. Raises InputError, and SaveError if the disk is full.
     """
-    _check(min_probability, most, prefix)
+    _check(min_probability, max_keywords, prefix)
     tagger = _Tagger(prefix, flag("dry_run", dry_run))
     base = Path(os.path.abspath(root or "."))
     for row in rows:
@@ -148,18 +148,18 @@ def tag_rows(
         if isinstance(found, Skipped):
             tagger.skipped[found.reason] += 1
         else:
-            tagger.add(found, probable(row, min_probability, most))
+            tagger.add(found, probable(row, min_probability, max_keywords))
     return tagger.result()
 
 
-def probable(row: Mapping[str, Any], min_probability: float, most: int) -> list[str]:
+def probable(row: Mapping[str, Any], min_probability: float, max_keywords: int) -> list[str]:
     """Return the labels of a row that are probable enough, best first."""
     labels, probabilities = row.get("labels"), row.get("probabilities")
     if labels is None or probabilities is None:
         labels, probabilities = [row.get("label")], [row.get("probability")]
     pairs = zip(labels, probabilities, strict=True)
     kept = [label for label, p in pairs if label is not None and (p or 0.0) >= min_probability]
-    return [str(label) for label in kept[:most]]
+    return [str(label) for label in kept[:max_keywords]]
 
 
 def sidecars(image: Path) -> list[Path]:
@@ -169,9 +169,9 @@ def sidecars(image: Path) -> list[Path]:
     return [path for path in (full, short) if path.exists()] or [full]
 
 
-def _check(min_probability: float, most: int, prefix: str | None) -> None:
+def _check(min_probability: float, max_keywords: int, prefix: str | None) -> None:
     check_probability("min_probability", min_probability)
-    count("most", most, 1, "; try most=5")
+    count("max_keywords", max_keywords, 1, "; try max_keywords=5")
     if prefix is not None and not (isinstance(prefix, str) and clean(prefix)):
         raise InputError(f"prefix: expected a keyword or None, got {shortened(repr(prefix))}")
 

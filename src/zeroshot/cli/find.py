@@ -17,7 +17,9 @@ from zeroshot.cli.options import ModelChoice, model_options
 @click.argument("text", required=False)
 @click.option("--image", help="An image to compare with, in place of TEXT: a file or a URL.")
 @click.option("-t", "--top", default=20, show_default=True, help="Number of images.")
-@click.option("--least", type=float, metavar="SIMILARITY", help="Leave out less similar images.")
+@click.option(
+    "--min-similarity", type=float, metavar="SIMILARITY", help="Leave out less similar images."
+)
 @click.option("--duplicates", is_flag=True, help="List byte-equal images more than once.")
 @click.option(
     "--sheet",
@@ -32,7 +34,7 @@ def command(
     text: str | None,
     image: str | None,
     top: int,
-    least: float | None,
+    min_similarity: float | None,
     duplicates: bool,
     sheet: Path | None,
     as_json: bool,
@@ -55,7 +57,7 @@ def command(
         text,
         image=image,
         top=top,
-        least=least,
+        min_similarity=min_similarity,
         duplicates=duplicates,
         model=None if choice.is_default else choice.load(),
         sheet=sheet,

@@ -58,7 +58,7 @@ def command(
     name = shortened(str(into), 200)
 
     if undo:
-        done = sorting.undo(into)
+        done = sorting.undo_sort(into)
         click.echo(escaped(f"{name}: {counted(done.restored, 'file')} restored"), err=True)
         for source, reason in done.kept:
             click.echo(escaped(f"left as it is: {source}: {reason}"), err=True)
@@ -79,7 +79,7 @@ def command(
         return
     if mode == "move" and not yes:
         click.confirm(f"Move {counted(len(plan.actions), 'file')}?", abort=True, err=True)
-    result = sorting.apply(plan)
+    result = sorting.apply_sort(plan)
     click.echo(escaped(f"{name}: {counted(result.placed, 'image')} sorted"), err=True)
     for source, reason in result.failures:
         click.echo(escaped(f"Error: {source}: {reason}"), err=True)

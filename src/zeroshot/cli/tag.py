@@ -21,13 +21,17 @@ from zeroshot.cli.option_names import named_options
     help="Labels that are less probable become no keywords.",
 )
 @click.option(
-    "--most", type=click.IntRange(min=1), default=5, show_default=True, help="Keywords per image."
+    "--max-keywords",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Keywords per image, at most.",
 )
 @click.option("--prefix", help="Parent of the keywords in hierarchies, such as AI or AI/2026.")
 @click.option("--dry-run", is_flag=True, help="Only count what would be written.")
 @named_options()
 def command(
-    folder: Path, min_probability: float, most: int, prefix: str | None, dry_run: bool
+    folder: Path, min_probability: float, max_keywords: int, prefix: str | None, dry_run: bool
 ) -> None:
     """Write labels of a table as keywords into sidecars.
 
@@ -37,7 +41,13 @@ def command(
     """
     from zeroshot.bulk.tagging import tag
 
-    found = tag(folder, min_probability=min_probability, most=most, prefix=prefix, dry_run=dry_run)
+    found = tag(
+        folder,
+        min_probability=min_probability,
+        max_keywords=max_keywords,
+        prefix=prefix,
+        dry_run=dry_run,
+    )
     if not is_quiet():
         click.echo(escaped(str(found)), err=True)
     for problem in found.problems:
