@@ -48,7 +48,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_photographs_are_not_changed(library: Path) -> None:
     before = digests(PHOTOS)
 
-    after = digests(library / "photos")
+    after = digests(library / "my-photos")
 
     assert {name: after.get(name) for name in before} == before
     assert all(name in before or name.endswith(".xmp") for name in after)
@@ -120,7 +120,7 @@ def test_another_folder_is_refused(
 
 def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(PHOTOS, "photos")
+    shutil.copytree(PHOTOS, "my-photos")
     commands = re.findall(r"^    zeroshot (.*)$", PAGE, re.M)
     assert len(commands) == 6
 
@@ -129,5 +129,5 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         result = CliRunner().invoke(main, [*shlex.split(command), *model])
         assert result.exit_code == 0, f"{command}\n{result.output}"
 
-    assert len(list(Path("photos").glob("*.xmp"))) == 8
+    assert len(list(Path("my-photos").glob("*.xmp"))) == 8
     assert not list(Path("sorted").rglob("*.jpg"))

@@ -44,8 +44,8 @@ def command(
 
     Lists the images of the table in FOLDER that are most similar to TEXT or to --image.
 
-    FOLDER was written by `zeroshot label --embeddings`. Prints the similarity (cosine) and the
-    image.
+    FOLDER was written by `zeroshot label --embeddings`. The model of the table is loaded by its
+    name unless --model is given. Prints the similarity (cosine) and the image.
     """
     if (text is None) == (image is None):
         raise click.UsageError("expected either TEXT or --image, as in: find pets 'a sleeping cat'")

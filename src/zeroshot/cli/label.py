@@ -36,7 +36,8 @@ inputs_argument = click.argument(
     "out",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder of the table. Run the same command again to continue a run that was stopped.",
+    help="Folder of the table; `zeroshot merge` makes one file of it. Run the same command again "
+    "to continue a run that was stopped.",
 )
 @head_options(
     "Labels such as 'dog,cat', a label set such as imagenet, or a file. Can be repeated.",
