@@ -85,7 +85,9 @@ def test_one_part_gives_no_throughput(folder: Path) -> None:
     assert read_status(folder).images_per_second is None
 
 
-@pytest.mark.parametrize(("pid", "running"), [(os.getpid(), True), (2**30, False)])
+@pytest.mark.parametrize(
+    ("pid", "running"), [(os.getpid(), True), (2**30, False)], ids=["running", "ended"]
+)
 def test_a_process_is_shown_with_the_age_of_its_lock(pid: int, running: bool, folder: Path) -> None:
     (folder / "_SUCCESS.json").unlink()
     lock = folder / "_lock-1-of-2.json"

@@ -136,9 +136,9 @@ def tag_rows(
     """Write keywords of rows with `source`, `labels` and `probabilities` into sidecars.
 
     At most `max_keywords` labels of at least `min_probability` become keywords of an image;
-    `prefix` is their parent in hierarchies. `kinds` are the kinds of the run's sources; relative sources start
-    at `root`, by default the working folder. Sidecars that are invalid or cannot be written are
-    counted as errors. Raises InputError, and SaveError if the disk is full.
+    `prefix` is their parent in hierarchies. `kinds` are the kinds of the run's sources; relative
+    sources start at `root`, by default the working folder. Sidecars that are invalid or cannot be
+    written are counted as errors. Raises InputError, and SaveError if the disk is full.
     """
     _check(min_probability, max_keywords, prefix)
     tagger = _Tagger(prefix, flag("dry_run", dry_run))
