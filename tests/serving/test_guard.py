@@ -220,6 +220,22 @@ def test_body_above_the_limit_is_refused_while_it_arrives(serve: Callable[..., A
     asyncio.run(check())
 
 
+def test_connection_of_a_short_refused_body_stays_open(serve: Callable[..., Any]) -> None:
+    async def check() -> None:
+        service = serve(max_queue=1, max_body=100)
+        service.admitted = 1
+        short = Wire(service, answer_ok, content_length="100")
+        unknown = Wire(service, answer_ok, transfer_encoding="chunked")
+        for wire in (short, unknown):
+            wire.push(b"x" * 100, more=False)
+            await wire.task
+            assert wire.status == 503
+        assert b"connection" not in dict(short.sent[0]["headers"])
+        assert dict(unknown.sent[0]["headers"])[b"connection"] == b"close"
+
+    asyncio.run(check())
+
+
 def test_endless_body_is_discarded_up_to_a_limit(serve: Callable[..., Any]) -> None:
     async def check() -> None:
         wire = Wire(serve(max_body=100), answer_ok, content_length="1000000")
