@@ -30,7 +30,7 @@ from zeroshot.labeling.sources import SUFFIXES
 COMMANDS = (  # modules of this package
     *("bench", "calibrate", "classify", "completion", "convert", "demo", "doctor", "encode"),
     *("evaluate", "find", "label", "lint", "lock", "merge", "models", "prompts", "relabel"),
-    *("sort", "status", "tag"),
+    *("serve", "sort", "status", "tag"),
 )
 BULK = ("find", "label", "merge", "relabel", "sort", "tag")  # commands of one Python function
 
