@@ -1,1 +1,1 @@
-"""Classification over HTTP. Its modules import FastAPI and are imported by `zeroshot serve` only."""
+"""Classification over HTTP. Only `zeroshot serve` imports its modules, which need FastAPI."""
