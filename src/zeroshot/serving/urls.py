@@ -46,7 +46,7 @@ URL = re.compile(
 )
 NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 
-log = logging.getLogger("zeroshot")
+log = logging.getLogger("zeroshot.serving")
 
 
 class Target(NamedTuple):

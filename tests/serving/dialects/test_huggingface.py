@@ -224,3 +224,18 @@ def test_named_heads_only_refuses_labels(serve: Any, client_of: Any, jpeg: bytes
     client = client_of(serve(allow_labels=False))
 
     assert client.post("/", json=body_of(jpeg)).status_code == 422
+
+
+def test_urls_of_private_addresses_are_refused_without_details(
+    serve: Any, client_of: Any, jpeg: bytes
+) -> None:
+    client = client_of(serve(allow_urls=True))
+
+    answers = [
+        client.post("/", json=body_of(jpeg) | {"inputs": url})
+        for url in ("http://127.0.0.1/a.png", "http://[::1]/", "HTTP://169.254.169.254/latest")
+    ]
+
+    assert {answer.status_code for answer in answers} == {422}
+    assert len({answer.text for answer in answers}) == 1
+    assert not {"127", "169", "public"} & set(answers[0].text.split())

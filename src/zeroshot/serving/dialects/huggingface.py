@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from zeroshot.arguments import is_text
 from zeroshot.errors import ImageError
 from zeroshot.serving.dialects.names import check_model
-from zeroshot.serving.dialects.responses import describe
+from zeroshot.serving.dialects.responses import EXAMPLE, describe, describe_body
 from zeroshot.serving.errors import ApiError, image_problem
 from zeroshot.serving.images import parse_labels, read_json, read_text_image
 from zeroshot.serving.service import Service
@@ -34,23 +34,17 @@ PARAMETERS = {
         },
     },
 }
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["inputs", "parameters"],
-                    "properties": {
-                        "inputs": TEXT | {"description": "An image as base64 or a data URL."},
-                        "parameters": PARAMETERS,
-                    },
-                },
-            }
-        },
-    }
+REQUEST = {
+    "type": "object",
+    "required": ["inputs", "parameters"],
+    "properties": {
+        "inputs": TEXT | {"description": "An image as base64 or a data URL."},
+        "parameters": PARAMETERS,
+    },
 }
+BODY = describe_body(
+    REQUEST, {"inputs": EXAMPLE, "parameters": {"candidate_labels": ["a cat", "a dog"]}}
+)
 SCORES = {
     "type": "array",
     "items": {

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from zeroshot.arguments import is_text
 from zeroshot.errors import ImageError
 from zeroshot.serving.dialects.names import check_model
-from zeroshot.serving.dialects.responses import describe
+from zeroshot.serving.dialects.responses import EXAMPLE, describe, describe_body
 from zeroshot.serving.errors import ApiError, image_problem
 from zeroshot.serving.images import check_count, read_json, read_text_image
 from zeroshot.serving.service import Service
@@ -38,31 +38,6 @@ FORMS = [
     {"type": "object", "required": ["image"], "properties": {"image": IMAGE}},
 ]
 MANY = {"type": "array", "items": {"anyOf": FORMS}, "minItems": 1, "maxItems": MAX_INPUTS}
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["input"],
-                    "properties": {
-                        "input": {"anyOf": [*FORMS, MANY]},
-                        "model": {
-                            "type": "string",
-                            "description": "The name from GET /v1/models, or omitted.",
-                        },
-                        "encoding_format": {"enum": list(FORMATS), "default": "float"},
-                        "dimensions": {
-                            "type": "integer",
-                            "description": "Must be the model's own number of dimensions.",
-                        },
-                    },
-                }
-            }
-        },
-    }
-}
 ERROR = {
     "type": "object",
     "required": ["error"],
@@ -109,6 +84,18 @@ LIST = {
 RESPONSES = describe("One row of unit length per input, in order.", LIST, ERROR)
 
 
+def body(service: Service) -> dict[str, Any]:
+    """Return the description of a request."""
+    properties = {
+        "input": {"anyOf": [*FORMS, MANY]},
+        "model": {"enum": [service.name, service.identity]},
+        "encoding_format": {"enum": list(FORMATS), "default": "float"},
+        "dimensions": {"enum": [service.model.embed_dim]},
+    }
+    schema = {"type": "object", "required": ["input"], "properties": properties}
+    return describe_body(schema, {"model": service.name, "input": ["a cat", {"image": EXAMPLE}]})
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The inputs of a request: texts and images by their position."""
@@ -143,7 +130,7 @@ def router(service: Service) -> APIRouter:
         "/v1/embeddings",
         embed,
         methods=["POST"],
-        openapi_extra=BODY,
+        openapi_extra=body(service),
         responses=RESPONSES,
         response_class=Response,
         response_model=None,

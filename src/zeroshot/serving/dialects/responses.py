@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+EXAMPLE = (  # a PNG file of 2 x 2 pixels
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQV"
+    "R42mM8ESDHwMDAxMDAwMDAAAAPXAE6LKv8MQAAAABJRU5ErkJggg=="
+)
 STATUSES = {
     401: "The key is missing or wrong.",
     404: "The server runs another model.",
@@ -14,6 +18,12 @@ STATUSES = {
     503: "Busy or shutting down; try again after Retry-After seconds.",
     504: "Not answered before the deadline.",
 }
+
+
+def describe_body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a route's description that is about its body."""
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def describe(text: str, schema: dict[str, Any], error: dict[str, Any]) -> dict[int | str, Any]:
