@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,10 +97,11 @@ class Net:
         self.connected: list[tuple[str, int]] = []
         self.asked: list[bytes] = []  # requests
         self.answers: list[bytes | Talk] = []  # one per request; the last one repeats
+        self.tls: ssl.SSLContext | None = None
         self.names = {host: list(found) for host, found in NAMES.items()}
         self._look_up = socket.getaddrinfo
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(0.1)
+        self._listener.settimeout(0.02)
         self._ended = False
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
@@ -124,13 +129,16 @@ class Net:
             except TimeoutError:
                 continue
             sock.settimeout(5)
-            with sock, suppress(OSError):  # the client leaves
+            with sock, suppress(OSError), self._secure(sock) as sock:  # the client may leave
                 self.asked.append(sock.recv(65_536))
                 answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                 if isinstance(answer, bytes):
                     sock.sendall(answer)
                 else:
                     answer(sock, self.asked[-1])
+
+    def _secure(self, sock: socket.socket) -> socket.socket:
+        return self.tls.wrap_socket(sock, server_side=True) if self.tls else sock
 
     def close(self) -> None:
         self._ended = True
@@ -339,6 +347,26 @@ def test_a_server_without_tls_is_refused(net: Net) -> None:
 
     assert kind_of("https://public.example/", deadline=3) == "url_refused"
     assert net.connected == [(PUBLIC, 443)]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="requires openssl")
+def test_the_certificate_must_be_trusted_and_name_the_host(
+    net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=public.example"
+    command += " -addext subjectAltName=DNS:public.example"
+    arguments = [*command.split(), "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(arguments, check=True, capture_output=True)
+    net.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    net.tls.load_cert_chain(certificate, key)
+    net.answers = [OK + IMAGE]
+
+    assert kind_of("https://public.example/", deadline=5) == "url_refused"
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr(urls, "certificates", lambda: trusting)
+    assert fetch("https://public.example/", deadline=5) == IMAGE
+    assert kind_of("https://cdn.public.example/", deadline=5) == "url_refused"
 
 
 def test_proxies_of_the_environment_are_not_used(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
