@@ -292,6 +292,14 @@ def test_a_list_of_hosts_excludes_other_hosts_and_redirects_to_them(net: Net) ->
     assert {ip for ip, _ in net.connected} == {PUBLIC}
 
 
+@pytest.mark.parametrize("head", [OK, b"HTTP/1.1 200 OK\r\n\r\n"], ids=["length", "no length"])
+def test_the_limit_of_bytes_is_exact(head: bytes, net: Net) -> None:
+    net.answers = [head + IMAGE]
+
+    assert fetch("http://public.example/", max_bytes=len(IMAGE), deadline=5) == IMAGE
+    assert kind_of("http://public.example/", max_bytes=len(IMAGE) - 1) == "too_large_bytes"
+
+
 def trickle(head: bytes, piece: bytes, pause: float) -> Talk:
     def talk(sock: socket.socket, _: bytes) -> None:
         sock.sendall(head)

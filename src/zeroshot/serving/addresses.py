@@ -44,7 +44,7 @@ def is_public(address: str) -> bool:
         return False
     if isinstance(ip, ipaddress.IPv6Address) and ip not in UNICAST:
         return False
-    if not ip.is_global or ip.is_multicast or ip.is_reserved:
+    if not ip.is_global or ip.is_multicast:
         return False
     return not any(ip in network for network in REFUSED)
 
@@ -56,7 +56,8 @@ def resolve(host: str, port: int, seconds: float) -> list[str]:
     if the resolver takes longer than `seconds`.
     """
     found: list[Any] = []
-    if not _resolutions.acquire(timeout=max(0.0, seconds)):
+    slots = _resolutions
+    if not slots.acquire(timeout=max(0.0, seconds)):
         raise TimeoutError(f"{RESOLVERS} name resolutions are running")
 
     def look_up() -> None:
@@ -65,13 +66,13 @@ def resolve(host: str, port: int, seconds: float) -> list[str]:
         except (OSError, UnicodeError, ValueError) as error:
             found.append(error)
         finally:
-            _resolutions.release()
+            slots.release()
 
     thread = threading.Thread(target=look_up, name="zeroshot-resolve", daemon=True)
     try:
         thread.start()
     except RuntimeError as error:  # the process has too many threads
-        _resolutions.release()
+        slots.release()
         raise AddressRefused("no thread for the resolver") from error
     thread.join(max(0.0, seconds))
     if not found:
