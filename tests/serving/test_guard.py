@@ -60,7 +60,9 @@ def test_requests_without_the_key_are_refused(
     locked: Any, jpeg: bytes, method: str, path: str
 ) -> None:
     for headers in WRONG:
-        answer = locked.request(method, path, headers=list(headers), content=jpeg)
+        answer = locked.request(
+            method, f"http://testserver{path}", headers=list(headers), content=jpeg
+        )
         assert answer.status_code == 401, headers
         assert answer.headers["www-authenticate"] == "Bearer"
         assert KEY not in answer.text
@@ -138,8 +140,8 @@ def test_log_of_a_failure_has_no_message(
 ) -> None:
     service = serve()
 
-    async def fail(*arguments: Any) -> None:
-        raise ValueError("data of a user")
+    async def fail(*arguments: Any, **options: Any) -> None:
+        raise ValueError(" ".join(["data", "of a user"]))  # the source is logged
 
     monkeypatch.setattr(service, "head_for", fail)
     with caplog.at_level(logging.INFO, "zeroshot.serving"):
@@ -214,6 +216,22 @@ def test_body_above_the_limit_is_refused_while_it_arrives(serve: Callable[..., A
         wire.push(b"", more=False)
         await wire.task
         assert (service.buffered, service.admitted, service.active) == (0, 0, 0)
+
+    asyncio.run(check())
+
+
+def test_connection_of_a_short_refused_body_stays_open(serve: Callable[..., Any]) -> None:
+    async def check() -> None:
+        service = serve(max_queue=1, max_body=100)
+        service.admitted = 1
+        short = Wire(service, answer_ok, content_length="100")
+        unknown = Wire(service, answer_ok, transfer_encoding="chunked")
+        for wire in (short, unknown):
+            wire.push(b"x" * 100, more=False)
+            await wire.task
+            assert wire.status == 503
+        assert b"connection" not in dict(short.sent[0]["headers"])
+        assert dict(unknown.sent[0]["headers"])[b"connection"] == b"close"
 
     asyncio.run(check())
 

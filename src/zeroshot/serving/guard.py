@@ -186,6 +186,7 @@ class _Exchange:
         self.identity = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         self.status = 0  # of the answer that was started
         self.is_read = False
+        self._seconds: float | None = None  # until the answer, if the body was discarded after it
 
     @property
     def length(self) -> int | None:
@@ -197,6 +198,11 @@ class _Exchange:
     def has_body(self) -> bool:
         """Whether the client sends a body that was not read."""
         return not self.is_read and bool(self.length or b"transfer-encoding" in self.headers)
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether the connection can be used again after the rest of the body."""
+        return self.length is not None and self.length <= self._service.settings.max_body
 
     async def send(self, message: Message) -> None:
         """Send a message of the answer with the headers of all answers."""
@@ -220,11 +226,12 @@ class _Exchange:
         headers += [(b"content-length", str(len(body)).encode())]
         headers += [(n.lower().encode(), v.encode()) for n, v in error.headers.items()]
         lingers = self.has_body and b"expect" not in self.headers
-        if self.has_body:
+        if self.has_body and not self._is_short:
             headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": lingers})
         if lingers:
+            self._seconds = time.monotonic() - self._start
             await self._discard()
             await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -248,7 +255,7 @@ class _Exchange:
 
     def finish(self) -> None:
         """Count and log the request; the log has no query, label, key or image."""
-        seconds = time.monotonic() - self._start
+        seconds = self._seconds or time.monotonic() - self._start
         if self.status:
             self._service.metrics.count(self.status, seconds)
         route = getattr(self.scope.get("route"), "path", None)

@@ -168,14 +168,14 @@ def parse_labels(value: object) -> Any:
     return [name.strip() for row in rows for name in row if name.strip()]
 
 
-def parse_top(value: object, default: int = 5) -> int:
-    """Return the number of labels to rank; raise ApiError 422 if it is no positive integer."""
+def parse_top(value: object, most: int, default: int = 5) -> int:
+    """Return the number of labels to rank; raise ApiError 422 if it is not in 1..most."""
     if value is None:
         return default
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 10**9:
-        raise ApiError(422, "expected top as an integer of at least 1", "top")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ApiError(422, f"expected top as an integer in 1..{most}", "top")
     return value
 
 

@@ -89,10 +89,14 @@ class Service:
         return self.batcher.has_room and self.admitted < self.settings.max_queue
 
     def warm_up(self) -> None:
-        """Build the image tower, so that the first request is as fast as others."""
+        """Build what is built at first use, so that the first requests are as fast as others."""
         side = self.model.preprocess.square
         pixels = np.zeros((3, side, side), dtype=np.float32)
-        self.model.encode_pixels([pixels] if self.model.spec.takes_any_grid else pixels[None])
+        rows = self.model.encode_pixels(
+            [pixels] if self.model.spec.takes_any_grid else pixels[None]
+        )
+        for head in self.heads.values():  # one with background words selects them at first use
+            self.answer(rows[0].cpu().numpy(), head, top=1)
 
     def _embed(self, images: list[bytes]) -> list[Outcome]:
         """Embed images in the batcher's thread; all cores take a share."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse
 
 from zeroshot.errors import ImageError
 from zeroshot.serving.errors import ApiError, image_problem, to_openai
@@ -79,12 +80,12 @@ def router(service: Service) -> APIRouter:
     """Return the routes of this form."""
     settings = service.settings
 
-    async def classify(request: Request) -> dict[str, Any]:
+    async def classify(request: Request) -> JSONResponse:
         """Classify one image or several with labels or a named head."""
         upload = await read_images(request, settings)
         request.scope["zeroshot.images"] = len(upload.images)
         fields = upload.fields
-        top = parse_top(fields.get("top"))
+        top = parse_top(fields.get("top"), settings.max_labels)
         labels = parse_labels(fields.get("labels"))
         templates = fields.get("templates")
         if isinstance(templates, str) and templates.lstrip().startswith("["):
@@ -104,7 +105,7 @@ def router(service: Service) -> APIRouter:
             else:
                 raise found
         facts = {"model": service.name, "identity": service.identity, "prompts": head.prompts}
-        return {**facts, "results": results}
+        return JSONResponse({**facts, "results": results})  # FastAPI's encoder takes longer
 
     async def models() -> dict[str, Any]:
         """List the model that this server runs, in OpenAI's form."""
