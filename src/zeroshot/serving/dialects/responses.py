@@ -1,0 +1,38 @@
+"""Describe the answers of a route in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+EXAMPLE = (  # a PNG file of 2 x 2 pixels
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQV"
+    "R42mM8ESDHwMDAxMDAwMDAAAAPXAE6LKv8MQAAAABJRU5ErkJggg=="
+)
+STATUSES = {
+    401: "The key is missing or wrong.",
+    404: "The server runs another model.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    422: "The request, a text or an image is invalid.",
+    500: "Internal error.",
+    503: "Busy or shutting down; try again after Retry-After seconds.",
+    504: "Not answered before the deadline.",
+}
+
+
+def describe_body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a route's description that is about its body."""
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def describe(text: str, schema: dict[str, Any], error: dict[str, Any]) -> dict[int | str, Any]:
+    """Return the answers by status: `schema` is that of 200, `error` that of all errors."""
+    errors: dict[int | str, Any] = {
+        status: _json(meaning, error) for status, meaning in STATUSES.items()
+    }
+    return {200: _json(text, schema)} | errors
+
+
+def _json(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
