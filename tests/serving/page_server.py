@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-FLOWERS: dict[str, Any] = {"name": "flowers", "labels": ["Rose", "Gänseblümchen"]}
+FLOWERS: dict[str, Any] = {"name": "flowers", "labels": ["Rose", "Gänseblümchen"], "calibrated": True}
 
 
 @dataclass
@@ -57,7 +57,7 @@ def create_app(stub: Stub, *, own_labels: bool = True) -> Any:
         return refused(request) or JSONResponse(listed)
 
     async def heads(request: Request) -> JSONResponse:
-        return refused(request) or JSONResponse({"object": "list", "data": [FLOWERS]})
+        return refused(request) or JSONResponse({"heads": [FLOWERS]})
 
     async def classify(request: Request) -> JSONResponse:
         if (no := refused(request)) is not None:

@@ -154,6 +154,7 @@ def test_named_head_answers_with_its_labels_and_none_of_these(page: Page, stub: 
 
     expect(names(page)).to_have_text(["Gänseblümchen", "Rose", "none of these"])
 
+    expect(page.locator(".note")).to_have_text("Probabilities are calibrated.")
     expect(page.locator("#head-labels")).to_have_text("Rose, Gänseblümchen")
     expect(page.get_by_label("Your labels, one per line")).to_be_hidden()
     expect(page.get_by_role("status")).to_have_text("cat.jpg: none of these, 70.0%.")
@@ -300,7 +301,7 @@ def test_file_that_is_no_image_shows_the_error_and_others_their_bars(page: Page)
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(413, "too large for this server. limit 20 MB"), (503, "busy"), (504, "too long"), (500, "l")],
+    [(413, "too large for this server. limit 20 MB"), (503, "Not now: limit"), (504, "too long"), (500, "l")],
 )
 def test_error_of_the_server_is_explained(page: Page, stub: Stub, status: int, words: str) -> None:
     stub.status = status

@@ -65,7 +65,7 @@ function reason(status, answer) {
   const sent = answer && answer.error && (answer.error.message || answer.error);
   if (status === 401) return "The server requires a key. Enter a valid key.";
   if (status === 413) return `The image is too large for this server. ${text(sent)}`;
-  if (status === 503) return "The server is busy. Try again in a few seconds.";
+  if (status === 503) return `Not now: ${text(sent) || "the server is busy; try again later"}.`;
   if (status === 504) return "The server took too long. Try again, or use fewer labels.";
   return text(sent) || `The server returned an error (status ${status}).`;
 }
@@ -99,8 +99,10 @@ function labels() {
 
 const byComma = (line) => line.split(",");
 
+const chosenHead = () => heads.find((head) => head.name === $("head").value);
+
 function showHead() {
-  const found = heads.find((head) => head.name === $("head").value);
+  const found = chosenHead();
   $("own-part").hidden = Boolean(found) || !own;
   if (!found) $("head-labels").textContent = "";
   else {
@@ -115,10 +117,7 @@ async function load() {
     const model = models.data[0];
     const size = model.dim ? `, ${model.dim} dimensions` : "";
     $("model").textContent = `Model: ${model.id}${size}`;
-    heads = (listed.data || listed.heads || []).map((head) => ({
-      name: head.name || head.id,
-      labels: head.labels || [],
-    }));
+    heads = listed.heads;
     fillHeads();
     $("key-form").hidden = true;
     showError("");
@@ -240,7 +239,7 @@ function show(image, result) {
   if (typeof result.none === "number") rows.push([NONE, result.none, "none"]);
   bars.append(...rows.map((row) => bar(...row)));
   place.replaceChildren(bars);
-  if (result.calibrated) place.append(make("p", "note", "Probabilities are calibrated."));
+  if (chosenHead()?.calibrated) place.append(make("p", "note", "Probabilities are calibrated."));
   const best = result.label === null ? NONE : result.label;
   const value = result.label === null ? result.none : result.probability;
   return typeof value === "number" ? `${image.name}: ${best}, ${percent(value)}.` : `${image.name}: ${best}.`;
@@ -303,7 +302,7 @@ function shoot() {
 
 const DEMO_LISTS = [
   { data: [{ id: "ViT-B/32", dim: 512 }] },
-  { data: [{ name: "animals", labels: ["cat", "dog", "Eichhörnchen"] }] },
+  { heads: [{ name: "animals", labels: ["cat", "dog", "Eichhörnchen"], calibrated: true }] },
 ];
 const DEMO_ROWS = {
   "cat.jpg": [["cat", 0.942], ["dog", 0.031], ["Eichhörnchen", 0.008]],
@@ -315,7 +314,7 @@ function demoAnswer(name) {
   const none = 1 - ranking.reduce((sum, row) => sum + row.probability, 0);
   const isNone = none > ranking[0].probability;
   const best = { label: isNone ? null : ranking[0].label, probability: isNone ? null : ranking[0].probability };
-  return { results: [{ ...best, none, calibrated: true, ranking }] };
+  return { results: [{ ...best, none, ranking }] };
 }
 
 async function addDemo() {
@@ -332,7 +331,8 @@ async function addDemo() {
     const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
     files.push(new File([blob], name, { type: "image/png" }));
   }
-  $("labels").value = "cat\ndog\nEichhörnchen";
+  $("head").value = "animals";
+  showHead();
   add(files);
 }
 
@@ -389,5 +389,4 @@ document.addEventListener("drop", (event) => {
 window.addEventListener("pagehide", closeCamera);
 
 $("own-part").hidden = !own;
-load();
-if (demo) addDemo();
+load().then(() => demo && addDemo());
