@@ -29,7 +29,7 @@ from zeroshot.labeling.sources import SUFFIXES
 COMMANDS = (  # modules of this package
     *("bench", "calibrate", "classify", "completion", "convert", "demo", "doctor", "encode"),
     *("evaluate", "find", "label", "lint", "lock", "merge", "models", "prompts", "relabel"),
-    *("sort", "status", "tag"),
+    *("serve", "sort", "status", "tag"),
 )
 
 

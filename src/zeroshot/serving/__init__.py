@@ -1,0 +1,1 @@
+"""Classification over HTTP. Only `zeroshot serve` imports its modules, which need FastAPI."""

@@ -1,0 +1,59 @@
+"""Build the application: routes of all request forms behind the guard."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+import zeroshot
+from zeroshot.serving import health
+from zeroshot.serving.errors import ApiError, to_body
+from zeroshot.serving.guard import Guard
+from zeroshot.serving.service import Service
+
+DIALECTS = tuple(f"zeroshot.serving.dialects.{n}" for n in ("native", "huggingface", "openai"))
+PAGE = "zeroshot.serving.page"
+REASONS = {404: "no such path", 405: "method not allowed"}
+
+
+def create_app(service: Service) -> FastAPI:
+    """Return the application that serves a model."""
+    app = FastAPI(
+        title="zeroshot",
+        version=zeroshot.__version__,
+        description="Zero-shot image classification with CLIP.",
+        docs_url=None,  # these pages load scripts from other hosts
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    app.include_router(health.router(service))
+    for name in DIALECTS:
+        if find_spec(name) is not None:
+            app.include_router(import_module(name).router(service))
+    if service.settings.page and find_spec(PAGE) is not None:
+        app.include_router(import_module(PAGE).router(service.settings))
+    app.add_exception_handler(ApiError, _answer_error)
+    app.add_exception_handler(HTTPException, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_error)
+    app.add_middleware(Guard, service=service)
+    return app
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """Answer an error in the shape of the path's request form."""
+    if isinstance(error, HTTPException):
+        reason = REASONS.get(error.status_code, "the request is invalid")
+        found = ApiError(error.status_code, reason, reason.replace(" ", "_"))
+    elif isinstance(error, ApiError):
+        found = error
+    else:
+        found = ApiError(422, "the request is invalid")
+    body = to_body(found, request.method, request.url.path)
+    headers = found.headers | dict(getattr(error, "headers", None) or {})
+    return JSONResponse(body, found.status, headers)

@@ -1,0 +1,165 @@
+"""Embed images of concurrent requests in batches, in one thread with a bounded queue."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zeroshot.errors import ImageError
+
+log = logging.getLogger("zeroshot.serving")
+
+FEW = 4  # images for which a batch waits
+WAIT_SECONDS = 0.002
+STOP_SECONDS = 5.0
+
+Outcome: TypeAlias = "NDArray[np.float32] | ImageError"
+
+
+@dataclass
+class _Item:
+    image: bytes
+    expires: float  # time.monotonic()
+    future: Future[Outcome] = field(default_factory=Future)
+
+
+class Batcher:
+    """One thread that embeds the images that wait, at most `max_batch` at once.
+
+    `embed` returns an embedding, float32 [d], or an ImageError for each image. If it raises, only
+    the images of that batch fail: each is tried alone, so that one bad image fails alone. Images
+    that waited longer than `deadline` seconds, and those whose future was canceled, are dropped
+    before they are decoded.
+    """
+
+    def __init__(
+        self,
+        embed: Callable[[list[bytes]], Sequence[Outcome]],
+        *,
+        max_queue: int = 256,
+        max_batch: int = 32,
+        deadline: float = 10.0,
+    ) -> None:
+        self._embed = embed
+        self._max_queue, self._max_batch, self._deadline = max_queue, max_batch, deadline
+        self._waiting: deque[_Item] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self.batches = 0
+        self.images = 0
+        self._thread = threading.Thread(target=self._run, name="zeroshot-batcher", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive() and not self._closed
+
+    @property
+    def waiting(self) -> int:
+        """Number of images in the queue."""
+        return len(self._waiting)
+
+    @property
+    def room(self) -> int:
+        """Number of images that the queue accepts."""
+        return self._max_queue - len(self._waiting)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the queue accepts an image."""
+        return self.room > 0
+
+    def submit(self, image: bytes) -> Future[Outcome]:
+        """Add an image to the queue; the result is its embedding, float32 [d], or an ImageError.
+
+        Raises queue.Full if the queue is full or the batcher is closed. The future raises
+        TimeoutError if the image waited too long.
+        """
+        item = _Item(image, time.monotonic() + self._deadline)
+        with self._changed:
+            if self._closed or not self.has_room or not self._thread.is_alive():
+                raise queue.Full
+            self._waiting.append(item)
+            self._changed.notify()
+        return item.future
+
+    def close(self) -> None:
+        """Stop the thread after the batch that runs; images that wait fail."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(STOP_SECONDS)
+        self._fail_waiting()
+
+    def _run(self) -> None:
+        try:
+            while (batch := self._take()) is not None:
+                self._answer([item for item in batch if _is_wanted(item)])
+        except BaseException:
+            log.exception("the batcher stopped")
+            raise
+        finally:
+            self._closed = True
+            self._fail_waiting()
+
+    def _take(self) -> list[_Item] | None:
+        """Wait for images and return a batch, or None if the batcher is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if len(self._waiting) < FEW:
+                self._changed.wait_for(
+                    lambda: len(self._waiting) >= FEW or self._closed, WAIT_SECONDS
+                )
+            if self._closed:
+                return None
+            count = min(len(self._waiting), self._max_batch)
+            return [self._waiting.popleft() for _ in range(count)]
+
+    def _answer(self, items: list[_Item]) -> None:
+        """Embed the images of a batch and set their futures; never raises an Exception."""
+        if not items:
+            return
+        try:
+            outcomes = self._embed([item.image for item in items])
+            pairs = list(zip(items, outcomes, strict=True))
+        except Exception as error:
+            if len(items) == 1:
+                items[0].future.set_exception(error)
+                return
+            log.warning("a batch failed with %s; trying its images alone", type(error).__name__)
+            for item in items:
+                self._answer([item])
+            return
+        self.batches += 1
+        self.images += len(items)
+        for item, outcome in pairs:
+            item.future.set_result(outcome)
+
+    def _fail_waiting(self) -> None:
+        with self._changed:
+            items, self._waiting = list(self._waiting), deque()
+        for item in items:
+            if item.future.set_running_or_notify_cancel():
+                item.future.set_exception(RuntimeError("the batcher is closed"))
+
+
+def _is_wanted(item: _Item) -> bool:
+    """Return whether a result is still awaited, and mark the item as running."""
+    if not item.future.set_running_or_notify_cancel():
+        return False
+    if time.monotonic() > item.expires:
+        item.future.set_exception(TimeoutError())
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The request forms of other programs, one module each."""

@@ -1,0 +1,140 @@
+"""Zeroshot's own request form: `POST /v1/classify`, and what the server offers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from zeroshot.errors import ImageError
+from zeroshot.serving.errors import ApiError, image_problem, to_openai
+from zeroshot.serving.images import parse_labels, parse_top, read_images
+from zeroshot.serving.service import Service
+
+LABELS = {
+    "description": "A list of names, or an object from each name to one or more synonyms.",
+    "oneOf": [
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        {
+            "type": "object",
+            "additionalProperties": {
+                "oneOf": [
+                    {"type": "string"},
+                    {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                ]
+            },
+        },
+    ],
+}
+FIELDS = {
+    "labels": LABELS,
+    "head": {"type": "string", "description": "Name of a head, from GET /v1/heads."},
+    "templates": {
+        "description": "Prompts with one {} each; by default 'a photo of a {}.' and others.",
+        "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    },
+    "top": {"type": "integer", "minimum": 1, "default": 5},
+}
+IMAGE = {"type": "string", "description": "base64 or a data URL"}
+FORM = {
+    "image": {"type": "array", "items": {"type": "string", "format": "binary"}},
+    **{name: {"type": "string"} for name in ("labels", "head", "templates")},
+    "top": {"type": "integer", "minimum": 1},
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "image": IMAGE,
+                        "images": {"type": "array", "items": IMAGE, "minItems": 1},
+                        **FIELDS,
+                    },
+                }
+            },
+            "multipart/form-data": {"schema": {"type": "object", "properties": FORM}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    "parameters": [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+        for name in ("labels", "head", "templates", "top")
+    ],
+}
+STATUSES: dict[int | str, dict[str, Any]] = {
+    401: {"description": "The key is missing or wrong."},
+    404: {"description": "No such head."},
+    408: {"description": "The body did not arrive in time."},
+    413: {"description": "The body is too large."},
+    422: {"description": "The request or its image is invalid."},
+    503: {"description": "Busy or shutting down; try again after Retry-After seconds."},
+    504: {"description": "Not answered before the deadline."},
+}
+
+
+def router(service: Service) -> APIRouter:
+    """Return the routes of this form."""
+    settings = service.settings
+
+    async def classify(request: Request) -> dict[str, Any]:
+        """Classify one image or several with labels or a named head."""
+        upload = await read_images(request, settings)
+        request.scope["zeroshot.images"] = len(upload.images)
+        fields = upload.fields
+        top = parse_top(fields.get("top"))
+        labels = parse_labels(fields.get("labels"))
+        templates = fields.get("templates")
+        if isinstance(templates, str) and templates.lstrip().startswith("["):
+            templates = parse_labels(templates)
+        head = await service.head_for(labels, templates, name=fields.get("head"))
+        readable = [image for image in upload.images if isinstance(image, bytes)]
+        outcomes = iter(await service.embed_images(readable))
+        results: list[dict[str, Any]] = []
+        for image in upload.images:
+            found = image if isinstance(image, ApiError) else next(outcomes)
+            if isinstance(found, ImageError):
+                found = image_problem(found)
+            if not isinstance(found, ApiError):
+                results.append(service.answer(found, head, top))
+            elif upload.is_batch:
+                results.append(to_openai(found))
+            else:
+                raise found
+        facts = {"model": service.name, "identity": service.identity, "prompts": head.prompts}
+        return {**facts, "results": results}
+
+    async def models() -> dict[str, Any]:
+        """List the model that this server runs, in OpenAI's form."""
+        facts = {"dim": service.model.embed_dim, "identity": service.identity}
+        model = {"id": service.name, "object": "model", "created": 0, "owned_by": "zeroshot"}
+        return {"object": "list", "data": [model | facts]}
+
+    async def heads() -> dict[str, Any]:
+        """List the named heads and their labels."""
+        listed = [
+            {
+                "name": name,
+                "labels": list(head.labels),
+                "prompts": head.prompts,
+                "none_of_these": head.classes != head.labels,
+                "calibrated": head.is_calibrated,
+            }
+            for name, head in service.heads.items()
+        ]
+        return {"allow_labels": settings.allow_labels, "heads": listed}
+
+    routes = APIRouter(tags=["zeroshot"])
+    routes.add_api_route(
+        "/v1/classify",
+        classify,
+        methods=["POST"],
+        openapi_extra=BODY,
+        responses=STATUSES,
+        response_model=None,
+    )
+    routes.add_api_route("/v1/models", models, methods=["GET"], response_model=None)
+    routes.add_api_route("/v1/heads", heads, methods=["GET"], response_model=None)
+    return routes

@@ -1,0 +1,276 @@
+"""Check every request before its body is read, bound its size and time, and log it.
+
+The order is: key, draining, queue, declared size. A refused request is answered at once; what the
+client still sends is then read and discarded for a moment, because closing a socket with unread
+data would reset the connection before the client reads the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import re
+import time
+import traceback
+import uuid
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from zeroshot.serving.errors import ApiError, busy, draining, internal, timed_out, to_body
+from zeroshot.serving.service import Service
+
+log = logging.getLogger("zeroshot.serving")
+
+REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+LINGER_SECONDS = 2.0
+BUFFERED = 16  # bodies of the largest size that are in memory at once
+PROBES = frozenset({"/healthz", "/readyz"})
+PAGE = frozenset({"/", "/page.js"})
+HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"x-frame-options": b"DENY",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cache-control": b"no-store",
+}
+
+Headers: TypeAlias = Mapping[bytes, list[bytes]]
+
+
+class Guard:
+    """An ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+        key = service.settings.api_key
+        self._key = None if key is None else key.encode()
+        public = PROBES | (PAGE if service.settings.page else frozenset())
+        self._public = public
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        exchange = _Exchange(scope, receive, send, self._service)
+        self._service.active += 1
+        try:
+            await self._answer(exchange)
+        finally:
+            self._service.active -= 1
+            exchange.finish()
+
+    async def _answer(self, exchange: _Exchange) -> None:
+        try:
+            self._check_key(exchange)
+            if exchange.method == "POST":
+                await self._answer_post(exchange)
+            else:
+                await self._run(exchange, exchange.receive)
+        except ApiError as error:
+            await exchange.refuse(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            where = "".join(traceback.format_tb(error.__traceback__)[-4:])  # without the message
+            log.error(
+                "request %s failed with %s\n%s", exchange.identity, type(error).__name__, where
+            )
+            await exchange.refuse(internal())
+
+    def _check_key(self, exchange: _Exchange) -> None:
+        """Raise ApiError 401 unless the path is public or the request has the key."""
+        if self._key is None:
+            return
+        if exchange.method in ("GET", "HEAD") and exchange.path in self._public:
+            return
+        sent = exchange.headers.get(b"authorization", [])
+        scheme, _, key = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
+        matches = hmac.compare_digest(key.strip(b" "), self._key)
+        if scheme.lower() != b"bearer" or not matches:
+            raise ApiError(401, "missing or wrong key; send Authorization: Bearer KEY", "key")
+
+    async def _answer_post(self, exchange: _Exchange) -> None:
+        service = self._service
+        limit = service.settings.max_body
+        if service.is_draining:
+            raise draining()
+        if not service.has_room:
+            raise busy()
+        length = exchange.length
+        if length is not None and length > limit:
+            raise _too_large(limit)
+        if service.buffered + (length or 0) > max(BUFFERED * limit, limit):
+            raise busy()
+        service.admitted += 1
+        taken = 0
+        try:
+            body = bytearray()
+            deadline = time.monotonic() + service.settings.deadline
+            while True:
+                message = await _receive_until(exchange, deadline)
+                if message["type"] == "http.disconnect":
+                    service.metrics.canceled += 1
+                    return
+                piece = message.get("body", b"")
+                if len(body) + len(piece) > limit:
+                    raise _too_large(limit)
+                body += piece
+                taken += len(piece)
+                service.buffered += len(piece)
+                if not message.get("more_body", False):
+                    exchange.is_read = True
+                    break
+            await self._run_bounded(exchange, bytes(body))
+        finally:
+            service.admitted -= 1
+            service.buffered -= taken
+
+    async def _run_bounded(self, exchange: _Exchange, body: bytes) -> None:
+        """Run the application until it answers, the deadline passes or the client leaves."""
+        left = asyncio.ensure_future(exchange.wait_for_disconnect())
+        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Message:
+            if pending:
+                return pending.pop()
+            await asyncio.shield(left)
+            return {"type": "http.disconnect"}
+
+        answer = asyncio.ensure_future(self._run(exchange, receive))
+        try:
+            await asyncio.wait(
+                (answer, left),
+                timeout=self._service.settings.deadline,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if answer.done():
+                await answer
+            elif left.done():
+                self._service.metrics.canceled += 1
+            else:
+                raise timed_out()
+        finally:
+            for task in (answer, left):
+                task.cancel()
+            await asyncio.gather(answer, left, return_exceptions=True)
+
+    async def _run(self, exchange: _Exchange, receive: Receive) -> None:
+        await self._app(exchange.scope, receive, exchange.send)
+
+
+class _Exchange:
+    """A request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
+        self.scope = scope
+        self.receive = receive
+        self._send = send
+        self._service = service
+        self._start = time.monotonic()
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            self.headers.setdefault(name.lower(), []).append(value)
+        sent = self.headers.get(b"x-request-id", [b""])[0].decode("latin-1")
+        self.identity = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+        self.status = 0  # of the answer that was started
+        self.is_read = False
+
+    @property
+    def length(self) -> int | None:
+        """The declared length of the body, or None."""
+        values = self.headers.get(b"content-length", [])
+        return int(values[0]) if values and values[0].isdigit() else None
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the client sends a body that was not read."""
+        return not self.is_read and bool(self.length or b"transfer-encoding" in self.headers)
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the answer with the headers of all answers."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = list(message.get("headers", []))
+            present = {name.lower() for name, _ in headers}
+            headers += [pair for pair in HEADERS.items() if pair[0] not in present]
+            headers.append((b"x-request-id", self.identity.encode()))
+            if self._service.is_draining and b"connection" not in present:
+                headers.append((b"connection", b"close"))
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def refuse(self, error: ApiError) -> None:
+        """Send an error unless an answer was started, then discard the rest of the body."""
+        if self.status:
+            return
+        body = json.dumps(to_body(error, self.method, self.path)).encode()
+        headers = [(b"content-type", b"application/json")]
+        headers += [(b"content-length", str(len(body)).encode())]
+        headers += [(n.lower().encode(), v.encode()) for n, v in error.headers.items()]
+        lingers = self.has_body and b"expect" not in self.headers
+        if self.has_body:
+            headers.append((b"connection", b"close"))
+        await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": lingers})
+        if lingers:
+            await self._discard()
+            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _discard(self) -> None:
+        """Read the rest of the body for a moment, at most as much as a body may have."""
+        total = 0
+        deadline = time.monotonic() + LINGER_SECONDS
+        while total <= self._service.settings.max_body:
+            try:
+                message = await asyncio.wait_for(self.receive(), deadline - time.monotonic())
+            except TimeoutError:
+                return
+            total += len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return
+
+    async def wait_for_disconnect(self) -> None:
+        """Return when the client has closed the connection."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    def finish(self) -> None:
+        """Count and log the request; the log has no query, label, key or image."""
+        seconds = time.monotonic() - self._start
+        if self.status:
+            self._service.metrics.count(self.status, seconds)
+        route = getattr(self.scope.get("route"), "path", None)
+        facts: dict[str, Any] = {
+            "id": self.identity,
+            "method": self.method if self.method.isalpha() else "?",
+            "route": route,
+            "status": self.status or None,
+            "ms": round(1000 * seconds, 1),
+            "images": self.scope.get("zeroshot.images", 0),
+        }
+        log.info("request", extra={"facts": facts})
+
+
+async def _receive_until(exchange: _Exchange, deadline: float) -> Message:
+    """Return the next message of the body; raise ApiError 408 if it arrives too late."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            return await exchange.receive()
+    except TimeoutError:
+        raise ApiError(408, "the body did not arrive in time", "slow_body") from None
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"expected a body of at most {limit} bytes", "body_too_large")

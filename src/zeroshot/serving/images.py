@@ -1,0 +1,216 @@
+"""Read the images and fields of a request: raw bytes, multipart, or JSON with base64 or URLs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import csv
+import json
+from collections.abc import AsyncGenerator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from zeroshot.errors import ImageError
+from zeroshot.serving.errors import ApiError, image_problem
+from zeroshot.serving.settings import Settings
+
+LARGE = 500_000  # bytes of JSON or base64 that are decoded in a thread
+URL_SECONDS = 15.0
+FIELDS = 16  # of a multipart request, besides images
+
+_downloads = ThreadPoolExecutor(8, "zeroshot-download")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The images of a request, each as bytes or the error of that image, and its other fields."""
+
+    images: list[bytes | ApiError]
+    fields: Mapping[str, Any]
+    is_batch: bool  # an image that cannot be read is an item, not the answer
+
+
+async def read_images(request: Request, settings: Settings) -> Upload:
+    """Return the images and fields of a request in any of the three forms.
+
+    Raises ApiError 422 if the request is malformed or has no image or too many.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        return await _from_json(request, settings)
+    if kind == "multipart/form-data":
+        return await _from_multipart(request, settings)
+    body = await request.body()
+    if not body:
+        message = "expected an image as the body, multipart/form-data or JSON, got an empty body"
+        raise ApiError(422, message, "no_image")
+    return Upload([body], dict(request.query_params), is_batch=False)
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request; raise ApiError 422 for anything else."""
+    body = await request.body()
+    try:
+        content = await _off_loop(json.loads, body)
+    except (ValueError, RecursionError):
+        raise ApiError(422, "the body is not valid JSON", "json") from None
+    if not isinstance(content, dict):
+        raise ApiError(422, "expected a JSON object", "json")
+    return content
+
+
+async def read_text_image(text: object, settings: Settings) -> bytes:
+    """Return the bytes of an image given as base64, a data URL, or a URL if they are allowed.
+
+    Raises ApiError 422.
+    """
+    if not isinstance(text, str) or not text:
+        raise ApiError(422, "expected an image as base64 text or a data URL", "bad_type")
+    if text[:8].lower().startswith(("http://", "https://")):
+        return await _download(text, settings)
+    content: bytes | None = await _off_loop(_decode_base64, text)
+    if content is None:
+        message = "invalid base64; send base64 text of the image file, or a data URL"
+        raise ApiError(422, message, "base64")
+    return content
+
+
+async def _from_json(request: Request, settings: Settings) -> Upload:
+    content = await read_json(request)
+    if ("image" in content) == ("images" in content):
+        raise ApiError(422, "expected either image or images in the JSON object", "no_image")
+    is_batch = "images" in content
+    texts = content["images"] if is_batch else [content["image"]]
+    if not isinstance(texts, list):
+        raise ApiError(422, "expected images as a list", "bad_type")
+    check_count(len(texts), settings)
+    images: list[bytes | ApiError] = list(
+        await asyncio.gather(*(_read_or_error(text, settings) for text in texts))
+    )
+    return Upload(images, content, is_batch)
+
+
+async def _read_or_error(text: object, settings: Settings) -> bytes | ApiError:
+    try:
+        return await read_text_image(text, settings)
+    except ApiError as error:
+        return error
+
+
+async def _from_multipart(request: Request, settings: Settings) -> Upload:
+    body = await request.body()
+
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    count = settings.images_per_request
+    parser = MultiPartParser(
+        request.headers,
+        stream(),
+        max_files=count,
+        max_fields=FIELDS,
+        max_part_size=settings.max_body,
+    )
+    parser.spool_max_size = settings.max_body + 1  # never written to disk
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        if "Too many files" in str(error):
+            check_count(count + 1, settings)
+        raise ApiError(422, "the multipart body is malformed", "multipart") from None
+    except (ValueError, KeyError, LookupError):
+        raise ApiError(422, "the multipart body is malformed", "multipart") from None
+    images: list[bytes | ApiError] = []
+    fields: dict[str, Any] = dict(request.query_params)
+    try:
+        for name, value in form.multi_items():
+            if name in ("image", "images") and isinstance(value, UploadFile):
+                images.append(await value.read())
+            elif isinstance(value, str) and name not in ("image", "images"):
+                fields[name] = value
+            else:
+                message = "expected files named image and text fields; use -F image=@FILE"
+                raise ApiError(422, message, "multipart")
+    finally:
+        await form.close()
+    check_count(len(images), settings)
+    return Upload(images, fields, is_batch=len(images) > 1)
+
+
+def check_count(count: int, settings: Settings) -> None:
+    """Raise ApiError 422 for no images or more than a request may contain."""
+    limit = settings.images_per_request
+    if not 1 <= count <= limit:
+        found = "none" if not count else "more"
+        raise ApiError(422, f"expected 1 to {limit} images, got {found}", "image_count")
+
+
+def parse_labels(value: object) -> Any:
+    """Return labels given as JSON text or as a list with commas; other values unchanged."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise ApiError(422, "labels are not valid JSON", "labels") from None
+    try:
+        rows = list(csv.reader([value], skipinitialspace=True))
+    except csv.Error:
+        raise ApiError(422, "expected labels with commas, or as JSON", "labels") from None
+    return [name.strip() for row in rows for name in row if name.strip()]
+
+
+def parse_top(value: object, default: int = 5) -> int:
+    """Return the number of labels to rank; raise ApiError 422 if it is no positive integer."""
+    if value is None:
+        return default
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 10**9:
+        raise ApiError(422, "expected top as an integer of at least 1", "top")
+    return value
+
+
+async def _download(url: str, settings: Settings) -> bytes:
+    if not settings.allow_urls:
+        message = "URLs of images are not accepted; send the image as base64 or a data URL"
+        raise ApiError(422, message, "url_refused")
+    fetch = import_module("zeroshot.serving.urls").fetch
+
+    def work() -> bytes:
+        seconds = min(URL_SECONDS, settings.deadline)
+        content: bytes = fetch(
+            url, settings.url_hosts, max_bytes=settings.max_body, deadline=seconds
+        )
+        return content
+
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_downloads, work)
+    except ImageError as error:
+        raise image_problem(error) from None
+
+
+def _decode_base64(text: str) -> bytes | None:
+    """Return the bytes of base64 text or of a data URL, or None if it is invalid."""
+    if text[:5].lower() == "data:":
+        header, comma, text = text.partition(",")
+        if not comma or not header.lower().rstrip().endswith(";base64"):
+            return None
+    compact = "".join(text.split()).rstrip("=")
+    try:
+        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True) or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+async def _off_loop(work: Any, content: Any) -> Any:
+    """Return work(content), in a thread if it is large."""
+    return await asyncio.to_thread(work, content) if len(content) > LARGE else work(content)

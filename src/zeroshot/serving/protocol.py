@@ -1,0 +1,55 @@
+"""Close connections whose request head does not arrive in time, which uvicorn keeps open."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.util import find_spec
+from typing import Any
+
+
+def make_protocol(seconds: float) -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol class with a time limit for the head of each request."""
+    base: Any
+    if find_spec("httptools") is not None:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base
+    else:
+        from uvicorn.protocols.http.h11_impl import H11Protocol as base
+
+    class Protocol(base):  # type: ignore[misc]
+        """A protocol that waits for the head of a request for some seconds."""
+
+        _timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._start_timer()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._is_idle():
+                self._start_timer()
+            else:
+                self._stop_timer()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def _is_idle(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+        def _start_timer(self) -> None:
+            if self._timer is None:  # the head as a whole has a limit, not each of its pieces
+                self._timer = asyncio.get_running_loop().call_later(seconds, self._close_idle)
+
+        def _stop_timer(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _close_idle(self) -> None:
+            self._timer = None
+            if self._is_idle() and not self.transport.is_closing():
+                self.transport.close()
+
+    return Protocol

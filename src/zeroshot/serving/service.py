@@ -1,0 +1,293 @@
+"""Classify for many clients: a model, its batcher, named heads and a cache of heads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zeroshot.embedding import embed
+from zeroshot.errors import ImageError, InputError, LabelError, PromptError, TokenLimitError
+from zeroshot.errors import shortened as shorten
+from zeroshot.head import Head
+from zeroshot.machine import cores
+from zeroshot.predictions import Failure
+from zeroshot.prompts import PromptSet, available, named
+from zeroshot.prompts import get as get_prompts
+from zeroshot.scoring import rank
+from zeroshot.serving.batcher import Batcher, Outcome
+from zeroshot.serving.errors import ApiError, busy, timed_out
+from zeroshot.serving.metrics import Metrics
+from zeroshot.serving.settings import HeadSource, NamedLabels, Settings
+
+if TYPE_CHECKING:
+    from zeroshot.model import Model
+
+HEADS = 256  # in the cache
+HEAD_ROWS = 100_000  # labels of all heads in the cache: 300 MB at 768 dimensions
+BUILDS = 16  # heads that wait to be built
+SMALL_BATCH = 8  # images that a core embeds at once
+LABEL_CHARACTERS = 1000
+
+Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
+Key: TypeAlias = tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...]]
+
+
+class Service:
+    """What all request forms use.
+
+    Attributes: `model`, `settings`, `heads` (by name), `metrics`, `batcher`, `is_draining`, and
+    `active` and `admitted`, the numbers of requests and of those with a body in progress.
+    """
+
+    def __init__(self, model: Model, settings: Settings) -> None:
+        self.model = model
+        self.settings = settings
+        self.name = model.source or os.path.basename(model.name)  # no path of this machine
+        self.identity = model.identity
+        self.metrics = Metrics()
+        self.started = time.monotonic()
+        self.is_draining = False
+        self.active = 0
+        self.admitted = 0
+        self.buffered = 0  # bytes of bodies in memory
+        self._cache: OrderedDict[Key, Head] = OrderedDict()
+        self._builds: dict[Key, asyncio.Future[Head]] = {}
+        self.heads = {
+            name: _open_head(model, name, source) for name, source in settings.heads.items()
+        }
+        self._builder = ThreadPoolExecutor(1, "zeroshot-builder")
+        self.batcher = Batcher(
+            self._embed,
+            max_queue=settings.max_queue,
+            max_batch=settings.max_batch,
+            deadline=settings.deadline,
+        )
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self.batcher.close()
+        self._builder.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are accepted: the batcher runs, there is room, nothing drains."""
+        return not self.is_draining and self.batcher.is_alive and self.has_room
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another request is accepted."""
+        return self.batcher.has_room and self.admitted < self.settings.max_queue
+
+    def warm_up(self) -> None:
+        """Build the image tower, so that the first request is as fast as others."""
+        side = self.model.preprocess.square
+        pixels = np.zeros((3, side, side), dtype=np.float32)
+        self.model.encode_pixels([pixels] if self.model.spec.takes_any_grid else pixels[None])
+
+    def _embed(self, images: list[bytes]) -> list[Outcome]:
+        """Embed images in the batcher's thread; all cores take a share."""
+        one = len(images) == 1
+        size = min(SMALL_BATCH, -(-len(images) // cores()))
+        found: list[Outcome] = []
+        on_cpu = self.model.device.type == "cpu"
+        batches = embed(
+            self.model,
+            images[0] if one else images,
+            batch_size=size if on_cpu and not one else None,
+            on_error="yield",
+            progress=False,
+        )
+        for batch in batches:
+            rows = iter([] if batch.rows is None else batch.rows.cpu().numpy())
+            for outcome in batch.outcomes:
+                if not isinstance(outcome, Failure):
+                    found.append(next(rows))
+                elif isinstance(outcome.error, ImageError):
+                    found.append(outcome.error)
+                else:
+                    raise outcome.error
+        return found
+
+    async def embed_images(self, images: Sequence[bytes]) -> list[Outcome]:
+        """Return an embedding, float32 [d], or an ImageError for each image, in order.
+
+        Raises ApiError 503 if the queue has no room for all of them, 504 if they waited too long.
+        """
+        if len(images) > self.batcher.room:
+            raise busy()
+        futures: list[asyncio.Future[Outcome]] = []
+        try:
+            for image in images:
+                futures.append(asyncio.wrap_future(self.batcher.submit(image)))
+            outcomes = list(await asyncio.gather(*futures))
+        except queue.Full:
+            raise busy() from None
+        except TimeoutError:
+            raise timed_out() from None
+        finally:
+            for future in futures:
+                future.cancel()
+        self.metrics.images += len(outcomes)
+        self.metrics.image_errors += sum(isinstance(each, ImageError) for each in outcomes)
+        return outcomes
+
+    async def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the embeddings of texts, float32 [n, d], of unit length.
+
+        Raises ApiError 422 for a text that is too long.
+        """
+        work = lambda: self.model.encode_text(list(texts), progress=False).cpu().numpy()  # noqa: E731
+        try:
+            return np.asarray(await self._build(work))
+        except InputError as error:
+            raise _label_problem(error) from None
+
+    async def head_for(
+        self,
+        labels: Labels | None = None,
+        templates: str | Sequence[str] | None = None,
+        *,
+        name: str | None = None,
+    ) -> Head:
+        """Return the head of a name, or of labels and templates, which is built if it is new.
+
+        `templates` is a prompt set's name, a template or a list; None selects the set `photo`.
+        Raises ApiError 404 for an unknown name, 422 for invalid labels, 503 if too many heads wait
+        to be built.
+        """
+        if (labels is None) == (name is None):
+            raise ApiError(422, "expected either labels or head", "labels")
+        if labels is None:
+            if templates is not None:
+                raise ApiError(422, "a head has its own templates; omit them", "templates")
+            return self._named(name)
+        if not self.settings.allow_labels:
+            raise ApiError(422, "this server accepts named heads only; send head", "labels")
+        pairs = self._check_labels(labels)
+        prompts = _to_prompts(templates)
+        total = sum(len(names) for _, names in pairs) * len(prompts.templates)
+        if total > self.settings.max_prompts:
+            limit = self.settings.max_prompts
+            message = f"expected at most {limit} prompts (labels x templates), got {total}"
+            raise ApiError(422, message, "too_many_prompts")
+        key = pairs, prompts.templates
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        if key not in self._builds:
+            if len(self._builds) >= BUILDS:
+                raise busy()
+            task = asyncio.ensure_future(self._build_head(key, prompts))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._builds[key] = task
+        return await asyncio.shield(self._builds[key])
+
+    def _named(self, name: str | None) -> Head:
+        if not isinstance(name, str) or name not in self.heads:
+            raise ApiError(404, "no such head; GET /v1/heads lists them", "head_not_found")
+        return self.heads[name]
+
+    def _check_labels(self, labels: Labels) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return labels with their names; raise ApiError if they are invalid."""
+        limit = self.settings.max_labels
+        if not isinstance(labels, Mapping | list | tuple):
+            raise ApiError(422, "expected labels as a list, or as an object of names", "labels")
+        if len(labels) > limit:
+            message = f"expected at most {limit} labels, got {len(labels)}"
+            raise ApiError(422, message, "too_many_labels")
+        values = labels.values() if isinstance(labels, Mapping) else labels
+        if not all(isinstance(names, str | list | tuple) for names in values):
+            raise ApiError(422, "expected names of labels as text or lists of text", "labels")
+        try:
+            pairs = tuple((label, tuple(names)) for label, names in named(labels).items())
+        except LabelError as error:
+            raise _label_problem(error) from None
+        if any(len(text) > LABEL_CHARACTERS for _, names in pairs for text in names):
+            message = f"expected labels of at most {LABEL_CHARACTERS} characters"
+            raise ApiError(422, message, "labels")
+        return pairs
+
+    async def _build_head(self, key: Key, prompts: PromptSet) -> Head:
+        """Build a head in the builder's thread and add it to the cache."""
+        labels = dict(key[0])
+        try:
+            # without the store on disk: labels of clients are not kept
+            head: Head = await self._build(
+                lambda: Head.build(self.model, labels, prompts, allow_equal=True, progress=False)
+            )
+        except InputError as error:
+            raise _label_problem(error) from None
+        finally:
+            del self._builds[key]
+        self.metrics.heads_built += 1
+        self._cache[key] = head
+        while len(self._cache) > 1 and (
+            len(self._cache) > HEADS or sum(map(len, self._cache.values())) > HEAD_ROWS
+        ):
+            self._cache.popitem(last=False)
+        return head
+
+    async def _build(self, work: Callable[[], Any]) -> Any:
+        """Run work that embeds texts, one at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._builder, work)
+
+    def answer(self, embedding: NDArray[np.float32], head: Head, top: int) -> dict[str, Any]:
+        """Return the result of an image: label, probability, ranking, and none if it has it."""
+        rows = torch.from_numpy(embedding)[None].to(head.weight.device)
+        with torch.inference_mode():
+            found = rank(head, rows, top=top)[0].to_dict()
+        del found["source"]
+        return found
+
+
+def _open_head(model: Model, name: str, source: HeadSource) -> Head:
+    """Return the head of a name when the server starts."""
+    if isinstance(source, str | os.PathLike):
+        head = Head.load(source)
+    elif isinstance(source, Head):
+        head = source
+    else:
+        given = source if isinstance(source, NamedLabels) else NamedLabels(source)
+        head = model.head(given.labels, given.prompts, none_of_these=given.none_of_these)
+    head.check(model.identity)
+    if head.scoring == "independent":
+        raise InputError(
+            f"--head {shorten(name)}: this head has independent scores, which embed several parts "
+            "of an image; the server supports one label per image. Build it without "
+            "scores='independent'"
+        )
+    return head
+
+
+def _to_prompts(templates: str | Sequence[str] | None) -> PromptSet:
+    """Return the prompts of a request; a text never names a file."""
+    if templates is None:
+        return get_prompts("photo")
+    try:
+        if isinstance(templates, str):
+            return get_prompts(templates) if templates in available() else PromptSet((templates,))
+        if isinstance(templates, list | tuple) and templates:
+            return PromptSet(tuple(templates))
+    except PromptError:
+        pass
+    message = "expected templates as a list of texts, each with {} once, as in 'a photo of a {}.'"
+    raise ApiError(422, message, "templates")
+
+
+def _label_problem(error: InputError) -> ApiError:
+    """Return what a client learns of invalid labels or texts."""
+    if isinstance(error, TokenLimitError):
+        message = f"a text has {error.tokens} tokens, more than the model accepts; shorten it"
+        return ApiError(422, message, "too_many_tokens")
+    message = "expected a list of different labels, each a text that is not empty"
+    return ApiError(422, message, "labels")
