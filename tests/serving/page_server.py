@@ -1,4 +1,4 @@
-"""A server of the page with canned answers, and its address; runs in a thread."""
+"""A server of the page with canned answers, which runs in a thread, and the browser."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-FLOWERS: dict[str, Any] = {"name": "flowers", "labels": ["Rose", "Gänseblümchen"], "calibrated": True}
+CHROMIUM = Path("/usr/bin/chromium")
+PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
+CAT, BOATS = str(PHOTOS / "cat.jpg"), str(PHOTOS / "boats.jpg")
+FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+FLOWERS: dict[str, Any] = {
+    "name": "flowers",
+    "labels": ["Rose", "Gänseblümchen"],
+    "calibrated": True,
+}
 
 
 @dataclass
@@ -100,3 +109,38 @@ def running(app: Any) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join(10)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """Start a browser without a window and with a fake camera."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", *FAKE_CAMERA]
+        )
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def tab(browser: Any, address: str) -> Iterator[Any]:
+    """Open an empty tab; a script error or a blocked request fails the test."""
+    context = browser.new_context(base_url=address)
+    context.set_default_timeout(5_000)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "console",
+        lambda line: wrong.append(line.text) if "Security Policy" in line.text else None,
+    )
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def names(page: Any) -> Any:
+    """Return the labels of the bars."""
+    return page.locator(".bars .name")

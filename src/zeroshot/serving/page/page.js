@@ -15,6 +15,8 @@ const own = document.documentElement.dataset.ownLabels === "yes";
 
 const images = []; // {file, item, url}
 let heads = [];
+let loaded = false; // what the server offers is known
+let loading = null;
 let turn = 0; // answers of earlier turns are dropped
 let abort = new AbortController();
 let timer = 0;
@@ -111,7 +113,14 @@ function showHead() {
   }
 }
 
-async function load() {
+function load() {
+  loading ??= loadLists().finally(() => {
+    loading = null;
+  });
+  return loading;
+}
+
+async function loadLists() {
   try {
     const [models, listed] = demo ? DEMO_LISTS : await Promise.all([ask("v1/models"), ask("v1/heads")]);
     const model = models.data[0];
@@ -120,7 +129,7 @@ async function load() {
     heads = listed.heads;
     fillHeads();
     $("key-form").hidden = true;
-    showError("");
+    loaded = true;
     classifyAll();
   } catch (error) {
     $("model").textContent = "Model: unknown";
@@ -188,6 +197,10 @@ function later() {
 
 async function classifyAll() {
   clearTimeout(timer);
+  if (!loaded) {
+    load(); // calls this function again
+    return;
+  }
   turn += 1;
   abort.abort();
   abort = new AbortController();
