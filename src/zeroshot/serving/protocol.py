@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+
+H11 = "h11_impl", "H11Protocol"
+HTTPTOOLS = "httptools_impl", "HttpToolsProtocol"  # faster, not required
 
 
 def make_protocol(seconds: float) -> type[asyncio.Protocol]:
     """Return uvicorn's protocol class with a time limit for the head of each request."""
-    base: Any
-    if find_spec("httptools") is not None:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base
-    else:
-        from uvicorn.protocols.http.h11_impl import H11Protocol as base
+    module, name = HTTPTOOLS if find_spec("httptools") is not None else H11
+    base: Any = getattr(import_module(f"uvicorn.protocols.http.{module}"), name)
 
-    class Protocol(base):  # type: ignore[misc]
+    class Protocol(base):
         """A protocol that waits for the head of a request for some seconds."""
 
         _timer: asyncio.TimerHandle | None = None

@@ -1,0 +1,104 @@
+"""A server as a process: start, drain at SIGTERM, and its log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving.live import LiveServer, Tally, flood
+from zeroshot.errors import InputError, MissingPackage
+from zeroshot.serving import server
+from zeroshot.serving.settings import Settings
+
+SERVERS = 3
+CLIENTS = 32
+
+
+@pytest.fixture(scope="module")
+def servers(tiny_path: Path) -> Iterator[list[LiveServer]]:
+    """Servers that start at the same time; one for each drain."""
+    pytest.importorskip("fastapi", reason="requires the serve extra")
+    pytest.importorskip("uvicorn", reason="requires the serve extra")
+    started = [LiveServer(tiny_path) for _ in range(SERVERS)]
+    try:
+        yield [each.wait() for each in started]
+    finally:
+        for each in started:
+            each.stop()
+
+
+@pytest.mark.parametrize("number", range(SERVERS))
+def test_no_request_in_progress_is_lost_at_sigterm(
+    servers: list[LiveServer], jpeg: bytes, number: int
+) -> None:
+    live = servers[number]
+
+    async def load() -> Tally:
+        stop = asyncio.Event()
+        task = asyncio.ensure_future(
+            flood(live.port, [jpeg], clients=CLIENTS, stop=stop, stop_on=[503])
+        )
+        await asyncio.sleep(0.3 + 0.2 * random.Random(number).random())
+        live.terminate()
+        await asyncio.sleep(1.4)
+        stop.set()
+        return await task
+
+    tally = asyncio.run(load())
+
+    assert live.stop() == 0
+    assert set(tally.statuses) <= {200, 503}, tally.statuses
+    assert tally.statuses[200] > CLIENTS
+    assert 1 <= tally.statuses[503] <= CLIENTS
+
+
+def test_log_has_one_json_object_per_line_without_user_data(servers: list[LiveServer]) -> None:
+    lines = [json.loads(line) for line in servers[0].log]
+
+    requests = [line for line in lines if line["event"] == "request"]
+    assert {"id", "method", "route", "status", "ms", "images"} <= set(requests[0])
+    assert requests[0]["route"] == "/v1/classify"
+    assert "pets" not in "".join(servers[0].log)
+    assert lines[-1]["event"] == "stopped"
+
+
+def test_address_in_use_is_an_error_before_the_model_is_loaded() -> None:
+    pytest.importorskip("fastapi", reason="requires the serve extra")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+
+        with pytest.raises(InputError, match="cannot listen"):
+            server.run(Settings("missing-model", port=taken.getsockname()[1]))
+
+
+def test_unknown_host_is_an_error() -> None:
+    with pytest.raises(InputError, match="cannot listen"):
+        server.bind("no such host", 0)
+
+
+def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PACKAGES", ("zeroshot", "no_such_package"))
+
+    with pytest.raises(MissingPackage, match=r"no_such_package.*zeroshot-clip\[serve\]"):
+        server.run(Settings("mini"))
+
+
+def test_package_and_command_line_do_not_import_the_server() -> None:
+    code = (
+        "import sys, zeroshot.cli; "
+        "print([n for n in ('fastapi', 'uvicorn', 'torch') if n in sys.modules])"
+    )
+
+    found: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert found.stdout.strip() == "[]", found.stderr
