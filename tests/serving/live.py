@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import os
 import re
@@ -126,13 +128,23 @@ class Connection:
         length = re.search(rb"content-length: (\d+)", head)
         content = await self.reader.readexactly(int(length[1])) if length else b""
         if b"connection: close" in head:
-            self.close()
+            await self.close()
         return int(head.split()[1]), content
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self.writer is not None:
             self.writer.close()
+            with contextlib.suppress(OSError):
+                await self.writer.wait_closed()
         self.reader = self.writer = None
+
+
+def post(port: int, body: bytes, path: str = "/v1/classify?head=pets") -> tuple[int, bytes]:
+    """POST a body on a new connection and return the status and the answer."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as client:
+        client.request("POST", path, body)
+        answer = client.getresponse()
+        return answer.status, answer.read()
 
 
 async def flood(
@@ -142,11 +154,13 @@ async def flood(
     clients: int,
     stop: asyncio.Event,
     stop_on: Sequence[int] = (),
+    pause: float = 0.0,
     path: str = "/v1/classify?head=pets",
 ) -> Tally:
     """Send requests on kept-alive connections until `stop`; return how each one ended.
 
-    A client that gets a status of `stop_on` ends, as does one whose connection is refused.
+    A client that gets a status of `stop_on` ends, as does one whose connection is refused. After
+    503 a client waits for `pause` seconds.
     """
     tally = Tally()
 
@@ -165,7 +179,7 @@ async def flood(
                     tally.add("refused", time.monotonic() - start)
                     return
                 tally.add(type(error).__name__, time.monotonic() - start)
-                connection.close()
+                await connection.close()
                 if stop_on:
                     return
                 continue
@@ -173,7 +187,9 @@ async def flood(
             turn += 1
             if status in stop_on:
                 break
-        connection.close()
+            if status == 503:
+                await asyncio.sleep(pause)
+        await connection.close()
 
     await asyncio.gather(*(run(number) for number in range(clients)))
     return tally

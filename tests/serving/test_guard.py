@@ -60,7 +60,9 @@ def test_requests_without_the_key_are_refused(
     locked: Any, jpeg: bytes, method: str, path: str
 ) -> None:
     for headers in WRONG:
-        answer = locked.request(method, path, headers=list(headers), content=jpeg)
+        answer = locked.request(
+            method, f"http://testserver{path}", headers=list(headers), content=jpeg
+        )
         assert answer.status_code == 401, headers
         assert answer.headers["www-authenticate"] == "Bearer"
         assert KEY not in answer.text
@@ -138,8 +140,8 @@ def test_log_of_a_failure_has_no_message(
 ) -> None:
     service = serve()
 
-    async def fail(*arguments: Any) -> None:
-        raise ValueError("data of a user")
+    async def fail(*arguments: Any, **options: Any) -> None:
+        raise ValueError(" ".join(["data", "of a user"]))  # the source is logged
 
     monkeypatch.setattr(service, "head_for", fail)
     with caplog.at_level(logging.INFO, "zeroshot.serving"):

@@ -1,0 +1,165 @@
+"""Images and fields of requests."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from zeroshot.errors import ImageError
+from zeroshot.serving.settings import Settings
+
+pytest.importorskip("fastapi", reason="requires the serve extra")
+from zeroshot.serving import images
+from zeroshot.serving.errors import ApiError
+
+PATH = "/v1/classify?head=pets"
+BOUNDARY = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def read(text: object, **options: Any) -> bytes:
+    return asyncio.run(images.read_text_image(text, Settings("tiny", **options)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["AAEC", "AAEC\n", " AA EC ", "data:image/png;base64,AAEC", "DATA:;BASE64,AAEC"],
+)
+def test_base64_and_data_urls_are_read(text: str) -> None:
+    assert read(text) == b"\0\1\2"
+
+
+def test_base64_without_padding_is_read() -> None:
+    assert read("AAE") == b"\0\1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "?",
+        "A",
+        "data:image/png,AAEC",
+        "data:image/png;base64",
+        "/etc/passwd.",
+        "é",
+        None,
+        7,
+        {},
+    ],
+)
+def test_other_text_is_rejected(text: object) -> None:
+    with pytest.raises(ApiError) as caught:
+        read(text)
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize("url", ["http://example.com/a.jpg", "HTTPS://example.com/a.jpg"])
+def test_urls_are_refused_by_default(url: str) -> None:
+    with pytest.raises(ApiError, match="URLs of images are not accepted"):
+        read(url)
+
+
+def test_urls_are_downloaded_if_they_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def fetch(url: str, hosts: Any, *, max_bytes: int, deadline: float) -> bytes:
+        asked.append((url, hosts, max_bytes, deadline))
+        if "bad" in url:
+            raise ImageError("http://10.0.0.1 is private", kind="url_refused")
+        return b"image"
+
+    monkeypatch.setitem(sys.modules, "zeroshot.serving.urls", SimpleNamespace(fetch=fetch))
+
+    assert read("http://a.example/a", allow_urls=True, url_hosts=("a.example",)) == b"image"
+    assert asked == [("http://a.example/a", ("a.example",), 20_000_000, 10.0)]
+    with pytest.raises(ApiError) as caught:
+        read("http://a.example/bad", allow_urls=True)
+    assert "10.0.0.1" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"7", b"[" * 100_000, b"\xff", b'{"image": 1e999}']
+)
+def test_invalid_json_is_rejected(client: Any, body: bytes) -> None:
+    answer = client.post(PATH, content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"image": "AAEC", "images": []}, {"images": []}, {"images": "AAEC"}]
+)
+def test_json_without_images_is_rejected(client: Any, fields: dict[str, Any]) -> None:
+    assert client.post("/v1/classify", json={"head": "pets", **fields}).status_code == 422
+
+
+def test_empty_body_is_rejected(client: Any) -> None:
+    assert client.post(PATH).status_code == 422
+
+
+def test_more_images_than_allowed_are_rejected(client: Any, jpeg: bytes) -> None:
+    text = base64.b64encode(jpeg).decode()
+
+    assert client.post(PATH, json={"head": "pets", "images": [text] * 65}).status_code == 422
+    assert client.post(PATH, files=[("image", b"x")] * 65).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"garbage",
+        b"--b--\r\n",
+        b"--b\r\n\r\nx\r\n--b--\r\n",
+        b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\ntext\r\n--b--\r\n',
+        b'--b\r\nContent-Disposition: form-data; name="labels"; filename="f"\r\n\r\nx\r\n--b--\r\n',
+        b"".join(
+            b'--b\r\nContent-Disposition: form-data; name="f%d"\r\n\r\nx\r\n' % n for n in range(50)
+        )
+        + b"--b--\r\n",
+    ],
+)
+def test_malformed_forms_are_rejected(client: Any, body: bytes) -> None:
+    assert client.post(PATH, content=body, headers=BOUNDARY).status_code == 422
+
+
+def test_form_without_boundary_is_rejected(client: Any) -> None:
+    headers = {"Content-Type": "multipart/form-data"}
+
+    assert client.post(PATH, content=b"x", headers=headers).status_code == 422
+
+
+def test_large_files_of_a_form_stay_in_memory(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("a file was written")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", fail)
+
+    assert client.post(PATH, files={"image": b"x" * 3_000_000}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a, b,,c", ["a", "b", "c"]),
+        ('"a, b",c', ["a, b", "c"]),
+        ('["a", "b"]', ["a", "b"]),
+        ('{"a": ["b"]}', {"a": ["b"]}),
+        (["a"], ["a"]),
+        (None, None),
+    ],
+)
+def test_labels_are_commas_or_json(value: object, expected: object) -> None:
+    assert images.parse_labels(value) == expected
+
+
+def test_labels_that_are_broken_json_are_rejected() -> None:
+    with pytest.raises(ApiError, match="JSON"):
+        images.parse_labels('["a"')

@@ -1,0 +1,71 @@
+"""Connections whose request head does not arrive are closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+import pytest
+
+pytest.importorskip("uvicorn", reason="requires the serve extra")
+import uvicorn
+
+from zeroshot.serving.protocol import make_protocol
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    await asyncio.sleep(0.4)  # longer than the limit for the head
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def talk(*pieces: bytes) -> tuple[bytes, float]:
+    """Send pieces, return what the server sent until it closed, and the seconds."""
+    config = uvicorn.Config(
+        app, port=0, http=make_protocol(0.2), lifespan="off", log_config=None, timeout_keep_alive=1
+    )
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    start = time.monotonic()
+    for piece in pieces:
+        writer.write(piece)
+        await asyncio.sleep(0.05)
+        if reader.at_eof():
+            break
+    answer = await asyncio.wait_for(reader.read(), 10)
+    seconds = time.monotonic() - start
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    await server.shutdown()
+    return answer, seconds
+
+
+@pytest.mark.parametrize(
+    "pieces", [(), (b"GET / HT",), tuple(GET[:-2][n : n + 1] for n in range(9))]
+)
+def test_connection_without_a_complete_head_is_closed(pieces: tuple[bytes, ...]) -> None:
+    answer, seconds = asyncio.run(talk(*pieces))
+
+    assert answer == b""
+    assert seconds < 1
+
+
+def test_slow_second_head_is_closed_too() -> None:
+    answer, _ = asyncio.run(talk(GET, *[b""] * 9, b"GET / HT"))
+
+    assert answer.count(b"204") == 1
+
+
+def test_slow_answer_is_not_cut_off() -> None:
+    answer, _ = asyncio.run(talk(GET))
+
+    assert answer.startswith(b"HTTP/1.1 204")
