@@ -6,7 +6,11 @@
 #       classify /data/photos --labels "cat,dog" --top 1 --csv
 #
 # The second command needs no network. The third downloads CLIP ViT-B/32 once into the volume.
-FROM python:3.13-slim
+# The target `serve` is a server that requires the key of requests in ZEROSHOT_API_KEY:
+#
+#   docker build --target serve -t zeroshot-serve .
+#   docker run --rm -p 127.0.0.1:8000:8000 -e ZEROSHOT_API_KEY zeroshot-serve
+FROM python:3.13-slim AS base
 
 # before the sources: this layer is large and seldom changes
 RUN pip install --no-cache-dir torch --index-url https://download.pytorch.org/whl/cpu
@@ -17,12 +21,22 @@ COPY prompts prompts
 COPY weights weights
 COPY src src
 RUN pip install --no-cache-dir .
-COPY examples examples
 
 ENV HF_HOME=/cache/huggingface ZEROSHOT_CACHE=/cache/zeroshot
 RUN useradd --create-home zeroshot && mkdir /cache && chown zeroshot /cache
-USER zeroshot
 VOLUME /cache
 
 ENTRYPOINT ["zeroshot"]
+
+FROM base AS serve
+RUN pip install --no-cache-dir '.[serve]'
+USER zeroshot
+EXPOSE 8000
+HEALTHCHECK CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/readyz', timeout=5)"]
+CMD ["serve", "--model", "mini", "--host", "0.0.0.0"]
+
+# the last stage is the default target
+FROM base AS cli
+COPY examples examples
+USER zeroshot
 CMD ["classify", "examples/photos/cat.jpg", "examples/photos/boats.jpg", "--labels", "cat,boat,car", "--model", "mini"]

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zeroshot.serving.errors import ApiError, busy, draining, internal, timed_out, to_body
+from zeroshot.serving.page import PATHS
 from zeroshot.serving.service import Service
 
 log = logging.getLogger("zeroshot.serving")
@@ -29,7 +30,6 @@ REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 LINGER_SECONDS = 2.0
 BUFFERED = 16  # bodies of the largest size that are in memory at once
 PROBES = frozenset({"/healthz", "/readyz"})
-PAGE = frozenset({"/", "/page.js"})
 HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
@@ -50,7 +50,7 @@ class Guard:
         self._service = service
         key = service.settings.api_key
         self._key = None if key is None else key.encode()
-        public = PROBES | (PAGE if service.settings.page else frozenset())
+        public = PROBES | (frozenset(PATHS) if service.settings.page else frozenset())
         self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
