@@ -21,9 +21,9 @@ from zeroshot.errors import shortened
     required=True,
     help="Folder for the folders of the labels.",
 )
-@click.option("--link", "mode", flag_value="link", default="link", help="Make links. The default.")
-@click.option("--copy", "mode", flag_value="copy", help="Copy the files.")
-@click.option("--move", "mode", flag_value="move", help="Move the files.")
+@click.option("--link", is_flag=True, help="Make links. The default.")
+@click.option("--copy", is_flag=True, help="Copy the files.")
+@click.option("--move", is_flag=True, help="Move the files.")
 @click.option(
     "--min-probability",
     type=click.FloatRange(0, 1),
@@ -33,14 +33,16 @@ from zeroshot.errors import shortened
 )
 @click.option("--unknown", default="unsorted", show_default=True, help="Name of that folder.")
 @click.option("--skip-unknown", is_flag=True, help="Leave these images where they are.")
-@click.option("--dry-run", is_flag=True, help="Only print the plan.")
+@click.option("--dry-run", is_flag=True, help="Only print the plan. Not for --undo.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before files are moved.")
 @click.option("--undo", is_flag=True, help="Undo everything that was sorted into --into.")
 @named_options()
 def command(
     folder: Path | None,
     into: Path,
-    mode: str,
+    link: bool,
+    copy: bool,
+    move: bool,
     min_probability: float,
     unknown: str,
     skip_unknown: bool,
@@ -53,6 +55,13 @@ def command(
     The plan is printed first. Existing files are never overwritten, and
     `zeroshot sort --undo --into FOLDER` takes everything back.
     """
+    mode = _choose_mode(link=link, copy=copy, move=move)
+    if undo and dry_run:
+        raise click.UsageError(
+            "expected either --undo or --dry-run, got both; _sort-undo.jsonl in --into lists what "
+            "--undo takes back"
+        )
+
     from zeroshot.bulk import sorting
 
     name = shortened(str(into), 200)
@@ -85,3 +94,13 @@ def command(
         click.echo(escaped(f"Error: {source}: {reason}"), err=True)
     if result.failed:
         raise SystemExit(SOME_FAILED)
+
+
+def _choose_mode(**given: bool) -> str:
+    """Return how files are placed: link, copy or move."""
+    chosen = [name for name, is_given in given.items() if is_given]
+    if len(chosen) > 1:
+        raise click.UsageError(
+            f"expected one of --link, --copy and --move, got --{' and --'.join(chosen)}; omit one"
+        )
+    return chosen[0] if chosen else "link"
