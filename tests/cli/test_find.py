@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+import zeroshot
+from zeroshot.bulk.output import Output
+from zeroshot.cli import main
 
 
 def test_images_are_listed_by_similarity(table: Path, run: Any) -> None:
@@ -63,3 +68,30 @@ def test_a_table_without_embeddings_is_an_error_that_names_the_option(
 
 def test_a_missing_image_has_exit_code_3(table: Path, run: Any) -> None:
     assert run("find", table, "--image", "missing.png").exit_code == 3
+
+
+def test_options_of_loading_apply_to_the_model_of_the_table(
+    table: Path, tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def load(name: str, **options: Any) -> zeroshot.Model:
+        given.update(options, name=name)
+        return tiny
+
+    monkeypatch.setattr(zeroshot, "load", load)
+    words = ["find", str(table), "a cat", "--device", "cpu", "--offline"]
+
+    result = CliRunner().invoke(main, words)
+
+    assert result.exit_code == 0, result.output
+    assert (given["device"], given["offline"]) == ("cpu", True)
+    assert given["name"] == Output.open(table).run["model"]
+    assert given["dtype"] == Output.open(table).run["dtype"]
+
+
+def test_the_help_names_no_other_default_model(run: Any) -> None:
+    text = " ".join(run("find", "--help").stdout.split())
+
+    assert "ViT-B/32" not in text
+    assert "by the name in the table" in text

@@ -9,7 +9,7 @@ import click
 
 from zeroshot.cli.messages import escaped, is_quiet
 from zeroshot.cli.option_names import named_options
-from zeroshot.cli.options import ModelChoice, model_options
+from zeroshot.cli.options import ModelChoice, load_for_table, table_model_options
 
 
 @click.command("find")
@@ -27,7 +27,7 @@ from zeroshot.cli.options import ModelChoice, model_options
     help="Also write a contact sheet: an .html or .jpg file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-@model_options
+@table_model_options
 @named_options()
 def command(
     folder: Path,
@@ -59,7 +59,7 @@ def command(
         top=top,
         min_similarity=min_similarity,
         duplicates=duplicates,
-        model=None if choice.is_default else choice.load(),
+        model=load_for_table(choice, folder),
         sheet=sheet,
         progress=False if is_quiet() else None,
     )
