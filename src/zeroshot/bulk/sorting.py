@@ -348,18 +348,22 @@ def _check(folder: Path, mode: str, min_probability: float, unknown: str | None)
     check_probability("min_probability", min_probability)
     if unknown is not None and safe_name(unknown) != unknown:
         raise InputError(
-            f"unknown: expected a plain folder name or None, got {shortened(unknown)!r}; try "
+            f"unknown={shortened(unknown)!r} must be a plain folder name or None; try "
             f"{safe_name(unknown)!r}"
         )
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"into: expected a folder, got the file {shortened(str(folder), 300)!r}")
+        raise InputError(
+            f"into={shortened(str(folder), 300)!r}: expected a folder, got a file; choose another "
+            "name"
+        )
     if not folder.parent.is_dir():
         raise InputError(
-            f"into: {shortened(str(folder.parent), 300)!r} is no folder; create it first"
+            f"into={shortened(str(folder), 200)!r} is in {shortened(str(folder.parent), 200)!r}, "
+            "which is no folder; create it first"
         )
     if (folder / "_run.json").exists():
         raise InputError(
-            f"into: {shortened(str(folder), 300)!r} contains a table of labels; choose another "
+            f"into={shortened(str(folder), 300)!r} contains a table of labels; choose another "
             "folder for the images"
         )
 

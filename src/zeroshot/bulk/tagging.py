@@ -136,9 +136,9 @@ def tag_rows(
     """Write keywords of rows with `source`, `labels` and `probabilities` into sidecars.
 
     At most `max_keywords` labels of at least `min_probability` become keywords of an image;
-    `prefix` is their parent in hierarchies. `kinds` are the kinds of the run's sources; relative sources start
-    at `root`, by default the working folder. Sidecars that are invalid or cannot be written are
-    counted as errors. Raises InputError, and SaveError if the disk is full.
+    `prefix` is their parent in hierarchies. `kinds` are the kinds of the run's sources; relative
+    sources start at `root`, by default the working folder. Sidecars that are invalid or cannot be
+    written are counted as errors. Raises InputError, and SaveError if the disk is full.
     """
     _check(min_probability, max_keywords, prefix)
     tagger = _Tagger(prefix, flag("dry_run", dry_run))
@@ -173,7 +173,9 @@ def _check(min_probability: float, max_keywords: int, prefix: str | None) -> Non
     check_probability("min_probability", min_probability)
     count("max_keywords", max_keywords, 1, "; try max_keywords=5")
     if prefix is not None and not (isinstance(prefix, str) and clean(prefix)):
-        raise InputError(f"prefix: expected a keyword or None, got {shortened(repr(prefix))}")
+        raise InputError(
+            f"prefix={shortened(repr(prefix))} must be a keyword or None; try prefix='AI'"
+        )
 
 
 class _Tagger:
