@@ -95,3 +95,28 @@ def test_the_help_names_no_other_default_model(run: Any) -> None:
 
     assert "ViT-B/32" not in text
     assert "by the name in the table" in text
+
+
+def test_missing_parts_are_named_on_stderr(table: Path, run: Any) -> None:
+    assert run("find", table, "a cat").stderr == ""
+    (table / "part-00000-000001.parquet").unlink()
+
+    result = run("find", table, "a cat")
+
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 5
+    assert "1 part of the table missing" in result.stderr
+    assert "run the same `zeroshot label` command again" in result.stderr
+    assert run("find", table, "a cat", "--quiet").stderr == ""
+
+
+def test_a_table_without_images_is_named_on_stderr(table: Path, run: Any) -> None:
+    for photo in Path("photos").iterdir():
+        photo.write_bytes(b"garbage")
+    words = ("--labels", "cat,dog", "--embeddings")
+    assert run("label", "photos", "--out", "damaged", *words).exit_code == 3
+
+    result = run("find", "damaged", "a cat")
+
+    assert result.stdout == ""
+    assert "the table has no images to search" in result.stderr

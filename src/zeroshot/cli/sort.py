@@ -10,6 +10,7 @@ from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.messages import escaped
 from zeroshot.cli.option_names import named_options
+from zeroshot.cli.roots import report_missing, root_option
 from zeroshot.errors import shortened
 
 
@@ -33,6 +34,7 @@ from zeroshot.errors import shortened
 )
 @click.option("--unknown", default="unsorted", show_default=True, help="Name of that folder.")
 @click.option("--skip-unknown", is_flag=True, help="Leave these images where they are.")
+@root_option
 @click.option("--dry-run", is_flag=True, help="Only print the plan. Not for --undo.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before files are moved.")
 @click.option("--undo", is_flag=True, help="Undo everything that was sorted into --into.")
@@ -46,6 +48,7 @@ def command(
     min_probability: float,
     unknown: str,
     skip_unknown: bool,
+    root: Path | None,
     dry_run: bool,
     yes: bool,
     undo: bool,
@@ -82,17 +85,19 @@ def command(
         mode=mode,  # type: ignore[arg-type]
         min_probability=min_probability,
         unknown=None if skip_unknown else unknown,
+        root=root,
     )
     click.echo(escaped(str(plan)), err=True)
+    is_missing = report_missing(plan.skipped, root)
     if dry_run or not plan.actions:
-        return
+        raise SystemExit(SOME_FAILED if is_missing else 0)
     if mode == "move" and not yes:
         click.confirm(f"Move {counted(len(plan.actions), 'file')}?", abort=True, err=True)
     result = sorting.apply_sort(plan)
     click.echo(escaped(f"{name}: {counted(result.placed, 'image')} sorted"), err=True)
     for source, reason in result.failures:
         click.echo(escaped(f"Error: {source}: {reason}"), err=True)
-    if result.failed:
+    if result.failed or is_missing:
         raise SystemExit(SOME_FAILED)
 
 
