@@ -319,8 +319,10 @@ def test_a_missing_package_has_exit_code_1_and_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
 
-    result = run("label", "photos", "--out", "out", *LABELS, "--format", "parquet")
+    for words in (["--format", "parquet"], ["--embeddings"]):
+        result = run("label", "photos", "--out", "out", *LABELS, *words, "--model", "missing")
 
-    assert result.exit_code == 1
-    assert "pip install" in result.stderr
-    assert not Path("out").exists()
+        assert result.exit_code == 1
+        assert "pip install" in result.stderr
+        assert "embeddings=True" not in result.stderr
+        assert not Path("out").exists()

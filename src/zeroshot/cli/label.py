@@ -53,7 +53,8 @@ inputs_argument = click.argument(
 @click.option(
     "--embeddings",
     is_flag=True,
-    help="Store the embeddings as float16, for `zeroshot relabel` and `zeroshot find`.",
+    help="Store the embeddings as float16, for `zeroshot relabel` and `zeroshot find`. Requires "
+    "pyarrow.",
 )
 @click.option(
     "--scores",
@@ -132,8 +133,11 @@ def command(
         click.confirm(f"Delete the table in {out}?", abort=True, err=True)
 
     import zeroshot
+    from zeroshot.bulk.options import choose_format
     from zeroshot.bulk.stop import Interrupted
 
+    # before the model is loaded
+    choose_format(form, embeddings=options["embeddings"], scores=options["scores"])
     given = options | {
         "format": form,
         "keep": [] if keep is None else [name.strip() for name in keep.split(",")],

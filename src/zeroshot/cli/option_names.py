@@ -23,6 +23,8 @@ def named_options() -> Iterator[None]:
     except ZeroshotError as error:
         if error.args == (str(error),):  # errors with a file have other arguments
             error.args = (fitted(with_options(str(error))),)
+            if isinstance(error, ImportError):  # which prints its `msg`
+                error.msg = error.args[0]
         raise
 
 
