@@ -14,9 +14,10 @@ from zeroshot.cli.completion import complete_files, complete_kinds
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import INTERRUPTED, SOME_FAILED, fail
 from zeroshot.cli.heads import choose_model, head_options, reject_with_head
-from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.messages import escaped, is_quiet, note
 from zeroshot.cli.option_names import named_options, with_options
 from zeroshot.cli.options import ModelChoice, model_options
+from zeroshot.errors import shortened
 
 if TYPE_CHECKING:
     from zeroshot.bulk.summary import Summary
@@ -157,7 +158,7 @@ def command(
             f"to continue, run the same command again",
             INTERRUPTED if stopped.signal == 2 else 128 + stopped.signal,
         )
-    _report(summary)
+    _report(summary, given["retry_errors"])
 
 
 def _build(
@@ -205,21 +206,62 @@ def _print_plan(plan: Sequence[Mapping[str, Any]]) -> None:
         click.echo(escaped(f"{each['name']}: {each['kind']}, {rows} images{size}{columns}"))
 
 
-def _report(summary: Summary) -> None:
+def _report(summary: Summary, retry: bool | list[str]) -> None:
     """Print what the run did; exit with 3 if the table has rows with errors, or is stopped."""
     if not is_quiet():
+        is_done = summary.is_complete and not summary.computed
         speed = f", {summary.images_per_second:,.0f} images/s" if summary.computed else ""
+        speed = ", already complete" if is_done else speed
         click.echo(escaped(f"{summary.out}: {counted(summary.rows, 'row')}{speed}"), err=True)
         if summary.skipped:
             listed = ", ".join(f"{count} {reason}" for reason, count in summary.skipped.items())
             click.echo(escaped(f"skipped in folders: {listed}"), err=True)
         if not summary.is_complete and summary.stopped is None:
             click.echo("parts of other shards are missing; `zeroshot status` lists them", err=True)
+        if summary.new_files:
+            note(
+                f"{counted(summary.new_files, 'new file')} in the folders ignored, because the "
+                "list of files is fixed when a run starts; label new files into another folder, or "
+                "start over with --force"
+            )
+        if retry:
+            _report_retry(summary, retry)
     if summary.errors:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in summary.errors.items())
         failed = sum(summary.errors.values())
         click.echo(f"{failed:,} of {counted(summary.rows, 'row')} have an error: {kinds}", err=True)
+        if not is_quiet():
+            _report_failed(summary, is_retry=bool(retry))
     if summary.stopped is not None:
         click.echo(escaped(f"stopped: {with_options(summary.stopped)}"), err=True)
     if summary.errors or summary.stopped is not None:
         raise SystemExit(SOME_FAILED)
+
+
+def _report_retry(summary: Summary, retry: bool | list[str]) -> None:
+    """Print how many rows were computed again, or which kinds of errors the table has."""
+    if summary.retried:
+        rows = counted(summary.retried, "row")
+        click.echo(f"retried {rows} with an error: {summary.repaired:,} repaired", err=True)
+        return
+    from zeroshot.bulk.retrying import parse_kinds
+
+    message = f"retried no rows: none has an error of the kinds {', '.join(parse_kinds(retry))}"
+    if summary.errors:
+        kinds = ",".join(summary.errors)
+        message += f"; the table has others: repair the files, then pass --retry-errors={kinds}"
+    click.echo(message, err=True)
+
+
+def _report_failed(summary: Summary, *, is_retry: bool) -> None:
+    """Print the first images with an error, and how to compute rows again that may pass."""
+    from zeroshot.bulk.counting import find_failed
+    from zeroshot.bulk.output import Output
+    from zeroshot.bulk.retrying import PASSING
+
+    names = [shortened(name, 150) for name in find_failed(Output.open(summary.out), 3)]
+    click.echo(escaped(f"first: {', '.join(names)}"), err=True)
+    kinds = [kind for kind in PASSING if kind in summary.errors]
+    if kinds and not is_retry:
+        advice = f"to compute the rows of {', '.join(kinds)} again, add --retry-errors"
+        click.echo(f"{advice} to the same command", err=True)

@@ -85,7 +85,7 @@ def command(
         progress=False if is_quiet() else None,
     )
     if not is_quiet():
-        seconds = f"{summary.seconds:.1f} s"
-        click.echo(escaped(f"{out}: {counted(summary.rows, 'row')} in {seconds}"), err=True)
+        done = f" in {summary.seconds:.1f} s" if summary.computed else ", already complete"
+        click.echo(escaped(f"{out}: {counted(summary.rows, 'row')}{done}"), err=True)
     if summary.errors:
         raise SystemExit(SOME_FAILED)
