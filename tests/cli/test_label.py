@@ -370,3 +370,15 @@ def test_a_retry_says_what_it_repaired_or_which_kinds_there_are(run: Any) -> Non
     assert "add --retry-errors" not in retried.stderr
     assert "retried no rows: none has an error of the kinds io; the table has" in others.stderr
     assert "pass --retry-errors=not_found,not_image" in others.stderr
+
+
+def test_force_checks_the_folder_before_it_asks_and_a_dry_run_does_not_ask(run: Any) -> None:
+    other = run("label", "photos", "--out", "photos", *LABELS, "--force")
+    assert run("label", "photos", "--out", "out", *LABELS).exit_code == 0
+    dry = run("label", "photos", "--out", "out", *LABELS, "--force", "--dry-run")
+
+    assert other.exit_code == 2
+    assert "expected an empty folder" in other.stderr
+    assert "Delete" not in other.stderr
+    assert (dry.exit_code, dry.stderr) == (0, "")
+    assert len(rows()) == 7

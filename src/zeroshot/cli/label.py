@@ -17,6 +17,7 @@ from zeroshot.cli.heads import choose_model, head_options, reject_with_head
 from zeroshot.cli.messages import escaped, is_quiet, note
 from zeroshot.cli.option_names import named_options, with_options
 from zeroshot.cli.options import ModelChoice, model_options
+from zeroshot.cli.questions import confirm
 from zeroshot.errors import shortened
 
 if TYPE_CHECKING:
@@ -130,15 +131,18 @@ def command(
     check_answers(answers, head)
     if "-" in inputs and "-" in labels:
         raise click.UsageError("expected inputs or labels on standard input, got - for both")
-    if options["force"] and not yes and out.exists() and any(out.iterdir()):
-        click.confirm(f"Delete the table in {out}?", abort=True, err=True)
 
     import zeroshot
     from zeroshot.bulk.options import choose_format
+    from zeroshot.bulk.running import check_folder
     from zeroshot.bulk.stop import Interrupted
 
-    # before the model is loaded
+    # before a question is asked and the model is loaded
     choose_format(form, embeddings=options["embeddings"], scores=options["scores"])
+    check_folder(out, force=options["force"])
+    is_asked = options["force"] and not yes and not options["dry_run"]
+    if is_asked and out.exists() and any(out.iterdir()):
+        confirm(f"Delete the table in {out}?")
     given = options | {
         "format": form,
         "keep": [] if keep is None else [name.strip() for name in keep.split(",")],

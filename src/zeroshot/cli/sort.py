@@ -10,6 +10,7 @@ from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.messages import escaped
 from zeroshot.cli.option_names import named_options
+from zeroshot.cli.questions import confirm
 from zeroshot.cli.roots import report_missing, root_option
 from zeroshot.errors import shortened
 
@@ -92,7 +93,7 @@ def command(
     if dry_run or not plan.actions:
         raise SystemExit(SOME_FAILED if is_missing else 0)
     if mode == "move" and not yes:
-        click.confirm(f"Move {counted(len(plan.actions), 'file')}?", abort=True, err=True)
+        confirm(f"Move {counted(len(plan.actions), 'file')}?")
     result = sorting.apply_sort(plan)
     click.echo(escaped(f"{name}: {counted(result.placed, 'image')} sorted"), err=True)
     for source, reason in result.failures:
