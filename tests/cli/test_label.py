@@ -382,3 +382,12 @@ def test_force_checks_the_folder_before_it_asks_and_a_dry_run_does_not_ask(run: 
     assert "Delete" not in other.stderr
     assert (dry.exit_code, dry.stderr) == (0, "")
     assert len(rows()) == 7
+
+
+def test_the_name_of_a_file_is_refused_for_the_table(run: Any) -> None:
+    result = run("label", "photos", "--out", "labels.csv", *LABELS, "--model", "missing")
+
+    assert result.exit_code == 2
+    assert "--out labels.csv must be a folder" in result.stderr.replace("'", "")
+    assert "`zeroshot merge labels labels.csv` writes one file" in result.stderr
+    assert not Path("labels.csv").exists()

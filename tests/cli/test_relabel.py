@@ -118,3 +118,12 @@ def test_the_help_names_no_other_default_model(run: Any) -> None:
 
     assert "ViT-B/32" not in text
     assert "by the name in the table" in text
+
+
+def test_the_name_of_a_file_is_refused_for_the_table(table: Path, run: Any) -> None:
+    result = run("relabel", table, "--out", "labels.csv", "--labels", "a,b")
+
+    assert result.exit_code == 2
+    assert "--out labels.csv must be a folder" in result.stderr.replace("'", "")
+    assert "`zeroshot merge labels labels.csv` writes one file" in result.stderr
+    assert not Path("labels.csv").exists()

@@ -26,6 +26,7 @@ from zeroshot.bulk.folder import (
     OURS,
     RUN,
     SUCCESS,
+    check_name,
     commit,
     commit_first,
     find_ours,
@@ -359,6 +360,7 @@ def check_folder(folder: Path, *, force: bool = False) -> None:
 
     With `force` it may be one whose `_run.json` is lost or damaged.
     """
+    check_name(folder)
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
