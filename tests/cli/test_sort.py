@@ -103,3 +103,12 @@ def test_two_ways_to_place_files_are_refused(table: Path, run: Any) -> None:
     assert result.exit_code == 2
     assert "got --copy and --move; omit one" in result.stderr
     assert not Path("sorted").exists()
+
+
+def test_the_plan_lists_files_to_place_and_the_end_says_how_to_undo(table: Path, run: Any) -> None:
+    first = run("sort", table, "--into", "my sorted", "--copy")
+    again = run("sort", table, "--into", "my sorted", "--copy")
+
+    assert "to undo: zeroshot sort --undo --into 'my sorted'" in first.stderr
+    assert again.stderr.splitlines()[1:] == ["already there: 7"]
+    assert "copy 0 files" in again.stderr

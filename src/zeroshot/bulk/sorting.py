@@ -53,7 +53,6 @@ class Plan:
         >>> from pathlib import Path
         >>> print(zeroshot.bulk.Plan(Path("sorted"), "copy", (), {"cat": 2}, 2, 0))
         copy 0 files into sorted
-          cat          2
         already there: 2
     """
 
@@ -69,8 +68,9 @@ class Plan:
     def __str__(self) -> str:
         files = "1 file" if len(self.actions) == 1 else f"{len(self.actions):,} files"
         lines = [f"{self.mode} {files} into {shortened(str(self.into), 200)}"]
-        width = max(map(len, self.counts), default=0)
-        most = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+        counts = Counter(action.target.partition("/")[0] for action in self.actions)
+        width = max(map(len, counts), default=0)
+        most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         lines += [f"  {name:<{width}}  {count:>9,}" for name, count in most]
         facts = {"already there": self.present, "numbered (same name)": self.renamed}
         facts |= {f"skipped, {reason}": count for reason, count in sorted(self.skipped.items())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -56,7 +57,7 @@ def command(
 ) -> None:
     """Sort labeled images into one folder per label.
 
-    The plan is printed first. Existing files are never overwritten, and
+    The plan is printed first: the files to place. Existing files are never overwritten, and
     `zeroshot sort --undo --into FOLDER` takes everything back.
     """
     mode = _choose_mode(link=link, copy=copy, move=move)
@@ -96,6 +97,9 @@ def command(
         confirm(f"Move {counted(len(plan.actions), 'file')}?")
     result = sorting.apply_sort(plan)
     click.echo(escaped(f"{name}: {counted(result.placed, 'image')} sorted"), err=True)
+    if result.placed:
+        quoted = shlex.quote(name) if name == str(into) else "FOLDER"
+        click.echo(escaped(f"to undo: zeroshot sort --undo --into {quoted}"), err=True)
     for source, reason in result.failures:
         click.echo(escaped(f"Error: {source}: {reason}"), err=True)
     if result.failed or is_missing:
