@@ -127,3 +127,13 @@ def test_the_name_of_a_file_is_refused_for_the_table(table: Path, run: Any) -> N
     assert "--out labels.csv must be a folder" in result.stderr.replace("'", "")
     assert "`zeroshot merge labels labels.csv` writes one file" in result.stderr
     assert not Path("labels.csv").exists()
+
+
+def test_a_relabeled_table_without_embeddings_names_the_option(table: Path, run: Any) -> None:
+    assert run("relabel", table, "--out", "new", "--labels", "red,blue").exit_code == 0
+
+    for words in (("find", "new", "a cat"), ("relabel", "new", "--out", "n", "--labels", "a,b")):
+        result = run(*words)
+
+        assert result.exit_code == 2
+        assert "relabel that again with --embeddings" in result.stderr

@@ -209,6 +209,8 @@ def _describe(
     }
     marks = {**describe_head(head), "answers": None}
     options = {name: changed[name] for name in ("top", "scores", "embeddings")}
+    if not copies:
+        changed["relabeled"] = True  # for the advice of messages
     made = {**run, **changed, "fingerprint": {**run["fingerprint"], **marks, **options}}
     plain: dict[str, Any] = json.loads(json.dumps(made))  # as it is read from the file
     return plain
