@@ -45,6 +45,7 @@ def test_a_sheet_is_written(table: Path, run: Any) -> None:
 
     assert result.exit_code == 0, result.output
     assert "photos/0.png" in Path("cats.html").read_text("utf-8")
+    assert result.stderr == "cats.html: 7 images\n"
 
 
 @pytest.mark.parametrize("words", [[], ["a cat", "--image", "photos/1.png"]])

@@ -124,7 +124,7 @@ def test_a_dry_run_needs_no_labels_and_writes_nothing(run: Any) -> None:
     result = run("label", "photos", "--out", "out", "--dry-run", "--model", "missing")
 
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("photos: list, 7 images")
+    assert result.stdout.startswith("photos: folder, 7 images; about 0.4 kB of output")
     assert not Path("out").exists()
 
 

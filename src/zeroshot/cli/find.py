@@ -74,6 +74,8 @@ def command(
             click.echo(json.dumps({"similarity": match.similarity, "source": match.source}))
         else:
             click.echo(escaped(f"{match.similarity:.3f}  {match.source}"))
+    if sheet is not None and not is_quiet():
+        click.echo(escaped(f"{sheet}: {counted(len(found), 'image')}"), err=True)
     if not is_quiet():
         _report_gaps(Output.open(folder), is_empty=not found and min_similarity is None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,10 +205,19 @@ def _parse_kinds(given: str | None) -> bool | list[str]:
 def _print_plan(plan: Sequence[Mapping[str, Any]]) -> None:
     """Print what a run would read."""
     for each in plan:
-        rows = "unknown number of" if each["rows"] is None else f"{each['rows']:,}"
+        rows = each["rows"]
+        images = (
+            "unknown number of images" if rows is None else f"{rows:,} image{'s' * (rows != 1)}"
+        )
+        kind = "folder" if each["kind"] == "list" and os.path.isdir(each["name"]) else each["kind"]
         columns = f"; columns {', '.join(each['columns'])}" if each.get("columns") else ""
-        size = f"; about {each['bytes'] / 1e6:,.1f} MB of output" if each.get("bytes") else ""
-        click.echo(escaped(f"{each['name']}: {each['kind']}, {rows} images{size}{columns}"))
+        size = f"; about {_show_size(each['bytes'])} of output" if each.get("bytes") else ""
+        click.echo(escaped(f"{each['name']}: {kind}, {images}{size}{columns}"))
+
+
+def _show_size(size: int) -> str:
+    """Return a number of bytes in MB, or in kB if it is smaller than that."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
 def _report(summary: Summary, retry: bool | list[str]) -> None:
