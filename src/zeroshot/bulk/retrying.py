@@ -51,6 +51,7 @@ class Retry:
         self._output, self._sources, self._shard = output, sources, shard
         self._classifier, self._options = classifier, options
         self._size = int(output.run["part_rows"])
+        self.repaired = 0  # rows that have no error any more
 
     def run(self, kinds: Sequence[str], is_stopped: Callable[[], bool] = bool) -> int:
         """Compute the rows of these kinds of errors again; return their number.
@@ -87,6 +88,7 @@ class Retry:
                     rows[place] = row
             self._write(part, rows)
             done += len(places)
+            self.repaired += sum(rows[place].error_kind is None for place in places)
         return done
 
     def _find(self, part: Part, kinds: Sequence[str]) -> tuple[list[Row], list[int]]:

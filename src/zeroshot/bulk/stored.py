@@ -28,6 +28,11 @@ def open_embedded(folder: str | os.PathLike[str]) -> Output:
     """
     output = Output.open(folder)
     name = shortened(os.fspath(folder), 200)
+    if not output.run.get("embeddings") and output.run.get("relabeled"):
+        raise InputError(
+            f"{name}: expected a table with embeddings, got a relabeled one without; use the table "
+            "that was relabeled, or relabel that again with embeddings=True into a new folder"
+        )
     if not output.run.get("embeddings"):
         raise InputError(
             f"{name}: expected a table with embeddings, got one without; label the images "
