@@ -118,12 +118,13 @@ def label(
         >>> found.rows, dict(found.errors)
         (1, {})
     """
+    embeddings = flag("embeddings", embeddings)
     options = JobOptions(
         out=file_path(out),
         form=choose_format(format, embeddings=embeddings, scores=scores),
         rows=RowOptions(
             top=count("top", top, 1, "; try top=5"),
-            embeddings=flag("embeddings", embeddings),
+            embeddings=embeddings,
             scores=one_of("scores", scores, ("top", "all")) == "all",
             batch_size=check_batch_size(batch_size),
             workers=check_workers(workers),

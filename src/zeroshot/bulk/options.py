@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeroshot.arguments import one_of
+from zeroshot.arguments import iterator, one_of
 from zeroshot.bulk.labeling import RowOptions
 from zeroshot.bulk.shards import Shard
 from zeroshot.bulk.sinks import SINKS, get_sink, parquet
@@ -72,8 +72,8 @@ def parse_names(name: str, value: object) -> tuple[str, ...]:
     """Return names of columns, given as a list or as text with commas."""
     if isinstance(value, str):
         value = [each.strip() for each in value.split(",")]
-    if isinstance(value, Iterable):
-        names = tuple(value)
+    if isinstance(value, list | tuple | Set | Iterator):
+        names = tuple(iterator(name, value))
         if all(isinstance(each, str) and each for each in names) and len({*names}) == len(names):
             return names
     raise InputError(

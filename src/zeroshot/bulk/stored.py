@@ -86,7 +86,7 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> Any:
     parquet = import_pyarrow().parquet
     try:
         # ParquetFile, as read_table would look for partitions in the names of folders
-        with parquet.ParquetFile(file) as opened:
+        with file.open("rb") as stream, parquet.ParquetFile(stream) as opened:
             if missing := set(columns or ()) - set(opened.schema_arrow.names):
                 raise InputError(
                     f"{shortened(str(file), 200)}: expected a column {min(missing)!r}, got "
