@@ -57,7 +57,8 @@ def test_bulk_exports_the_functions_that_use_a_table() -> None:
 
     assert names == sorted(names) == dir(zeroshot.bulk)
     assert {name for name in names if name.islower()} == {
-        *("apply", "find", "merge", "plan_sort", "read_status", "relabel", "sort", "tag", "undo")
+        *("apply_sort", "find", "merge", "plan_sort", "read_status", "relabel", "sort", "tag"),
+        "undo_sort",
     }
     for name in names:
         first = getattr(zeroshot.bulk, name)

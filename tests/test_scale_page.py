@@ -61,6 +61,9 @@ def test_rates_are_those_of_the_benchmark() -> None:
         r"\| T12 \| files to top 5 of 1000 labels, zeroshot stream.*\| 44\.6 vs", results
     )
     assert re.search(r"\| T5 \| ViT-L/14 images/s, zeroshot bfloat16.*\| 2\.5 vs", results)
+    (rate,) = re.findall(r"\| .*images on the GPU already, one H200 \| ([\d,]+) \|", PAGE)
+    cuda = (ROOT / "benchmarks" / "results-cuda.md").read_text("utf-8")
+    assert re.search(rf"\| G1 \| ViT-B/32, 256 images on the device .*\| {rate} vs", cuda)
 
 
 @pytest.mark.parametrize("block", BLOCKS)

@@ -117,6 +117,10 @@ def valid(tiny: zeroshot.Model, tiny_path: Path, subjects: dict[str, Any], tmp_p
         "probability": 0.5,
         "ranking": (("cat", 0.5),),
         "error": OSError("empty"),
+        "inputs": [photograph()],
+        "out": tmp_path / "table",
+        "label.labels": ["cat", "dog"],
+        "label.model": tiny,
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.bulk.jobs import run
 from tests.bulk.support import save_images
-from zeroshot.bulk.counting import Counts, count_parts, count_rows
+from zeroshot.bulk.counting import Counts, count_parts, count_rows, find_failed
 from zeroshot.bulk.output import Output
 from zeroshot.bulk.rows import Row
 from zeroshot.errors import MissingPackage
@@ -48,3 +48,13 @@ def test_pyarrow_is_required_for_parquet(tmp_path: Path, monkeypatch: pytest.Mon
 
     with pytest.raises(MissingPackage, match=r"pip install 'zeroshot-clip\[parquet\]'"):
         count_parts(output, {})
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_the_first_failed_images_are_found(form: str, tmp_path: Path) -> None:
+    images = save_images(tmp_path / "images", 9, broken=[1, 4, 5, 8])
+    run(images, tmp_path / "out", part_rows=2, format=form)
+    output = Output.open(tmp_path / "out")
+
+    assert find_failed(output, 3) == [str(images[n]) for n in (1, 4, 5)]
+    assert find_failed(output, 9) == [str(images[n]) for n in (1, 4, 5, 8)]

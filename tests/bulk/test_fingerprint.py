@@ -113,8 +113,14 @@ def test_labels_are_compared_by_name(
 def test_a_source_that_changed_is_named() -> None:
     run = make()
     check_sources(run, [{"kind": "zip", "name": "a.zip", "size": 3}], Path("out"))
-    with pytest.raises(InputError, match=r"input 0 .*'a.zip', had size 3, got 4"):
+    with pytest.raises(InputError, match=r"out: a.zip has changed since the run started; restore"):
         check_sources(run, [{"kind": "zip", "name": "a.zip", "size": 4}], Path("out"))
+    with pytest.raises(InputError, match=r"input 0 .*'a.zip', had name a.zip, got b.zip"):
+        check_sources(run, [{"kind": "zip", "name": "b.zip", "size": 4}], Path("out"))
+    run["sources"][0] |= {"kind": "list", "name": "a.png, b.png", "digest": "0"}
+    with pytest.raises(InputError, match=r"the list of images 'a.png, b.png' has changed"):
+        check_sources(run, [run["sources"][0] | {"digest": "1"}], Path("out"))
+    run = make()
     with pytest.raises(InputError, match="a run of 1 inputs, got 2"):
         check_sources(run, run["sources"] * 2, Path("out"))
 

@@ -15,6 +15,7 @@ import pytest
 from zeroshot.bulk import folder
 from zeroshot.bulk.folder import (
     PROCESS,
+    check_name,
     commit,
     commit_first,
     find_ours,
@@ -25,7 +26,7 @@ from zeroshot.bulk.folder import (
     remove_claim,
     remove_strays,
 )
-from zeroshot.errors import SaveError
+from zeroshot.errors import InputError, SaveError
 
 
 def test_the_name_of_a_part_contains_source_and_chunk() -> None:
@@ -187,3 +188,14 @@ def test_files_of_a_run_are_distinguished_from_others(tmp_path: Path) -> None:
         (tmp_path / name).touch()
 
     assert [path.name for path in find_ours(tmp_path)] == ours
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.PARQUET", "a/labels.jsonl"])
+def test_the_name_of_a_file_is_refused_for_a_folder(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+
+    with pytest.raises(InputError, match=r"must be a folder.* `zeroshot merge labels labels"):
+        check_name(file)
+    file.mkdir(parents=True)  # a table of an earlier version
+    check_name(file)
+    check_name(tmp_path / "labels.2026")

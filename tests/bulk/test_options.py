@@ -15,9 +15,21 @@ def test_the_format_is_parquet_if_pyarrow_is_installed(monkeypatch: pytest.Monke
     assert choose_format(None, embeddings=True, scores="all") == "parquet"
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
-    assert choose_format(None, embeddings=True, scores="all") == "jsonl"
+    assert choose_format(None, embeddings=False, scores="all") == "jsonl"
     with pytest.raises(MissingPackage, match="pip install"):
         choose_format("parquet", embeddings=False, scores="top")
+
+
+def test_embeddings_require_pyarrow_unless_the_format_is_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(
+        MissingPackage, match=r"relabel and find .* pip install 'zeroshot-clip\[par"
+    ):
+        choose_format(None, embeddings=True, scores="top")
+    assert choose_format("jsonl", embeddings=True, scores="top") == "jsonl"
 
 
 def test_csv_refuses_what_it_cannot_store() -> None:

@@ -291,8 +291,8 @@ def test_files_changed_since_are_listed_and_undone_later(photos: Path) -> None:
         ({"mode": "hardlink"}, "mode=.hardlink. must be"),
         ({"min_probability": 40}, "min_probability=.* must be a number from 0 to 1"),
         ({"min_probability": float("nan")}, "min_probability=.* must be a number from 0 to 1"),
-        ({"unknown": "../x"}, "unknown: expected a plain folder name"),
-        ({"unknown": ""}, "unknown: expected a plain folder name"),
+        ({"unknown": "../x"}, "must be a plain folder name or None"),
+        ({"unknown": ""}, "must be a plain folder name or None"),
     ],
 )
 def test_a_wrong_option_is_refused(

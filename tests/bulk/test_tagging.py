@@ -206,8 +206,8 @@ def test_labels_are_chosen_by_threshold_and_count(
     ("options", "message"),
     [
         ({"min_probability": 30}, "from 0 to 1"),
-        ({"most": 0}, "at least 1"),
-        ({"prefix": " "}, "expected a keyword"),
+        ({"max_keywords": 0}, "at least 1"),
+        ({"prefix": " "}, "must be a keyword"),
     ],
 )
 def test_a_wrong_option_is_refused(options: dict[str, Any], message: str) -> None:

@@ -216,7 +216,9 @@ def test_a_block_without_an_error_continues() -> None:
         ("merge", "file='x.xls' must end with .csv", "FILE 'x.xls' must end with .csv"),
         ("merge", "again, or pass allow_gaps=True", "again, or pass --allow-gaps"),
         ("relabel", "out='n' contains other files", "--out 'n' contains other files"),
-        ("sort", "into: 'no' is no folder", "--into: 'no' is no folder"),
+        ("sort", "into='no' is a file", "--into 'no' is a file"),
+        ("label", "labels: expected a folder", "labels: expected a folder"),
+        ("label", "part_rows: expected a folder", "part_rows: expected a folder"),
     ],
 )
 def test_messages_of_functions_name_the_options_of_the_command(

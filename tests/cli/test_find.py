@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+import zeroshot
+from zeroshot.bulk.output import Output
+from zeroshot.cli import main
 
 
 def test_images_are_listed_by_similarity(table: Path, run: Any) -> None:
@@ -40,6 +45,7 @@ def test_a_sheet_is_written(table: Path, run: Any) -> None:
 
     assert result.exit_code == 0, result.output
     assert "photos/0.png" in Path("cats.html").read_text("utf-8")
+    assert result.stderr == "cats.html: 7 images\n"
 
 
 @pytest.mark.parametrize("words", [[], ["a cat", "--image", "photos/1.png"]])
@@ -63,3 +69,55 @@ def test_a_table_without_embeddings_is_an_error_that_names_the_option(
 
 def test_a_missing_image_has_exit_code_3(table: Path, run: Any) -> None:
     assert run("find", table, "--image", "missing.png").exit_code == 3
+
+
+def test_options_of_loading_apply_to_the_model_of_the_table(
+    table: Path, tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def load(name: str, **options: Any) -> zeroshot.Model:
+        given.update(options, name=name)
+        return tiny
+
+    monkeypatch.setattr(zeroshot, "load", load)
+    words = ["find", str(table), "a cat", "--device", "cpu", "--offline"]
+
+    result = CliRunner().invoke(main, words)
+
+    assert result.exit_code == 0, result.output
+    assert (given["device"], given["offline"]) == ("cpu", True)
+    assert given["name"] == Output.open(table).run["model"]
+    assert given["dtype"] == Output.open(table).run["dtype"]
+
+
+def test_the_help_names_no_other_default_model(run: Any) -> None:
+    text = " ".join(run("find", "--help").stdout.split())
+
+    assert "ViT-B/32" not in text
+    assert "by the name in the table" in text
+
+
+def test_missing_parts_are_named_on_stderr(table: Path, run: Any) -> None:
+    assert run("find", table, "a cat").stderr == ""
+    (table / "part-00000-000001.parquet").unlink()
+
+    result = run("find", table, "a cat")
+
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 5
+    assert "1 part of the table missing" in result.stderr
+    assert "run the same `zeroshot label` command again" in result.stderr
+    assert run("find", table, "a cat", "--quiet").stderr == ""
+
+
+def test_a_table_without_images_is_named_on_stderr(table: Path, run: Any) -> None:
+    for photo in Path("photos").iterdir():
+        photo.write_bytes(b"garbage")
+    words = ("--labels", "cat,dog", "--embeddings")
+    assert run("label", "photos", "--out", "damaged", *words).exit_code == 3
+
+    result = run("find", "damaged", "a cat")
+
+    assert result.stdout == ""
+    assert "the table has no images to search" in result.stderr

@@ -124,7 +124,7 @@ def test_a_dry_run_needs_no_labels_and_writes_nothing(run: Any) -> None:
     result = run("label", "photos", "--out", "out", "--dry-run", "--model", "missing")
 
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("photos: list, 7 images")
+    assert result.stdout.startswith("photos: folder, 7 images; about 0.4 kB of output")
     assert not Path("out").exists()
 
 
@@ -319,8 +319,75 @@ def test_a_missing_package_has_exit_code_1_and_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
 
-    result = run("label", "photos", "--out", "out", *LABELS, "--format", "parquet")
+    for words in (["--format", "parquet"], ["--embeddings"]):
+        result = run("label", "photos", "--out", "out", *LABELS, *words, "--model", "missing")
 
-    assert result.exit_code == 1
-    assert "pip install" in result.stderr
-    assert not Path("out").exists()
+        assert result.exit_code == 1
+        assert "pip install" in result.stderr
+        assert "embeddings=True" not in result.stderr
+        assert not Path("out").exists()
+
+
+def test_new_files_in_a_folder_are_counted_and_a_complete_table_says_so(run: Any) -> None:
+    words = ("label", "photos", "--out", "out", *LABELS)
+    assert "already complete" not in run(*words).stderr
+    assert run(*words).stderr == "out: 7 rows, already complete\n"
+    Path("photos/new.png").write_bytes(Path("photos/0.png").read_bytes())
+
+    result = run(*words)
+
+    assert result.exit_code == 0
+    assert "out: 7 rows, already complete" in result.stderr
+    assert "Note: 1 new file in the folders ignored" in result.stderr
+    assert "label new files into another folder" in result.stderr
+    assert run(*words, "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_the_first_errors_are_named_with_what_may_pass(form: str, run: Any) -> None:
+    names = ["photos/0.png", "gone.png", *(f"late{n}.png" for n in range(3))]
+    Path("list.csv").write_text("\n".join(["path", *names]))
+
+    result = run("label", "list.csv", "--out", "out", *LABELS, "--format", form, "--part-rows", 2)
+
+    assert result.exit_code == 3
+    assert "4 of 5 rows have an error: not_found 4\n" in result.stderr
+    assert "first: gone.png, late0.png, late1.png\n" in result.stderr
+    assert "to compute the rows of not_found again, add --retry-errors" in result.stderr
+
+
+def test_a_retry_says_what_it_repaired_or_which_kinds_there_are(run: Any) -> None:
+    Path("photos/1.png").write_bytes(b"garbage")
+    Path("list.csv").write_text("path\nphotos/1.png\nlate.png\ngone.png\n")
+    words = ("label", "list.csv", "--out", "out", *LABELS)
+    assert "add --retry-errors" in run(*words).stderr
+    Path("late.png").write_bytes(Path("photos/2.png").read_bytes())
+
+    retried = run(*words, "--retry-errors")
+    others = run(*words, "--retry-errors=io")
+
+    assert "retried 2 rows with an error: 1 repaired" in retried.stderr
+    assert "add --retry-errors" not in retried.stderr
+    assert "retried no rows: none has an error of the kinds io; the table has" in others.stderr
+    assert "pass --retry-errors=not_found,not_image" in others.stderr
+
+
+def test_force_checks_the_folder_before_it_asks_and_a_dry_run_does_not_ask(run: Any) -> None:
+    other = run("label", "photos", "--out", "photos", *LABELS, "--force")
+    assert run("label", "photos", "--out", "out", *LABELS).exit_code == 0
+    dry = run("label", "photos", "--out", "out", *LABELS, "--force", "--dry-run")
+
+    assert other.exit_code == 2
+    assert "expected an empty folder" in other.stderr
+    assert "Delete" not in other.stderr
+    assert (dry.exit_code, dry.stderr) == (0, "")
+    assert len(rows()) == 7
+
+
+def test_the_name_of_a_file_is_refused_for_the_table(run: Any) -> None:
+    result = run("label", "photos", "--out", "labels.csv", *LABELS, "--model", "missing")
+
+    assert result.exit_code == 2
+    assert "--out labels.csv must be a folder" in result.stderr.replace("'", "")
+    assert "`zeroshot merge labels labels.csv` writes one file" in result.stderr
+    assert not Path("labels.csv").exists()

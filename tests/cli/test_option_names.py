@@ -53,8 +53,12 @@ def test_a_command_names_options_of_label_too() -> None:
     assert translate("again with embeddings=True", "find") == "again with --embeddings"
 
 
-def test_the_first_word_is_an_option() -> None:
-    assert translate("into: expected a folder", "sort") == "--into: expected a folder"
+@pytest.mark.parametrize("path", ["labels", "head", "out", "part_rows", "max_errors", "folder"])
+def test_a_path_at_the_start_of_a_message_is_no_option(path: str) -> None:
+    message = f"{path}: expected a folder; pass force=True"
+
+    for command in ("label", "sort"):
+        assert translate(message, command) == f"{path}: expected a folder; pass --force"
 
 
 def test_no_error_of_the_package_names_an_argument() -> None:

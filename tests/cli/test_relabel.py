@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import zeroshot
 from zeroshot.bulk.output import Output
+from zeroshot.cli import main
 
 
 def test_new_labels_are_applied_without_the_images(table: Path, run: Any) -> None:
@@ -88,3 +90,50 @@ def test_missing_parts_are_an_error_that_names_the_option(table: Path, run: Any)
 
     assert result.exit_code == 2
     assert "or pass --allow-gaps" in result.stderr
+
+
+def test_options_of_loading_apply_to_the_model_of_the_table(
+    table: Path, tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def load(name: str, **options: Any) -> zeroshot.Model:
+        given.update(options, name=name)
+        return tiny
+
+    monkeypatch.setattr(zeroshot, "load", load)
+    words = ["relabel", str(table), "--out", "new", "--labels", "red,blue"]
+    words += ["--device", "cpu", "--offline"]
+
+    result = CliRunner().invoke(main, words)
+
+    assert result.exit_code == 0, result.output
+    assert (given["device"], given["offline"]) == ("cpu", True)
+    assert given["name"] == Output.open(table).run["model"]
+    assert given["dtype"] == Output.open(table).run["dtype"]
+
+
+def test_the_help_names_no_other_default_model(run: Any) -> None:
+    text = " ".join(run("relabel", "--help").stdout.split())
+
+    assert "ViT-B/32" not in text
+    assert "by the name in the table" in text
+
+
+def test_the_name_of_a_file_is_refused_for_the_table(table: Path, run: Any) -> None:
+    result = run("relabel", table, "--out", "labels.csv", "--labels", "a,b")
+
+    assert result.exit_code == 2
+    assert "--out labels.csv must be a folder" in result.stderr.replace("'", "")
+    assert "`zeroshot merge labels labels.csv` writes one file" in result.stderr
+    assert not Path("labels.csv").exists()
+
+
+def test_a_relabeled_table_without_embeddings_names_the_option(table: Path, run: Any) -> None:
+    assert run("relabel", table, "--out", "new", "--labels", "red,blue").exit_code == 0
+
+    for words in (("find", "new", "a cat"), ("relabel", "new", "--out", "n", "--labels", "a,b")):
+        result = run(*words)
+
+        assert result.exit_code == 2
+        assert "relabel that again with --embeddings" in result.stderr

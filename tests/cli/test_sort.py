@@ -85,3 +85,30 @@ def test_a_folder_is_required_and_checked(table: Path, run: Any) -> None:
     assert (missing.exit_code, wrong.exit_code, nothing.exit_code) == (2, 2, 2)
     assert "expected the folder of a table" in missing.stderr
     assert "there is nothing to undo" in nothing.stderr
+
+
+def test_undo_refuses_a_dry_run_and_changes_nothing(table: Path, run: Any) -> None:
+    assert run("sort", table, "--into", "sorted", "--copy").exit_code == 0
+
+    result = run("sort", "--undo", "--into", "sorted", "--dry-run")
+
+    assert result.exit_code == 2
+    assert "expected either --undo or --dry-run" in result.stderr
+    assert len(files("sorted")) == 7
+
+
+def test_two_ways_to_place_files_are_refused(table: Path, run: Any) -> None:
+    result = run("sort", table, "--into", "sorted", "--copy", "--move")
+
+    assert result.exit_code == 2
+    assert "got --copy and --move; omit one" in result.stderr
+    assert not Path("sorted").exists()
+
+
+def test_the_plan_lists_files_to_place_and_the_end_says_how_to_undo(table: Path, run: Any) -> None:
+    first = run("sort", table, "--into", "my sorted", "--copy")
+    again = run("sort", table, "--into", "my sorted", "--copy")
+
+    assert "to undo: zeroshot sort --undo --into 'my sorted'" in first.stderr
+    assert again.stderr.splitlines()[1:] == ["already there: 7"]
+    assert "copy 0 files" in again.stderr

@@ -47,3 +47,18 @@ def test_another_folder_is_refused(tmp_path: Path, run: Any) -> None:
 
     assert result.exit_code == 2
     assert "expected a folder that `zeroshot label` wrote" in result.stderr
+
+
+def test_advice_after_a_stop_fits_shards_and_errors(table_with_errors: Path, run: Any) -> None:
+    words = ("label", "photos", "--out", "shards", "--labels", "cat,dog", "--part-rows", "2")
+    run(*words, "--shard", "1/2")
+    Path("photos/0.png").write_bytes(b"garbage")
+    run(*words[:3], "stopped", *words[4:], "--max-errors", "0")
+
+    shards, stopped = run("status", "shards"), run("status", "stopped")
+
+    for result in (shards, stopped):
+        assert "with --shard, the commands of all shares that are missing" in result.stdout
+        assert "after a stop by --max-errors, with a larger limit" in result.stdout
+    assert (shards.exit_code, stopped.exit_code) == (3, 3)
+    assert "next " not in run("status", table_with_errors).stdout

@@ -47,4 +47,4 @@ def test_a_wrong_prefix_and_a_wrong_folder_are_errors(table: Path, run: Any) -> 
     assert run("tag", "photos").exit_code == 2
     wrong = run("tag", table, "--prefix", "")
     assert wrong.exit_code == 2
-    assert "--prefix: expected" in wrong.stderr
+    assert "--prefix '' must be a keyword" in wrong.stderr

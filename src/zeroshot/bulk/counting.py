@@ -65,6 +65,22 @@ def count_part(output: Output, part: Part) -> Counts:
     return counts
 
 
+def find_failed(output: Output, most: int) -> list[str]:
+    """Return the sources of the first rows with an error."""
+    found: list[str] = []
+    for part in output.parts():
+        if output.run["format"] == "parquet":  # without values of Python for all rows
+            table = read_part(part.path, ("source", "error_kind"))
+            table = table.filter(table.column("error_kind").is_valid())
+            found += table.column("source").slice(0, most).to_pylist()
+        else:
+            rows = output.sink.read(part.path, ("source", "error_kind"))
+            found += [str(row["source"]) for row in rows if row["error_kind"] is not None]
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
 def count_parts(output: Output, known: Mapping[tuple[int, int], Counts]) -> Counts:
     """Count the rows of the whole table; `known` contains those of parts that need no reading."""
     total = Counts()

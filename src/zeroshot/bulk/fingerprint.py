@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zeroshot.head import Head
 
 LONGEST = 1 << 16  # bytes of the labels in a part's metadata; for longer ones it has their digest
+CONTENT = ("size", "digest", "index", "count", "rows")  # facts of a source, of its content
 ADVICE = "use the same options, another folder, or force=True to start over"
 
 
@@ -155,6 +156,17 @@ def check_sources(run: Mapping[str, Any], sources: list[dict[str, Any]], folder:
             f"{ADVICE}"
         )
     for number, (old, new) in enumerate(zip(before, sources, strict=True)):
+        now = json.loads(json.dumps(new))
+        differing = {key for key in {*old, *now} if old.get(key) != now.get(key)}
+        is_list = old.get("kind") == now.get("kind") == "list"  # its name is made of its images
+        if differing and differing.issubset({*CONTENT, "name"} if is_list else CONTENT):
+            what = shortened(str(old.get("name")), 200)
+            if is_list:
+                what = f"the list of images {what!r}"
+            raise InputError(
+                f"{name}: {what} has changed since the run started; restore it, label it into "
+                "another folder, or pass force=True to start over"
+            )
         for key in sorted({*old, *new}):
             if old.get(key) != json.loads(json.dumps(new.get(key))):
                 raise InputError(

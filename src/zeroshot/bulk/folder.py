@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroshot.bulk.sinks import SINKS
-from zeroshot.errors import SaveError, ZeroshotError, shortened
+from zeroshot.errors import InputError, SaveError, ZeroshotError, shortened
 
 RUN, SUCCESS, INPUTS, END, LOCK = "_run.json", "_SUCCESS.json", "_inputs", "_end", "_lock"
 PART = re.compile(rf"part-(\d{{5,}})-(\d{{6,}})\.({'|'.join(SINKS)})")
@@ -38,6 +38,16 @@ _numbers = count(1)
 def part_name(source: int, chunk: int, form: str) -> str:
     """Return the name of a part: part-00000-000000.parquet."""
     return f"part-{source:05}-{chunk:06}.{form}"
+
+
+def check_name(folder: Path) -> None:
+    """Raise InputError for a new folder with the suffix of a file: a file was expected."""
+    if folder.suffix.lower().lstrip(".") in SINKS and not folder.is_dir():
+        stem, name = shortened(folder.stem, 100), shortened(folder.name, 100)
+        raise InputError(
+            f"out={shortened(str(folder), 200)!r} must be a folder, got the name of a file; pass a "
+            f"name such as {stem!r}; then `zeroshot merge {stem} {name}` writes one file"
+        )
 
 
 def parse_part(name: str) -> tuple[int, int, str] | None:

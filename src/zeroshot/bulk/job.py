@@ -78,8 +78,9 @@ def label(
         top: Number of labels in each ranking.
         format: "parquet", "csv" or "jsonl". None is "parquet" if pyarrow is installed, else
             "jsonl".
-        embeddings: Store the embeddings as float16, so that `relabel` can apply other labels. Not
-            for "csv".
+        embeddings: Store the embeddings as float16, so that `relabel` can apply other labels.
+            Requires pyarrow, unless `format` is "jsonl", which `relabel` cannot read. Not for
+            "csv".
         scores: "top", or "all" to store the probability of every label. Not for "csv".
         column: Column of a table with the images or their paths. None finds it.
         keep: Names of columns of a table that are copied.
@@ -117,12 +118,13 @@ def label(
         >>> found.rows, dict(found.errors)
         (1, {})
     """
+    embeddings = flag("embeddings", embeddings)
     options = JobOptions(
         out=file_path(out),
         form=choose_format(format, embeddings=embeddings, scores=scores),
         rows=RowOptions(
             top=count("top", top, 1, "; try top=5"),
-            embeddings=flag("embeddings", embeddings),
+            embeddings=embeddings,
             scores=one_of("scores", scores, ("top", "all")) == "all",
             batch_size=check_batch_size(batch_size),
             workers=check_workers(workers),

@@ -141,7 +141,7 @@ class _Joiner:
         for name in ("source", "chunk", "last"):
             del facts[name]
         schema = make_schema(self._columns, facts)
-        with parquet.ParquetWriter(file, schema, **WRITING) as writer:
+        with file.open("wb") as stream, parquet.ParquetWriter(stream, schema, **WRITING) as writer:
             for part in parts:
                 table = read_part(self._in_format(part, folder))
                 if self._drops and "embedding" in table.column_names:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zeroshot.arguments import one_of
+from zeroshot.arguments import iterator, one_of
 from zeroshot.bulk.labeling import RowOptions
 from zeroshot.bulk.shards import Shard
 from zeroshot.bulk.sinks import SINKS, get_sink, parquet
-from zeroshot.errors import InputError, shortened
+from zeroshot.errors import InputError, MissingPackage, shortened
 
 MOST_SCORES = 10_000  # labels
 
@@ -40,6 +40,12 @@ class JobOptions:
 def choose_format(value: str | None, *, embeddings: bool, scores: str) -> str:
     """Return the format of the parts. Raises InputError or MissingPackage."""
     if value is None:
+        if embeddings and not parquet.is_installed():
+            raise MissingPackage(
+                "embeddings=True requires pyarrow, because relabel and find read Parquet files "
+                "only; run: pip install 'zeroshot-clip[parquet]', or pass format='jsonl' to read "
+                "the embeddings with other programs"
+            )
         return "parquet" if parquet.is_installed() else "jsonl"
     form = one_of("format", value, tuple(SINKS))
     if form == "csv" and (embeddings or scores == "all"):
@@ -66,8 +72,8 @@ def parse_names(name: str, value: object) -> tuple[str, ...]:
     """Return names of columns, given as a list or as text with commas."""
     if isinstance(value, str):
         value = [each.strip() for each in value.split(",")]
-    if isinstance(value, Iterable):
-        names = tuple(value)
+    if isinstance(value, list | tuple | Set | Iterator):
+        names = tuple(iterator(name, value))
         if all(isinstance(each, str) and each for each in names) and len({*names}) == len(names):
             return names
     raise InputError(

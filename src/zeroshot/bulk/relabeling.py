@@ -25,6 +25,7 @@ from zeroshot.bulk.folder import (
     OURS,
     RUN,
     SUCCESS,
+    check_name,
     commit,
     commit_first,
     remove_strays,
@@ -148,6 +149,7 @@ def _check_target(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -
             f"out={shortened(str(out), 200)!r} is the folder of the table or inside it, where "
             "other programs would read both tables as one; choose a new folder"
         )
+    check_name(target)
     if target.exists() and not target.is_dir():
         raise InputError(f"out={shortened(str(out), 200)!r} is a file; choose a new folder")
     if target.is_dir() and not (target / RUN).exists():
@@ -207,6 +209,8 @@ def _describe(
     }
     marks = {**describe_head(head), "answers": None}
     options = {name: changed[name] for name in ("top", "scores", "embeddings")}
+    if not copies:
+        changed["relabeled"] = True  # for the advice of messages
     made = {**run, **changed, "fingerprint": {**run["fingerprint"], **marks, **options}}
     plain: dict[str, Any] = json.loads(json.dumps(made))  # as it is read from the file
     return plain

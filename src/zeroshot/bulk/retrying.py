@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing
 from typing import get_args
 
+from zeroshot.arguments import iterator
 from zeroshot.bulk import labeling
 from zeroshot.bulk.items import Item, Source
 from zeroshot.bulk.labeling import RowOptions, label_items
@@ -27,8 +28,8 @@ def parse_kinds(value: object) -> tuple[str, ...]:
     if value is None or value is False:
         return ()
     kinds = [kind.strip() for kind in value.split(",")] if isinstance(value, str) else value
-    if isinstance(kinds, Iterable):
-        kinds = tuple(kinds)
+    if isinstance(kinds, list | tuple | Set | Iterator):
+        kinds = tuple(iterator("retry_errors", kinds))
         if kinds and all(isinstance(kind, str) and kind in KINDS for kind in kinds):
             return kinds
     raise InputError(
@@ -51,6 +52,7 @@ class Retry:
         self._output, self._sources, self._shard = output, sources, shard
         self._classifier, self._options = classifier, options
         self._size = int(output.run["part_rows"])
+        self.repaired = 0  # rows that have no error any more
 
     def run(self, kinds: Sequence[str], is_stopped: Callable[[], bool] = bool) -> int:
         """Compute the rows of these kinds of errors again; return their number.
@@ -87,6 +89,7 @@ class Retry:
                     rows[place] = row
             self._write(part, rows)
             done += len(places)
+            self.repaired += sum(rows[place].error_kind is None for place in places)
         return done
 
     def _find(self, part: Part, kinds: Sequence[str]) -> tuple[list[Row], list[int]]:

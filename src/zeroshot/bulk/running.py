@@ -26,6 +26,7 @@ from zeroshot.bulk.folder import (
     OURS,
     RUN,
     SUCCESS,
+    check_name,
     commit,
     commit_first,
     find_ours,
@@ -81,6 +82,7 @@ class Job:
         self._counts = Counts()  # of this run
         self._start = time.monotonic()
         self._stopped: str | None = None
+        self._new_files = self._retried = self._repaired = 0
 
     def _complete(self, options: JobOptions) -> JobOptions:
         """Fill in what depends on the device."""
@@ -108,8 +110,9 @@ class Job:
             output = self._open()
             if options.retry:
                 retry = Retry(output, self._sources, options.shard, self._classifier, options.rows)
-                retried = retry.run(options.retry, lambda: stop.is_requested)
-                self._counts.rows += retried
+                self._retried = retry.run(options.retry, lambda: stop.is_requested)
+                self._repaired = retry.repaired
+                self._counts.rows += self._retried
             self._check_stop(stop, 0)
             return self._finish(output, self._compute(output, stop))
 
@@ -127,10 +130,13 @@ class Job:
             name = output.run["inputs"][number]
             if name is None or not isinstance(source, Listing):
                 continue
-            before = output.run["sources"][number]
+            before, added = output.run["sources"][number], False
             if self._is_searched and before["name"] == source.name:
+                added = facts[number]["digest"] != before["digest"]
                 facts[number] = before  # files may have been added, but not to this run
-            self._sources[number] = Listing.thaw(folder / name)
+            self._sources[number] = thawed = Listing.thaw(folder / name)
+            if added:
+                self._new_files += len({*source.names}.difference(thawed.names))
         check_sources(output.run, facts, folder)
         self._check_working_folder(output.run)
         self._sources = _with_columns(self._sources, output.run["kept"])
@@ -296,6 +302,9 @@ class Job:
             computed=self._counts.rows,
             is_complete=is_complete,
             stopped=self._stopped,
+            new_files=self._new_files,
+            retried=self._retried,
+            repaired=self._repaired,
         )
 
 
@@ -351,6 +360,7 @@ def check_folder(folder: Path, *, force: bool = False) -> None:
 
     With `force` it may be one whose `_run.json` is lost or damaged.
     """
+    check_name(folder)
     try:
         names = os.listdir(folder)
     except FileNotFoundError:

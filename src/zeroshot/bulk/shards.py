@@ -53,7 +53,7 @@ def parse_shard(value: str | None, environment: Mapping[str, str] | None = None)
     """
     if value is None:
         return Shard()
-    if value == "auto":
+    if isinstance(value, str) and value == "auto":
         return _read_slurm(os.environ if environment is None else environment)
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value) if isinstance(value, str) else None
     if found is None or not 1 <= int(found[1]) <= int(found[2]):

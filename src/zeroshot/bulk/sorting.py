@@ -53,7 +53,6 @@ class Plan:
         >>> from pathlib import Path
         >>> print(zeroshot.bulk.Plan(Path("sorted"), "copy", (), {"cat": 2}, 2, 0))
         copy 0 files into sorted
-          cat          2
         already there: 2
     """
 
@@ -69,8 +68,9 @@ class Plan:
     def __str__(self) -> str:
         files = "1 file" if len(self.actions) == 1 else f"{len(self.actions):,} files"
         lines = [f"{self.mode} {files} into {shortened(str(self.into), 200)}"]
-        width = max(map(len, self.counts), default=0)
-        most = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+        counts = Counter(action.target.partition("/")[0] for action in self.actions)
+        width = max(map(len, counts), default=0)
+        most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         lines += [f"  {name:<{width}}  {count:>9,}" for name, count in most]
         facts = {"already there": self.present, "numbered (same name)": self.renamed}
         facts |= {f"skipped, {reason}": count for reason, count in sorted(self.skipped.items())}
@@ -348,18 +348,22 @@ def _check(folder: Path, mode: str, min_probability: float, unknown: str | None)
     check_probability("min_probability", min_probability)
     if unknown is not None and safe_name(unknown) != unknown:
         raise InputError(
-            f"unknown: expected a plain folder name or None, got {shortened(unknown)!r}; try "
+            f"unknown={shortened(unknown)!r} must be a plain folder name or None; try "
             f"{safe_name(unknown)!r}"
         )
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"into: expected a folder, got the file {shortened(str(folder), 300)!r}")
+        raise InputError(
+            f"into={shortened(str(folder), 300)!r}: expected a folder, got a file; choose another "
+            "name"
+        )
     if not folder.parent.is_dir():
         raise InputError(
-            f"into: {shortened(str(folder.parent), 300)!r} is no folder; create it first"
+            f"into={shortened(str(folder), 200)!r} is in {shortened(str(folder.parent), 200)!r}, "
+            "which is no folder; create it first"
         )
     if (folder / "_run.json").exists():
         raise InputError(
-            f"into: {shortened(str(folder), 300)!r} contains a table of labels; choose another "
+            f"into={shortened(str(folder), 300)!r} contains a table of labels; choose another "
             "folder for the images"
         )
 

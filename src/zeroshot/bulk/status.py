@@ -93,7 +93,9 @@ class Status:
         if self.images_per_second is not None:
             lines.append(f"speed   {self.images_per_second:,.0f} images/s")
         if not self.is_complete and not any(lock.is_running for lock in self.locks):
-            lines.append("next    run the same `zeroshot label` command again to continue")
+            lines.append("next    run the same `zeroshot label` command again to continue;")
+            lines.append("        with --shard, the commands of all shares that are missing;")
+            lines.append("        after a stop by --max-errors, with a larger limit")
         return "\n".join(lines)
 
 

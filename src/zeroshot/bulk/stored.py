@@ -28,6 +28,11 @@ def open_embedded(folder: str | os.PathLike[str]) -> Output:
     """
     output = Output.open(folder)
     name = shortened(os.fspath(folder), 200)
+    if not output.run.get("embeddings") and output.run.get("relabeled"):
+        raise InputError(
+            f"{name}: expected a table with embeddings, got a relabeled one without; use the table "
+            "that was relabeled, or relabel that again with embeddings=True into a new folder"
+        )
     if not output.run.get("embeddings"):
         raise InputError(
             f"{name}: expected a table with embeddings, got one without; label the images "
@@ -81,7 +86,7 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> Any:
     parquet = import_pyarrow().parquet
     try:
         # ParquetFile, as read_table would look for partitions in the names of folders
-        with parquet.ParquetFile(file) as opened:
+        with file.open("rb") as stream, parquet.ParquetFile(stream) as opened:
             if missing := set(columns or ()) - set(opened.schema_arrow.names):
                 raise InputError(
                     f"{shortened(str(file), 200)}: expected a column {min(missing)!r}, got "

@@ -24,6 +24,10 @@ class Summary:
         is_complete: No part is missing. False if parts of other shards are, or if `max_errors`
             stopped the run.
         stopped: Why the run stopped early, or None.
+        new_files: Files in the folders that are not in the table, because they were added after the
+            run had started.
+        retried: Rows with an error that this run computed again.
+        repaired: Those of them that have no error any more.
         plan: With dry_run=True a dict per input: kind, name, rows (or None), columns, bytes.
 
     Example:
@@ -41,4 +45,7 @@ class Summary:
     computed: int = 0
     is_complete: bool = True
     stopped: str | None = None
+    new_files: int = 0
+    retried: int = 0
+    repaired: int = 0
     plan: Sequence[Mapping[str, Any]] = field(default=(), repr=False)

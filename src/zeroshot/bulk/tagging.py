@@ -173,7 +173,9 @@ def _check(min_probability: float, max_keywords: int, prefix: str | None) -> Non
     check_probability("min_probability", min_probability)
     count("max_keywords", max_keywords, 1, "; try max_keywords=5")
     if prefix is not None and not (isinstance(prefix, str) and clean(prefix)):
-        raise InputError(f"prefix: expected a keyword or None, got {shortened(repr(prefix))}")
+        raise InputError(
+            f"prefix={shortened(repr(prefix))} must be a keyword or None; try prefix='AI'"
+        )
 
 
 class _Tagger:

@@ -82,9 +82,9 @@ def in_options(message: str, command: click.Command) -> str:
     start = r"(?<![\w/.='\"-])"
     given = rf"{start}(?P<name>{names})=(?:True\b|(?P<value>'[^']*'|\[[^]]*\]|[^\s;,)]+))"
     message = re.sub(given, replace, message)
-    # a name alone, where it cannot be another word
-    alone = rf"(?<=expected )({names})(?= as )|{start}({names})(?=: )|\b(\w+_\w+)\b(?!\.)"
-    return re.sub(alone, lambda found: words.get(found[0], found[0]), message)
+    # a name alone, where it cannot be another word or a path at the start of the message
+    alone = rf"^(?:{names})(?=: )|(?<=expected )({names})(?= as )|\b(\w+_\w+)\b(?!\.)"
+    return re.sub(alone, lambda found: words.get(found[1] or found[2], found[0]), message)
 
 
 def _discard_output() -> None:

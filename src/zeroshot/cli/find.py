@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.counts import counted
+from zeroshot.cli.messages import escaped, is_quiet, note
 from zeroshot.cli.option_names import named_options
-from zeroshot.cli.options import ModelChoice, model_options
+from zeroshot.cli.options import ModelChoice, load_for_table, table_model_options
+
+if TYPE_CHECKING:
+    from zeroshot.bulk.output import Output
 
 
 @click.command("find")
@@ -27,7 +32,7 @@ from zeroshot.cli.options import ModelChoice, model_options
     help="Also write a contact sheet: an .html or .jpg file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-@model_options
+@table_model_options
 @named_options()
 def command(
     folder: Path,
@@ -51,6 +56,7 @@ def command(
         raise click.UsageError("expected either TEXT or --image, as in: find pets 'a sleeping cat'")
 
     from zeroshot.bulk.finding import find
+    from zeroshot.bulk.output import Output
 
     found = find(
         folder,
@@ -59,7 +65,7 @@ def command(
         top=top,
         min_similarity=min_similarity,
         duplicates=duplicates,
-        model=None if choice.is_default else choice.load(),
+        model=load_for_table(choice, folder),
         sheet=sheet,
         progress=False if is_quiet() else None,
     )
@@ -68,3 +74,19 @@ def command(
             click.echo(json.dumps({"similarity": match.similarity, "source": match.source}))
         else:
             click.echo(escaped(f"{match.similarity:.3f}  {match.source}"))
+    if sheet is not None and not is_quiet():
+        click.echo(escaped(f"{sheet}: {counted(len(found), 'image')}"), err=True)
+    if not is_quiet():
+        _report_gaps(Output.open(folder), is_empty=not found and min_similarity is None)
+
+
+def _report_gaps(output: Output, *, is_empty: bool) -> None:
+    """Print which rows were not searched because the table does not have them."""
+    gaps = len(output.gaps())
+    if gaps:
+        note(
+            f"{counted(gaps, 'part')} of the table missing, whose images were not searched; run "
+            "the same `zeroshot label` command again to add the rest of the table"
+        )
+    if is_empty:
+        note("the table has no images to search: it has no rows, or only rows with an error")

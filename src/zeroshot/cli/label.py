@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,11 @@ from zeroshot.cli.completion import complete_files, complete_kinds
 from zeroshot.cli.counts import counted
 from zeroshot.cli.failures import INTERRUPTED, SOME_FAILED, fail
 from zeroshot.cli.heads import choose_model, head_options, reject_with_head
-from zeroshot.cli.messages import escaped, is_quiet
+from zeroshot.cli.messages import escaped, is_quiet, note
 from zeroshot.cli.option_names import named_options, with_options
 from zeroshot.cli.options import ModelChoice, model_options
+from zeroshot.cli.questions import confirm
+from zeroshot.errors import shortened
 
 if TYPE_CHECKING:
     from zeroshot.bulk.summary import Summary
@@ -53,7 +56,8 @@ inputs_argument = click.argument(
 @click.option(
     "--embeddings",
     is_flag=True,
-    help="Store the embeddings as float16, for `zeroshot relabel` and `zeroshot find`.",
+    help="Store the embeddings as float16, for `zeroshot relabel` and `zeroshot find`. Requires "
+    "pyarrow.",
 )
 @click.option(
     "--scores",
@@ -128,12 +132,18 @@ def command(
     check_answers(answers, head)
     if "-" in inputs and "-" in labels:
         raise click.UsageError("expected inputs or labels on standard input, got - for both")
-    if options["force"] and not yes and out.exists() and any(out.iterdir()):
-        click.confirm(f"Delete the table in {out}?", abort=True, err=True)
 
     import zeroshot
+    from zeroshot.bulk.options import choose_format
+    from zeroshot.bulk.running import check_folder
     from zeroshot.bulk.stop import Interrupted
 
+    # before a question is asked and the model is loaded
+    choose_format(form, embeddings=options["embeddings"], scores=options["scores"])
+    check_folder(out, force=options["force"])
+    is_asked = options["force"] and not yes and not options["dry_run"]
+    if is_asked and out.exists() and any(out.iterdir()):
+        confirm(f"Delete the table in {out}?")
     given = options | {
         "format": form,
         "keep": [] if keep is None else [name.strip() for name in keep.split(",")],
@@ -153,7 +163,7 @@ def command(
             f"to continue, run the same command again",
             INTERRUPTED if stopped.signal == 2 else 128 + stopped.signal,
         )
-    _report(summary)
+    _report(summary, given["retry_errors"])
 
 
 def _build(
@@ -195,27 +205,77 @@ def _parse_kinds(given: str | None) -> bool | list[str]:
 def _print_plan(plan: Sequence[Mapping[str, Any]]) -> None:
     """Print what a run would read."""
     for each in plan:
-        rows = "unknown number of" if each["rows"] is None else f"{each['rows']:,}"
+        rows = each["rows"]
+        images = (
+            "unknown number of images" if rows is None else f"{rows:,} image{'s' * (rows != 1)}"
+        )
+        kind = "folder" if each["kind"] == "list" and os.path.isdir(each["name"]) else each["kind"]
         columns = f"; columns {', '.join(each['columns'])}" if each.get("columns") else ""
-        size = f"; about {each['bytes'] / 1e6:,.1f} MB of output" if each.get("bytes") else ""
-        click.echo(escaped(f"{each['name']}: {each['kind']}, {rows} images{size}{columns}"))
+        size = f"; about {_show_size(each['bytes'])} of output" if each.get("bytes") else ""
+        click.echo(escaped(f"{each['name']}: {kind}, {images}{size}{columns}"))
 
 
-def _report(summary: Summary) -> None:
+def _show_size(size: int) -> str:
+    """Return a number of bytes in MB, or in kB if it is smaller than that."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+
+
+def _report(summary: Summary, retry: bool | list[str]) -> None:
     """Print what the run did; exit with 3 if the table has rows with errors, or is stopped."""
     if not is_quiet():
+        is_done = summary.is_complete and not summary.computed
         speed = f", {summary.images_per_second:,.0f} images/s" if summary.computed else ""
+        speed = ", already complete" if is_done else speed
         click.echo(escaped(f"{summary.out}: {counted(summary.rows, 'row')}{speed}"), err=True)
         if summary.skipped:
             listed = ", ".join(f"{count} {reason}" for reason, count in summary.skipped.items())
             click.echo(escaped(f"skipped in folders: {listed}"), err=True)
         if not summary.is_complete and summary.stopped is None:
             click.echo("parts of other shards are missing; `zeroshot status` lists them", err=True)
+        if summary.new_files:
+            note(
+                f"{counted(summary.new_files, 'new file')} in the folders ignored, because the "
+                "list of files is fixed when a run starts; label new files into another folder, or "
+                "start over with --force"
+            )
+        if retry:
+            _report_retry(summary, retry)
     if summary.errors:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in summary.errors.items())
         failed = sum(summary.errors.values())
         click.echo(f"{failed:,} of {counted(summary.rows, 'row')} have an error: {kinds}", err=True)
+        if not is_quiet():
+            _report_failed(summary, is_retry=bool(retry))
     if summary.stopped is not None:
         click.echo(escaped(f"stopped: {with_options(summary.stopped)}"), err=True)
     if summary.errors or summary.stopped is not None:
         raise SystemExit(SOME_FAILED)
+
+
+def _report_retry(summary: Summary, retry: bool | list[str]) -> None:
+    """Print how many rows were computed again, or which kinds of errors the table has."""
+    if summary.retried:
+        rows = counted(summary.retried, "row")
+        click.echo(f"retried {rows} with an error: {summary.repaired:,} repaired", err=True)
+        return
+    from zeroshot.bulk.retrying import parse_kinds
+
+    message = f"retried no rows: none has an error of the kinds {', '.join(parse_kinds(retry))}"
+    if summary.errors:
+        kinds = ",".join(summary.errors)
+        message += f"; the table has others: repair the files, then pass --retry-errors={kinds}"
+    click.echo(message, err=True)
+
+
+def _report_failed(summary: Summary, *, is_retry: bool) -> None:
+    """Print the first images with an error, and how to compute rows again that may pass."""
+    from zeroshot.bulk.counting import find_failed
+    from zeroshot.bulk.output import Output
+    from zeroshot.bulk.retrying import PASSING
+
+    names = [shortened(name, 150) for name in find_failed(Output.open(summary.out), 3)]
+    click.echo(escaped(f"first: {', '.join(names)}"), err=True)
+    kinds = [kind for kind in PASSING if kind in summary.errors]
+    if kinds and not is_retry:
+        advice = f"to compute the rows of {', '.join(kinds)} again, add --retry-errors"
+        click.echo(f"{advice} to the same command", err=True)

@@ -23,6 +23,8 @@ def named_options() -> Iterator[None]:
     except ZeroshotError as error:
         if error.args == (str(error),):  # errors with a file have other arguments
             error.args = (fitted(with_options(str(error))),)
+            if isinstance(error, ImportError):  # which prints its `msg`
+                error.msg = error.args[0]
         raise
 
 
@@ -37,9 +39,10 @@ def with_options(message: str) -> str:
     message = re.sub(
         rf"(?<![\w./-])({words})=({VALUE})", lambda found: _option(names, *found.groups()), message
     )
-    message = re.sub(rf"^({words})(?=: )", lambda found: names[found[1]], message)
+    # The start of a message, up to the first colon, may be a path with the name of an argument.
     plain = "|".join(name for name in names if "_" in name)
-    return re.sub(rf"(?<![\w./'-])({plain})(?![\w./'=-])", lambda found: names[found[1]], message)
+    pattern = rf"^(?:{words})(?=: )|(?<![\w./'-])({plain})(?![\w./'=-])"
+    return re.sub(pattern, lambda found: names[found[1]] if found[1] else found[0], message)
 
 
 def _option_names() -> Mapping[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,6 +63,22 @@ class ModelChoice:
         return loaded
 
 
+def load_for_table(choice: ModelChoice, folder: Path) -> Model | None:
+    """Load the chosen model; without --model that of a table, with the other options.
+
+    Returns None if no option was given: the functions of Python load the model of the table.
+    """
+    if not choice.is_default:
+        return choice.load()
+    if choice == ModelChoice(choice.model, True, None, None, "exact", None, None, False):
+        return None
+    from zeroshot.bulk.stored import open_embedded
+
+    run = open_embedded(folder).run
+    dtype = choice.dtype or run.get("dtype") or None
+    return replace(choice, model=run["model"], dtype=dtype).load()
+
+
 def _is_head(path: str) -> bool:
     """Return whether a file is a head."""
     import zeroshot
@@ -94,7 +110,7 @@ def _parse_color(
     return color
 
 
-MODEL_OPTIONS = (
+LOAD_OPTIONS = (
     click.option(
         "--background",
         metavar="COLOR",
@@ -132,19 +148,40 @@ MODEL_OPTIONS = (
         "device.",
     ),
     click.option("--device", help="cpu, cuda or mps; by default the best one available."),
-    click.option(
-        "-m",
-        "--model",
-        shell_complete=complete_models,
-        default="ViT-B/32",
-        show_default=True,
-        help="A name from `zeroshot models`, a Hub repository, or a path. mini needs no download.",
-    ),
+)
+MODEL_OPTION = click.option(
+    "-m",
+    "--model",
+    shell_complete=complete_models,
+    default="ViT-B/32",
+    show_default=True,
+    help="A name from `zeroshot models`, a Hub repository, or a path. mini needs no download.",
+)
+MODEL_OPTIONS = (*LOAD_OPTIONS, MODEL_OPTION)
+TABLE_MODEL_OPTION = click.option(
+    "-m",
+    "--model",
+    shell_complete=complete_models,
+    default="",
+    help="The model of the table: a name, a Hub repository, or a path. By default it is loaded by "
+    "the name in the table.",
 )
 
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the model options to a command, which receives them as `choice`."""
+    return _with_options(command, MODEL_OPTIONS)
+
+
+def table_model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the model options to a command whose default model is that of a table."""
+    return _with_options(command, (*LOAD_OPTIONS, TABLE_MODEL_OPTION))
+
+
+def _with_options(
+    command: Callable[..., None], options: Iterable[Callable[..., Any]]
+) -> Callable[..., None]:
+    """Add options to a command, which receives them as `choice`."""
 
     @wraps(command)
     def with_choice(*, model: str, device: str | None, dtype: str | None, **rest: Any) -> None:
@@ -154,7 +191,7 @@ def model_options(command: Callable[..., None]) -> Callable[..., None]:
         choice = ModelChoice(model, is_default, device, dtype, *map(rest.pop, names))
         command(choice=choice, **rest)
 
-    for option in MODEL_OPTIONS:
+    for option in options:
         with_choice = option(with_choice)
     return with_choice
 

@@ -12,7 +12,7 @@ from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.heads import head_options, reject_with_head
 from zeroshot.cli.messages import escaped, is_quiet
 from zeroshot.cli.option_names import named_options
-from zeroshot.cli.options import ModelChoice, model_options
+from zeroshot.cli.options import ModelChoice, load_for_table, table_model_options
 
 
 @click.command("relabel")
@@ -40,7 +40,7 @@ from zeroshot.cli.options import ModelChoice, model_options
 @click.option("--none", "none_of_these", is_flag=True, help="An image can be none of the labels.")
 @click.option("--embeddings", is_flag=True, help="Copy the embeddings to the new table.")
 @click.option("--allow-gaps", is_flag=True, help="Accept a table with missing parts.")
-@model_options
+@table_model_options
 @named_options()
 def command(
     folder: Path,
@@ -69,14 +69,13 @@ def command(
 
     if prompts is None:
         prompts = (labels and sources.label_set(labels)) or "photo"
-    needs_model = head is None and not choice.is_default
     summary = relabel(
         folder,
         out,
         sources.labels(labels) if labels else None,
         head=head,
         prompts=prompts,
-        model=choice.load() if needs_model else None,
+        model=load_for_table(choice, folder) if head is None else None,
         top=top,
         scores=scores,  # type: ignore[arg-type]
         none_of_these=none_of_these,
@@ -86,7 +85,7 @@ def command(
         progress=False if is_quiet() else None,
     )
     if not is_quiet():
-        seconds = f"{summary.seconds:.1f} s"
-        click.echo(escaped(f"{out}: {counted(summary.rows, 'row')} in {seconds}"), err=True)
+        done = f" in {summary.seconds:.1f} s" if summary.computed else ", already complete"
+        click.echo(escaped(f"{out}: {counted(summary.rows, 'row')}{done}"), err=True)
     if summary.errors:
         raise SystemExit(SOME_FAILED)

@@ -9,6 +9,7 @@ import click
 from zeroshot.cli.failures import SOME_FAILED
 from zeroshot.cli.messages import escaped, is_quiet
 from zeroshot.cli.option_names import named_options
+from zeroshot.cli.roots import report_missing, root_option
 
 
 @click.command("tag")
@@ -28,10 +29,16 @@ from zeroshot.cli.option_names import named_options
     help="Keywords per image, at most.",
 )
 @click.option("--prefix", help="Parent of the keywords in hierarchies, such as AI or AI/2026.")
+@root_option
 @click.option("--dry-run", is_flag=True, help="Only count what would be written.")
 @named_options()
 def command(
-    folder: Path, min_probability: float, max_keywords: int, prefix: str | None, dry_run: bool
+    folder: Path,
+    min_probability: float,
+    max_keywords: int,
+    prefix: str | None,
+    root: Path | None,
+    dry_run: bool,
 ) -> None:
     """Write labels of a table as keywords into sidecars.
 
@@ -46,11 +53,12 @@ def command(
         min_probability=min_probability,
         max_keywords=max_keywords,
         prefix=prefix,
+        root=root,
         dry_run=dry_run,
     )
     if not is_quiet():
         click.echo(escaped(str(found)), err=True)
     for problem in found.problems:
         click.echo(escaped(f"Error: {problem.source}: {problem.message}"), err=True)
-    if found.errors:
+    if report_missing(found.skipped, root) or found.errors:
         raise SystemExit(SOME_FAILED)

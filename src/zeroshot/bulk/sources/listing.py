@@ -158,7 +158,11 @@ class Listing:
         schema = pa.schema(
             [("source", pa.string()), ("json", pa.string())], metadata={FORMAT: head}
         )
-        with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        # pyarrow reads a path such as "http:/a" as a URL
+        with (
+            path.open("wb") as stream,
+            parquet.ParquetWriter(stream, schema, compression="zstd") as writer,
+        ):
             lines = self._lines()
             for start in range(0, len(self.names), ROWS):
                 names = [printable(name) for name in self.names[start : start + ROWS]]
@@ -169,7 +173,8 @@ class Listing:
     def _read_parquet(cls, path: Path) -> Listing:
         from pyarrow import parquet
 
-        table = parquet.read_table(path, columns=["json"])
+        with path.open("rb") as stream, parquet.ParquetFile(stream) as opened:
+            table = opened.read(columns=["json"])
         head = json.loads((table.schema.metadata or {})[FORMAT.encode()])
         return cls._build(head, map(json.loads, table.column(0).to_pylist()))
 
