@@ -236,6 +236,30 @@ def test_connection_of_a_short_refused_body_stays_open(serve: Callable[..., Any]
     asyncio.run(check())
 
 
+def test_connection_of_a_client_that_waits_to_send_is_closed(serve: Callable[..., Any]) -> None:
+    async def check() -> None:
+        service = serve()
+        service.is_draining = True
+        wire = Wire(service, answer_ok, content_length="10", expect="100-continue")
+        await asyncio.wait_for(wire.task, 1)  # nothing is read: that would ask for the body
+        assert wire.status == 503
+        assert dict(wire.sent[0]["headers"])[b"connection"] == b"close"
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("length", ["9" * 18, "9" * 19, "9" * 5000])
+def test_enormous_declared_size_is_refused(serve: Callable[..., Any], length: str) -> None:
+    async def check() -> None:
+        wire = Wire(serve(), answer_ok, content_length=length)
+        await asyncio.sleep(0.02)
+        assert wire.status == 413
+        wire.inbox.put_nowait({"type": "http.disconnect"})
+        await wire.task
+
+    asyncio.run(check())
+
+
 def test_endless_body_is_discarded_up_to_a_limit(serve: Callable[..., Any]) -> None:
     async def check() -> None:
         wire = Wire(serve(max_body=100), answer_ok, content_length="1000000")

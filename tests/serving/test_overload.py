@@ -72,6 +72,7 @@ def malformed(random_: random.Random, jpeg: bytes) -> bytes:
         noise + b"\r\n\r\n",
         head + b"Content-Length: -5\r\n\r\n",
         head + b"Content-Length: abc\r\n\r\n",
+        head + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
         head + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
         head + b"Content-Length: %d\r\n\r\n" % 10**12,
         head + b"Content-Length: 300000\r\n\r\n" + b"x" * 300_000,

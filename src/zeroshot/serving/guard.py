@@ -29,6 +29,7 @@ log = logging.getLogger("zeroshot.serving")
 REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 LINGER_SECONDS = 2.0
 BUFFERED = 16  # bodies of the largest size that are in memory at once
+DIGITS = 18  # of a declared size; int() rejects thousands of them
 PROBES = frozenset({"/healthz", "/readyz"})
 HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -192,7 +193,9 @@ class _Exchange:
     def length(self) -> int | None:
         """The declared length of the body, or None."""
         values = self.headers.get(b"content-length", [])
-        return int(values[0]) if values and values[0].isdigit() else None
+        if not values or not values[0].isdigit():
+            return None
+        return int(values[0][:DIGITS]) if len(values[0]) <= DIGITS else 10**DIGITS
 
     @property
     def has_body(self) -> bool:
@@ -226,7 +229,7 @@ class _Exchange:
         headers += [(b"content-length", str(len(body)).encode())]
         headers += [(n.lower().encode(), v.encode()) for n, v in error.headers.items()]
         lingers = self.has_body and b"expect" not in self.headers
-        if self.has_body and not self._is_short:
+        if self.has_body and not (lingers and self._is_short):
             headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": error.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": lingers})

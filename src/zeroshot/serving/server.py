@@ -117,10 +117,10 @@ def _make_server(app: Any, service: Any, settings: Settings) -> Any:
             log.info("listening", extra={"facts": {"url": f"http://{host}:{port}"}})
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            """Drain at the first signal; stop at once at the second."""
+            """Drain at the first signal; a second Ctrl-C stops at once, a second SIGTERM waits."""
             if service.is_draining:
-                self.force_exit = sig == signal.SIGINT
-                self.should_exit = True
+                if sig == signal.SIGINT:
+                    self.force_exit = self.should_exit = True
                 return
             service.is_draining = True
             self._loop.call_soon_threadsafe(self._start_drain)
