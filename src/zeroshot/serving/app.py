@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 import zeroshot
-from zeroshot.serving import health
+from zeroshot.serving import health, page
+from zeroshot.serving.dialects import huggingface, native, openai
 from zeroshot.serving.errors import ApiError, to_body
 from zeroshot.serving.guard import Guard
 from zeroshot.serving.service import Service
 
-DIALECTS = tuple(f"zeroshot.serving.dialects.{n}" for n in ("native", "huggingface", "openai"))
-PAGE = "zeroshot.serving.page"
+DIALECTS = native, huggingface, openai
 REASONS = {404: "no such path", 405: "method not allowed"}
 
 
@@ -33,11 +30,10 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.include_router(health.router(service))
-    for name in DIALECTS:
-        if find_spec(name) is not None:
-            app.include_router(import_module(name).router(service))
-    if service.settings.page and find_spec(PAGE) is not None:
-        app.include_router(import_module(PAGE).router(service.settings))
+    for dialect in DIALECTS:
+        app.include_router(dialect.router(service))
+    if service.settings.page:
+        app.include_router(page.router(service.settings))
     app.add_exception_handler(ApiError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_error)
