@@ -46,13 +46,13 @@ def make_table(first: int, number: int, random: np.random.Generator) -> pa.Table
     rows = random.standard_normal((number, DIM), dtype=np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     rows[bad] = 0
-    label = pa.array(np.where(bad, None, "cat").tolist(), pa.string())
+    label = pa.array([None if each else "cat" for each in bad], pa.string())
     one = pa.array(np.where(bad, np.nan, 1.0).astype(np.float32), from_pandas=True)
     offsets = pa.array(np.concatenate([[0], np.cumsum(~bad)]), pa.int32())
     lists = [pa.ListArray.from_arrays(offsets, column.drop_null()) for column in (label, one)]
     mask = pa.array(bad)
     size = pa.array(np.full(number, 500), pa.int32(), mask=bad)
-    kind = pa.array(np.where(bad, "truncated", None).tolist(), pa.string())
+    kind = pa.array(["truncated" if each else None for each in bad], pa.string())
     columns: dict[str, Any] = {
         "row": pa.array(places),
         "source": pa.array([f"photos/{place // 1000:04}/{place:08}.jpg" for place in places]),
