@@ -102,6 +102,10 @@ def write_folder(folder: Path, rows: int, part: int) -> None:
         "kept_types": [],
         "rows": [rows],
         "sources": [{"kind": "list", "name": "photos"}],
+        "inputs": [None],
+        "skipped": {},
+        "working_folder": "",
+        "limit": None,
         "fingerprint": {},
     }
     (folder / "_run.json").write_text(json.dumps(run), "utf-8")

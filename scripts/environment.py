@@ -35,6 +35,8 @@ CPU_TORCH = [
     "scripts/cpu.txt",
     "torch",
 ]
+# Two processes take two thirds of the time on two cores; tests of one file share fixtures.
+PARALLEL = ("-n", "2", "--dist", "loadfile")
 LINT = (
     "ruff format --check .",
     "ruff check .",
@@ -75,7 +77,7 @@ def main(arguments: list[str]) -> None:
         for line in LINT:
             run(binaries, *line.split())
         if command == "test":
-            run(binaries, "python", "-m", "pytest", *rest)
+            run(binaries, "python", "-m", "pytest", *PARALLEL, *rest)
 
 
 def install(venv: Path, binaries: Path, *, develop: bool) -> None:

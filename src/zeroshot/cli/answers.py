@@ -58,9 +58,9 @@ class AnswerChoice:
     """The options that decide when a classifier answers."""
 
     none_of_these: bool
-    error: float | None
-    below: float | None
     keep: float | None = None
+    error: float | None = None
+    below: float | None = None
 
     def apply(self, classifier: Classifier) -> Classifier:
         """Return a classifier that answers as chosen; print what that promises."""
