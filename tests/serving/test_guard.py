@@ -61,7 +61,7 @@ def test_requests_without_the_key_are_refused(
 ) -> None:
     for headers in WRONG:
         answer = locked.request(
-            method, f"http://testserver{path}", headers=list(headers), content=jpeg
+            method, f"http://localhost{path}", headers=list(headers), content=jpeg
         )
         assert answer.status_code == 401, headers
         assert answer.headers["www-authenticate"] == "Bearer"
@@ -158,6 +158,7 @@ class Wire:
     def __init__(self, service: Any, app: Any, **headers: str) -> None:
         self.sent: list[Any] = []
         self.inbox: asyncio.Queue[Any] = asyncio.Queue()
+        headers["host"] = "localhost"
         pairs = [(n.replace("_", "-").encode(), v.encode()) for n, v in headers.items()]
         scope = {"type": "http", "method": "POST", "path": "/v1/classify", "headers": pairs}
         self.task = asyncio.ensure_future(

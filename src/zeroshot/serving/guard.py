@@ -1,8 +1,8 @@
 """Check every request before its body is read, bound its size and time, and log it.
 
-The order is: key, draining, queue, declared size. A refused request is answered at once; what the
-client still sends is then read and discarded for a moment, because closing a socket with unread
-data would reset the connection before the client reads the answer.
+The order is: key, host and origin, draining, queue, declared size. A refused request is answered at
+once; what the client still sends is then read and discarded for a moment, because closing a socket
+with unread data would reset the connection before the client reads the answer.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zeroshot.serving.errors import ApiError, busy, draining, internal, timed_out, to_body
+from zeroshot.serving.origin import check_origin
 from zeroshot.serving.page import PATHS
 from zeroshot.serving.service import Service
 
@@ -73,6 +74,7 @@ class Guard:
     async def _answer(self, exchange: _Exchange) -> None:
         try:
             self._check_key(exchange)
+            check_origin(exchange.headers, self._service.settings)
             if exchange.method == "POST":
                 await self._answer_post(exchange)
             else:

@@ -67,9 +67,11 @@ BODY = {
 }
 STATUSES: dict[int | str, dict[str, Any]] = {
     401: {"description": "The key is missing or wrong."},
+    403: {"description": "A page of another origin sent the request."},
     404: {"description": "No such head."},
     408: {"description": "The body did not arrive in time."},
     413: {"description": "The body is too large."},
+    421: {"description": "The host name is not allowed."},
     422: {"description": "The request or its image is invalid."},
     503: {"description": "Busy or shutting down; try again after Retry-After seconds."},
     504: {"description": "Not answered before the deadline."},
