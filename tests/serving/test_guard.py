@@ -221,6 +221,25 @@ def test_body_above_the_limit_is_refused_while_it_arrives(serve: Callable[..., A
     asyncio.run(check())
 
 
+def test_bodies_that_are_too_large_together_are_refused(serve: Callable[..., Any]) -> None:
+    async def check() -> None:
+        service = serve(max_body=100)
+        wires = [Wire(service, answer_never, content_length="100") for _ in range(32)]
+        await asyncio.sleep(0.02)
+        for wire in wires:  # all are admitted before any sends
+            wire.push(b"x" * 90)
+        await asyncio.sleep(0.02)
+        refused = [wire for wire in wires if wire.sent]
+        assert [wire.status for wire in refused] == [503] * 15
+        assert service.buffered <= guard.BUFFERED * 100
+        for wire in wires:
+            wire.inbox.put_nowait({"type": "http.disconnect"})
+            await wire.task
+        assert (service.buffered, service.admitted) == (0, 0)
+
+    asyncio.run(check())
+
+
 def test_connection_of_a_short_refused_body_stays_open(serve: Callable[..., Any]) -> None:
     async def check() -> None:
         service = serve(max_queue=1, max_body=100)

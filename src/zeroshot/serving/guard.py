@@ -112,36 +112,51 @@ class Guard:
         length = exchange.length
         if length is not None and length > limit:
             raise _too_large(limit)
-        if service.buffered + (length or 0) > max(BUFFERED * limit, limit):
+        if service.buffered + (length or 0) > BUFFERED * limit:
             raise busy()
         service.admitted += 1
-        taken = 0
+        pieces: list[bytes] = []
         try:
-            body = bytearray()
-            deadline = time.monotonic() + service.settings.deadline
-            while True:
-                message = await _receive_until(exchange, deadline)
-                if message["type"] == "http.disconnect":
-                    service.metrics.canceled += 1
-                    return
-                piece = message.get("body", b"")
-                if len(body) + len(piece) > limit:
-                    raise _too_large(limit)
-                body += piece
-                taken += len(piece)
-                service.buffered += len(piece)
-                if not message.get("more_body", False):
-                    exchange.is_read = True
-                    break
-            await self._run_bounded(exchange, bytes(body))
+            if await self._read_body(exchange, pieces):
+                await self._run_bounded(exchange, pieces)
+            else:
+                service.metrics.canceled += 1
         finally:
             service.admitted -= 1
-            service.buffered -= taken
+            service.buffered -= sum(map(len, pieces))
 
-    async def _run_bounded(self, exchange: _Exchange, body: bytes) -> None:
+    async def _read_body(self, exchange: _Exchange, pieces: list[bytes]) -> bool:
+        """Add the body to `pieces`; return False if the client leaves.
+
+        Raises ApiError if the body is too large or slow, or all bodies together are too large: a
+        client may declare no length, and many may send at the same time.
+        """
+        service = self._service
+        limit = service.settings.max_body
+        deadline = time.monotonic() + service.settings.deadline
+        taken = 0
+        while True:
+            message = await _receive_until(exchange, deadline)
+            if message["type"] == "http.disconnect":
+                return False
+            piece = message.get("body", b"")
+            exchange.is_read = not message.get("more_body", False)
+            taken += len(piece)
+            if taken > limit:
+                raise _too_large(limit)
+            if service.buffered + len(piece) > BUFFERED * limit:
+                raise busy()
+            if piece:
+                pieces.append(piece)
+                service.buffered += len(piece)
+            if exchange.is_read:
+                return True
+
+    async def _run_bounded(self, exchange: _Exchange, pieces: list[bytes]) -> None:
         """Run the application until it answers, the deadline passes or the client leaves."""
+        pieces[:] = [b"".join(pieces)]  # the body is in memory once
         left = asyncio.ensure_future(exchange.wait_for_disconnect())
-        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        pending: list[Message] = [{"type": "http.request", "body": pieces[0], "more_body": False}]
 
         async def receive() -> Message:
             if pending:
