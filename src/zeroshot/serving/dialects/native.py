@@ -71,6 +71,7 @@ STATUSES: dict[int | str, dict[str, Any]] = {
     404: {"description": "No such head."},
     408: {"description": "The body did not arrive in time."},
     413: {"description": "The body is too large."},
+    415: {"description": "The Content-Type is not supported."},
     421: {"description": "The host name is not allowed."},
     422: {"description": "The request or its image is invalid."},
     503: {"description": "Busy or shutting down; try again after Retry-After seconds."},

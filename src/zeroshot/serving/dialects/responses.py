@@ -14,6 +14,7 @@ STATUSES = {
     404: "The server runs another model.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
+    415: "The Content-Type is not application/json.",
     421: "The host name is not allowed.",
     422: "The request, a text or an image is invalid.",
     500: "Internal error.",
