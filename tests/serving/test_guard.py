@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from itertools import product
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -130,6 +131,17 @@ def test_invalid_request_id_is_replaced(client: Any, sent: str) -> None:
     answer = client.get("/healthz", headers={"X-Request-ID": sent.encode("latin-1")})
 
     assert len(answer.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize("method", ["A" * 100, "g\u00e9t"])
+def test_log_has_no_unusual_method(
+    serve: Callable[..., Any], caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    scope = {"type": "http", "method": method, "path": "/", "headers": []}
+    with caplog.at_level(logging.INFO, "zeroshot.serving"):
+        guard._Exchange(scope, AsyncMock(), AsyncMock(), serve()).finish()
+
+    assert caplog.records[0].facts["method"] == "?"  # type: ignore[attr-defined]
 
 
 def test_log_of_a_failure_has_no_message(

@@ -28,6 +28,7 @@ from zeroshot.serving.service import Service
 log = logging.getLogger("zeroshot.serving")
 
 REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+METHOD = re.compile(r"[A-Z]{1,16}")
 LINGER_SECONDS = 2.0
 BUFFERED = 16  # bodies of the largest size that are in memory at once
 DIGITS = 18  # of a declared size; int() rejects thousands of them
@@ -281,7 +282,7 @@ class _Exchange:
         route = getattr(self.scope.get("route"), "path", None)
         facts: dict[str, Any] = {
             "id": self.identity,
-            "method": self.method if self.method.isalpha() else "?",
+            "method": self.method if METHOD.fullmatch(self.method) else "?",
             "route": route,
             "status": self.status or None,
             "ms": round(1000 * seconds, 1),
