@@ -54,13 +54,14 @@ def test_every_request_of_an_overload_is_answered(live: LiveServer, jpeg: bytes)
         stop.set()
         return await task
 
-    rounds = [asyncio.run(load()) for _ in range(ROUNDS)]
-
-    for tally in rounds:
+    for _ in range(ROUNDS):  # until one is fast: other programs may take the cores
+        tally = asyncio.run(load())
         assert set(tally.statuses) <= {200, 422, 503, 504}, tally.statuses
         assert min(tally.statuses[status] for status in (200, 422, 503)) > 0, tally.statuses
-    # the best round: other programs may take the cores from client and server
-    assert min(tally.percentile(503, 0.99) for tally in rounds) < BUSY_SECONDS
+        busy = tally.percentile(503, 0.99)
+        if busy < BUSY_SECONDS:
+            break
+    assert busy < BUSY_SECONDS
     check(live, jpeg)
 
 
