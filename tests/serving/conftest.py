@@ -54,7 +54,9 @@ def client_of() -> Callable[[Service], TestClient]:
 
     from zeroshot.serving.app import create_app
 
-    return lambda service: TestClient(create_app(service), raise_server_exceptions=False)
+    return lambda service: TestClient(
+        create_app(service), base_url="http://localhost", raise_server_exceptions=False
+    )
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from itertools import product
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_requests_without_the_key_are_refused(
 ) -> None:
     for headers in WRONG:
         answer = locked.request(
-            method, f"http://testserver{path}", headers=list(headers), content=jpeg
+            method, f"http://localhost{path}", headers=list(headers), content=jpeg
         )
         assert answer.status_code == 401, headers
         assert answer.headers["www-authenticate"] == "Bearer"
@@ -132,6 +133,17 @@ def test_invalid_request_id_is_replaced(client: Any, sent: str) -> None:
     assert len(answer.headers["x-request-id"]) == 32
 
 
+@pytest.mark.parametrize("method", ["A" * 100, "g\u00e9t"])
+def test_log_has_no_unusual_method(
+    serve: Callable[..., Any], caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    scope = {"type": "http", "method": method, "path": "/", "headers": []}
+    with caplog.at_level(logging.INFO, "zeroshot.serving"):
+        guard._Exchange(scope, AsyncMock(), AsyncMock(), serve()).finish()
+
+    assert caplog.records[0].facts["method"] == "?"  # type: ignore[attr-defined]
+
+
 def test_log_of_a_failure_has_no_message(
     serve: Callable[..., Any],
     client_of: Callable[..., Any],
@@ -158,6 +170,7 @@ class Wire:
     def __init__(self, service: Any, app: Any, **headers: str) -> None:
         self.sent: list[Any] = []
         self.inbox: asyncio.Queue[Any] = asyncio.Queue()
+        headers["host"] = "localhost"
         pairs = [(n.replace("_", "-").encode(), v.encode()) for n, v in headers.items()]
         scope = {"type": "http", "method": "POST", "path": "/v1/classify", "headers": pairs}
         self.task = asyncio.ensure_future(
@@ -216,6 +229,25 @@ def test_body_above_the_limit_is_refused_while_it_arrives(serve: Callable[..., A
         wire.push(b"", more=False)
         await wire.task
         assert (service.buffered, service.admitted, service.active) == (0, 0, 0)
+
+    asyncio.run(check())
+
+
+def test_bodies_that_are_too_large_together_are_refused(serve: Callable[..., Any]) -> None:
+    async def check() -> None:
+        service = serve(max_body=100)
+        wires = [Wire(service, answer_never, content_length="100") for _ in range(32)]
+        await asyncio.sleep(0.02)
+        for wire in wires:  # all are admitted before any sends
+            wire.push(b"x" * 90)
+        await asyncio.sleep(0.02)
+        refused = [wire for wire in wires if wire.sent]
+        assert [wire.status for wire in refused] == [503] * 15
+        assert service.buffered <= guard.BUFFERED * 100
+        for wire in wires:
+            wire.inbox.put_nowait({"type": "http.disconnect"})
+            await wire.task
+        assert (service.buffered, service.admitted) == (0, 0)
 
     asyncio.run(check())
 

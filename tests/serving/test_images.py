@@ -163,3 +163,45 @@ def test_labels_are_commas_or_json(value: object, expected: object) -> None:
 def test_labels_that_are_broken_json_are_rejected() -> None:
     with pytest.raises(ApiError, match="JSON"):
         images.parse_labels('["a"')
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/plain;charset=UTF-8", "text/json", "a/b"])
+def test_body_of_an_unsupported_type_is_refused(client: Any, jpeg: bytes, kind: str) -> None:
+    answer = client.post(PATH, content=jpeg, headers={"Content-Type": kind})
+
+    assert answer.status_code == 415
+    assert answer.json()["error"]["code"] == "content_type"
+
+
+@pytest.mark.parametrize(
+    "kind", ["image/jpeg", "application/octet-stream", "application/x-www-form-urlencoded"]
+)
+def test_body_of_an_image_type_or_of_curl_is_read(client: Any, jpeg: bytes, kind: str) -> None:
+    assert client.post(PATH, content=jpeg, headers={"Content-Type": kind}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/embeddings"])
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_json_of_another_type_is_refused(client: Any, path: str, kind: str) -> None:
+    answer = client.post(path, content=b'{"input": "cat"}', headers={"Content-Type": kind})
+
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("values", [b"[],", b"{},", b"1,"])
+def test_json_of_too_many_values_is_refused_before_it_is_parsed(client: Any, values: bytes) -> None:
+    body = b'{"image": [' + values * 300_000 + b"1]}"
+
+    answer = client.post(PATH, content=body, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 422
+    assert "values" in answer.json()["error"]["message"]
+
+
+def test_long_text_of_labels_is_refused_before_it_is_parsed(client: Any, jpeg: bytes) -> None:
+    answer = client.post(
+        "/v1/classify", data={"labels": "a," * 300_000}, files={"image": ("a.jpg", jpeg)}
+    )
+
+    assert answer.status_code == 422
+    assert "characters" in answer.json()["error"]["message"]

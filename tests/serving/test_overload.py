@@ -22,7 +22,8 @@ OVERLOAD_SECONDS = 1.2
 ROUNDS = 3
 BUSY_SECONDS = 0.25  # p99 of an answer 503
 MALFORMED = 1000
-ALLOWED = {200, 400, 401, 404, 405, 408, 413, 422, 431, 503, 504}
+HEAD = b"POST /v1/classify?head=pets HTTP/1.1\r\nHost: localhost\r\n"
+ALLOWED = {200, 400, 401, 404, 405, 408, 413, 421, 422, 431, 503, 504}
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +54,20 @@ def test_every_request_of_an_overload_is_answered(live: LiveServer, jpeg: bytes)
         stop.set()
         return await task
 
-    rounds = [asyncio.run(load()) for _ in range(ROUNDS)]
-
-    for tally in rounds:
+    for _ in range(ROUNDS):  # until one is fast: other programs may take the cores
+        tally = asyncio.run(load())
         assert set(tally.statuses) <= {200, 422, 503, 504}, tally.statuses
         assert min(tally.statuses[status] for status in (200, 422, 503)) > 0, tally.statuses
-    # the best round: other programs may take the cores from client and server
-    assert min(tally.percentile(503, 0.99) for tally in rounds) < BUSY_SECONDS
+        busy = tally.percentile(503, 0.99)
+        if busy < BUSY_SECONDS:
+            break
+    assert busy < BUSY_SECONDS
     check(live, jpeg)
 
 
 def malformed(random_: random.Random, jpeg: bytes) -> bytes:
     """Return the bytes of a request that is wrong in one way."""
-    head = b"POST /v1/classify?head=pets HTTP/1.1\r\nHost: a\r\n"
+    head = HEAD
     noise = random_.randbytes(random_.randrange(1, 2000))
     cut = jpeg[: random_.randrange(len(jpeg))]
     forms = [
@@ -88,9 +90,9 @@ def malformed(random_: random.Random, jpeg: bytes) -> bytes:
         + b"--b\r\n"
         + noise,
         head + b"Content-Type: multipart/form-data\r\nContent-Length: 3\r\n\r\nabc",
-        b"POST /v1/classify?head=%ff%00&top=%f0 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
-        b"POST /v1/classify?labels=%00,%ff HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
-        b"POST /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        HEAD.replace(b"pets", b"%ff%00&top=%f0") + b"Content-Length: 1\r\n\r\nx",
+        HEAD.replace(b"head=pets", b"labels=%00,%ff") + b"Content-Length: 1\r\n\r\nx",
+        b"POST /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /v1/heads HTTP/9.9\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -127,7 +129,7 @@ def test_malformed_and_oversized_requests_get_no_server_error(
 
 
 def test_answer_413_arrives_while_the_client_still_sends(live: LiveServer) -> None:
-    head = b"POST /v1/classify?head=pets HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+    head = HEAD + b"Content-Length: 1000000\r\n\r\n"
 
     with socket.create_connection(("127.0.0.1", live.port), timeout=5) as connection:
         connection.sendall(head)
@@ -138,7 +140,7 @@ def test_answer_413_arrives_while_the_client_still_sends(live: LiveServer) -> No
 
 
 def test_slow_clients_do_not_keep_others_from_being_served(live: LiveServer, jpeg: bytes) -> None:
-    head = b"POST /v1/classify?head=pets HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
+    head = HEAD + b"Content-Length: 1000\r\n\r\n"
     half = b"POST /v1/classify?head=pets HT"
     slow = [socket.create_connection(("127.0.0.1", live.port), timeout=10) for _ in range(80)]
     try:
@@ -154,7 +156,7 @@ def test_slow_clients_do_not_keep_others_from_being_served(live: LiveServer, jpe
 
 
 def test_clients_that_leave_do_not_fill_the_queue(live: LiveServer, jpeg: bytes) -> None:
-    head = b"POST /v1/classify?head=pets HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+    head = HEAD + b"Content-Length: %d\r\n\r\n"
     for _ in range(100):
         with socket.create_connection(("127.0.0.1", live.port), timeout=5) as connection:
             connection.sendall(head % len(jpeg) + jpeg)

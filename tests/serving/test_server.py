@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ def test_log_has_one_json_object_per_line_without_user_data(servers: list[LiveSe
     assert requests[0]["route"] == "/v1/classify"
     assert "pets" not in "".join(servers[0].log)
     assert lines[-1]["event"] == "stopped"
+
+
+def test_signal_before_the_server_listens_stops_it(serve: Callable[..., Any]) -> None:
+    pytest.importorskip("uvicorn", reason="requires the serve extra")
+    service = serve()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        stopped = server._make_server(None, service, service.settings)
+        stopped.handle_exit(signal.SIGTERM, None)
+        stopped.run(sockets=[listener])
+
+    assert service.is_draining
 
 
 def test_address_in_use_is_an_error_before_the_model_is_loaded() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import zeroshot
 from zeroshot.errors import HeadMismatch, ImageError, InputError
@@ -196,6 +199,67 @@ def test_texts_are_embedded_with_unit_length(
     np.testing.assert_allclose(rows, tiny.encode_text(["a cat", "a dog"]).cpu(), atol=1e-6)
     with pytest.raises(ApiError, match="tokens"):
         run(service.embed_texts(["cat " * 500]))
+
+
+def test_texts_of_a_client_that_left_are_not_embedded(
+    serve: Callable[..., Any], tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = serve(heads={})
+    counts: list[int] = []
+    started, go_on = threading.Event(), threading.Event()
+
+    def encode_text(texts: list[str], **options: Any) -> torch.Tensor:
+        counts.append(len(texts))
+        started.set()
+        go_on.wait(5)
+        return torch.zeros(len(texts), tiny.embed_dim)
+
+    monkeypatch.setattr(service, "model", SimpleNamespace(encode_text=encode_text))
+
+    async def ask_and_leave() -> None:
+        task = asyncio.ensure_future(service.embed_texts(["a cat"] * 2000))
+        await asyncio.to_thread(started.wait, 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        go_on.set()
+        await service._build(list)  # waits for the thread
+
+    run(ask_and_leave())
+
+    assert sum(counts) < 2000
+
+
+def test_head_that_no_client_waits_for_is_not_built(serve: Callable[..., Any]) -> None:
+    service = serve(heads={})
+    go_on = threading.Event()
+
+    async def ask_and_leave() -> int:
+        blocker = asyncio.ensure_future(service._build(go_on.wait, 5))
+        await asyncio.sleep(0)
+        asks = [asyncio.ensure_future(service.head_for([name, "b"])) for name in ("a", "a", "c")]
+        await asyncio.sleep(0.02)
+        asks[0].cancel()
+        asks[2].cancel()
+        await asyncio.sleep(0.02)
+        again = asyncio.ensure_future(service.head_for(["a", "b"]))
+        go_on.set()
+        assert len(await asks[1]) == len(await again) == 2
+        await blocker
+        await service._build(list)
+        return int(service.metrics.heads_built)
+
+    assert run(ask_and_leave()) == 1
+    assert not service._builds
+
+
+def test_long_labels_are_refused_before_they_are_cleaned(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zeroshot.serving.service.named", None)
+    text = "x" * 1001
+    for labels in (["a", text], {text: "a"}, {"a": text}, {"a": ["b", text]}):
+        with pytest.raises(ApiError, match="characters"):
+            run(serve(heads={}).head_for(labels))
 
 
 def test_name_of_the_model_shows_no_path(serve: Callable[..., Any]) -> None:

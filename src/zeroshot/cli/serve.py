@@ -17,7 +17,7 @@ from zeroshot.cli.options import ModelChoice, model_options
 from zeroshot.errors import HeadMismatch, shortened
 
 KEY_VARIABLE = "ZEROSHOT_API_KEY"
-MAX_PIXELS = 24_000_000  # a photograph of a phone; of each image in the queue one is decoded
+MAX_PIXELS = 24_000_000  # a photograph of a phone
 BYTES = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
 

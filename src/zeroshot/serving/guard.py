@@ -1,8 +1,8 @@
 """Check every request before its body is read, bound its size and time, and log it.
 
-The order is: key, draining, queue, declared size. A refused request is answered at once; what the
-client still sends is then read and discarded for a moment, because closing a socket with unread
-data would reset the connection before the client reads the answer.
+The order is: key, host and origin, draining, queue, declared size. A refused request is answered at
+once; what the client still sends is then read and discarded for a moment, because closing a socket
+with unread data would reset the connection before the client reads the answer.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from typing import Any, TypeAlias
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zeroshot.serving.errors import ApiError, busy, draining, internal, timed_out, to_body
+from zeroshot.serving.origin import check_origin
 from zeroshot.serving.page import PATHS
 from zeroshot.serving.service import Service
 
 log = logging.getLogger("zeroshot.serving")
 
 REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+METHOD = re.compile(r"[A-Z]{1,16}")
 LINGER_SECONDS = 2.0
 BUFFERED = 16  # bodies of the largest size that are in memory at once
 DIGITS = 18  # of a declared size; int() rejects thousands of them
@@ -73,6 +75,7 @@ class Guard:
     async def _answer(self, exchange: _Exchange) -> None:
         try:
             self._check_key(exchange)
+            check_origin(exchange.headers, self._service.settings)
             if exchange.method == "POST":
                 await self._answer_post(exchange)
             else:
@@ -110,36 +113,51 @@ class Guard:
         length = exchange.length
         if length is not None and length > limit:
             raise _too_large(limit)
-        if service.buffered + (length or 0) > max(BUFFERED * limit, limit):
+        if service.buffered + (length or 0) > BUFFERED * limit:
             raise busy()
         service.admitted += 1
-        taken = 0
+        pieces: list[bytes] = []
         try:
-            body = bytearray()
-            deadline = time.monotonic() + service.settings.deadline
-            while True:
-                message = await _receive_until(exchange, deadline)
-                if message["type"] == "http.disconnect":
-                    service.metrics.canceled += 1
-                    return
-                piece = message.get("body", b"")
-                if len(body) + len(piece) > limit:
-                    raise _too_large(limit)
-                body += piece
-                taken += len(piece)
-                service.buffered += len(piece)
-                if not message.get("more_body", False):
-                    exchange.is_read = True
-                    break
-            await self._run_bounded(exchange, bytes(body))
+            if await self._read_body(exchange, pieces):
+                await self._run_bounded(exchange, pieces)
+            else:
+                service.metrics.canceled += 1
         finally:
             service.admitted -= 1
-            service.buffered -= taken
+            service.buffered -= sum(map(len, pieces))
 
-    async def _run_bounded(self, exchange: _Exchange, body: bytes) -> None:
+    async def _read_body(self, exchange: _Exchange, pieces: list[bytes]) -> bool:
+        """Add the body to `pieces`; return False if the client leaves.
+
+        Raises ApiError if the body is too large or slow, or all bodies together are too large: a
+        client may declare no length, and many may send at the same time.
+        """
+        service = self._service
+        limit = service.settings.max_body
+        deadline = time.monotonic() + service.settings.deadline
+        taken = 0
+        while True:
+            message = await _receive_until(exchange, deadline)
+            if message["type"] == "http.disconnect":
+                return False
+            piece = message.get("body", b"")
+            exchange.is_read = not message.get("more_body", False)
+            taken += len(piece)
+            if taken > limit:
+                raise _too_large(limit)
+            if service.buffered + len(piece) > BUFFERED * limit:
+                raise busy()
+            if piece:
+                pieces.append(piece)
+                service.buffered += len(piece)
+            if exchange.is_read:
+                return True
+
+    async def _run_bounded(self, exchange: _Exchange, pieces: list[bytes]) -> None:
         """Run the application until it answers, the deadline passes or the client leaves."""
+        pieces[:] = [b"".join(pieces)]  # the body is in memory once
         left = asyncio.ensure_future(exchange.wait_for_disconnect())
-        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        pending: list[Message] = [{"type": "http.request", "body": pieces[0], "more_body": False}]
 
         async def receive() -> Message:
             if pending:
@@ -264,7 +282,7 @@ class _Exchange:
         route = getattr(self.scope.get("route"), "path", None)
         facts: dict[str, Any] = {
             "id": self.identity,
-            "method": self.method if self.method.isalpha() else "?",
+            "method": self.method if METHOD.fullmatch(self.method) else "?",
             "route": route,
             "status": self.status or None,
             "ms": round(1000 * seconds, 1),

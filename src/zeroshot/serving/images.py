@@ -24,6 +24,10 @@ from zeroshot.serving.settings import Settings
 LARGE = 500_000  # bytes of JSON or base64 that are decoded in a thread
 URL_SECONDS = 15.0
 FIELDS = 16  # of a multipart request, besides images
+VALUES = 250_000  # of JSON; parsing more blocks all other requests for a second
+
+# Without a type, and the one that curl --data-binary sends, for images only.
+RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 
 _downloads = ThreadPoolExecutor(8, "zeroshot-download")
 
@@ -40,13 +44,17 @@ class Upload:
 async def read_images(request: Request, settings: Settings) -> Upload:
     """Return the images and fields of a request in any of the three forms.
 
-    Raises ApiError 422 if the request is malformed or has no image or too many.
+    Raises ApiError 415 for another type, 422 if the request is malformed or has no image or too
+    many.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
+    kind = _content_type(request)
+    if _is_json(kind):
         return await _from_json(request, settings)
     if kind == "multipart/form-data":
         return await _from_multipart(request, settings)
+    if kind not in RAW_TYPES and not kind.startswith("image/"):
+        message = "unsupported Content-Type; use image/jpeg, application/json, or a form"
+        raise ApiError(415, message, "content_type")
     body = await request.body()
     if not body:
         message = "expected an image as the body, multipart/form-data or JSON, got an empty body"
@@ -55,8 +63,12 @@ async def read_images(request: Request, settings: Settings) -> Upload:
 
 
 async def read_json(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a request; raise ApiError 422 for anything else."""
+    """Return the JSON object of a request; raise ApiError 415 or 422 for anything else."""
+    if not _is_json(_content_type(request)):
+        raise ApiError(415, "expected Content-Type: application/json", "content_type")
     body = await request.body()
+    if sum(map(body.count, (b",", b"[", b"{"))) > VALUES:
+        raise ApiError(422, f"expected JSON with at most {VALUES} values", "json")
     try:
         content = await _off_loop(json.loads, body)
     except (ValueError, RecursionError):
@@ -80,6 +92,18 @@ async def read_text_image(text: object, settings: Settings) -> bytes:
         message = "invalid base64; send base64 text of the image file, or a data URL"
         raise ApiError(422, message, "base64")
     return content
+
+
+def _content_type(request: Request) -> str:
+    """Return the media type of the body, without parameters."""
+    value: str = request.headers.get("content-type", "")
+    return value.partition(";")[0].strip().lower()
+
+
+def _is_json(kind: str) -> bool:
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
 
 
 async def _from_json(request: Request, settings: Settings) -> Upload:
@@ -156,6 +180,8 @@ def parse_labels(value: object) -> Any:
     """Return labels given as JSON text or as a list with commas; other values unchanged."""
     if not isinstance(value, str):
         return value
+    if len(value) > LARGE:  # it is parsed here, where other requests wait
+        raise ApiError(422, f"expected labels of at most {LARGE} characters", "labels")
     if value.lstrip()[:1] in ("[", "{"):
         try:
             return json.loads(value)

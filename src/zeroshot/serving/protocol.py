@@ -1,8 +1,11 @@
-"""Close connections whose request head does not arrive in time, which uvicorn keeps open."""
+"""Close connections that uvicorn keeps open: the head of a request does not arrive, or the client
+does not read the answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -11,8 +14,12 @@ H11 = "h11_impl", "H11Protocol"
 HTTPTOOLS = "httptools_impl", "HttpToolsProtocol"  # faster, not required
 
 
-def make_protocol(seconds: float) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol class with a time limit for the head of each request."""
+def make_protocol(seconds: float, unread_seconds: float = 30.0) -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol class with time limits.
+
+    `seconds` is for the head of each request, `unread_seconds` until the client reads some more of
+    an answer, which is in memory until then. Only Linux has the second one.
+    """
     module, name = HTTPTOOLS if find_spec("httptools") is not None else H11
     base: Any = getattr(import_module(f"uvicorn.protocols.http.{module}"), name)
 
@@ -23,6 +30,10 @@ def make_protocol(seconds: float) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            option = getattr(socket, "TCP_USER_TIMEOUT", None)
+            if option is not None:
+                raw = transport.get_extra_info("socket")
+                raw.setsockopt(socket.IPPROTO_TCP, option, round(1000 * unread_seconds))
             self._start_timer()
 
         def data_received(self, data: bytes) -> None:

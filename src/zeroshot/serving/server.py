@@ -104,7 +104,7 @@ def _make_server(app: Any, service: Any, settings: Settings) -> Any:
     class Server(uvicorn.Server):
         """A server that finishes its requests when it is asked to stop."""
 
-        _loop: asyncio.AbstractEventLoop
+        _loop: asyncio.AbstractEventLoop | None = None  # while it listens
         _drains: asyncio.Task[None] | None = None
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -123,11 +123,14 @@ def _make_server(app: Any, service: Any, settings: Settings) -> Any:
                     self.force_exit = self.should_exit = True
                 return
             service.is_draining = True
-            self._loop.call_soon_threadsafe(self._start_drain)
+            if self._loop is None:
+                self.should_exit = True
+            else:
+                self._loop.call_soon_threadsafe(self._start_drain)
 
         def _start_drain(self) -> None:
             log.info("draining", extra={"facts": {"active": service.active}})
-            self._drains = self._loop.create_task(self._drain())
+            self._drains = asyncio.ensure_future(self._drain())
 
         async def _drain(self) -> None:
             await asyncio.sleep(NOTICE_SECONDS)

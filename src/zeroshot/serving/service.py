@@ -7,8 +7,10 @@ import os
 import queue
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -37,9 +39,17 @@ HEAD_ROWS = 100_000  # labels of all heads in the cache: 300 MB at 768 dimension
 BUILDS = 16  # heads that wait to be built
 SMALL_BATCH = 8  # images that a core embeds at once
 LABEL_CHARACTERS = 1000
+TEXTS = 256  # that are embedded before other work gets a turn, or the client's leaving is noticed
 
 Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
 Key: TypeAlias = tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...]]
+
+
+@dataclass
+class _Build:
+    future: Future[Head]  # of the builder's thread
+    task: asyncio.Task[Head]
+    waiting: int = 0  # clients
 
 
 class Service:
@@ -61,7 +71,7 @@ class Service:
         self.admitted = 0
         self.buffered = 0  # bytes of bodies in memory
         self._cache: OrderedDict[Key, Head] = OrderedDict()
-        self._builds: dict[Key, asyncio.Future[Head]] = {}
+        self._builds: dict[Key, _Build] = {}
         self.heads = {
             name: _open_head(model, name, source) for name, source in settings.heads.items()
         }
@@ -150,11 +160,16 @@ class Service:
 
         Raises ApiError 422 for a text that is too long.
         """
-        work = lambda: self.model.encode_text(list(texts), progress=False).cpu().numpy()  # noqa: E731
+
+        def work(part: list[str]) -> NDArray[np.float32]:
+            return np.asarray(self.model.encode_text(part, progress=False).cpu().numpy())
+
         try:
-            return np.asarray(await self._build(work))
+            starts = range(0, len(texts), TEXTS)
+            rows = [await self._build(work, list(texts[start : start + TEXTS])) for start in starts]
         except InputError as error:
             raise _label_problem(error) from None
+        return np.concatenate(rows)
 
     async def head_for(
         self,
@@ -188,13 +203,7 @@ class Service:
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        if key not in self._builds:
-            if len(self._builds) >= BUILDS:
-                raise busy()
-            task = asyncio.ensure_future(self._build_head(key, prompts))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._builds[key] = task
-        return await asyncio.shield(self._builds[key])
+        return await self._wait_for_head(key, prompts)
 
     def _named(self, name: str | None) -> Head:
         if not isinstance(name, str) or name not in self.heads:
@@ -212,27 +221,44 @@ class Service:
         values = labels.values() if isinstance(labels, Mapping) else labels
         if not all(isinstance(names, str | list | tuple) for names in values):
             raise ApiError(422, "expected names of labels as text or lists of text", "labels")
+        if any(len(text) > LABEL_CHARACTERS for text in _texts(labels)):
+            message = f"expected labels of at most {LABEL_CHARACTERS} characters"
+            raise ApiError(422, message, "labels")
         try:
             pairs = tuple((label, tuple(names)) for label, names in named(labels).items())
         except LabelError as error:
             raise _label_problem(error) from None
-        if any(len(text) > LABEL_CHARACTERS for _, names in pairs for text in names):
-            message = f"expected labels of at most {LABEL_CHARACTERS} characters"
-            raise ApiError(422, message, "labels")
         return pairs
 
-    async def _build_head(self, key: Key, prompts: PromptSet) -> Head:
-        """Build a head in the builder's thread and add it to the cache."""
-        labels = dict(key[0])
-        try:
+    async def _wait_for_head(self, key: Key, prompts: PromptSet) -> Head:
+        """Return a head that is built once for all clients that wait for it."""
+        build = self._builds.get(key)
+        if build is None:
+            if len(self._builds) >= BUILDS:
+                raise busy()
             # without the store on disk: labels of clients are not kept
-            head: Head = await self._build(
-                lambda: Head.build(self.model, labels, prompts, allow_equal=True, progress=False)
-            )
+            work = partial(Head.build, allow_equal=True, progress=False)
+            future = self._builder.submit(work, self.model, dict(key[0]), prompts)
+            task = asyncio.ensure_future(self._keep_head(key, future))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            build = self._builds[key] = _Build(future, task)
+        build.waiting += 1
+        try:
+            return await asyncio.shield(build.task)
+        finally:
+            build.waiting -= 1
+            if not build.waiting and not build.task.done() and build.future.cancel():
+                del self._builds[key]  # it was not started; one that was started is finished
+
+    async def _keep_head(self, key: Key, future: Future[Head]) -> Head:
+        """Wait until a head is built and add it to the cache."""
+        try:
+            head = await asyncio.wrap_future(future)
         except InputError as error:
             raise _label_problem(error) from None
         finally:
-            del self._builds[key]
+            if not future.cancelled():
+                del self._builds[key]
         self.metrics.heads_built += 1
         self._cache[key] = head
         while len(self._cache) > 1 and (
@@ -241,9 +267,9 @@ class Service:
             self._cache.popitem(last=False)
         return head
 
-    async def _build(self, work: Callable[[], Any]) -> Any:
+    async def _build(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Run work that embeds texts, one at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._builder, work)
+        return await asyncio.get_running_loop().run_in_executor(self._builder, work, *arguments)
 
     def answer(self, embedding: NDArray[np.float32], head: Head, top: int) -> dict[str, Any]:
         """Return the result of an image: label, probability, ranking, and none if it has it."""
@@ -271,6 +297,14 @@ def _open_head(model: Model, name: str, source: HeadSource) -> Head:
             "scores='independent'"
         )
     return head
+
+
+def _texts(labels: Labels) -> Iterator[str]:
+    """Yield the labels and their names, and skip what is not text."""
+    groups = [labels, *(labels.values() if isinstance(labels, Mapping) else labels)]
+    for group in groups:
+        texts = (group,) if isinstance(group, str) else group
+        yield from (text for text in texts if isinstance(text, str))
 
 
 def _to_prompts(templates: str | Sequence[str] | None) -> PromptSet:

@@ -25,6 +25,7 @@ pytest.importorskip("uvicorn", reason="requires the serve extra")
 from tests.serving.dialects.running import serving
 
 LABELS = ["a cat", "a dog", "an owl"]
+JSON = {"Content-Type": "application/json"}
 OLD = os.environ.get("ZEROSHOT_OLD_HUB", "")
 SCRIPT = """
 import sys
@@ -205,7 +206,7 @@ def test_single_label_has_score_one(client: Any, jpeg: bytes) -> None:
 def test_invalid_requests_are_answered_with_a_text(
     change: dict[str, Any], says: str, client: Any, jpeg: bytes
 ) -> None:
-    answer = client.post("/", content=json.dumps(body_of(jpeg) | change))
+    answer = client.post("/", content=json.dumps(body_of(jpeg) | change), headers=JSON)
 
     assert answer.status_code == 422
     assert list(answer.json()) == ["error"]
@@ -214,7 +215,7 @@ def test_invalid_requests_are_answered_with_a_text(
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
 def test_bodies_that_are_no_object_are_refused(body: bytes, client: Any) -> None:
-    answer = client.post("/", content=body)
+    answer = client.post("/", content=body, headers=JSON)
 
     assert answer.status_code == 422
     assert isinstance(answer.json()["error"], str)

@@ -19,6 +19,7 @@ from tests.serving.dialects.running import serving
 from zeroshot.serving.dialects import openai as dialect
 
 PATH = "/v1/embeddings"
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_client_with_a_wrong_key_is_refused(tiny: zeroshot.Model) -> None:
 def test_invalid_requests_are_answered_in_openais_shape(
     body: dict[str, Any], code: str, client: Any
 ) -> None:
-    answer = client.post(PATH, content=json.dumps(body))
+    answer = client.post(PATH, content=json.dumps(body), headers=JSON)
 
     assert answer.status_code == 422
     assert set(answer.json()["error"]) == {"message", "type", "code"}

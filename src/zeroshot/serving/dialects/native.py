@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from zeroshot.errors import ImageError
+from zeroshot.head import Head
 from zeroshot.serving.errors import ApiError, image_problem, to_openai
 from zeroshot.serving.images import parse_labels, parse_top, read_images
 from zeroshot.serving.service import Service
@@ -67,9 +68,12 @@ BODY = {
 }
 STATUSES: dict[int | str, dict[str, Any]] = {
     401: {"description": "The key is missing or wrong."},
+    403: {"description": "A page of another origin sent the request."},
     404: {"description": "No such head."},
     408: {"description": "The body did not arrive in time."},
     413: {"description": "The body is too large."},
+    415: {"description": "The Content-Type is not supported."},
+    421: {"description": "The host name is not allowed."},
     422: {"description": "The request or its image is invalid."},
     503: {"description": "Busy or shutting down; try again after Retry-After seconds."},
     504: {"description": "Not answered before the deadline."},
@@ -115,16 +119,7 @@ def router(service: Service) -> APIRouter:
 
     async def heads() -> dict[str, Any]:
         """List the named heads and their labels."""
-        listed = [
-            {
-                "name": name,
-                "labels": list(head.labels),
-                "prompts": head.prompts,
-                "none_of_these": head.classes != head.labels,
-                "calibrated": head.is_calibrated,
-            }
-            for name, head in service.heads.items()
-        ]
+        listed = [{"name": name, **describe(head)} for name, head in service.heads.items()]
         return {"allow_labels": settings.allow_labels, "heads": listed}
 
     routes = APIRouter(tags=["zeroshot"])
@@ -139,3 +134,13 @@ def router(service: Service) -> APIRouter:
     routes.add_api_route("/v1/models", models, methods=["GET"], response_model=None)
     routes.add_api_route("/v1/heads", heads, methods=["GET"], response_model=None)
     return routes
+
+
+def describe(head: Head) -> dict[str, Any]:
+    """Return what a client learns of a named head."""
+    return {
+        "labels": list(head.labels),
+        "prompts": head.prompts,
+        "none_of_these": head.classes != head.labels,
+        "calibrated": head.is_calibrated,
+    }

@@ -10,9 +10,12 @@ EXAMPLE = (  # a PNG file of 2 x 2 pixels
 )
 STATUSES = {
     401: "The key is missing or wrong.",
+    403: "A page of another origin sent the request.",
     404: "The server runs another model.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
+    415: "The Content-Type is not application/json.",
+    421: "The host name is not allowed.",
     422: "The request, a text or an image is invalid.",
     500: "Internal error.",
     503: "Busy or shutting down; try again after Retry-After seconds.",
