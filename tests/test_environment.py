@@ -69,7 +69,7 @@ def test_test_runs_the_checks_and_passes_arguments_to_pytest(commands: Commands)
 
     tools = [line[0] for line in commands if line[0] not in ("python", Path(sys.executable).name)]
     assert tools == ["ruff", "ruff", "mypy", "mypy", "lint-imports"]
-    assert commands[-1] == ["python", "-m", "pytest", "-k", "a tokenizer"]
+    assert commands[-1] == ["python", "-m", "pytest", *environment.PARALLEL, "-k", "a tokenizer"]
 
 
 def test_test_gpu_runs_pytest_alone_with_cuda_as_device(
