@@ -29,7 +29,7 @@ def serving(model: zeroshot.Model, **options: Any) -> Iterator[str]:
         await startup(sockets)
         ready.set()
 
-    server.startup = started
+    server.startup = started  # type: ignore[method-assign, unused-ignore]
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
