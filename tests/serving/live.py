@@ -156,6 +156,7 @@ async def flood(
     stop_on: Sequence[int] = (),
     pause: float = 0.0,
     path: str = "/v1/classify?head=pets",
+    headers: Sequence[str] = (),
 ) -> Tally:
     """Send requests on kept-alive connections until `stop`; return how each one ended.
 
@@ -172,7 +173,7 @@ async def flood(
             fresh = connection.writer is None
             try:
                 status, _ = await asyncio.wait_for(
-                    connection.send(path, bodies[turn % len(bodies)]), 30
+                    connection.send(path, bodies[turn % len(bodies)], headers), 30
                 )
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
                 if fresh and connection.writer is None:
