@@ -10,7 +10,6 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from fastapi import Request
@@ -209,13 +208,11 @@ async def _download(url: str, settings: Settings) -> bytes:
     if not settings.allow_urls:
         message = "URLs of images are not accepted; send the image as base64 or a data URL"
         raise ApiError(422, message, "url_refused")
-    fetch = import_module("zeroshot.serving.urls").fetch
+    from zeroshot.serving.urls import fetch
 
     def work() -> bytes:
         seconds = min(URL_SECONDS, settings.deadline)
-        content: bytes = fetch(
-            url, settings.url_hosts, max_bytes=settings.max_body, deadline=seconds
-        )
+        content = fetch(url, settings.url_hosts, max_bytes=settings.max_body, deadline=seconds)
         return content
 
     try:
