@@ -128,6 +128,7 @@ def test_warnings_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_every_module_logs_to_the_same_logger() -> None:
     names = [name for name in logging.root.manager.loggerDict if name.startswith("zeroshot.")]
-    assert names == []
+    # the server has a log of its own, as JSON and without what clients send
+    assert set(names) <= {"zeroshot.serving"}
     assert "zeroshot" in sys.modules
     assert isinstance(main, click.Group)
