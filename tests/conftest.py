@@ -38,6 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def two_cores() -> None:
+    """Let torch use two cores, also after a test that changed it: files run in any order."""
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
 def label_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Store label embeddings in a folder of this test."""
     monkeypatch.setenv("ZEROSHOT_CACHE", str(tmp_path / "cache"))
