@@ -56,3 +56,16 @@ def table_with_errors(table: Path, run: Any) -> Path:
     result = run("label", "photos", "--out", "damaged", "--labels", "cat,dog", "--embeddings")
     assert result.exit_code == 3, result.output
     return Path("damaged")
+
+
+@pytest.fixture
+def loaded(tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The name and the options that a command passes to `load`, which returns the tiny model."""
+    given: dict[str, Any] = {}
+
+    def load(name: str, **options: Any) -> zeroshot.Model:
+        given.update(options, name=name)
+        return tiny
+
+    monkeypatch.setattr(zeroshot, "load", load)
+    return given

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import zeroshot
 from zeroshot.bulk.output import Output
 from zeroshot.cli import main
 
@@ -72,23 +71,16 @@ def test_a_missing_image_has_exit_code_3(table: Path, run: Any) -> None:
 
 
 def test_options_of_loading_apply_to_the_model_of_the_table(
-    table: Path, tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch
+    table: Path, loaded: dict[str, Any]
 ) -> None:
-    given: dict[str, Any] = {}
-
-    def load(name: str, **options: Any) -> zeroshot.Model:
-        given.update(options, name=name)
-        return tiny
-
-    monkeypatch.setattr(zeroshot, "load", load)
     words = ["find", str(table), "a cat", "--device", "cpu", "--offline"]
 
     result = CliRunner().invoke(main, words)
 
     assert result.exit_code == 0, result.output
-    assert (given["device"], given["offline"]) == ("cpu", True)
-    assert given["name"] == Output.open(table).run["model"]
-    assert given["dtype"] == Output.open(table).run["dtype"]
+    assert (loaded["device"], loaded["offline"]) == ("cpu", True)
+    assert loaded["name"] == Output.open(table).run["model"]
+    assert loaded["dtype"] == Output.open(table).run["dtype"]
 
 
 def test_the_help_names_no_other_default_model(run: Any) -> None:

@@ -93,24 +93,17 @@ def test_missing_parts_are_an_error_that_names_the_option(table: Path, run: Any)
 
 
 def test_options_of_loading_apply_to_the_model_of_the_table(
-    table: Path, tiny: zeroshot.Model, monkeypatch: pytest.MonkeyPatch
+    table: Path, loaded: dict[str, Any]
 ) -> None:
-    given: dict[str, Any] = {}
-
-    def load(name: str, **options: Any) -> zeroshot.Model:
-        given.update(options, name=name)
-        return tiny
-
-    monkeypatch.setattr(zeroshot, "load", load)
     words = ["relabel", str(table), "--out", "new", "--labels", "red,blue"]
     words += ["--device", "cpu", "--offline"]
 
     result = CliRunner().invoke(main, words)
 
     assert result.exit_code == 0, result.output
-    assert (given["device"], given["offline"]) == ("cpu", True)
-    assert given["name"] == Output.open(table).run["model"]
-    assert given["dtype"] == Output.open(table).run["dtype"]
+    assert (loaded["device"], loaded["offline"]) == ("cpu", True)
+    assert loaded["name"] == Output.open(table).run["model"]
+    assert loaded["dtype"] == Output.open(table).run["dtype"]
 
 
 def test_the_help_names_no_other_default_model(run: Any) -> None:

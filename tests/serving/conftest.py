@@ -1,4 +1,4 @@
-"""Fixtures of the server's tests: a service over the tiny model, and a client."""
+"""Fixtures of the server's tests: a service over the tiny model, a client, and the page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import pytest
 from PIL import Image
 
 import zeroshot
+from tests.serving.page_server import Stub, chromium, create_app, running, tab
 from tests.support import photograph
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
+    from playwright.sync_api import Browser, Page
 
     from zeroshot.serving.service import Service
 
@@ -69,3 +71,27 @@ def head_file(tiny: zeroshot.Model, tmp_path: Path) -> Path:
     path = tmp_path / "fish.safetensors"
     tiny.head(["cod", "eel"]).save(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def stub() -> Stub:
+    return Stub()
+
+
+@pytest.fixture(scope="module")
+def address(stub: Stub) -> Iterator[str]:
+    with running(create_app(stub)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser, stub: Stub, address: str) -> Iterator[Page]:
+    stub.reset()
+    with tab(browser, address) as opened:
+        yield opened

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,37 +13,13 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.serving.page_server import CAT, CHROMIUM, Stub, chromium, create_app, names, running, tab
+from tests.serving.page_server import CAT, CHROMIUM, Stub, create_app, names, running
 
 FIRST_BARS = 1.5  # seconds after opening the page
 SLOW = "slow label"
 EVIL = '<img src=x onerror="document.title=1">'
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
-
-
-@pytest.fixture(scope="module")
-def stub() -> Stub:
-    return Stub()
-
-
-@pytest.fixture(scope="module")
-def address(stub: Stub) -> Iterator[str]:
-    with running(create_app(stub)) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser, stub: Stub, address: str) -> Iterator[Page]:
-    stub.reset()
-    with tab(browser, address) as opened:
-        yield opened
 
 
 def test_first_bars_appear_fast_and_nothing_comes_from_other_hosts(

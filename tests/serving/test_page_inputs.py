@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,14 @@ pytest.importorskip("uvicorn", reason="the serve extra is not installed")
 pytest.importorskip("multipart", reason="the serve extra is not installed")
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.serving.page_server import (
     BOATS,
     CAT,
     CHROMIUM,
     Stub,
-    chromium,
-    create_app,
     names,
-    running,
-    tab,
 )
 
 GIVE = """([kind, name, encoded]) => {
@@ -39,30 +34,6 @@ GIVE = """([kind, name, encoded]) => {
 }"""
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
-
-
-@pytest.fixture(scope="module")
-def stub() -> Stub:
-    return Stub()
-
-
-@pytest.fixture(scope="module")
-def address(stub: Stub) -> Iterator[str]:
-    with running(create_app(stub)) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(browser: Browser, stub: Stub, address: str) -> Iterator[Page]:
-    stub.reset()
-    with tab(browser, address) as opened:
-        yield opened
 
 
 def give(page: Page, kind: str, name: str = "a.jpg", path: str = CAT) -> None:

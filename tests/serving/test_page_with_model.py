@@ -17,7 +17,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright.sync_api import Browser, expect
 
 import zeroshot
-from tests.serving.page_server import BOATS, CAT, CHROMIUM, chromium, names, running, tab
+from tests.serving.page_server import BOATS, CAT, CHROMIUM, names, running, tab
 from zeroshot.serving.app import create_app
 from zeroshot.serving.service import Service
 from zeroshot.serving.settings import Settings
@@ -30,12 +30,6 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHR
 @pytest.fixture(scope="module")
 def model() -> zeroshot.Model:
     return zeroshot.load("mini")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Container, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,12 +97,17 @@ def to_native_names(
         if name in ("logit_scale", "logit_bias") and found[0].numel() == 1:
             found = (found[0].reshape(()),)  # stored as a scalar or as a vector of one
         ours = f"text.{name}" if name.startswith(TEXT_ROOTS) else name
-        if ours in stored:
-            raise IncompatibleWeights(
-                f"{source}: two tensors, one of them {shortened(repr(name))}, have the name "
-                f"{shortened(repr(ours))}; the file mixes layouts, download it again from its "
-                "publisher",
-                source=source,
-            )
+        check_new(ours, stored, name, source)
         stored[ours] = StoredTensor(found)
     return stored
+
+
+def check_new(ours: str, taken: Container[str], name: str, source: str, where: str = "") -> None:
+    """Raise IncompatibleWeights if another tensor than `name` has the name `ours` already."""
+    if ours in taken:
+        raise IncompatibleWeights(
+            f"{source}: two tensors, one of them {shortened(repr(name))}, have the name "
+            f"{shortened(repr(ours))}{where}; the file mixes layouts, download it again from its "
+            "publisher",
+            source=source,
+        )

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import check_spec
 from zeroshot.checkpoint.layouts import open_clip, timm
-from zeroshot.checkpoint.layouts.base import TEXT_ROOTS, Checkpointed, Layout
+from zeroshot.checkpoint.layouts.base import TEXT_ROOTS, Checkpointed, Layout, check_new
 from zeroshot.checkpoint.layouts.openai import count_modules, network_from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
-from zeroshot.errors import IncompatibleWeights, shortened
+from zeroshot.errors import IncompatibleWeights
 from zeroshot.spec import PreprocessConfig, Published, Spec, ViTConfig
 
 IMAGE = "visual."
@@ -47,13 +47,7 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
         if ROTARY.fullmatch(name):
             continue
         ours = _rename_one(name)
-        if ours in renamed:
-            raise IncompatibleWeights(
-                f"{source}: two tensors, one of them {shortened(repr(name))}, have the name "
-                f"{shortened(repr(ours))} in open_clip; the file mixes layouts, download it again "
-                "from its publisher",
-                source=source,
-            )
+        check_new(ours, renamed, name, source, " in open_clip")
         renamed[ours] = tensor
     return open_clip.LAYOUT.rename(renamed, source)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zeroshot.checkpoint.config_fields import check_spec
 from zeroshot.checkpoint.layouts import open_clip, timm, timm_fastvit
-from zeroshot.checkpoint.layouts.base import Checkpointed, Layout
+from zeroshot.checkpoint.layouts.base import Checkpointed, Layout, check_new
 from zeroshot.checkpoint.layouts.openai import count_modules, network_from_shapes
 from zeroshot.checkpoint.tensors import StoredTensor
 from zeroshot.errors import IncompatibleWeights, shortened
@@ -91,13 +91,7 @@ def _rename(tensors: dict[str, Tensor], source: str) -> dict[str, StoredTensor]:
             bias = f"{ours.removesuffix('weight')}bias"
             renamed.setdefault(bias, tensor.new_zeros(tensor.shape[1]))
             tensor = tensor.T
-        if ours in renamed:
-            raise IncompatibleWeights(
-                f"{source}: two tensors, one of them {shortened(repr(name))}, have the name "
-                f"{shortened(repr(ours))} in open_clip; the file mixes layouts, download it again "
-                "from its publisher",
-                source=source,
-            )
+        check_new(ours, renamed, name, source, " in open_clip")
         renamed[ours] = tensor
     return open_clip.LAYOUT.rename(renamed, source)
 
