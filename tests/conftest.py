@@ -37,9 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     devices.mark(items)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def two_cores() -> None:
-    """Let torch use two cores, also after a test that changed it: files run in any order."""
+    """Let torch use two cores, also after a file that changed it: files run in any order."""
     torch.set_num_threads(2)
 
 

@@ -96,6 +96,21 @@ def test_canceled_images_are_not_embedded(start: Callable[..., Batcher]) -> None
     assert gate.batches == [[b"first"], [b"kept"]]
 
 
+def test_canceled_images_leave_the_queue_at_once(start: Callable[..., Batcher]) -> None:
+    batcher, gate, _ = hold(start, max_queue=3)
+    for _ in range(20):
+        futures = [batcher.submit(b"same") for _ in range(3)]
+        assert not batcher.has_room
+        for future in futures:
+            assert future.cancel()
+        assert batcher.waiting == 0
+    kept = batcher.submit(b"kept")
+    gate.opened.set()
+
+    assert kept.result(SECONDS)[0] == 4
+    assert gate.batches == [[b"first"], [b"kept"]]
+
+
 def test_expired_images_are_not_embedded(start: Callable[..., Batcher]) -> None:
     batcher, gate, first = hold(start, deadline=0.05)
     late = batcher.submit(b"late")

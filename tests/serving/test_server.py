@@ -9,11 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.serving.live import LiveServer, Tally, flood
 from zeroshot.errors import InputError, MissingPackage
@@ -74,8 +77,11 @@ def test_log_has_one_json_object_per_line_without_user_data(servers: list[LiveSe
     assert lines[-1]["event"] == "stopped"
 
 
-def test_signal_before_the_server_listens_stops_it(serve: Callable[..., Any]) -> None:
+def test_signal_before_the_server_listens_stops_it(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("uvicorn", reason="requires the serve extra")
+    monkeypatch.setattr(server, "_use_one_core", bool)  # this thread runs other tests, too
     service = serve()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -84,6 +90,25 @@ def test_signal_before_the_server_listens_stops_it(serve: Callable[..., Any]) ->
         stopped.run(sockets=[listener])
 
     assert service.is_draining
+
+
+def test_only_the_thread_of_the_server_uses_one_core() -> None:
+    ready, done = threading.Event(), threading.Event()
+
+    def count_later() -> int:
+        """The number of a thread that runs, and first uses torch after the server's thread."""
+        ready.set()
+        done.wait(10)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as batcher, ThreadPoolExecutor(1) as main:
+        batchers = batcher.submit(count_later)
+        ready.wait(10)
+        main.submit(server._use_one_core).result()
+        done.set()
+
+        assert main.submit(torch.get_num_threads).result() == 1
+        assert batchers.result() == torch.get_num_threads() == 2
 
 
 def test_address_in_use_is_an_error_before_the_model_is_loaded() -> None:

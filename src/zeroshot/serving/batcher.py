@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -26,7 +27,7 @@ STOP_SECONDS = 5.0
 Outcome: TypeAlias = "NDArray[np.float32] | ImageError"
 
 
-@dataclass
+@dataclass(eq=False)
 class _Item:
     image: bytes
     expires: float  # time.monotonic()
@@ -38,8 +39,8 @@ class Batcher:
 
     `embed` returns an embedding, float32 [d], or an ImageError for each image. If it raises, only
     the images of that batch fail: each is tried alone, so that one bad image fails alone. Images
-    that waited longer than `deadline` seconds, and those whose future was canceled, are dropped
-    before they are decoded.
+    that waited longer than `deadline` seconds are dropped before they are decoded. One whose future
+    is canceled leaves the queue at once, so that clients who left keep no place in it.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Batcher:
                 raise queue.Full
             self._waiting.append(item)
             self._changed.notify()
+        item.future.add_done_callback(lambda future: self._drop(item))
         return item.future
 
     def close(self) -> None:
@@ -102,6 +104,12 @@ class Batcher:
         if threading.current_thread() is not self._thread:
             self._thread.join(STOP_SECONDS)
         self._fail_waiting()
+
+    def _drop(self, item: _Item) -> None:
+        """Remove an image from the queue if its future was canceled."""
+        if item.future.cancelled():
+            with self._changed, contextlib.suppress(ValueError):  # it may run already
+                self._waiting.remove(item)
 
     def _run(self) -> None:
         try:

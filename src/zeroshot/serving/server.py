@@ -13,6 +13,7 @@ import logging
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -158,10 +159,18 @@ def _make_server(app: Any, service: Any, settings: Settings) -> Any:
 
 
 def _use_one_core() -> None:
-    """Let torch use one core in this thread, whose operations are small."""
+    """Let torch use one core in this thread, whose operations are small, and all in the others."""
+    import torch
+
     from zeroshot.engine.cpu.workers import become_worker
 
+    cores = torch.get_num_threads()
     become_worker()
+    # what a thread sets is also the initial value of threads that first use torch later, such as
+    # the batcher's; setting it again in another thread restores that
+    other = threading.Thread(target=torch.set_num_threads, args=(cores,))
+    other.start()
+    other.join()
 
 
 class _JsonLines(logging.Formatter):
