@@ -103,9 +103,7 @@ def test_the_heartbeat_refreshes_the_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_of_many_threads_one_takes_a_dead_lock_over(tmp_path: Path) -> None:
-    (tmp_path / "_lock-1-of-1.json").write_text(
-        json.dumps({"host": host(), "pid": ended_process()})
-    )
+    dead = json.dumps({"host": host(), "pid": ended_process()})
     holding, most, refused = [0], [0], [0]
     guard, start = threading.Lock(), threading.Barrier(8)
 
@@ -116,20 +114,43 @@ def test_of_many_threads_one_takes_a_dead_lock_over(tmp_path: Path) -> None:
                 with guard:
                     holding[0] += 1
                     most[0] = max(most[0], holding[0])
-                time.sleep(0.05)
+                time.sleep(0.02)
                 with guard:
                     holding[0] -= 1
         except InputError:
             refused[0] += 1
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for _ in range(20):
+        (tmp_path / "_lock-1-of-1.json").write_text(dead)
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
     assert most[0] == 1
-    assert refused[0] >= 1
+    assert 1 <= refused[0] < 20 * 8
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_is_taken_over_after_a_process_died_taking_it_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "_lock-1-of-1.json"
+    path.write_text(json.dumps({"host": host(), "pid": ended_process()}))
+    killed = Lock(tmp_path, Shard())
+    killed._owner |= {"pid": ended_process(), "start": None}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lock, "commit", lambda *_: pytest.fail("killed"))
+        patch.setattr(killed, "_remove", lambda _: None)
+        with pytest.raises(pytest.fail.Exception, match="killed"):
+            killed.__enter__()
+    assert len(list(tmp_path.iterdir())) == 2
+
+    with Lock(tmp_path, Shard()):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_number_that_another_process_has_now_is_no_lock(tmp_path: Path) -> None:

@@ -12,17 +12,18 @@ import threading
 import time
 import uuid
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from zeroshot.bulk.folder import (
     LOCK,
+    commit,
     commit_first,
     host,
     is_alive,
     process_space,
-    raise_for,
     start_of,
     temporary_for,
     write_json,
@@ -50,18 +51,10 @@ class Lock:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Lock:
-        for _ in range(TRIES):
-            try:
-                is_first = commit_first(self.path, write_json(self._owner))
-            except SaveError:
-                self._remove()  # the name may exist already
-                raise
-            if is_first:
-                self._thread = threading.Thread(target=self._refresh, daemon=True)
-                self._thread.start()
-                return self
-            self._remove_dead()
-        raise self._refuse(_read(self.path) or {})
+        self._take(self.path)
+        self._thread = threading.Thread(target=self._refresh, daemon=True)
+        self._thread.start()
+        return self
 
     def __exit__(
         self,
@@ -72,45 +65,48 @@ class Lock:
         self._ended.set()
         if self._thread is not None:
             self._thread.join(1.0)
-        self._remove()
+        self._remove(self.path)
 
-    def _remove(self) -> None:
-        """Remove the lock if it is this one."""
-        if _read(self.path) == self._owner:
+    def _take(self, path: Path) -> None:
+        """Make a lock file, or take over that of a process that ended.
+
+        Two processes that remove a dead lock could remove each other's new one. So each first takes
+        the lock of that one dead lock, looks again, and replaces it.
+        """
+        for _ in range(TRIES):
+            try:
+                is_first = commit_first(path, write_json(self._owner))
+            except SaveError:
+                self._remove(path)  # the name may exist already
+                raise
+            if is_first:
+                return
+            owner = _read(path)
+            if owner is None:
+                continue  # removed meanwhile
+            if not is_dead(owner, _age(path), self._dead):
+                raise self._refuse(owner)
+            name = sha256(json.dumps([path.name, owner], sort_keys=True).encode()).hexdigest()
+            claim = path.with_name(f"{LOCK}.{name[:16]}.json")
+            self._take(claim)
+            try:
+                if _read(path) == owner:
+                    commit(path, write_json(self._owner))
+                    return
+            finally:
+                self._remove(claim)
+        raise self._refuse(_read(path) or {})
+
+    def _remove(self, path: Path) -> None:
+        """Remove a lock file if it is this lock's."""
+        if _read(path) == self._owner:
             with suppress(OSError):
-                self.path.unlink()
+                path.unlink()
 
     def _refresh(self) -> None:
         while not self._ended.wait(REFRESH):
             with suppress(OSError):
                 os.utime(self.path)
-
-    def _remove_dead(self) -> None:
-        """Remove the lock of a process that ended; raise InputError for one that runs."""
-        owner = _read(self.path)
-        if owner is None:
-            return  # removed meanwhile
-        if not is_dead(owner, self._age(), self._dead):
-            raise self._refuse(owner)
-        aside = temporary_for(self.path)
-        try:
-            os.rename(self.path, aside)  # of several processes one succeeds
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise_for(self.path, error)
-        if _read(aside) != owner:  # another process was faster: it is that one's lock
-            with suppress(OSError):
-                os.link(aside, self.path)
-        with suppress(OSError):
-            aside.unlink()
-
-    def _age(self) -> float:
-        """Return the seconds since the last refresh, by the clock of the file system."""
-        try:
-            return _clock(self.path.parent) - self.path.stat().st_mtime
-        except OSError:
-            return 0.0
 
     def _refuse(self, owner: dict[str, Any]) -> InputError:
         name, pid = owner.get("host", "?"), owner.get("pid", "?")
@@ -119,6 +115,14 @@ class Lock:
             f"writing these parts; wait until it ends, or give each process its own parts with "
             f"shard='1/2' and shard='2/2'; if it does not run, delete {self.path.name}"
         )
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since the last refresh, by the clock of the file system."""
+    try:
+        return _clock(path.parent) - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _clock(folder: Path) -> float:
