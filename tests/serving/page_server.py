@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 CAT, BOATS = str(PHOTOS / "cat.jpg"), str(PHOTOS / "boats.jpg")
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
@@ -118,7 +121,7 @@ def chromium() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", *FAKE_CAMERA]
+            executable_path=CHROMIUM, args=["--no-sandbox", *FAKE_CAMERA]
         )
         yield browser
         browser.close()

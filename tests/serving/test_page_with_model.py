@@ -24,7 +24,7 @@ from zeroshot.serving.settings import Settings
 
 FIRST_BARS = 1.5  # seconds after opening the page
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 
 @pytest.fixture(scope="module")
