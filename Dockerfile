@@ -6,7 +6,7 @@
 #       classify /data/photos --labels "cat,dog" --top 1 --csv
 #
 # The second command needs no network. The third downloads CLIP ViT-B/32 once into the volume.
-# The target `serve` is a server that requires the key of requests in ZEROSHOT_API_KEY:
+# The target `serve` is a server; set its API key in ZEROSHOT_API_KEY:
 #
 #   docker build --target serve -t zeroshot-serve .
 #   docker run --rm -p 127.0.0.1:8000:8000 -e ZEROSHOT_API_KEY zeroshot-serve
@@ -32,7 +32,7 @@ FROM base AS serve
 RUN pip install --no-cache-dir '.[serve]'
 USER zeroshot
 EXPOSE 8000
-HEALTHCHECK CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/readyz', timeout=5)"]
+HEALTHCHECK --start-period=10m CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/readyz', timeout=5)"]
 CMD ["serve", "--model", "mini", "--host", "0.0.0.0"]
 
 # the last stage is the default target

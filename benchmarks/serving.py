@@ -3,7 +3,7 @@
 The server is a process of its own; clients run in this one, on the same cores. Processor time does
 not depend on how busy the machine is, times of answers do.
 
-    python benchmarks/serving.py [--quick] [--model mini]
+    python benchmarks/serving.py [--quick] [--model mini] [--seconds 600]
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ sys.path.insert(0, str(ROOT))
 from tests.serving.live import LiveServer, Tally, flood  # noqa: E402
 
 CLIENTS = 32
+QUEUE = 256  # the default
+OVERLOAD = 2 * QUEUE  # clients
 DIRECT = """
 import sys, time, zeroshot
 photos = [open(path, "rb").read() for path in sys.argv[2:]]
@@ -66,7 +68,7 @@ def load(
 
 def start(model: str) -> LiveServer:
     """Start a server whose queue holds half of the clients of the overload."""
-    return LiveServer(model, "--max-queue", "64", OMP_NUM_THREADS=str(os.cpu_count())).wait()
+    return LiveServer(model, "--max-queue", str(QUEUE), OMP_NUM_THREADS=str(os.cpu_count())).wait()
 
 
 def measure_processor_time(
@@ -90,11 +92,20 @@ def measure_processor_time(
         )
 
 
-def measure_overload(server: LiveServer, photos: list[bytes], quick: bool) -> None:
-    """Print how requests of twice as many clients as the queue holds end."""
-    tally = load(server, [*photos[:4], b"garbage"], 1 if quick else 60, 128, pause=1.0)
-    busy, most = (1e3 * tally.percentile(503, share) for share in (0.99, 1.0))
-    print(f"B14  {dict(tally.statuses)}, 503: p99 {busy:.0f} ms, longest {most:.0f} ms")
+def measure_overload(server: LiveServer, photos: list[bytes], seconds: float) -> None:
+    """Print how requests of twice as many clients as the queue holds end, and the memory."""
+    bodies = [*photos[:4], b"garbage"]
+    first = load(server, bodies, seconds / 10, OVERLOAD, pause=1.0)  # all connect at once
+    start = server.resident_bytes
+    tally = load(server, bodies, seconds, OVERLOAD, pause=1.0)
+    growth = server.resident_bytes / start - 1
+    for name, length, each in (("first", seconds / 10, first), ("next", seconds, tally)):
+        busy, most = (1e3 * each.percentile(503, share) for share in (0.99, 1.0))
+        print(
+            f"B14  {name} {length:.0f} s: {dict(each.statuses)}, "
+            f"503: p99 {busy:.0f} ms, longest {most:.0f} ms"
+        )
+    print(f"B14  memory {start / 1e6:.0f} MB, then {growth:+.1%}")
 
 
 def measure_stops(server: LiveServer, model: str, photos: list[bytes], quick: bool) -> None:
@@ -128,12 +139,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--quick", action="store_true", help="a few seconds, for tests")
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of the overload")
     arguments = parser.parse_args()
     photos = photographs()
     server = start(arguments.model)
     with tempfile.TemporaryDirectory() as folder:
         measure_processor_time(server, arguments.model, photos, Path(folder), arguments.quick)
-    measure_overload(server, photos, arguments.quick)
+    measure_overload(server, photos, 1 if arguments.quick else arguments.seconds)
     measure_stops(server, arguments.model, photos, arguments.quick)
 
 

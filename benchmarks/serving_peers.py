@@ -1,4 +1,4 @@
-"""P4: serve ten fixed labels over HTTP with `zeroshot serve` and with what else users would run.
+"""P4: serve ten fixed labels over HTTP with `zeroshot serve` and with common alternatives.
 
 The others are a plain FastAPI app around the zero-shot-image-classification pipeline of
 transformers, and LitServe around open_clip, with batches and with labels that it embeds once. All
@@ -6,8 +6,8 @@ have the same random ViT-B/32 weights and get the same JPEG files. A server is a
 its own; the clients run in this process, on the same cores, and send the next request when the last
 one is answered. The servers take turns, and figures are medians of the rounds.
 
-What is not installed is left out: `pip install fastapi uvicorn python-multipart litserve` beside
-the requirements.
+Servers whose packages are missing are skipped: `pip install fastapi uvicorn python-multipart
+litserve` beside the requirements.
 """
 
 from __future__ import annotations

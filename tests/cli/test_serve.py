@@ -66,6 +66,13 @@ def test_heads_are_files_or_labels(
     assert (len(heads["all"].labels), heads["all"].prompts) == (1000, "imagenet")
 
 
+def test_one_label_of_a_head_is_an_error_that_names_the_head(started: list[Settings]) -> None:
+    result = invoke("--head", "pets=dgo")
+
+    assert result.exit_code == 2
+    assert "expected several labels, got --head pets='dgo'" in " ".join(result.output.split())
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -93,7 +100,7 @@ def test_invalid_options_are_usage_errors(started: list[Settings], words: tuple[
 def test_key_is_read_from_a_file_before_the_environment(
     started: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ZEROSHOT_API_KEY", "of-the-environment")
+    monkeypatch.setenv("ZEROSHOT_API_KEY", "of-the-environment\n")  # as a secret from a file
     path = tmp_path / "key"
     path.write_text("of-the-file\n")
 

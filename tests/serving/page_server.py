@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 CHROMIUM = next(
@@ -90,7 +89,7 @@ def create_app(stub: Stub, *, own_labels: bool = True) -> Any:
     app.add_route("/v1/models", models)
     app.add_route("/v1/heads", heads)
     app.add_route("/v1/classify", classify, methods=["POST"])
-    app.include_router(page.router(SimpleNamespace(allow_labels=own_labels)))
+    app.include_router(page.router(allow_labels=own_labels))
     return app
 
 

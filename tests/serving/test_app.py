@@ -37,3 +37,16 @@ def test_exception_of_a_route_is_a_generic_error(
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert json.loads(answer.text)["error"]["code"] == "internal"
+
+
+def test_the_schema_has_the_key_that_the_server_requires(
+    serve: Callable[..., Any], client_of: Callable[..., Any]
+) -> None:
+    headers = {"Authorization": "Bearer secret"}
+
+    with_key = client_of(serve(api_key="secret")).get("/openapi.json", headers=headers).json()
+    without = client_of(serve()).get("/openapi.json").json()
+
+    assert with_key["security"] == [{"key": []}]
+    assert with_key["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert "security" not in without

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from zeroshot.errors import ImageError
-from zeroshot.serving.batcher import Batcher
+from zeroshot.serving.batcher import FAILURES, Batcher
 
 SECONDS = 5.0
 
@@ -139,6 +141,40 @@ def test_exception_fails_its_image_only_and_the_thread_goes_on(
     assert [f.result(SECONDS)[0] for f in futures[2:]] == [2, 2, 2]
     assert batcher.is_alive
     assert batcher.submit(b"ok").result(SECONDS)[0] == 2
+
+
+def test_batcher_whose_batches_all_fail_is_not_alive_until_one_succeeds(
+    start: Callable[..., Batcher],
+) -> None:
+    broken = [True]
+
+    def work(images: list[bytes]) -> list[Any]:
+        if broken[0]:
+            raise RuntimeError("CUDA error")
+        return embed(images)
+
+    batcher = start(work)
+    for number in range(FAILURES):
+        assert batcher.is_alive, number
+        with pytest.raises(RuntimeError, match="CUDA"):
+            batcher.submit(b"x").result(SECONDS)
+    assert not batcher.is_alive
+    broken[0] = False
+    batcher.submit(b"x").result(SECONDS)
+    assert batcher.is_alive
+
+
+def test_nothing_keeps_an_image_after_its_result(start: Callable[..., Batcher]) -> None:
+    batcher = start()
+    image = bytes(bytearray(b"not interned"))
+    count = sys.getrefcount(image)
+    gc.disable()
+    try:
+        assert batcher.submit(image).result(SECONDS)[0] == len(image)
+        batcher.submit(b"next").result(SECONDS)  # the thread holds its last batch until then
+        assert sys.getrefcount(image) == count
+    finally:
+        gc.enable()
 
 
 def test_wrong_number_of_results_fails_the_images(start: Callable[..., Batcher]) -> None:

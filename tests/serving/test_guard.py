@@ -12,7 +12,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from zeroshot.serving import guard
+from zeroshot.serving import guard, memory
 
 KEY = "right-key-0123456789"
 PATHS = (
@@ -107,7 +107,7 @@ def test_busy_and_draining_servers_refuse_requests(
     service = serve(max_queue=2)
     service.is_draining = state == "draining"
     service.admitted = 2 if state == "busy" else 0
-    service.buffered = 10**12 if state == "full" else 0
+    service.memory.used = 10**12 if state == "full" else 0
 
     answer = client_of(service).post("/v1/classify?head=pets", content=jpeg)
 
@@ -222,13 +222,13 @@ def test_body_above_the_limit_is_refused_while_it_arrives(serve: Callable[..., A
         wire.push(b"x" * 60)
         await asyncio.sleep(0.02)
         assert not wire.sent
-        assert service.buffered == 60
+        assert service.memory.used == 60
         wire.push(b"x" * 60)
         await asyncio.sleep(0.02)
         assert wire.status == 413
         wire.push(b"", more=False)
         await wire.task
-        assert (service.buffered, service.admitted, service.active) == (0, 0, 0)
+        assert (service.memory.used, service.admitted, service.active) == (0, 0, 0)
 
     asyncio.run(check())
 
@@ -243,11 +243,11 @@ def test_bodies_that_are_too_large_together_are_refused(serve: Callable[..., Any
         await asyncio.sleep(0.02)
         refused = [wire for wire in wires if wire.sent]
         assert [wire.status for wire in refused] == [503] * 15
-        assert service.buffered <= guard.BUFFERED * 100
+        assert service.memory.used <= memory.REQUESTS * 100
         for wire in wires:
             wire.inbox.put_nowait({"type": "http.disconnect"})
             await wire.task
-        assert (service.buffered, service.admitted) == (0, 0)
+        assert (service.memory.used, service.admitted) == (0, 0)
 
     asyncio.run(check())
 

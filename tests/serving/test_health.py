@@ -30,9 +30,10 @@ def test_server_whose_batcher_ended_is_not_ready(
     service = serve()
     service.batcher.close()
 
-    answer = client_of(service).get("/readyz")
-
-    assert (answer.status_code, answer.json()) == (503, {"status": "failed"})
+    for probe in ("/readyz", "/healthz"):
+        answer = client_of(service).get(probe)
+        assert (answer.status_code, answer.json()) == (503, {"status": "failed"})
+        assert client_of(service).head(probe).status_code == 503
 
 
 def test_server_with_a_full_queue_is_not_ready(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,13 +17,16 @@ from zeroshot.serving.settings import Settings
 pytest.importorskip("fastapi", reason="requires the serve extra")
 from zeroshot.serving import images
 from zeroshot.serving.errors import ApiError
+from zeroshot.serving.memory import SHARE, Memory, Share
 
 PATH = "/v1/classify?head=pets"
 BOUNDARY = {"Content-Type": "multipart/form-data; boundary=b"}
 
 
-def read(text: object, **options: Any) -> bytes:
-    return asyncio.run(images.read_text_image(text, Settings("tiny", **options)))
+def read(image: object, share: Share | None = None, **options: Any) -> bytes:
+    settings = Settings("tiny", **options)
+    request: Any = SimpleNamespace(scope={SHARE: share or Memory(settings.max_body).share()})
+    return asyncio.run(images.read_image(image, request, settings))
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,22 @@ def test_urls_are_downloaded_if_they_are_allowed(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ApiError) as caught:
         read("http://a.example/bad", allow_urls=True)
     assert "10.0.0.1" not in caught.value.message
+    share = Memory(8).share()
+    assert read("http://a.example/a", share, allow_urls=True) == b"image"
+    assert (asked[-1][2], share.left) == (8, 3)
+    with pytest.raises(ApiError, match="at most 8 bytes in a request"):
+        read("http://a.example/a", share, allow_urls=True)
+
+
+def test_nothing_is_downloaded_before_the_other_fields_are_valid(
+    serve: Callable[..., Any], client_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = SimpleNamespace(fetch=lambda *_, **__: pytest.fail("downloaded"))
+    monkeypatch.setitem(sys.modules, "zeroshot.serving.urls", stub)
+    client = client_of(serve(allow_urls=True))
+    for fields in ({"head": "none"}, {"labels": []}, {"head": "pets", "top": 0}):
+        answer = client.post("/v1/classify", json={"images": ["http://a.example/a"], **fields})
+        assert answer.status_code in (404, 422)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from zeroshot.serving import page
 
 def client(*, allow_labels: bool = True) -> Any:
     app = FastAPI()
-    app.include_router(page.router(SimpleNamespace(allow_labels=allow_labels)))
+    app.include_router(page.router(allow_labels=allow_labels))
     return TestClient(app)
 
 

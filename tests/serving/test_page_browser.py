@@ -113,7 +113,7 @@ def test_server_without_free_labels_offers_named_heads_only(browser: Browser, st
     ("status", "words"),
     [
         (413, "too large for this server. limit 20 MB"),
-        (503, "Not now: limit"),
+        (503, "Try again later: limit"),
         (504, "too long"),
         (500, "l"),
     ],

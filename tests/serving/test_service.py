@@ -181,6 +181,35 @@ def test_labels_of_requests_are_not_stored_on_disk(
     assert sorted(label_cache.rglob("*")) == before
 
 
+def test_long_templates_are_refused_before_they_are_filled(serve: Callable[..., Any]) -> None:
+    service = serve()
+    for templates in ("{}" + "x" * 1000, ["a {}", "{}" + "x" * 1000]):
+        with pytest.raises(ApiError, match="templates of at most 1000 characters"):
+            run(service.head_for(["cat", "dog"], templates))
+
+
+def test_a_head_that_is_built_stops_with_the_server(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = serve()
+    calls: list[int] = []
+    encode = zeroshot.Model.encode_text
+
+    def count(model: zeroshot.Model, texts: Any) -> torch.Tensor:
+        calls.append(len(texts))
+        service.close()
+        return encode(model, texts)
+
+    monkeypatch.setattr(zeroshot.Model, "encode_text", count)
+
+    with pytest.raises(ApiError) as caught:
+        run(service.head_for([f"label {n}" for n in range(900)]))
+
+    assert caught.value.status == 503
+    assert len(calls) == 1
+    assert calls[0] <= module.STOP_TEXTS
+
+
 def test_templates_are_never_read_from_files(serve: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_text("a {}\n")

@@ -121,7 +121,7 @@ LOAD_OPTIONS = (
     click.option(
         "--max-pixels",
         type=click.IntRange(min=1),
-        help="Reject images with more pixels; by default 64000000.",
+        help="Reject images with more pixels; by default 64000000, in `serve` 24000000.",
     ),
     click.option("--offline", is_flag=True, help="Use only cached files, without network access."),
     click.option(

@@ -14,10 +14,9 @@ from zeroshot import prompts
 from zeroshot.cli import sources
 from zeroshot.cli.heads import choose_model
 from zeroshot.cli.options import ModelChoice, model_options
-from zeroshot.errors import HeadMismatch, shortened
+from zeroshot.errors import shortened
 
 KEY_VARIABLE = "ZEROSHOT_API_KEY"
-MAX_PIXELS = 24_000_000  # a photograph of a phone
 BYTES = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3}
 
 
@@ -56,22 +55,37 @@ class Size(click.ParamType[int]):
 )
 @click.option("--insecure", is_flag=True, help="Accept requests from other machines without a key.")
 @click.option(
-    "--max-queue", default=256, show_default=True, help="Requests in progress, and waiting images."
+    "--max-queue",
+    default=256,
+    show_default=True,
+    help="Maximum requests in progress, and images in the queue.",
 )
-@click.option("--max-batch", default=32, show_default=True, help="Images embedded at once.")
 @click.option(
-    "--deadline", default=10.0, show_default=True, help="Seconds until a request gets 504."
+    "--max-batch",
+    default=32,
+    show_default=True,
+    help="Maximum images taken from the queue at once.",
+)
+@click.option(
+    "--deadline",
+    default=10.0,
+    show_default=True,
+    help="Seconds to receive a request, then to answer it.",
 )
 @click.option(
     "--drain", default=20.0, show_default=True, help="Seconds to finish requests after SIGTERM."
 )
 @click.option(
-    "--max-body", type=Size(), default="20M", show_default=True, help="Bytes of a request."
+    "--max-body",
+    type=Size(),
+    default="20M",
+    show_default=True,
+    help="Maximum bytes of a request.",
 )
-@click.option("--max-images", default=64, show_default=True, help="Images of a request.")
-@click.option("--max-labels", default=1000, show_default=True, help="Labels of a request.")
+@click.option("--max-images", default=64, show_default=True, help="Maximum images of a request.")
+@click.option("--max-labels", default=1000, show_default=True, help="Maximum labels of a request.")
 @click.option("--no-labels", is_flag=True, help="Accept named heads only, no labels.")
-@click.option("--no-page", is_flag=True, help="Serve no page.")
+@click.option("--no-page", is_flag=True, help="Disable the page for people.")
 @click.option(
     "--allow-urls", is_flag=True, help="Download images whose http(s) URL a request contains."
 )
@@ -109,7 +123,7 @@ def command(
         api_key=key,
         allow_labels=not no_labels,
         page=not no_page,
-        max_pixels=choice.max_pixels or MAX_PIXELS,
+        max_pixels=choice.max_pixels or Settings.max_pixels,
         **options,
     )
     raise SystemExit(run(settings, replace(choice, max_pixels=settings.max_pixels).load))
@@ -118,7 +132,7 @@ def command(
 def _read_key(path: Path | None) -> str | None:
     """Return the key of a file or of the environment. It is no option: `ps` shows those."""
     if path is None:
-        return os.environ.get(KEY_VARIABLE) or None
+        return os.environ.get(KEY_VARIABLE, "").strip() or None
     try:
         key = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -151,8 +165,6 @@ def _open_head(name: str, source: str, choice: ModelChoice) -> tuple[Any, ModelC
         return head, replace(choice, is_default=before.is_default and choice == before)
     if source == "-":
         raise click.UsageError(f"expected labels or a file for --head {name}, got -; use a file")
-    try:
-        label_set = sources.label_set((source,))
-        return NamedLabels(sources.labels((source,)), label_set or "photo"), choice
-    except HeadMismatch as error:
-        raise click.UsageError(str(error)) from error
+    label_set = sources.label_set((source,))
+    found = sources.labels((source,), f"--head {name}=")
+    return NamedLabels(found, label_set or "photo"), choice

@@ -158,8 +158,8 @@ def label_set(given: Sequence[str]) -> str | None:
     return name if name in prompts.available() else None
 
 
-def labels(given: Sequence[str]) -> dict[str, list[str]]:
-    """Read the values of --labels and join them.
+def labels(given: Sequence[str], option: str = "--labels ") -> dict[str, list[str]]:
+    """Read the values of --labels, or of another option, and join them.
 
     A value is "a,b,c" (quoted as in CSV), a JSON list, the name of a label set, a file, or - for
     standard input. A leading @ marks a set or a file. Raises UsageError for a single label.
@@ -167,10 +167,11 @@ def labels(given: Sequence[str]) -> dict[str, list[str]]:
     pairs: list[tuple[str, Sequence[str]]] = []
     for text in given:
         if not text.strip():
-            raise click.UsageError(f"expected labels, got --labels {text!r}; try 'dog,cat'")
+            raise click.UsageError(f"expected labels, got {option}{text!r}; try 'dog,cat'")
         pairs += prompts.named(_read_value(text)).items()
     if len(pairs) == 1 and len(given) == 1 and pairs[0][0] == given[0].strip():
-        raise _single_label(given[0].strip(), "--labels ", ", or repeat the option")
+        more = ", or repeat the option" if option == "--labels " else ""
+        raise _single_label(given[0].strip(), option, more)
     if len(pairs) == 1 and (given[0] == "-" or prompts.is_file(_path_of(given[0]))):
         _check_single(pairs[0][0], "standard input" if given[0] == "-" else given[0])
     prompts.named([label for label, _ in pairs])  # rejects a label given twice

@@ -33,7 +33,12 @@ def create_app(service: Service) -> FastAPI:
     for dialect in DIALECTS:
         app.include_router(dialect.router(service))
     if service.settings.page:
-        app.include_router(page.router(service.settings))
+        app.include_router(page.router(allow_labels=service.settings.allow_labels))
+    if service.settings.api_key is not None:
+        schema = app.openapi()  # it is kept, and served at /openapi.json
+        components = schema.setdefault("components", {})
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"key": []}]
     app.add_exception_handler(ApiError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_error)

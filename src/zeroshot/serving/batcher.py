@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
@@ -23,11 +22,12 @@ log = logging.getLogger("zeroshot.serving")
 FEW = 4  # images for which a batch waits
 WAIT_SECONDS = 0.002
 STOP_SECONDS = 5.0
+FAILURES = 8  # batches in a row without a result, after which the encoder counts as failed
 
 Outcome: TypeAlias = "NDArray[np.float32] | ImageError"
 
 
-@dataclass(eq=False)
+@dataclass
 class _Item:
     image: bytes
     expires: float  # time.monotonic()
@@ -56,6 +56,7 @@ class Batcher:
         self._waiting: deque[_Item] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._failures = 0
         self.batches = 0
         self.images = 0
         self._thread = threading.Thread(target=self._run, name="zeroshot-batcher", daemon=True)
@@ -63,8 +64,8 @@ class Batcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive() and not self._closed
+        """Whether the thread runs, and the last batches did not all fail."""
+        return self._thread.is_alive() and not self._closed and self._failures < FAILURES
 
     @property
     def waiting(self) -> int:
@@ -85,7 +86,8 @@ class Batcher:
         """Add an image to the queue; the result is its embedding, float32 [d], or an ImageError.
 
         Raises queue.Full if the queue is full or the batcher is closed. The future raises
-        TimeoutError if the image waited too long.
+        TimeoutError if the image waited too long, RuntimeError if the batcher was closed, and what
+        `embed` raised.
         """
         item = _Item(image, time.monotonic() + self._deadline)
         with self._changed:
@@ -93,7 +95,7 @@ class Batcher:
                 raise queue.Full
             self._waiting.append(item)
             self._changed.notify()
-        item.future.add_done_callback(lambda future: self._drop(item))
+        item.future.add_done_callback(self._drop)
         return item.future
 
     def close(self) -> None:
@@ -105,11 +107,11 @@ class Batcher:
             self._thread.join(STOP_SECONDS)
         self._fail_waiting()
 
-    def _drop(self, item: _Item) -> None:
+    def _drop(self, future: Future[Outcome]) -> None:
         """Remove an image from the queue if its future was canceled."""
-        if item.future.cancelled():
-            with self._changed, contextlib.suppress(ValueError):  # it may run already
-                self._waiting.remove(item)
+        if future.cancelled():
+            with self._changed:
+                self._waiting = deque(each for each in self._waiting if each.future is not future)
 
     def _run(self) -> None:
         try:
@@ -144,12 +146,17 @@ class Batcher:
             pairs = list(zip(items, outcomes, strict=True))
         except Exception as error:
             if len(items) == 1:
+                self._failures += 1
                 items[0].future.set_exception(error)
                 return
             log.warning("a batch failed with %s; trying its images alone", type(error).__name__)
             for item in items:
-                self._answer([item])
+                if time.monotonic() > item.expires:
+                    item.future.set_exception(TimeoutError())
+                else:
+                    self._answer([item])
             return
+        self._failures = 0
         self.batches += 1
         self.images += len(items)
         for item, outcome in pairs:

@@ -62,6 +62,12 @@ def timed_out() -> ApiError:
     return ApiError(504, "the request was not answered in time; try again later", "timeout")
 
 
+def too_large(limit: int) -> ApiError:
+    """Return the error for a request with too many bytes."""
+    message = f"expected at most {limit} bytes in a request, with images that it downloads"
+    return ApiError(413, message, "body_too_large")
+
+
 def internal() -> ApiError:
     """Return the error for a fault of the server."""
     return ApiError(500, "internal error; the log has the details of this request id", "internal")

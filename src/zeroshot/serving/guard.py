@@ -20,7 +20,16 @@ from typing import Any, TypeAlias
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zeroshot.serving.errors import ApiError, busy, draining, internal, timed_out, to_body
+from zeroshot.serving.errors import (
+    ApiError,
+    busy,
+    draining,
+    internal,
+    timed_out,
+    to_body,
+    too_large,
+)
+from zeroshot.serving.memory import SHARE, Share
 from zeroshot.serving.origin import check_origin
 from zeroshot.serving.page import PATHS
 from zeroshot.serving.service import Service
@@ -30,7 +39,6 @@ log = logging.getLogger("zeroshot.serving")
 REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 METHOD = re.compile(r"[A-Z]{1,16}")
 LINGER_SECONDS = 2.0
-BUFFERED = 16  # bodies of the largest size that are in memory at once
 DIGITS = 18  # of a declared size; int() rejects thousands of them
 PROBES = frozenset({"/healthz", "/readyz"})
 HEADERS = {
@@ -112,52 +120,42 @@ class Guard:
             raise busy()
         length = exchange.length
         if length is not None and length > limit:
-            raise _too_large(limit)
-        if service.buffered + (length or 0) > BUFFERED * limit:
+            raise too_large(limit)
+        if not service.memory.has_room(length or 0):
             raise busy()
         service.admitted += 1
-        pieces: list[bytes] = []
+        share = exchange.scope[SHARE] = service.memory.share()
         try:
-            if await self._read_body(exchange, pieces):
-                await self._run_bounded(exchange, pieces)
+            if (body := await self._read_body(exchange, share)) is not None:
+                await self._run_bounded(exchange, body)
             else:
                 service.metrics.canceled += 1
         finally:
             service.admitted -= 1
-            service.buffered -= sum(map(len, pieces))
+            share.release()
 
-    async def _read_body(self, exchange: _Exchange, pieces: list[bytes]) -> bool:
-        """Add the body to `pieces`; return False if the client leaves.
+    async def _read_body(self, exchange: _Exchange, share: Share) -> bytes | None:
+        """Return the body, or None if the client leaves.
 
         Raises ApiError if the body is too large or slow, or all bodies together are too large: a
         client may declare no length, and many may send at the same time.
         """
-        service = self._service
-        limit = service.settings.max_body
-        deadline = time.monotonic() + service.settings.deadline
-        taken = 0
-        while True:
+        pieces: list[bytes] = []
+        deadline = time.monotonic() + self._service.settings.deadline
+        while not exchange.is_read:
             message = await _receive_until(exchange, deadline)
             if message["type"] == "http.disconnect":
-                return False
+                return None
             piece = message.get("body", b"")
             exchange.is_read = not message.get("more_body", False)
-            taken += len(piece)
-            if taken > limit:
-                raise _too_large(limit)
-            if service.buffered + len(piece) > BUFFERED * limit:
-                raise busy()
-            if piece:
-                pieces.append(piece)
-                service.buffered += len(piece)
-            if exchange.is_read:
-                return True
+            share.take(len(piece))
+            pieces.append(piece)
+        return b"".join(pieces)
 
-    async def _run_bounded(self, exchange: _Exchange, pieces: list[bytes]) -> None:
+    async def _run_bounded(self, exchange: _Exchange, body: bytes) -> None:
         """Run the application until it answers, the deadline passes or the client leaves."""
-        pieces[:] = [b"".join(pieces)]  # the body is in memory once
         left = asyncio.ensure_future(exchange.wait_for_disconnect())
-        pending: list[Message] = [{"type": "http.request", "body": pieces[0], "more_body": False}]
+        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Message:
             if pending:
@@ -298,7 +296,3 @@ async def _receive_until(exchange: _Exchange, deadline: float) -> Message:
             return await exchange.receive()
     except TimeoutError:
         raise ApiError(408, "the body did not arrive in time", "slow_body") from None
-
-
-def _too_large(limit: int) -> ApiError:
-    return ApiError(413, f"expected a body of at most {limit} bytes", "body_too_large")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import csv
 import json
 from collections.abc import AsyncGenerator, Mapping
@@ -18,9 +17,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from zeroshot.errors import ImageError
 from zeroshot.serving.errors import ApiError, image_problem
+from zeroshot.serving.memory import SHARE, Share
 from zeroshot.serving.settings import Settings
 
-LARGE = 500_000  # bytes of JSON or base64 that are decoded in a thread
+LARGE = 500_000  # bytes of JSON or base64 that are decoded in a thread: they take 1 ms or more
 URL_SECONDS = 15.0
 FIELDS = 16  # of a multipart request, besides images
 VALUES = 250_000  # of JSON; parsing more blocks all other requests for a second
@@ -33,14 +33,14 @@ _downloads = ThreadPoolExecutor(8, "zeroshot-download")
 
 @dataclass(frozen=True)
 class Upload:
-    """The images of a request, each as bytes or the error of that image, and its other fields."""
+    """The images of a request, each as bytes or as text that `read_image` reads, and its fields."""
 
-    images: list[bytes | ApiError]
+    images: list[Any]
     fields: Mapping[str, Any]
     is_batch: bool  # an image that cannot be read is an item, not the answer
 
 
-async def read_images(request: Request, settings: Settings) -> Upload:
+async def read_upload(request: Request, settings: Settings) -> Upload:
     """Return the images and fields of a request in any of the three forms.
 
     Raises ApiError 415 for another type, 422 if the request is malformed or has no image or too
@@ -77,16 +77,18 @@ async def read_json(request: Request) -> dict[str, Any]:
     return content
 
 
-async def read_text_image(text: object, settings: Settings) -> bytes:
-    """Return the bytes of an image given as base64, a data URL, or a URL if they are allowed.
+async def read_image(image: object, request: Request, settings: Settings) -> bytes:
+    """Return the bytes of an image given as bytes, base64, a data URL, or an allowed URL.
 
-    Raises ApiError 422.
+    Raises ApiError 422, or what `Share.take` raises for a download.
     """
-    if not isinstance(text, str) or not text:
+    if isinstance(image, bytes):
+        return image
+    if not isinstance(image, str) or not image:
         raise ApiError(422, "expected an image as base64 text or a data URL", "bad_type")
-    if text[:8].lower().startswith(("http://", "https://")):
-        return await _download(text, settings)
-    content: bytes | None = await _off_loop(_decode_base64, text)
+    if image[:8].lower().startswith(("http://", "https://")):
+        return await _download(image, request.scope[SHARE], settings)
+    content: bytes | None = await _off_loop(_decode_base64, image)
     if content is None:
         message = "invalid base64; send base64 text of the image file, or a data URL"
         raise ApiError(422, message, "base64")
@@ -105,6 +107,14 @@ def _is_json(kind: str) -> bool:
     )
 
 
+async def read_or_error(image: object, request: Request, settings: Settings) -> bytes | ApiError:
+    """Return what `read_image` returns, or the error that it raises."""
+    try:
+        return await read_image(image, request, settings)
+    except ApiError as error:
+        return error
+
+
 async def _from_json(request: Request, settings: Settings) -> Upload:
     content = await read_json(request)
     if ("image" in content) == ("images" in content):
@@ -114,17 +124,7 @@ async def _from_json(request: Request, settings: Settings) -> Upload:
     if not isinstance(texts, list):
         raise ApiError(422, "expected images as a list", "bad_type")
     check_count(len(texts), settings)
-    images: list[bytes | ApiError] = list(
-        await asyncio.gather(*(_read_or_error(text, settings) for text in texts))
-    )
-    return Upload(images, content, is_batch)
-
-
-async def _read_or_error(text: object, settings: Settings) -> bytes | ApiError:
-    try:
-        return await read_text_image(text, settings)
-    except ApiError as error:
-        return error
+    return Upload(texts, dict(request.query_params) | content, is_batch)
 
 
 async def _from_multipart(request: Request, settings: Settings) -> Upload:
@@ -147,10 +147,13 @@ async def _from_multipart(request: Request, settings: Settings) -> Upload:
     except MultiPartException as error:
         if "Too many files" in str(error):
             check_count(count + 1, settings)
+        if "Too many fields" in str(error):
+            message = f"expected at most {FIELDS} text fields"
+            raise ApiError(422, message, "multipart") from None
         raise ApiError(422, "the multipart body is malformed", "multipart") from None
     except (ValueError, KeyError, LookupError):
         raise ApiError(422, "the multipart body is malformed", "multipart") from None
-    images: list[bytes | ApiError] = []
+    images: list[Any] = []
     fields: dict[str, Any] = dict(request.query_params)
     try:
         for name, value in form.multi_items():
@@ -204,7 +207,8 @@ def parse_top(value: object, most: int, default: int = 5) -> int:
     return value
 
 
-async def _download(url: str, settings: Settings) -> bytes:
+async def _download(url: str, share: Share, settings: Settings) -> bytes:
+    """Return an image; the downloads of a request count as its body does."""
     if not settings.allow_urls:
         message = "URLs of images are not accepted; send the image as base64 or a data URL"
         raise ApiError(422, message, "url_refused")
@@ -212,13 +216,14 @@ async def _download(url: str, settings: Settings) -> bytes:
 
     def work() -> bytes:
         seconds = min(URL_SECONDS, settings.deadline)
-        content = fetch(url, settings.url_hosts, max_bytes=settings.max_body, deadline=seconds)
-        return content
+        return fetch(url, settings.url_hosts, max_bytes=max(1, share.left), deadline=seconds)
 
     try:
-        return await asyncio.get_running_loop().run_in_executor(_downloads, work)
+        content = await asyncio.get_running_loop().run_in_executor(_downloads, work)
     except ImageError as error:
         raise image_problem(error) from None
+    share.take(len(content))
+    return content
 
 
 def _decode_base64(text: str) -> bytes | None:
@@ -227,10 +232,10 @@ def _decode_base64(text: str) -> bytes | None:
         header, comma, text = text.partition(",")
         if not comma or not header.lower().rstrip().endswith(";base64"):
             return None
-    compact = "".join(text.split()).rstrip("=")
     try:
-        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True) or None
-    except (binascii.Error, ValueError):
+        compact = text.encode("ascii").translate(None, b" \t\r\n\f\v").rstrip(b"=")
+        return base64.b64decode(compact + b"=" * (-len(compact) % 4), validate=True) or None
+    except ValueError:
         return None
 
 

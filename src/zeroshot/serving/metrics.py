@@ -26,7 +26,7 @@ class Metrics:
         self._seconds += seconds
         self._buckets[bisect_left(BOUNDS, seconds)] += 1
 
-    def render(self, gauges: dict[str, tuple[str, float]], counters: dict[str, float]) -> str:
+    def render(self, gauges: dict[str, tuple[str, float]], counters: dict[str, int]) -> str:
         """Return all values as text; `gauges` has the help and value of each name."""
         lines = ["# TYPE zeroshot_requests_total counter"]
         lines += [
@@ -40,10 +40,10 @@ class Metrics:
             "canceled_requests": self.canceled,
         }
         for name, value in (own | counters).items():
-            lines += [f"# TYPE zeroshot_{name}_total counter", f"zeroshot_{name}_total {value:g}"]
-        for name, (text, value) in gauges.items():
+            lines += [f"# TYPE zeroshot_{name}_total counter", f"zeroshot_{name}_total {value!r}"]
+        for name, (text, level) in gauges.items():
             lines += [f"# HELP zeroshot_{name} {text}", f"# TYPE zeroshot_{name} gauge"]
-            lines += [f"zeroshot_{name} {value:g}"]
+            lines += [f"zeroshot_{name} {level!r}"]
         lines += ["# TYPE zeroshot_request_seconds histogram"]
         total = 0
         for bound, count in zip((*BOUNDS, "+Inf"), self._buckets, strict=True):

@@ -1,7 +1,7 @@
 """Refuse requests that a web page of another origin makes a browser send.
 
-A server without a key trusts the programs of its machine, and a browser is one of them. A page may
-send simple requests to any address. With DNS rebinding the page's own host name resolves to
+Without a key, every program of this machine can send requests, and a browser is one of them. A page
+may send simple requests to any address. With DNS rebinding the page's own host name resolves to
 loopback, so that the browser takes the server for a part of the page.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import APIRouter, Response
 
@@ -29,19 +29,12 @@ HEADERS = {
 }
 
 
-class Shown(Protocol):
-    """The settings that the page depends on."""
-
-    @property
-    def allow_labels(self) -> bool: ...
-
-
-def router(settings: Shown) -> APIRouter:
+def router(*, allow_labels: bool) -> APIRouter:
     """Return the routes of the page and its files, for GET and HEAD."""
     found = APIRouter()
     for path, (name, kind) in FILES.items():
         content = (FOLDER / name).read_bytes()
-        if not settings.allow_labels:
+        if not allow_labels:
             content = content.replace(OWN_LABELS.encode(), b'data-own-labels="no"')
         found.add_api_route(
             path, _answer(content, kind), methods=["GET", "HEAD"], include_in_schema=False

@@ -1,6 +1,4 @@
-"""Close connections that uvicorn keeps open: the head of a request does not arrive, or the client
-does not read the answer.
-"""
+"""Close connections whose request headers do not arrive, or whose answer is not read."""
 
 from __future__ import annotations
 
@@ -17,14 +15,14 @@ HTTPTOOLS = "httptools_impl", "HttpToolsProtocol"  # faster, not required
 def make_protocol(seconds: float, unread_seconds: float = 30.0) -> type[asyncio.Protocol]:
     """Return uvicorn's protocol class with time limits.
 
-    `seconds` is for the head of each request, `unread_seconds` until the client reads some more of
-    an answer, which is in memory until then. Only Linux has the second one.
+    `seconds` is for the headers of each request, `unread_seconds` until the client reads some more
+    of an answer, which is in memory until then. Only Linux has the second one.
     """
     module, name = HTTPTOOLS if find_spec("httptools") is not None else H11
     base: Any = getattr(import_module(f"uvicorn.protocols.http.{module}"), name)
 
     class Protocol(base):
-        """A protocol that waits for the head of a request for some seconds."""
+        """A protocol that waits for the headers of a request for some seconds."""
 
         _timer: asyncio.TimerHandle | None = None
 

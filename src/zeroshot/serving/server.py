@@ -32,7 +32,7 @@ log = logging.getLogger("zeroshot.serving")
 
 NOTICE_SECONDS = 1.0  # how long clients are told that connections close
 KEEP_ALIVE_SECONDS = 15
-HEADER_SECONDS = 15.0  # until the head of a request must have arrived
+HEADER_SECONDS = 15.0  # until the headers of a request must have arrived
 BACKLOG = 2048  # connections that wait to be accepted
 
 
@@ -91,7 +91,8 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise InputError(
             f"cannot listen on --host {shortened(host)} --port {port}: "
-            f"{getattr(error, 'strerror', None) or error}; choose another port, or 0 for any"
+            f"{getattr(error, 'strerror', None) or error}; choose another --host or --port; port 0 "
+            "selects a free one"
         ) from error
     return listener
 

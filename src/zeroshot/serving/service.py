@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,13 +22,15 @@ from zeroshot.embedding import embed
 from zeroshot.errors import ImageError, InputError, LabelError, PromptError, TokenLimitError
 from zeroshot.errors import shortened as shorten
 from zeroshot.head import Head
+from zeroshot.lookahead import SMALL_BATCH
 from zeroshot.machine import cores
 from zeroshot.predictions import Failure
 from zeroshot.prompts import PromptSet, available, named
 from zeroshot.prompts import get as get_prompts
 from zeroshot.scoring import rank
 from zeroshot.serving.batcher import Batcher, Outcome
-from zeroshot.serving.errors import ApiError, busy, timed_out
+from zeroshot.serving.errors import ApiError, busy, draining, timed_out
+from zeroshot.serving.memory import Memory
 from zeroshot.serving.metrics import Metrics
 from zeroshot.serving.settings import HeadSource, NamedLabels, Settings
 
@@ -37,8 +40,8 @@ if TYPE_CHECKING:
 HEADS = 256  # in the cache
 HEAD_ROWS = 100_000  # labels of all heads in the cache: 300 MB at 768 dimensions
 BUILDS = 16  # heads that wait to be built
-SMALL_BATCH = 8  # images that a core embeds at once
-LABEL_CHARACTERS = 1000
+STOP_TEXTS = 2048  # of a head that are embedded before it can stop; fewer share fewer prefixes
+LABEL_CHARACTERS = 1000  # also of a template: each label is inserted into each
 TEXTS = 256  # that are embedded before other work gets a turn, or the client's leaving is noticed
 
 Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -52,12 +55,26 @@ class _Build:
     waiting: int = 0  # clients
 
 
-class Service:
-    """What all request forms use.
+class _Stoppable:
+    """A model that stops to embed the texts of a head when the server stops."""
 
-    Attributes: `model`, `settings`, `heads` (by name), `metrics`, `batcher`, `is_draining`, and
-    `active` and `admitted`, the numbers of requests and of those with a body in progress.
-    """
+    _sentences = STOP_TEXTS
+
+    def __init__(self, model: Model, stopped: threading.Event) -> None:
+        self._model, self._stopped = model, stopped
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return embeddings; raise ApiError 503 if the server stops."""
+        if self._stopped.is_set():
+            raise draining()
+        return self._model.encode_text(texts)
+
+
+class Service:
+    """What all request forms use."""
 
     def __init__(self, model: Model, settings: Settings) -> None:
         self.model = model
@@ -67,15 +84,16 @@ class Service:
         self.metrics = Metrics()
         self.started = time.monotonic()
         self.is_draining = False
-        self.active = 0
-        self.admitted = 0
-        self.buffered = 0  # bytes of bodies in memory
+        self.active = 0  # requests in progress
+        self.admitted = 0  # of them, those with a body
+        self.memory = Memory(settings.max_body)
         self._cache: OrderedDict[Key, Head] = OrderedDict()
         self._builds: dict[Key, _Build] = {}
         self.heads = {
             name: _open_head(model, name, source) for name, source in settings.heads.items()
         }
         self._builder = ThreadPoolExecutor(1, "zeroshot-builder")
+        self._stopped = threading.Event()
         self.batcher = Batcher(
             self._embed,
             max_queue=settings.max_queue,
@@ -85,13 +103,18 @@ class Service:
 
     def close(self) -> None:
         """Stop the threads."""
+        self._stopped.set()  # the process ends when the builder's thread does
         self.batcher.close()
         self._builder.shutdown(wait=False, cancel_futures=True)
 
     @property
-    def is_ready(self) -> bool:
-        """Whether requests are accepted: the batcher runs, there is room, nothing drains."""
-        return not self.is_draining and self.batcher.is_alive and self.has_room
+    def state(self) -> str:
+        """The word "ready", or why requests are not accepted: "draining", "failed" or "busy"."""
+        if self.is_draining:
+            return "draining"
+        if not self.batcher.is_alive:
+            return "failed"
+        return "ready" if self.has_room else "busy"
 
     @property
     def has_room(self) -> bool:
@@ -191,13 +214,13 @@ class Service:
                 raise ApiError(422, "a head has its own templates; omit them", "templates")
             return self._named(name)
         if not self.settings.allow_labels:
-            raise ApiError(422, "this server accepts named heads only; send head", "labels")
+            raise ApiError(422, "this server accepts named heads only, no labels", "labels")
         pairs = self._check_labels(labels)
         prompts = _to_prompts(templates)
         total = sum(len(names) for _, names in pairs) * len(prompts.templates)
         if total > self.settings.max_prompts:
             limit = self.settings.max_prompts
-            message = f"expected at most {limit} prompts (labels x templates), got {total}"
+            message = f"expected at most {limit} prompts (names x templates), got {total}"
             raise ApiError(422, message, "too_many_prompts")
         key = pairs, prompts.templates
         if key in self._cache:
@@ -238,7 +261,8 @@ class Service:
                 raise busy()
             # without the store on disk: labels of clients are not kept
             work = partial(Head.build, allow_equal=True, progress=False)
-            future = self._builder.submit(work, self.model, dict(key[0]), prompts)
+            model = _Stoppable(self.model, self._stopped)
+            future = self._builder.submit(work, model, dict(key[0]), prompts)
             task = asyncio.ensure_future(self._keep_head(key, future))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             build = self._builds[key] = _Build(future, task)
@@ -272,7 +296,10 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._builder, work, *arguments)
 
     def answer(self, embedding: NDArray[np.float32], head: Head, top: int) -> dict[str, Any]:
-        """Return the result of an image: label, probability, ranking, and none if it has it."""
+        """Return the result of an image: label, probability, ranking, and none if it has it.
+
+        `embedding` is float32 [d] of unit length, `top` the length of the ranking.
+        """
         rows = torch.from_numpy(embedding)[None].to(head.weight.device)
         with torch.inference_mode():
             found = rank(head, rows, top=top)[0].to_dict()
@@ -311,6 +338,12 @@ def _to_prompts(templates: str | Sequence[str] | None) -> PromptSet:
     """Return the prompts of a request; a text never names a file."""
     if templates is None:
         return get_prompts("photo")
+    texts = (templates,) if isinstance(templates, str) else templates
+    if isinstance(texts, list | tuple) and any(
+        isinstance(text, str) and len(text) > LABEL_CHARACTERS for text in texts
+    ):
+        message = f"expected templates of at most {LABEL_CHARACTERS} characters"
+        raise ApiError(422, message, "templates")
     try:
         if isinstance(templates, str):
             return get_prompts(templates) if templates in available() else PromptSet((templates,))

@@ -46,19 +46,20 @@ class Settings:
         port: Port to listen on; 0 chooses a free one.
         api_key: Key that requests must send as `Authorization: Bearer KEY`, or None.
         insecure: Allow requests from other machines without a key.
-        max_queue: Requests that are in progress at once, and images that wait.
-        max_batch: Images that are embedded at once.
-        deadline: Seconds until a request is answered with 504.
+        max_queue: Maximum of requests in progress, and of images in the queue.
+        max_batch: Maximum of images taken from the queue at once. A core embeds up to 8 of them.
+        deadline: Seconds to receive a request (408), and then to answer it (504).
         drain: Seconds to finish requests after SIGTERM.
-        max_body: Bytes of a request.
-        max_images: Images of a request.
-        max_labels: Labels of a request.
-        max_prompts: Labels times templates of a request.
+        max_body: Maximum of bytes in a request, with images that it makes the server download.
+        max_images: Maximum of images in a request.
+        max_labels: Maximum of labels in a request.
+        max_prompts: Maximum of names times templates in a request.
         allow_labels: Build heads from the labels of requests; False allows named heads only.
         page: Serve the page at `/`.
         allow_urls: Download images whose URL a request contains.
-        url_hosts: The only hosts of such URLs; empty allows every public host.
-        max_pixels: Pixels of an image.
+        url_hosts: The only hosts of such URLs, ".example.com" for all below it; empty allows every
+            public host.
+        max_pixels: Maximum of pixels of an image.
 
     Raises:
         InputError: A value is invalid, or the combination is unsafe.

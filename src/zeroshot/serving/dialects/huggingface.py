@@ -14,7 +14,7 @@ from zeroshot.errors import ImageError
 from zeroshot.serving.dialects.names import check_model
 from zeroshot.serving.dialects.responses import EXAMPLE, describe, describe_body
 from zeroshot.serving.errors import ApiError, image_problem
-from zeroshot.serving.images import parse_labels, read_json, read_text_image
+from zeroshot.serving.images import parse_labels, read_image, read_json
 from zeroshot.serving.service import Service
 
 TEMPLATE = "This is a photo of {}."  # default of the task in transformers
@@ -77,9 +77,9 @@ def router(service: Service) -> APIRouter:
         template = TEMPLATE if template is None else template
         if not is_text(template) or template.count("{}") != 1:
             raise ApiError(422, "expected hypothesis_template as a text with {} once", "templates")
-        image = await read_text_image(content.get("inputs"), service.settings)
-        request.scope["zeroshot.images"] = 1
         head = await service.head_for(labels, [template])
+        image = await read_image(content.get("inputs"), request, service.settings)
+        request.scope["zeroshot.images"] = 1
         (found,) = await service.embed_images([image])
         if isinstance(found, ImageError):
             raise image_problem(found)

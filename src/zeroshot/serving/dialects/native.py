@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -9,8 +10,9 @@ from starlette.responses import JSONResponse
 
 from zeroshot.errors import ImageError
 from zeroshot.head import Head
+from zeroshot.serving.dialects import responses
 from zeroshot.serving.errors import ApiError, image_problem, to_openai
-from zeroshot.serving.images import parse_labels, parse_top, read_images
+from zeroshot.serving.images import parse_labels, parse_top, read_or_error, read_upload
 from zeroshot.serving.service import Service
 
 LABELS = {
@@ -67,16 +69,9 @@ BODY = {
     ],
 }
 STATUSES: dict[int | str, dict[str, Any]] = {
-    401: {"description": "The key is missing or wrong."},
-    403: {"description": "A page of another origin sent the request."},
+    **{status: {"description": text} for status, text in responses.STATUSES.items()},
     404: {"description": "No such head."},
-    408: {"description": "The body did not arrive in time."},
-    413: {"description": "The body is too large."},
     415: {"description": "The Content-Type is not supported."},
-    421: {"description": "The host name is not allowed."},
-    422: {"description": "The request or its image is invalid."},
-    503: {"description": "Busy or shutting down; try again after Retry-After seconds."},
-    504: {"description": "Not answered before the deadline."},
 }
 
 
@@ -86,7 +81,7 @@ def router(service: Service) -> APIRouter:
 
     async def classify(request: Request) -> JSONResponse:
         """Classify one image or several with labels or a named head."""
-        upload = await read_images(request, settings)
+        upload = await read_upload(request, settings)
         request.scope["zeroshot.images"] = len(upload.images)
         fields = upload.fields
         top = parse_top(fields.get("top"), settings.max_labels)
@@ -95,10 +90,13 @@ def router(service: Service) -> APIRouter:
         if isinstance(templates, str) and templates.lstrip().startswith("["):
             templates = parse_labels(templates)
         head = await service.head_for(labels, templates, name=fields.get("head"))
-        readable = [image for image in upload.images if isinstance(image, bytes)]
+        images = await asyncio.gather(
+            *(read_or_error(image, request, settings) for image in upload.images)
+        )
+        readable = [image for image in images if isinstance(image, bytes)]
         outcomes = iter(await service.embed_images(readable))
         results: list[dict[str, Any]] = []
-        for image in upload.images:
+        for image in images:
             found = image if isinstance(image, ApiError) else next(outcomes)
             if isinstance(found, ImageError):
                 found = image_problem(found)

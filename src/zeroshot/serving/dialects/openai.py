@@ -23,7 +23,7 @@ from zeroshot.errors import ImageError
 from zeroshot.serving.dialects.names import check_model
 from zeroshot.serving.dialects.responses import EXAMPLE, describe, describe_body
 from zeroshot.serving.errors import ApiError, image_problem
-from zeroshot.serving.images import check_count, read_json, read_text_image
+from zeroshot.serving.images import check_count, read_image, read_json
 from zeroshot.serving.service import Service
 
 MAX_INPUTS = 2048  # of a request, as at OpenAI
@@ -113,7 +113,7 @@ def router(service: Service) -> APIRouter:
         encoding = check_options(content, service)
         inputs = parse_inputs(content.get("input"), service)
         request.scope["zeroshot.images"] = len(inputs.images)
-        images = await embed_images(inputs.images, service) if inputs.images else []
+        images = await embed_images(inputs.images, request, service) if inputs.images else []
         texts = list(inputs.texts.values())
         found = [*images, *(await service.embed_texts(texts) if texts else ())]
         rows = dict(zip([*inputs.images, *inputs.texts], found, strict=True))
@@ -180,12 +180,14 @@ def parse_inputs(given: object, service: Service) -> Inputs:
     return inputs
 
 
-async def embed_images(images: dict[int, str], service: Service) -> list[NDArray[np.float32]]:
+async def embed_images(
+    images: dict[int, str], request: Request, service: Service
+) -> list[NDArray[np.float32]]:
     """Return one row per image; raise ApiError 422 with the position of the first invalid one."""
 
     async def read(position: int, text: str) -> bytes:
         try:
-            return await read_text_image(text, service.settings)
+            return await read_image(text, request, service.settings)
         except ApiError as error:
             raise at(position, error) from None
 
@@ -212,7 +214,7 @@ def count_tokens(texts: Sequence[str], service: Service) -> int:
 def render_list(
     rows: Sequence[NDArray[np.float32]], encoding: str, model: str, tokens: int
 ) -> bytes:
-    """Return the body of an answer."""
+    """Return the body of an answer; rows are float32 [d], base64 is little-endian."""
     plain = [np.asarray(row, dtype="<f4") for row in rows]
     if encoding == "base64":
         values: list[Any] = [base64.b64encode(row.tobytes()).decode() for row in plain]

@@ -67,7 +67,7 @@ function reason(status, answer) {
   const sent = answer && answer.error && (answer.error.message || answer.error);
   if (status === 401) return "The server requires a key. Enter a valid key.";
   if (status === 413) return `The image is too large for this server. ${text(sent)}`;
-  if (status === 503) return `Not now: ${text(sent) || "the server is busy; try again later"}.`;
+  if (status === 503) return `Try again later: ${text(sent) || "the server is busy"}.`;
   if (status === 504) return "The server took too long. Try again, or use fewer labels.";
   return text(sent) || `The server returned an error (status ${status}).`;
 }
@@ -278,11 +278,14 @@ async function openCamera() {
     showError("The camera is available on localhost and over https only.");
     return;
   }
+  $("camera").disabled = true; // a second click would open a second stream
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   } catch (error) {
     showError(`The camera is not available (${error.name}). Allow it in the browser's settings.`);
     return;
+  } finally {
+    $("camera").disabled = false;
   }
   showError("");
   $("video").srcObject = stream;
@@ -362,6 +365,7 @@ $("head").onchange = () => {
 };
 $("clear").onclick = () => {
   for (const image of [...images]) drop(image);
+  classifyAll(); // ends the requests in progress
   $("status").textContent = "All images removed.";
 };
 $("camera").onclick = () => (stream ? closeCamera() : openCamera());
