@@ -35,8 +35,9 @@ CPU_TORCH = [
     "scripts/cpu.txt",
     "torch",
 ]
-# Two processes take two thirds of the time on two cores; tests of one file share fixtures.
-PARALLEL = ("-n", "2", "--dist", "loadfile")
+# Two processes take two thirds of the time on two cores; tests of one file share fixtures. Files
+# run in their order, because the last of them are short.
+PARALLEL = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 LINT = (
     "ruff format --check .",
     "ruff check .",

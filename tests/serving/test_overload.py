@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import random
 import socket
+import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,9 +21,10 @@ import pytest
 from tests.serving.live import LiveServer, Tally, flood, post
 
 CLIENTS = 48
-OVERLOAD_SECONDS = 1.2
-ROUNDS = 3
+ROUNDS = 12
+ROUND_SECONDS = 5.0
 BUSY_SECONDS = 0.25  # p99 of an answer 503
+GROWTH = 1.05  # of memory, after the first round
 MALFORMED = 1000
 HEAD = b"POST /v1/classify?head=pets HTTP/1.1\r\nHost: localhost\r\n"
 ALLOWED = {200, 400, 401, 404, 405, 408, 413, 421, 422, 431, 503, 504}
@@ -44,25 +47,26 @@ def check(live: LiveServer, jpeg: bytes) -> None:
     assert live.process.poll() is None
 
 
-def test_every_request_of_an_overload_is_answered(live: LiveServer, jpeg: bytes) -> None:
+def test_every_request_of_a_minute_of_overload_is_answered(live: LiveServer, jpeg: bytes) -> None:
     async def load() -> Tally:
         stop = asyncio.Event()
         bodies = [jpeg, jpeg, jpeg, jpeg, b"garbage"]
         task = asyncio.ensure_future(
             flood(live.port, bodies, clients=CLIENTS, stop=stop, pause=0.1)
         )
-        await asyncio.sleep(OVERLOAD_SECONDS)
+        await asyncio.sleep(ROUND_SECONDS)
         stop.set()
         return await task
 
-    for _ in range(ROUNDS):  # until one is fast: other programs may take the cores
+    busy, memory = [], []
+    for _ in range(ROUNDS):
         tally = asyncio.run(load())
         assert set(tally.statuses) <= {200, 422, 503, 504}, tally.statuses
         assert min(tally.statuses[status] for status in (200, 422, 503)) > 0, tally.statuses
-        busy = tally.percentile(503, 0.99)
-        if busy < BUSY_SECONDS:
-            break
-    assert busy < BUSY_SECONDS
+        busy.append(tally.percentile(503, 0.99))
+        memory.append(live.resident_bytes if sys.platform == "linux" else 1)
+    assert statistics.median(busy) < BUSY_SECONDS  # other programs may take the cores for a while
+    assert memory[-1] < GROWTH * memory[0]
     check(live, jpeg)
 
 
