@@ -24,6 +24,7 @@ from zeroshot.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "serve.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 ADDRESS = "http://127.0.0.1:8000"
 LIBRARIES = {  # what an example imports: the request form that it needs
@@ -38,8 +39,8 @@ needs_server = pytest.mark.skipif(
 )
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
+def blocks(language: str, page: str = PAGE) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
 
 
 def commands(program: str) -> list[str]:
@@ -104,6 +105,19 @@ def test_curl_commands_print_what_the_page_shows(address: str) -> None:
     assert [found["label"] for found in several["results"]] == ["cat", "boat"]
     assert head["results"][0]["label"] == "cat"
     assert 'zeroshot_requests_total{status="200"}' in metrics
+
+
+@needs_server
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_readme_starts_the_same_server_and_its_request_is_answered(address: str) -> None:
+    (block,) = (each for each in blocks("bash", README) if "zeroshot serve" in each)
+    start, request = block.splitlines()
+    assert start in commands("zeroshot")
+
+    words = shlex.split(request.replace(ADDRESS, address))
+    printed = subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout
+
+    assert json.loads(printed)["results"][0]["label"] == "cat"
 
 
 def shape(value: Any) -> Any:

@@ -87,7 +87,7 @@ def safe_name(label: str) -> str:
     """Return a folder name that Linux, macOS and Windows accept, equal for equal labels.
 
     Different labels may get equal names; `FolderNames` numbers those. The name is in Unicode NFC,
-    has at most 120 bytes, no separators, is not hidden and is no device name of Windows.
+    has at most 120 bytes, no separators, is not hidden and is not a device name of Windows.
 
     Example:
         >>> safe_name("cat/dog: both?"), safe_name("con"), safe_name("..")

@@ -389,7 +389,7 @@ def _suggest_fix(name: str) -> str:
 
 
 def read_encoded(source: ImageLike, *, largest: int) -> ImageLike:
-    """Return the bytes of an image file, whatever it is given as, or an image that is no file.
+    """Return the bytes of an image file in any accepted form, or an image that is not a file.
 
     Paths, URLs, uploads, responses and base64 text become bytes; PIL images, arrays and tensors
     are returned as they are. Raises ImageError for a file of more than `largest` bytes, for one
