@@ -71,6 +71,8 @@ def test_one_label_of_a_head_is_an_error_that_names_the_head(started: list[Setti
 
     assert result.exit_code == 2
     assert "expected several labels, got --head pets='dgo'" in " ".join(result.output.split())
+    missing = invoke("--head", "pets=missing.safetensors")
+    assert "--head pets: no such head file: missing.safetensors" in " ".join(missing.output.split())
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,22 @@ def test_busy_and_draining_servers_refuse_requests(
     assert service.metrics.requests[503] == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [("/v1/classify?head=pets", b"garbage", "not_image"), ("/v1/classify", b"", "no_image")],
+)
+def test_log_has_the_code_of_an_error(
+    client: Any, caplog: pytest.LogCaptureFixture, path: str, body: bytes, code: str
+) -> None:
+    caplog.set_level(logging.INFO, "zeroshot.serving")
+
+    answer = client.post(path, content=body)
+
+    assert answer.json()["error"]["code"] == code
+    facts: Any = getattr(caplog.records[-1], "facts")  # noqa: B009
+    assert (facts["status"], facts["code"]) == (422, code)
+
+
 def test_answers_have_security_headers_and_a_request_id(client: Any) -> None:
     answer = client.get("/healthz", headers={"X-Request-ID": "abc-1"})
 

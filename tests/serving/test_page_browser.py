@@ -70,16 +70,16 @@ def test_edited_labels_are_sent_once_after_a_pause(page: Page, stub: Stub) -> No
 def test_late_answer_of_earlier_labels_is_dropped(page: Page, stub: Stub) -> None:
     stub.slow = {SLOW: 0.4}
     page.goto("/")
-    page.fill("#labels", SLOW)
+    page.fill("#labels", f"fox\n{SLOW}")
     page.set_input_files("#files", CAT)
     page.wait_for_timeout(100)
 
-    page.fill("#labels", "quick")
-    expect(names(page)).to_have_text(["quick"])
+    page.fill("#labels", "fox\nquick")
+    expect(names(page)).to_have_text(["quick", "fox"])
     page.wait_for_timeout(450)
 
-    expect(names(page)).to_have_text(["quick"])
-    assert [asked["labels"] for asked in stub.asked] == [[SLOW], ["quick"]]
+    expect(names(page)).to_have_text(["quick", "fox"])
+    assert [asked["labels"] for asked in stub.asked] == [["fox", SLOW], ["fox", "quick"]]
 
 
 def test_named_head_answers_with_its_labels_and_none_of_these(page: Page, stub: Stub) -> None:
@@ -141,7 +141,9 @@ def test_labels_are_required(page: Page) -> None:
     page.fill("#labels", " \n")
     page.set_input_files("#files", CAT)
 
-    expect(page.get_by_role("alert")).to_have_text("Enter at least one label.")
+    expect(page.get_by_role("alert")).to_have_text("Enter at least two labels.")
+    page.fill("#labels", "cat\n")  # alone it would always have 100 %
+    expect(page.get_by_role("alert")).to_have_text("Enter at least two labels.")
 
 
 def test_key_is_asked_for_and_kept_in_the_tab_only(page: Page, stub: Stub) -> None:

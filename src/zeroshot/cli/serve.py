@@ -156,7 +156,9 @@ def _open_head(name: str, source: str, choice: ModelChoice) -> tuple[Any, ModelC
     """Return a saved head or the labels of a head, and the choice of its model."""
     from zeroshot.serving.settings import NamedLabels
 
-    if prompts.is_file(source) and source.lower().endswith(".safetensors"):
+    if source.lower().endswith(".safetensors"):
+        if not prompts.is_file(source):
+            raise click.UsageError(f"--head {name}: no such head file: {shortened(source)}")
         from zeroshot.head import Head
 
         head = Head.load(source)

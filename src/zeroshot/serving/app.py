@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 import zeroshot
 from zeroshot.serving import health, page
 from zeroshot.serving.dialects import huggingface, native, openai
-from zeroshot.serving.errors import ApiError, to_body
+from zeroshot.serving.errors import CODE, ApiError, to_body
 from zeroshot.serving.guard import Guard
 from zeroshot.serving.service import Service
 
@@ -55,6 +55,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         found = error
     else:
         found = ApiError(422, "the request is invalid")
+    request.scope[CODE] = found.kind
     body = to_body(found, request.method, request.url.path)
     headers = found.headers | dict(getattr(error, "headers", None) or {})
     return JSONResponse(body, found.status, headers)

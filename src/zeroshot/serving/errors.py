@@ -8,14 +8,16 @@ from zeroshot.errors import ImageError, ImageProblem
 
 PROBLEMS: dict[ImageProblem, str] = {
     "not_image": "the data is not an image",
-    "unsupported_format": "unsupported image format; use JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF",
+    "unsupported_format": "unsupported image format; use JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF; "
+    "HEIC requires an extra of the server",
     "truncated": "the image is truncated; send the whole file",
     "too_large_bytes": "the image has too many bytes; send a smaller one",
-    "too_many_pixels": "the image has too many pixels; send a smaller one",
+    "too_many_pixels": "the image has too many pixels; send a smaller one, or raise --max-pixels",
     "decode_failed": "the image is corrupted and cannot be decoded",
     "url_refused": "the URL was refused or could not be downloaded; send the image itself",
     "timeout": "the download of the URL timed out; send the image itself",
 }
+CODE = "zeroshot.code"  # key of the error's code in the scope of a request, for the log
 TYPES = {401: "authentication_error", 404: "not_found_error", 503: "server_busy", 504: "timeout"}
 
 
@@ -63,8 +65,8 @@ def timed_out() -> ApiError:
 
 
 def too_large(limit: int) -> ApiError:
-    """Return the error for a request with too many bytes."""
-    message = f"expected at most {limit} bytes in a request, with images that it downloads"
+    """Return the error for a request with too many bytes; downloaded images count."""
+    message = f"expected at most {limit} bytes in a request"
     return ApiError(413, message, "body_too_large")
 
 

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zeroshot.serving.errors import (
+    CODE,
     ApiError,
     busy,
     draining,
@@ -240,6 +241,7 @@ class _Exchange:
         """Send an error unless an answer was started, then discard the rest of the body."""
         if self.status:
             return
+        self.scope[CODE] = error.kind
         body = json.dumps(to_body(error, self.method, self.path)).encode()
         headers = [(b"content-type", b"application/json")]
         headers += [(b"content-length", str(len(body)).encode())]
@@ -286,6 +288,8 @@ class _Exchange:
             "ms": round(1000 * seconds, 1),
             "images": self.scope.get("zeroshot.images", 0),
         }
+        if (code := self.scope.get(CODE)) is not None:
+            facts["code"] = code
         log.info("request", extra={"facts": facts})
 
 

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import csv
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from zeroshot.errors import ImageError
+from zeroshot.errors import ImageError, shortened
 from zeroshot.serving.errors import ApiError, image_problem
 from zeroshot.serving.memory import SHARE, Share
 from zeroshot.serving.settings import Settings
@@ -58,7 +58,7 @@ async def read_upload(request: Request, settings: Settings) -> Upload:
     if not body:
         message = "expected an image as the body, multipart/form-data or JSON, got an empty body"
         raise ApiError(422, message, "no_image")
-    return Upload([body], dict(request.query_params), is_batch=False)
+    return Upload([body], _text_fields(request.query_params.multi_items()), is_batch=False)
 
 
 async def read_json(request: Request) -> dict[str, Any]:
@@ -124,7 +124,7 @@ async def _from_json(request: Request, settings: Settings) -> Upload:
     if not isinstance(texts, list):
         raise ApiError(422, "expected images as a list", "bad_type")
     check_count(len(texts), settings)
-    return Upload(texts, dict(request.query_params) | content, is_batch)
+    return Upload(texts, _with_query(request, content), is_batch)
 
 
 async def _from_multipart(request: Request, settings: Settings) -> Upload:
@@ -154,20 +154,50 @@ async def _from_multipart(request: Request, settings: Settings) -> Upload:
     except (ValueError, KeyError, LookupError):
         raise ApiError(422, "the multipart body is malformed", "multipart") from None
     images: list[Any] = []
-    fields: dict[str, Any] = dict(request.query_params)
+    pairs: list[tuple[str, str]] = []
     try:
         for name, value in form.multi_items():
             if name in ("image", "images") and isinstance(value, UploadFile):
                 images.append(await value.read())
             elif isinstance(value, str) and name not in ("image", "images"):
-                fields[name] = value
+                pairs.append((name, value))
             else:
-                message = "expected files named image and text fields; use -F image=@FILE"
+                message = "expected image files in fields named image, and other fields as text"
                 raise ApiError(422, message, "multipart")
     finally:
         await form.close()
     check_count(len(images), settings)
-    return Upload(images, fields, is_batch=len(images) > 1)
+    return Upload(images, _with_query(request, _text_fields(pairs)), is_batch=len(images) > 1)
+
+
+def _text_fields(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return the fields of a query or form; labels and templates may be repeated."""
+    given: dict[str, list[str]] = {}
+    for name, value in pairs:
+        given.setdefault(name, []).append(value)
+    fields: dict[str, Any] = {}
+    for name, values in given.items():
+        if len(values) == 1:
+            fields[name] = values[0]
+        elif name == "labels":
+            lists = [parse_labels(text) for text in values]
+            if not all(isinstance(each, list) for each in lists):
+                raise ApiError(422, "expected labels once, as a JSON object", "labels")
+            fields[name] = [label for each in lists for label in each]
+        elif name == "templates":
+            fields[name] = values
+        else:
+            raise ApiError(422, f"expected {shortened(repr(name))} once", "fields")
+    return fields
+
+
+def _with_query(request: Request, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a body and those of the query."""
+    query = _text_fields(request.query_params.multi_items())
+    for name in query.keys() & fields.keys():
+        message = f"expected {shortened(repr(name))} in the query or in the body, got both"
+        raise ApiError(422, message, "fields")
+    return {**query, **fields}
 
 
 def check_count(count: int, settings: Settings) -> None:
@@ -190,9 +220,10 @@ def parse_labels(value: object) -> Any:
         except (ValueError, RecursionError):
             raise ApiError(422, "labels are not valid JSON", "labels") from None
     try:
-        rows = list(csv.reader([value], skipinitialspace=True))
+        rows = list(csv.reader([value], skipinitialspace=True, strict=True))
     except csv.Error:
-        raise ApiError(422, "expected labels with commas, or as JSON", "labels") from None
+        message = "expected labels with commas, or as JSON; a quote is not closed"
+        raise ApiError(422, message, "labels") from None
     return [name.strip() for row in rows for name in row if name.strip()]
 
 

@@ -41,7 +41,7 @@ def check_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise MissingPackage(
-            f"zeroshot serve requires {', '.join(missing)}, which is not installed; run: "
+            f"zeroshot serve requires packages that are not installed: {', '.join(missing)}; run: "
             "pip install 'zeroshot-clip[serve]'"
         )
 

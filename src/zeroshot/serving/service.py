@@ -208,7 +208,9 @@ class Service:
         to be built.
         """
         if (labels is None) == (name is None):
-            raise ApiError(422, "expected either labels or head", "labels")
+            expected = "either labels or head" if self.settings.allow_labels else "head"
+            message = f"expected {expected}; GET /v1/heads lists the heads"
+            raise ApiError(422, message, "labels")
         if labels is None:
             if templates is not None:
                 raise ApiError(422, "a head has its own templates; omit them", "templates")
@@ -260,7 +262,7 @@ class Service:
             if len(self._builds) >= BUILDS:
                 raise busy()
             # without the store on disk: labels of clients are not kept
-            work = partial(Head.build, allow_equal=True, progress=False)
+            work = partial(Head.build, progress=False)
             model = _Stoppable(self.model, self._stopped)
             future = self._builder.submit(work, model, dict(key[0]), prompts)
             task = asyncio.ensure_future(self._keep_head(key, future))
@@ -351,7 +353,10 @@ def _to_prompts(templates: str | Sequence[str] | None) -> PromptSet:
             return PromptSet(tuple(templates))
     except PromptError:
         pass
-    message = "expected templates as a list of texts, each with {} once, as in 'a photo of a {}.'"
+    message = (
+        "expected templates as texts with {} once, as in 'a photo of a {}.', or the name of a "
+        f"prompt set: {', '.join(available())}"
+    )
     raise ApiError(422, message, "templates")
 
 
@@ -360,5 +365,8 @@ def _label_problem(error: InputError) -> ApiError:
     if isinstance(error, TokenLimitError):
         message = f"a text has {error.tokens} tokens, more than the model accepts; shorten it"
         return ApiError(422, message, "too_many_tokens")
-    message = "expected a list of different labels, each a text that is not empty"
+    message = (
+        "expected labels that are not empty and that the model can distinguish; 'Cat' and 'cat' "
+        "are the same for many models"
+    )
     return ApiError(422, message, "labels")

@@ -42,6 +42,62 @@ def test_three_forms_give_equal_answers(client: Any, jpeg: bytes) -> None:
     assert raw.json() == form.json() == plain.json() == data.json()
 
 
+def test_repeated_fields_are_joined_or_refused(client: Any, jpeg: bytes) -> None:
+    expected = client.post(PATH, params={"labels": "cat,dog,owl"}, content=jpeg).json()
+
+    query = client.post(PATH, params={"labels": ["cat,dog", "owl"]}, content=jpeg)
+    fields: Any = {"labels": ["cat", "dog", "owl"]}
+    form = client.post(PATH, data=fields, files={"image": jpeg})
+    templates = client.post(
+        PATH, params={"labels": "cat,dog", "templates": ["a {}", "the {}"]}, content=jpeg
+    )
+    listed = client.post(
+        PATH,
+        json={"labels": ["cat", "dog"], "templates": ["a {}", "the {}"], "image": as_text(jpeg)},
+    )
+
+    assert query.json() == form.json() == expected
+    assert templates.json() == listed.json()
+    for words in ({"top": ["1", "2"]}, {"head": ["pets", "pets"]}, {"labels": ["{}", "a,b"]}):
+        answer = client.post(PATH, params={"labels": "cat,dog"} | words, content=jpeg)
+        assert answer.status_code == 422
+    both = client.post(
+        PATH, params={"labels": "cat,dog"}, data={"labels": "owl,bee"}, files={"image": jpeg}
+    )
+    assert both.json()["error"]["message"] == (
+        "expected 'labels' in the query or in the body, got both"
+    )
+
+
+@pytest.mark.parametrize("labels", ["cat", "cat;dog", "cifar10", '["cat"]', "cat,Cat", '"cat'])
+def test_labels_that_cannot_be_told_apart_are_refused(
+    client: Any, jpeg: bytes, labels: str
+) -> None:
+    answer = client.post(PATH, params={"labels": labels}, content=jpeg)
+
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "labels"
+
+
+@pytest.mark.parametrize("name", ["template", "Top", "threshold", "none_of_these"])
+def test_unknown_fields_are_refused(client: Any, jpeg: bytes, name: str) -> None:
+    query = client.post(PATH, params={"head": "pets", name: "1"}, content=jpeg)
+    plain = client.post(PATH, json={"head": "pets", name: 1, "image": as_text(jpeg)})
+
+    for answer in (query, plain):
+        assert answer.status_code == 422
+        assert f"unknown field '{name}'; expected head, image" in answer.json()["error"]["message"]
+
+
+def test_name_of_the_model_is_checked(client: Any, tiny: zeroshot.Model, jpeg: bytes) -> None:
+    right = client.post(PATH, params={"head": "pets", "model": tiny.name}, content=jpeg)
+    wrong = client.post(PATH, params={"head": "pets", "model": "ViT-B/32"}, content=jpeg)
+
+    assert (right.status_code, wrong.status_code) == (200, 404)
+    assert client.get(f"/v1/models/{tiny.name}").json()["id"] == tiny.name
+    assert client.get("/v1/models/ViT-B/32").status_code == 404
+
+
 def test_named_head_is_used(client: Any, jpeg: bytes) -> None:
     answer = client.post(PATH, params={"head": "pets"}, content=jpeg)
 

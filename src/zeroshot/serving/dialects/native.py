@@ -8,9 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from zeroshot.errors import ImageError
+from zeroshot.errors import ImageError, shortened
 from zeroshot.head import Head
 from zeroshot.serving.dialects import responses
+from zeroshot.serving.dialects.names import check_model
 from zeroshot.serving.errors import ApiError, image_problem, to_openai
 from zeroshot.serving.images import parse_labels, parse_top, read_or_error, read_upload
 from zeroshot.serving.service import Service
@@ -18,9 +19,10 @@ from zeroshot.serving.service import Service
 LABELS = {
     "description": "A list of names, or an object from each name to one or more synonyms.",
     "oneOf": [
-        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        {"type": "array", "items": {"type": "string"}, "minItems": 2},
         {
             "type": "object",
+            "minProperties": 2,
             "additionalProperties": {
                 "oneOf": [
                     {"type": "string"},
@@ -34,11 +36,12 @@ FIELDS = {
     "labels": LABELS,
     "head": {"type": "string", "description": "Name of a head, from GET /v1/heads."},
     "templates": {
-        "description": "Prompts with one {} each; by default 'a photo of a {}.' and others.",
+        "description": "Texts with one {} each, or the name of a prompt set; by default photo.",
         "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     },
     "top": {"type": "integer", "minimum": 1, "default": 5},
 }
+KNOWN = frozenset({"image", "images", "model", *FIELDS})
 IMAGE = {"type": "string", "description": "base64 or a data URL"}
 FORM = {
     "image": {"type": "array", "items": {"type": "string", "format": "binary"}},
@@ -52,14 +55,18 @@ BODY = {
             "application/json": {
                 "schema": {
                     "type": "object",
+                    "additionalProperties": False,
                     "properties": {
+                        "model": {"type": "string", "description": "Name of the model, checked."},
                         "image": IMAGE,
                         "images": {"type": "array", "items": IMAGE, "minItems": 1},
                         **FIELDS,
                     },
                 }
             },
-            "multipart/form-data": {"schema": {"type": "object", "properties": FORM}},
+            "multipart/form-data": {
+                "schema": {"type": "object", "additionalProperties": False, "properties": FORM}
+            },
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
     },
@@ -84,11 +91,20 @@ def router(service: Service) -> APIRouter:
         upload = await read_upload(request, settings)
         request.scope["zeroshot.images"] = len(upload.images)
         fields = upload.fields
+        for name in fields.keys() - KNOWN:
+            known = ", ".join(sorted(KNOWN))
+            message = f"unknown field {shortened(repr(name))}; expected {known}"
+            raise ApiError(422, message, "fields")
+        if "model" in fields:
+            check_model(service, fields["model"])
         top = parse_top(fields.get("top"), settings.max_labels)
         labels = parse_labels(fields.get("labels"))
         templates = fields.get("templates")
         if isinstance(templates, str) and templates.lstrip().startswith("["):
             templates = parse_labels(templates)
+        if isinstance(labels, list | dict) and len(labels) == 1:
+            message = "expected several labels, got one; separate labels by commas"
+            raise ApiError(422, message, "labels")  # its probability would always be 1
         head = await service.head_for(labels, templates, name=fields.get("head"))
         images = await asyncio.gather(
             *(read_or_error(image, request, settings) for image in upload.images)
@@ -109,11 +125,17 @@ def router(service: Service) -> APIRouter:
         facts = {"model": service.name, "identity": service.identity, "prompts": head.prompts}
         return JSONResponse({**facts, "results": results})  # FastAPI's encoder takes longer
 
+    facts = {"dim": service.model.embed_dim, "identity": service.identity}
+    own = {"id": service.name, "object": "model", "created": 0, "owned_by": "zeroshot"} | facts
+
     async def models() -> dict[str, Any]:
         """List the model that this server runs, in OpenAI's form."""
-        facts = {"dim": service.model.embed_dim, "identity": service.identity}
-        model = {"id": service.name, "object": "model", "created": 0, "owned_by": "zeroshot"}
-        return {"object": "list", "data": [model | facts]}
+        return {"object": "list", "data": [own]}
+
+    async def model(name: str) -> dict[str, Any]:
+        """Describe the model that this server runs."""
+        check_model(service, name)
+        return own
 
     async def heads() -> dict[str, Any]:
         """List the named heads and their labels."""
@@ -130,6 +152,13 @@ def router(service: Service) -> APIRouter:
         response_model=None,
     )
     routes.add_api_route("/v1/models", models, methods=["GET"], response_model=None)
+    routes.add_api_route(
+        "/v1/models/{name:path}",
+        model,
+        methods=["GET"],
+        response_model=None,
+        responses={404: {"description": "The server runs another model."}},
+    )
     routes.add_api_route("/v1/heads", heads, methods=["GET"], response_model=None)
     return routes
 

@@ -65,7 +65,7 @@ async function ask(path, options = {}) {
 
 function reason(status, answer) {
   const sent = answer && answer.error && (answer.error.message || answer.error);
-  if (status === 401) return "The server requires a key. Enter a valid key.";
+  if (status === 401) return "The key is missing or wrong. Enter a valid key.";
   if (status === 413) return `The image is too large for this server. ${text(sent)}`;
   if (status === 503) return `Try again later: ${text(sent) || "the server is busy"}.`;
   if (status === 504) return "The server took too long. Try again, or use fewer labels.";
@@ -206,8 +206,8 @@ async function classifyAll() {
   abort = new AbortController();
   showError("");
   if (images.length === 0) return;
-  if (!$("head").value && labels().length === 0) {
-    showError(own ? "Enter at least one label." : "This server has no classifier to choose.");
+  if (!$("head").value && labels().length < 2) {
+    showError(own ? "Enter at least two labels." : "This server has no classifier to choose.");
     return;
   }
   const mine = turn;
