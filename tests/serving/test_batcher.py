@@ -6,6 +6,7 @@ import gc
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -164,6 +165,25 @@ def test_batcher_whose_batches_all_fail_is_not_alive_until_one_succeeds(
     assert batcher.is_alive
 
 
+def test_images_of_one_batch_are_one_failure(start: Callable[..., Batcher]) -> None:
+    gate = Gate()
+
+    def work(images: list[bytes]) -> list[Any]:
+        gate(images)
+        raise RuntimeError("CUDA error")
+
+    batcher = start(work)
+    futures = [batcher.submit(b"x")]
+    assert gate.entered.wait(SECONDS)
+    futures += [batcher.submit(b"x") for _ in range(FAILURES)]
+    gate.opened.set()
+    for future in futures:
+        with pytest.raises(RuntimeError, match="CUDA"):
+            future.result(SECONDS)
+
+    assert batcher.is_alive  # two batches failed
+
+
 def test_nothing_keeps_an_image_after_its_result(start: Callable[..., Batcher]) -> None:
     batcher = start()
     image = bytes(bytearray(b"not interned"))
@@ -171,7 +191,10 @@ def test_nothing_keeps_an_image_after_its_result(start: Callable[..., Batcher]) 
     gc.disable()
     try:
         assert batcher.submit(image).result(SECONDS)[0] == len(image)
-        batcher.submit(b"next").result(SECONDS)  # the thread holds its last batch until then
+        for _ in range(500):  # until the thread waits for the next batch
+            if sys.getrefcount(image) == count:
+                break
+            time.sleep(0.01)
         assert sys.getrefcount(image) == count
     finally:
         gc.enable()

@@ -268,6 +268,34 @@ def test_bodies_that_are_too_large_together_are_refused(serve: Callable[..., Any
     asyncio.run(check())
 
 
+def test_requests_with_two_kinds_of_length_are_refused_and_closed(
+    serve: Callable[..., Any],
+) -> None:
+    async def check() -> None:
+        wire = Wire(serve(), answer_ok, content_length="5", transfer_encoding="chunked")
+        wire.push(b"", more=False)
+        await wire.task
+        assert wire.status == 400
+        assert (b"connection", b"close") in wire.sent[0]["headers"]
+
+    asyncio.run(check())
+
+
+def test_requests_that_outlast_the_drain_get_503(serve: Callable[..., Any]) -> None:
+    async def check() -> None:
+        service = serve()
+        wire = Wire(service, answer_never, content_length="1")
+        wire.push(b"x", more=False)
+        await asyncio.sleep(0.02)
+        service.is_draining = True
+        wire.task.cancel()  # as uvicorn does
+        await wire.task
+        assert wire.status == 503
+        assert (b"retry-after", b"1") in wire.sent[0]["headers"]
+
+    asyncio.run(check())
+
+
 def test_connection_of_a_short_refused_body_stays_open(serve: Callable[..., Any]) -> None:
     async def check() -> None:
         service = serve(max_queue=1, max_body=100)

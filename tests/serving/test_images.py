@@ -75,6 +75,8 @@ def test_urls_are_downloaded_if_they_are_allowed(monkeypatch: pytest.MonkeyPatch
         asked.append((url, hosts, max_bytes, deadline))
         if "bad" in url:
             raise ImageError("http://10.0.0.1 is private", kind="url_refused")
+        if "large" in url:
+            raise ImageError("more than 8 bytes", kind="too_large_bytes")
         return b"image"
 
     monkeypatch.setitem(sys.modules, "zeroshot.serving.urls", SimpleNamespace(fetch=fetch))
@@ -84,6 +86,9 @@ def test_urls_are_downloaded_if_they_are_allowed(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ApiError) as caught:
         read("http://a.example/bad", allow_urls=True)
     assert "10.0.0.1" not in caught.value.message
+    with pytest.raises(ApiError) as caught:
+        read("http://a.example/large", allow_urls=True)
+    assert caught.value.status == 413
     share = Memory(8).share()
     assert read("http://a.example/a", share, allow_urls=True) == b"image"
     assert (asked[-1][2], share.left) == (8, 3)

@@ -106,3 +106,28 @@ def test_connection_of_a_client_that_does_not_read_is_closed() -> None:
             return not server.server_state.connections
 
     assert asyncio.run(check())
+
+
+def test_garbage_after_the_answer_started_closes_the_connection_without_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def early(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        await asyncio.sleep(0.2)
+
+    async def check() -> None:
+        async with running(early) as server:
+            port = server.servers[0].sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            writer.write(head + b"5\r\nabcde\r\n")
+            await asyncio.sleep(0.1)
+            writer.write(b"zz\r\nfoo")
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+
+    asyncio.run(check())
+
+    assert "Traceback" not in caplog.text

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,6 +77,20 @@ def test_log_has_one_json_object_per_line_without_user_data(servers: list[LiveSe
     assert requests[0]["route"] == "/v1/classify"
     assert "pets" not in "".join(servers[0].log)
     assert lines[-1]["event"] == "stopped"
+
+
+def test_warnings_about_requests_are_not_logged_and_others_are_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with server._json_log():
+        logging.getLogger("python_multipart").warning("Expected 66, got 83")
+        logging.getLogger("PIL.TiffImagePlugin").warning("Corrupt EXIF data")
+        warnings.warn("the image is transparent", stacklevel=1)
+        logging.getLogger("asyncio").error("a fault")
+        logging.getLogger("zeroshot.serving").info("listening")
+
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines] == ["a fault", "listening"]
 
 
 def test_signal_before_the_server_listens_stops_it(

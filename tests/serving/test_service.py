@@ -210,6 +210,27 @@ def test_a_head_that_is_built_stops_with_the_server(
     assert calls[0] <= module.STOP_TEXTS
 
 
+def test_texts_are_tokenized_in_parts_of_some_characters() -> None:
+    texts = ["x" * 40, "y" * (module.CHARACTERS - 50), "z" * 20, "z", "z", "z"]
+
+    parts = list(module._parts(texts, 3))
+
+    assert [len(part) for part in parts] == [2, 3, 1]
+    assert [text for part in parts for text in part] == texts
+    assert list(module._parts(["x" * 2 * module.CHARACTERS], 3)) == [["x" * 2 * module.CHARACTERS]]
+
+
+def test_templates_of_a_prompt_set_keep_its_name_only_if_they_are_given_by_it(
+    serve: Callable[..., Any],
+) -> None:
+    service = serve()
+    listed = list(zeroshot.prompts.get("photo").templates)
+
+    found = [run(service.head_for(["cat", "dog"], each)) for each in (listed, None, "photo")]
+
+    assert [head.prompts for head in found] == ["custom", "photo", "photo"]
+
+
 def test_templates_are_never_read_from_files(serve: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_text("a {}\n")

@@ -115,14 +115,28 @@ class Batcher:
 
     def _run(self) -> None:
         try:
-            while (batch := self._take()) is not None:
-                self._answer([item for item in batch if _is_wanted(item)])
+            while self._run_batch():
+                pass
         except BaseException:
             log.exception("the batcher stopped")
             raise
         finally:
             self._closed = True
             self._fail_waiting()
+
+    def _run_batch(self) -> bool:
+        """Answer a batch and release its images; return False if the batcher is closed."""
+        batch = self._take()
+        if batch is None:
+            return False
+        done = self.batches
+        wanted = [item for item in batch if _is_wanted(item)]
+        self._answer(wanted)
+        if self.batches > done:
+            self._failures = 0
+        elif wanted:
+            self._failures += 1
+        return True
 
     def _take(self) -> list[_Item] | None:
         """Wait for images and return a batch, or None if the batcher is closed."""
@@ -146,7 +160,6 @@ class Batcher:
             pairs = list(zip(items, outcomes, strict=True))
         except Exception as error:
             if len(items) == 1:
-                self._failures += 1
                 items[0].future.set_exception(error)
                 return
             log.warning("a batch failed with %s; trying its images alone", type(error).__name__)
@@ -156,7 +169,6 @@ class Batcher:
                 else:
                     self._answer([item])
             return
-        self._failures = 0
         self.batches += 1
         self.images += len(items)
         for item, outcome in pairs:

@@ -1,8 +1,8 @@
 """Check every request before its body is read, bound its size and time, and log it.
 
-The order is: key, host and origin, draining, queue, declared size. A refused request is answered at
-once; what the client still sends is then read and discarded for a moment, because closing a socket
-with unread data would reset the connection before the client reads the answer.
+The order is: length, key, host and origin, draining, queue, declared size. A refused request is
+answered at once; what the client still sends is then read and discarded for a moment, because
+closing a socket with unread data would reset the connection before the client reads the answer.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class Guard:
 
     async def _answer(self, exchange: _Exchange) -> None:
         try:
+            exchange.check_length()
             self._check_key(exchange)
             check_origin(exchange.headers, self._service.settings)
             if exchange.method == "POST":
@@ -92,7 +93,9 @@ class Guard:
         except ApiError as error:
             await exchange.refuse(error)
         except asyncio.CancelledError:
-            raise
+            if not self._service.is_draining:
+                raise
+            await exchange.refuse(draining())  # --drain is over, and uvicorn cancels the rest
         except Exception as error:
             where = "".join(traceback.format_tb(error.__traceback__)[-4:])  # without the message
             log.error(
@@ -214,6 +217,12 @@ class _Exchange:
             return None
         return int(values[0][:DIGITS]) if len(values[0]) <= DIGITS else 10**DIGITS
 
+    def check_length(self) -> None:
+        """Raise ApiError 400 for two kinds of length: a proxy may believe the other one."""
+        if b"content-length" in self.headers and b"transfer-encoding" in self.headers:
+            message = "expected either Content-Length or Transfer-Encoding"
+            raise ApiError(400, message, "length")
+
     @property
     def has_body(self) -> bool:
         """Whether the client sends a body that was not read."""
@@ -222,7 +231,8 @@ class _Exchange:
     @property
     def _is_short(self) -> bool:
         """Whether the connection can be used again after the rest of the body."""
-        return self.length is not None and self.length <= self._service.settings.max_body
+        is_known = self.length is not None and b"transfer-encoding" not in self.headers
+        return is_known and (self.length or 0) <= self._service.settings.max_body
 
     async def send(self, message: Message) -> None:
         """Send a message of the answer with the headers of all answers."""

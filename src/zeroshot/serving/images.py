@@ -16,7 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from zeroshot.errors import ImageError, shortened
-from zeroshot.serving.errors import ApiError, image_problem
+from zeroshot.serving.errors import ApiError, image_problem, too_large
 from zeroshot.serving.memory import SHARE, Share
 from zeroshot.serving.settings import Settings
 
@@ -252,6 +252,8 @@ async def _download(url: str, share: Share, settings: Settings) -> bytes:
     try:
         content = await asyncio.get_running_loop().run_in_executor(_downloads, work)
     except ImageError as error:
+        if error.kind == "too_large_bytes":
+            raise too_large(settings.max_body) from None
         raise image_problem(error) from None
     share.take(len(content))
     return content

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+log = logging.getLogger("zeroshot.serving")
 H11 = "h11_impl", "H11Protocol"
 HTTPTOOLS = "httptools_impl", "HttpToolsProtocol"  # faster, not required
 
@@ -35,7 +37,12 @@ def make_protocol(seconds: float, unread_seconds: float = 30.0) -> type[asyncio.
             self._start_timer()
 
         def data_received(self, data: bytes) -> None:
-            super().data_received(data)
+            try:
+                super().data_received(data)
+            except Exception as error:  # uvicorn refuses a request whose answer has started
+                log.warning("closed a connection after %s", type(error).__name__)
+                self.transport.abort()
+                return
             if self._is_idle():
                 self._start_timer()
             else:

@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 PACKAGES = ("fastapi", "uvicorn", "python_multipart")  # of the extra
 log = logging.getLogger("zeroshot.serving")
+LEVELS = {  # of each logger; the first one is that of all others
+    "": logging.WARNING,
+    "zeroshot.serving": logging.INFO,
+    "uvicorn": logging.WARNING,
+    "PIL": logging.CRITICAL,
+    "python_multipart": logging.CRITICAL,  # its messages contain bytes of bodies
+}
 
 NOTICE_SECONDS = 1.0  # how long clients are told that connections close
 KEEP_ALIVE_SECONDS = 15
@@ -139,6 +147,7 @@ def _make_server(app: Any, service: Any, settings: Settings) -> Any:
             end = time.monotonic() + settings.drain
             while service.active and time.monotonic() < end:
                 await asyncio.sleep(0.02)
+            service.stop_builds()
             log.info("stopped", extra={"facts": {"active": service.active}})
             self.should_exit = True
 
@@ -193,18 +202,23 @@ class _JsonLines(logging.Formatter):
 
 @contextlib.contextmanager
 def _json_log() -> Iterator[None]:
-    """Write the log of the server and uvicorn's warnings as JSON lines on stderr."""
+    """Write the log of the server, and warnings of other packages, as JSON lines on stderr.
+
+    Warnings about the images of clients are left out: the answers have the errors.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
     kept = []
-    for name, level in (("zeroshot.serving", logging.INFO), ("uvicorn", logging.WARNING)):
+    for name, level in LEVELS.items():
         logger = logging.getLogger(name)
         kept.append((logger, logger.level, logger.propagate))
         logger.addHandler(handler)
         logger.setLevel(level)
-        logger.propagate = False
+        logger.propagate = name == ""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for logger, level, propagate in kept:
             logger.removeHandler(handler)

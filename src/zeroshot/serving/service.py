@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -42,10 +41,11 @@ HEAD_ROWS = 100_000  # labels of all heads in the cache: 300 MB at 768 dimension
 BUILDS = 16  # heads that wait to be built
 STOP_TEXTS = 2048  # of a head that are embedded before it can stop; fewer share fewer prefixes
 LABEL_CHARACTERS = 1000  # also of a template: each label is inserted into each
+CHARACTERS = 50_000  # that are tokenized at once: for 20 ms, in which other threads wait
 TEXTS = 256  # that are embedded before other work gets a turn, or the client's leaving is noticed
 
 Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]
-Key: TypeAlias = tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...]]
+Key: TypeAlias = tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[str, ...], str]
 
 
 @dataclass
@@ -68,9 +68,12 @@ class _Stoppable:
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """Return embeddings; raise ApiError 503 if the server stops."""
-        if self._stopped.is_set():
-            raise draining()
-        return self._model.encode_text(texts)
+        parts = []
+        for part in _parts(texts, len(texts)):
+            if self._stopped.is_set():
+                raise draining()
+            parts.append(self._model.encode_text(part))
+        return torch.cat(parts)
 
 
 class Service:
@@ -101,9 +104,13 @@ class Service:
             deadline=settings.deadline,
         )
 
+    def stop_builds(self) -> None:
+        """Let heads that are being built fail: the process ends after the builder's thread."""
+        self._stopped.set()
+
     def close(self) -> None:
         """Stop the threads."""
-        self._stopped.set()  # the process ends when the builder's thread does
+        self.stop_builds()
         self.batcher.close()
         self._builder.shutdown(wait=False, cancel_futures=True)
 
@@ -188,8 +195,7 @@ class Service:
             return np.asarray(self.model.encode_text(part, progress=False).cpu().numpy())
 
         try:
-            starts = range(0, len(texts), TEXTS)
-            rows = [await self._build(work, list(texts[start : start + TEXTS])) for start in starts]
+            rows = [await self._build(work, part) for part in _parts(texts, TEXTS)]
         except InputError as error:
             raise _label_problem(error) from None
         return np.concatenate(rows)
@@ -224,7 +230,7 @@ class Service:
             limit = self.settings.max_prompts
             message = f"expected at most {limit} prompts (names x templates), got {total}"
             raise ApiError(422, message, "too_many_prompts")
-        key = pairs, prompts.templates
+        key = pairs, prompts.templates, prompts.name
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
@@ -261,10 +267,8 @@ class Service:
         if build is None:
             if len(self._builds) >= BUILDS:
                 raise busy()
-            # without the store on disk: labels of clients are not kept
-            work = partial(Head.build, progress=False)
             model = _Stoppable(self.model, self._stopped)
-            future = self._builder.submit(work, model, dict(key[0]), prompts)
+            future = self._builder.submit(_build_head, model, dict(key[0]), prompts)
             task = asyncio.ensure_future(self._keep_head(key, future))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             build = self._builds[key] = _Build(future, task)
@@ -309,6 +313,14 @@ class Service:
         return found
 
 
+def _build_head(model: Any, labels: dict[str, tuple[str, ...]], prompts: PromptSet) -> Head:
+    """Return the head of a request's labels; a name that is too long fails before it takes time."""
+    for part in _parts([name for names in labels.values() for name in names], TEXTS):
+        model.tokenizer.rows(part)
+    # without the store on disk: labels of clients are not kept
+    return Head.build(model, labels, prompts, progress=False)
+
+
 def _open_head(model: Model, name: str, source: HeadSource) -> Head:
     """Return the head of a name when the server starts."""
     if isinstance(source, str | os.PathLike):
@@ -326,6 +338,19 @@ def _open_head(model: Model, name: str, source: HeadSource) -> Head:
             "scores='independent'"
         )
     return head
+
+
+def _parts(texts: Sequence[str], most: int) -> Iterator[list[str]]:
+    """Yield at most `most` texts and CHARACTERS characters at once."""
+    part: list[str] = []
+    size = 0
+    for text in texts:
+        if part and (len(part) == most or size + len(text) > CHARACTERS):
+            yield part
+            part, size = [], 0
+        part.append(text)
+        size += len(text)
+    yield part
 
 
 def _texts(labels: Labels) -> Iterator[str]:

@@ -202,7 +202,8 @@ async def embed_images(
 
 def at(position: int, error: ApiError) -> ApiError:
     """Return the error with the position of its input."""
-    return ApiError(error.status, f"input {position}: {error.message}", error.kind)
+    message = f"input {position}: {error.message}"
+    return ApiError(error.status, message, error.kind, retry_after=error.retry_after)
 
 
 def count_tokens(texts: Sequence[str], service: Service) -> int:

@@ -219,8 +219,10 @@ async function classifyAll() {
   const work = async () => {
     while (rest.length && mine === turn) {
       const image = rest.shift();
+      if (!images.includes(image)) continue; // removed
       const answer = await answerOf(image, signal);
       if (mine !== turn || answer === null) return;
+      if (!images.includes(image)) continue;
       said.push(show(image, answer));
     }
   };
@@ -291,7 +293,7 @@ async function openCamera() {
   $("video").srcObject = stream;
   $("camera-part").hidden = false;
   $("camera").setAttribute("aria-expanded", "true");
-  await $("video").play();
+  await $("video").play().catch(() => null); // closed before it plays
   $("shoot").focus();
 }
 
