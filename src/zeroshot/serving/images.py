@@ -20,7 +20,7 @@ from zeroshot.serving.errors import ApiError, image_problem, too_large
 from zeroshot.serving.memory import SHARE, Share
 from zeroshot.serving.settings import Settings
 
-LARGE = 500_000  # bytes of JSON or base64 that are decoded in a thread: they take 1 ms or more
+LARGE = 500_000  # bytes of JSON or base64 that are decoded in a thread
 URL_SECONDS = 15.0
 FIELDS = 16  # of a multipart request, besides images
 VALUES = 250_000  # of JSON; parsing more blocks all other requests for a second

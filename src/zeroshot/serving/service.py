@@ -41,7 +41,7 @@ HEAD_ROWS = 100_000  # labels of all heads in the cache: 300 MB at 768 dimension
 BUILDS = 16  # heads that wait to be built
 STOP_TEXTS = 2048  # of a head that are embedded before it can stop; fewer share fewer prefixes
 LABEL_CHARACTERS = 1000  # also of a template: each label is inserted into each
-CHARACTERS = 50_000  # that are tokenized at once: for 20 ms, in which other threads wait
+CHARACTERS = 50_000  # that are tokenized at once: for 40 ms, in which other threads wait
 TEXTS = 256  # that are embedded before other work gets a turn, or the client's leaving is noticed
 
 Labels: TypeAlias = Sequence[str] | Mapping[str, str | Sequence[str]]

@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse
 
 from zeroshot.errors import ImageError, shortened
 from zeroshot.head import Head
-from zeroshot.serving.dialects import responses
 from zeroshot.serving.dialects.names import check_model
+from zeroshot.serving.dialects.responses import ERROR, describe
 from zeroshot.serving.errors import ApiError, image_problem, to_openai
 from zeroshot.serving.images import parse_labels, parse_top, read_or_error, read_upload
 from zeroshot.serving.service import Service
@@ -75,11 +75,39 @@ BODY = {
         for name in ("labels", "head", "templates", "top")
     ],
 }
-STATUSES: dict[int | str, dict[str, Any]] = {
-    **{status: {"description": text} for status, text in responses.STATUSES.items()},
-    404: {"description": "No such head."},
-    415: {"description": "The Content-Type is not supported."},
+SCORE = {
+    "type": "object",
+    "required": ["label", "probability"],
+    "properties": {"label": {"type": "string"}, "probability": {"type": "number"}},
 }
+RESULT = {
+    "type": "object",
+    "required": ["label", "probability", "ranking"],
+    "properties": {
+        "label": {
+            "type": ["string", "null"],
+            "description": "The best label; null if the head answers that none of them fits.",
+        },
+        "probability": {"type": ["number", "null"]},
+        "ranking": {"type": "array", "items": SCORE, "description": "Best first."},
+        "none": {"type": "number", "description": "Probability that no label fits."},
+        "instead": {"type": "string", "description": "The word that fits better than every label."},
+        "path": {"type": "array", "items": {"type": "string"}},
+    },
+}
+ANSWER = {
+    "type": "object",
+    "required": ["model", "identity", "prompts", "results"],
+    "properties": {
+        "model": {"type": "string"},
+        "identity": {"type": "string", "description": "Fingerprint of the model."},
+        "prompts": {"type": "string", "description": "Name of the prompt set, or custom."},
+        "results": {"type": "array", "items": {"anyOf": [RESULT, ERROR]}},
+    },
+}
+RESPONSES = describe("One result or error per image, in order.", ANSWER, ERROR)
+RESPONSES[404]["description"] = "No such head, or the server runs another model."
+RESPONSES[415]["description"] = "The Content-Type is not supported."
 
 
 def router(service: Service) -> APIRouter:
@@ -139,7 +167,7 @@ def router(service: Service) -> APIRouter:
 
     async def heads() -> dict[str, Any]:
         """List the named heads and their labels."""
-        listed = [{"name": name, **describe(head)} for name, head in service.heads.items()]
+        listed = [{"name": name, **describe_head(head)} for name, head in service.heads.items()]
         return {"allow_labels": settings.allow_labels, "heads": listed}
 
     routes = APIRouter(tags=["zeroshot"])
@@ -148,7 +176,7 @@ def router(service: Service) -> APIRouter:
         classify,
         methods=["POST"],
         openapi_extra=BODY,
-        responses=STATUSES,
+        responses=RESPONSES,
         response_model=None,
     )
     routes.add_api_route("/v1/models", models, methods=["GET"], response_model=None)
@@ -163,7 +191,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-def describe(head: Head) -> dict[str, Any]:
+def describe_head(head: Head) -> dict[str, Any]:
     """Return what a client learns of a named head."""
     return {
         "labels": list(head.labels),

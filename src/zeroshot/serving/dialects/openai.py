@@ -21,7 +21,7 @@ from starlette.responses import Response
 from zeroshot.arguments import is_text
 from zeroshot.errors import ImageError
 from zeroshot.serving.dialects.names import check_model
-from zeroshot.serving.dialects.responses import EXAMPLE, describe, describe_body
+from zeroshot.serving.dialects.responses import ERROR, EXAMPLE, describe, describe_body
 from zeroshot.serving.errors import ApiError, image_problem
 from zeroshot.serving.images import check_count, read_image, read_json
 from zeroshot.serving.service import Service
@@ -38,17 +38,6 @@ FORMS = [
     {"type": "object", "required": ["image"], "properties": {"image": IMAGE}},
 ]
 MANY = {"type": "array", "items": {"anyOf": FORMS}, "minItems": 1, "maxItems": MAX_INPUTS}
-ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "code"],
-            "properties": {name: {"type": "string"} for name in ("message", "type", "code")},
-        }
-    },
-}
 LIST = {
     "type": "object",
     "required": ["object", "model", "data", "usage"],

@@ -8,6 +8,17 @@ EXAMPLE = (  # a PNG file of 2 x 2 pixels
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQV"
     "R42mM8ESDHwMDAxMDAwMDAAAAPXAE6LKv8MQAAAABJRU5ErkJggg=="
 )
+ERROR = {  # of our own form and of OpenAI's
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code"],
+            "properties": {name: {"type": "string"} for name in ("message", "type", "code")},
+        }
+    },
+}
 STATUSES = {
     401: "The key is missing or wrong.",
     403: "A page of another origin sent the request.",
