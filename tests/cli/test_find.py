@@ -7,10 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
-
-from zeroshot.bulk.output import Output
-from zeroshot.cli import main
 
 
 def test_images_are_listed_by_similarity(table: Path, run: Any) -> None:
@@ -68,26 +64,6 @@ def test_a_table_without_embeddings_is_an_error_that_names_the_option(
 
 def test_a_missing_image_has_exit_code_3(table: Path, run: Any) -> None:
     assert run("find", table, "--image", "missing.png").exit_code == 3
-
-
-def test_options_of_loading_apply_to_the_model_of_the_table(
-    table: Path, loaded: dict[str, Any]
-) -> None:
-    words = ["find", str(table), "a cat", "--device", "cpu", "--offline"]
-
-    result = CliRunner().invoke(main, words)
-
-    assert result.exit_code == 0, result.output
-    assert (loaded["device"], loaded["offline"]) == ("cpu", True)
-    assert loaded["name"] == Output.open(table).run["model"]
-    assert loaded["dtype"] == Output.open(table).run["dtype"]
-
-
-def test_the_help_names_no_other_default_model(run: Any) -> None:
-    text = " ".join(run("find", "--help").stdout.split())
-
-    assert "ViT-B/32" not in text
-    assert "by the name in the table" in text
 
 
 def test_missing_parts_are_named_on_stderr(table: Path, run: Any) -> None:

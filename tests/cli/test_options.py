@@ -13,6 +13,7 @@ from PIL import Image
 
 import zeroshot
 from tests.support import photograph
+from zeroshot.bulk.output import Output
 from zeroshot.cli import main
 from zeroshot.cli.options import MODEL_OPTIONS, ModelChoice, images_argument, model_options
 
@@ -134,3 +135,30 @@ def test_commands_that_run_a_model_have_every_model_option(name: str) -> None:
 
     assert expected <= found
     assert len(MODEL_OPTIONS) == len(expected)
+
+
+# commands whose default model is that of a table
+
+TABLE_COMMANDS = {"find": ["a cat"], "relabel": ["--out", "new", "--labels", "red,blue"]}
+
+
+@pytest.mark.parametrize("name", TABLE_COMMANDS)
+def test_options_of_loading_apply_to_the_model_of_the_table(
+    name: str, table: Path, loaded: dict[str, Any]
+) -> None:
+    words = [name, str(table), *TABLE_COMMANDS[name], "--device", "cpu", "--offline"]
+
+    result = CliRunner().invoke(main, words)
+
+    assert result.exit_code == 0, result.output
+    assert (loaded["device"], loaded["offline"]) == ("cpu", True)
+    assert loaded["name"] == Output.open(table).run["model"]
+    assert loaded["dtype"] == Output.open(table).run["dtype"]
+
+
+@pytest.mark.parametrize("name", TABLE_COMMANDS)
+def test_the_help_of_a_command_for_tables_names_no_other_default_model(name: str, run: Any) -> None:
+    text = " ".join(run(name, "--help").stdout.split())
+
+    assert "ViT-B/32" not in text
+    assert "by the name in the table" in text

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 import zeroshot
 from zeroshot.bulk.output import Output
-from zeroshot.cli import main
 
 
 def test_new_labels_are_applied_without_the_images(table: Path, run: Any) -> None:
@@ -90,27 +88,6 @@ def test_missing_parts_are_an_error_that_names_the_option(table: Path, run: Any)
 
     assert result.exit_code == 2
     assert "or pass --allow-gaps" in result.stderr
-
-
-def test_options_of_loading_apply_to_the_model_of_the_table(
-    table: Path, loaded: dict[str, Any]
-) -> None:
-    words = ["relabel", str(table), "--out", "new", "--labels", "red,blue"]
-    words += ["--device", "cpu", "--offline"]
-
-    result = CliRunner().invoke(main, words)
-
-    assert result.exit_code == 0, result.output
-    assert (loaded["device"], loaded["offline"]) == ("cpu", True)
-    assert loaded["name"] == Output.open(table).run["model"]
-    assert loaded["dtype"] == Output.open(table).run["dtype"]
-
-
-def test_the_help_names_no_other_default_model(run: Any) -> None:
-    text = " ".join(run("relabel", "--help").stdout.split())
-
-    assert "ViT-B/32" not in text
-    assert "by the name in the table" in text
 
 
 def test_the_name_of_a_file_is_refused_for_the_table(table: Path, run: Any) -> None:

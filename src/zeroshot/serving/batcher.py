@@ -164,9 +164,7 @@ class Batcher:
                 return
             log.warning("a batch failed with %s; trying its images alone", type(error).__name__)
             for item in items:
-                if time.monotonic() > item.expires:
-                    item.future.set_exception(TimeoutError())
-                else:
+                if not _has_expired(item):
                     self._answer([item])
             return
         self.batches += 1
@@ -184,9 +182,12 @@ class Batcher:
 
 def _is_wanted(item: _Item) -> bool:
     """Return whether a result is still awaited, and mark the item as running."""
-    if not item.future.set_running_or_notify_cancel():
+    return item.future.set_running_or_notify_cancel() and not _has_expired(item)
+
+
+def _has_expired(item: _Item) -> bool:
+    """Return whether an image waited too long, and fail it if so."""
+    if time.monotonic() <= item.expires:
         return False
-    if time.monotonic() > item.expires:
-        item.future.set_exception(TimeoutError())
-        return False
+    item.future.set_exception(TimeoutError())
     return True

@@ -28,7 +28,6 @@ from zeroshot.serving.errors import (
     internal,
     timed_out,
     to_body,
-    too_large,
 )
 from zeroshot.serving.memory import SHARE, Share
 from zeroshot.serving.origin import check_origin
@@ -117,18 +116,13 @@ class Guard:
 
     async def _answer_post(self, exchange: _Exchange) -> None:
         service = self._service
-        limit = service.settings.max_body
         if service.is_draining:
             raise draining()
         if not service.has_room:
             raise busy()
-        length = exchange.length
-        if length is not None and length > limit:
-            raise too_large(limit)
-        if not service.memory.has_room(length or 0):
-            raise busy()
-        service.admitted += 1
         share = exchange.scope[SHARE] = service.memory.share()
+        share.check(exchange.length or 0)
+        service.admitted += 1
         try:
             if (body := await self._read_body(exchange, share)) is not None:
                 await self._run_bounded(exchange, body)

@@ -15,10 +15,6 @@ class Memory:
         self.max_body = max_body
         self.used = 0
 
-    def has_room(self, size: int) -> bool:
-        """Return whether a request may take some more bytes."""
-        return self.used + size <= REQUESTS * self.max_body
-
     def share(self) -> Share:
         """Return the share of a new request."""
         return Share(self)
@@ -31,6 +27,13 @@ class Share:
         self._memory = memory
         self._used = 0
 
+    def check(self, size: int) -> None:
+        """Raise what `take` raises for so many bytes."""
+        if size > self.left:
+            raise too_large(self._memory.max_body)
+        if self._memory.used + size > REQUESTS * self._memory.max_body:
+            raise busy()
+
     @property
     def left(self) -> int:
         """The bytes that the request may still take."""
@@ -41,10 +44,7 @@ class Share:
 
         Raises ApiError 413 if the request has too many, 503 if all requests together have.
         """
-        if size > self.left:
-            raise too_large(self._memory.max_body)
-        if not self._memory.has_room(size):
-            raise busy()
+        self.check(size)
         self._used += size
         self._memory.used += size
 

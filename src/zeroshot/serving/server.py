@@ -122,9 +122,7 @@ def _make_server(app: Any, service: Any, settings: Settings) -> Any:
             _use_one_core()
             self._loop = asyncio.get_running_loop()
             await super().startup(sockets)
-            host, port = (sockets or [])[0].getsockname()[:2]
-            host = f"[{host}]" if ":" in host else host
-            log.info("listening", extra={"facts": {"url": f"http://{host}:{port}"}})
+            log.info("listening", extra={"facts": {"url": _url_of((sockets or [])[0])}})
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             """Drain at the first signal; a second Ctrl-C stops at once, a second SIGTERM waits."""
@@ -166,6 +164,12 @@ def _make_server(app: Any, service: Any, settings: Settings) -> Any:
         timeout_graceful_shutdown=5,
     )
     return Server(config)
+
+
+def _url_of(listener: socket.socket) -> str:
+    """Return the address of a server."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _use_one_core() -> None:

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -252,9 +252,7 @@ class Service:
         values = labels.values() if isinstance(labels, Mapping) else labels
         if not all(isinstance(names, str | list | tuple) for names in values):
             raise ApiError(422, "expected names of labels as text or lists of text", "labels")
-        if any(len(text) > LABEL_CHARACTERS for text in _texts(labels)):
-            message = f"expected labels of at most {LABEL_CHARACTERS} characters"
-            raise ApiError(422, message, "labels")
+        _check_lengths(_texts(labels), "labels")
         try:
             pairs = tuple((label, tuple(names)) for label, names in named(labels).items())
         except LabelError as error:
@@ -361,16 +359,20 @@ def _texts(labels: Labels) -> Iterator[str]:
         yield from (text for text in texts if isinstance(text, str))
 
 
+def _check_lengths(texts: Iterable[object], kind: str) -> None:
+    """Raise ApiError 422 for a text that is too long; `kind` names the texts."""
+    if any(isinstance(text, str) and len(text) > LABEL_CHARACTERS for text in texts):
+        message = f"expected {kind} of at most {LABEL_CHARACTERS} characters"
+        raise ApiError(422, message, kind)
+
+
 def _to_prompts(templates: str | Sequence[str] | None) -> PromptSet:
     """Return the prompts of a request; a text never names a file."""
     if templates is None:
         return get_prompts("photo")
     texts = (templates,) if isinstance(templates, str) else templates
-    if isinstance(texts, list | tuple) and any(
-        isinstance(text, str) and len(text) > LABEL_CHARACTERS for text in texts
-    ):
-        message = f"expected templates of at most {LABEL_CHARACTERS} characters"
-        raise ApiError(422, message, "templates")
+    if isinstance(texts, list | tuple):
+        _check_lengths(texts, "templates")
     try:
         if isinstance(templates, str):
             return get_prompts(templates) if templates in available() else PromptSet((templates,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -105,9 +106,11 @@ ANSWER = {
         "results": {"type": "array", "items": {"anyOf": [RESULT, ERROR]}},
     },
 }
-RESPONSES = describe("One result or error per image, in order.", ANSWER, ERROR)
-RESPONSES[404]["description"] = "No such head, or the server runs another model."
-RESPONSES[415]["description"] = "The Content-Type is not supported."
+MEANINGS = {
+    404: "No such head, or the server runs another model.",
+    415: "The Content-Type is not supported.",
+}
+RESPONSES = describe("One result or error per image, in order.", ANSWER, ERROR, MEANINGS)
 
 
 def router(service: Service) -> APIRouter:
@@ -118,22 +121,9 @@ def router(service: Service) -> APIRouter:
         """Classify one image or several with labels or a named head."""
         upload = await read_upload(request, settings)
         request.scope["zeroshot.images"] = len(upload.images)
-        fields = upload.fields
-        for name in fields.keys() - KNOWN:
-            known = ", ".join(sorted(KNOWN))
-            message = f"unknown field {shortened(repr(name))}; expected {known}"
-            raise ApiError(422, message, "fields")
-        if "model" in fields:
-            check_model(service, fields["model"])
-        top = parse_top(fields.get("top"), settings.max_labels)
-        labels = parse_labels(fields.get("labels"))
-        templates = fields.get("templates")
-        if isinstance(templates, str) and templates.lstrip().startswith("["):
-            templates = parse_labels(templates)
-        if isinstance(labels, list | dict) and len(labels) == 1:
-            message = "expected several labels, got one; separate labels by commas"
-            raise ApiError(422, message, "labels")  # its probability would always be 1
-        head = await service.head_for(labels, templates, name=fields.get("head"))
+        check_fields(upload.fields, service)
+        top = parse_top(upload.fields.get("top"), settings.max_labels)
+        head = await find_head(upload.fields, service)
         images = await asyncio.gather(
             *(read_or_error(image, request, settings) for image in upload.images)
         )
@@ -189,6 +179,28 @@ def router(service: Service) -> APIRouter:
     )
     routes.add_api_route("/v1/heads", heads, methods=["GET"], response_model=None)
     return routes
+
+
+def check_fields(fields: Mapping[str, Any], service: Service) -> None:
+    """Raise ApiError 422 for an unknown field, 404 for the name of another model."""
+    for name in fields.keys() - KNOWN:
+        known = ", ".join(sorted(KNOWN))
+        message = f"unknown field {shortened(repr(name))}; expected {known}"
+        raise ApiError(422, message, "fields")
+    if "model" in fields:
+        check_model(service, fields["model"])
+
+
+async def find_head(fields: Mapping[str, Any], service: Service) -> Head:
+    """Return the head of a request; raise what `Service.head_for` raises."""
+    labels = parse_labels(fields.get("labels"))
+    templates = fields.get("templates")
+    if isinstance(templates, str) and templates.lstrip().startswith("["):
+        templates = parse_labels(templates)
+    if isinstance(labels, list | dict) and len(labels) == 1:
+        message = "expected several labels, got one; separate labels by commas"
+        raise ApiError(422, message, "labels")  # its probability would always be 1
+    return await service.head_for(labels, templates, name=fields.get("head"))
 
 
 def describe_head(head: Head) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 EXAMPLE = (  # a PNG file of 2 x 2 pixels
@@ -40,10 +41,19 @@ def describe_body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, 
     return {"requestBody": {"required": True, "content": content}}
 
 
-def describe(text: str, schema: dict[str, Any], error: dict[str, Any]) -> dict[int | str, Any]:
-    """Return the answers by status: `schema` is that of 200, `error` that of all errors."""
+def describe(
+    text: str,
+    schema: dict[str, Any],
+    error: dict[str, Any],
+    meanings: Mapping[int, str] | None = None,
+) -> dict[int | str, Any]:
+    """Return the answers by status: `schema` is that of 200, `error` that of all errors.
+
+    `meanings` replaces those of some statuses.
+    """
     errors: dict[int | str, Any] = {
-        status: _json(meaning, error) for status, meaning in STATUSES.items()
+        status: _json(meaning, error)
+        for status, meaning in {**STATUSES, **(meanings or {})}.items()
     }
     return {200: _json(text, schema)} | errors
 
